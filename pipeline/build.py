@@ -1,0 +1,153 @@
+"""Build: lists the input, decides what the new release is to its parent, runs the graph with progress, and says what came of it."""
+
+import hashlib
+import io
+import os
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from rich.console import Console
+
+from assets.storage import Store, is_bucket, local_path
+from assets.threads import pin_threads
+from pipeline.display import watching
+from pipeline.graph import build_graph
+from pipeline.job import CODE_VERSION, Job, same_making
+from pipeline.models import model_hashes
+from pipeline.progress import Tallies, clear_progress, read_tallies
+from pipeline.releases import CommitError, latest_release, read_release, release_numbers
+from schemas.columns import to_table
+from schemas.config import CorpusConfig, fingerprint
+from schemas.failure import ModelError
+from schemas.recording import Recording
+from schemas.release import Release
+from transforms.recordings import list_recordings
+
+LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a build came to."""
+
+    release: Release
+    committed: bool
+    """False when the release was there already and nothing had to be added"""
+    tallies: Tallies
+    wall_s: float
+    replaces: str | None
+    """why nothing of the parent could be kept, if so"""
+
+
+def build(
+    input_uri: str, output_uri: str, config: CorpusConfig, beam_options: Sequence[str], console: Console
+) -> Outcome:
+    """Builds, or extends, a corpus.
+
+    Raises ListingError, StorageError, ModelError, CommitError. Recordings that cannot be used are quarantined in the release.
+    """
+    started = time.perf_counter()
+    pin_threads()
+    store = Store(output_uri)
+    with console.status("Listing recordings"):
+        recordings = list(list_recordings(input_uri, config.listing))
+        listing = _put_listing(store, recordings)
+    with console.status("Hashing models"):
+        hashes = model_hashes(config)
+    parent = latest_release(store)
+    mark = fingerprint(config, hashes, CODE_VERSION)
+    grows = parent is not None and same_making(parent, mark, config)
+    job = Job(
+        output=store.root,
+        listing=listing,
+        config=config,
+        fingerprint=mark,
+        model_hashes=hashes,
+        number=(parent.number if parent else 0) + 1,
+        parent=parent.number if parent else None,
+        grows=grows,
+        run=uuid.uuid4().hex[:8],
+    )
+    with watching(store, job.run, len(recordings), console):
+        _run(job, beam_options)
+    tallies = read_tallies(store, job.run)
+    clear_progress(store, job.run)
+    committed = job.number in release_numbers(store)
+    release = read_release(store, job.number) if committed else parent
+    assert release is not None
+    return Outcome(
+        release=release,
+        committed=committed,
+        tallies=tallies,
+        wall_s=time.perf_counter() - started,
+        replaces=what_changed(parent, job) if parent is not None and not grows else None,
+    )
+
+
+def pipeline_options(beam_options: Sequence[str]) -> PipelineOptions:
+    """Beam's options; by default the in-process runner with a worker process for every core."""
+    options = PipelineOptions(list(beam_options))
+    standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
+    if standard.runner is None:
+        standard.runner = LOCAL_RUNNER
+    if standard.runner == LOCAL_RUNNER:
+        if not any(option.startswith("--direct_num_workers") for option in beam_options):
+            direct.direct_num_workers = os.cpu_count() or 1
+        if direct.direct_num_workers != 1:
+            direct.direct_running_mode = "multi_processing"
+    return options
+
+
+def what_changed(parent: Release, job: Job) -> str:
+    """The keys of the configuration and the models in which a release differs from a job."""
+    old, new = _flat(parent.config), _flat(job.config.model_dump(mode="json"))
+    keys = [
+        f"{key}: {old.get(key)!r} → {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    models = [name for name in sorted(job.model_hashes) if parent.models.get(name) != job.model_hashes[name]]
+    return "; ".join(keys + [f"model {name}" for name in models]) or "the code of a stage"
+
+
+def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _put_listing(store: Store, recordings: list[Recording]) -> str:
+    """The listing as an object, largest local files first so that the last worker does not wait on a long one."""
+    sized = [
+        (-(local_path(r.uri).stat().st_size if not is_bucket(r.uri) and local_path(r.uri).exists() else 0), r)
+        for r in recordings
+    ]
+    in_order = [recording for _, recording in sorted(sized, key=lambda pair: (pair[0], pair[1].recording))]
+    sink = io.BytesIO()
+    pq.write_table(to_table(Recording, in_order), sink, compression="zstd")
+    path = f"listings/{hashlib.sha256(sink.getvalue()).hexdigest()[:16]}.parquet"
+    store.put_new(path, sink.getvalue())
+    return path
+
+
+def _run(job: Job, beam_options: Sequence[str]) -> None:
+    """Runs the graph to its end. Beam wraps what a worker raised; a lost race is told apart by what lies in the store."""
+    try:
+        with beam.Pipeline(options=pipeline_options(beam_options)) as root:
+            build_graph(root, job)
+    except Exception as error:
+        if model := re.search(r"ModelError: (.+)", str(error)):
+            raise ModelError(f"a model cannot be loaded: {model[1].strip()}") from error
+        if "CommitError" in str(error):
+            raise CommitError(
+                f"release {job.number:06d} was committed by another build while this one ran; run the same "
+                "command again: finished units are reused, and the result becomes the next release"
+            ) from error
+        raise

@@ -1,0 +1,77 @@
+"""Display: what a person sees while a build runs — hours done, × real time and time left, stage by stage."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from assets.storage import Store
+from pipeline.progress import Tallies, read_tallies
+
+STAGES = ("decode", "diarize", "cut", "transcribe", "score", "judge", "phonemize", "tokenize")
+_TERMINAL_EVERY_S = 0.5
+_LOG_EVERY_S = 20.0
+
+
+def hours(ms: float) -> str:
+    """A duration as a person reads it."""
+    seconds = ms / 1000
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def work_left_ms(tallies: Tallies) -> int:
+    """Audio probed but not yet through the last stage, nor reused, nor released."""
+    return max(0, tallies.probed_ms - tallies.kept_ms - tallies.audio_ms.get("reused", 0) - tallies.audio_ms.get(STAGES[-1], 0))
+
+
+def progress_line(tallies: Tallies, elapsed_s: float) -> str:
+    """The state of a build in one line."""
+    done, left = tallies.audio_ms.get(STAGES[-1], 0), work_left_ms(tallies)
+    speed = done / 1000 / elapsed_s if elapsed_s else 0.0
+    eta = hours(left / speed) if speed else "—"
+    return (
+        f"{hours(done)} of {hours(done + left)} done ({speed:.1f}× real time, {eta} left), accepted {hours(tallies.accepted_ms)}, "
+        f"rejected {hours(tallies.rejected_ms)}, reused {tallies.reused_units} units, quarantined {tallies.quarantined}"
+    )
+
+
+def progress_table(tallies: Tallies, elapsed_s: float) -> Table:
+    """The state of a build, a row a stage."""
+    table = Table(title=progress_line(tallies, elapsed_s), title_justify="left", box=None, header_style="dim")
+    for name in ("stage", "audio done", "busy", "× real time per worker"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for stage in STAGES:
+        ms, seconds = tallies.audio_ms.get(stage, 0), tallies.seconds.get(stage, 0.0)
+        table.add_row(stage, hours(ms), f"{seconds:.1f} s", f"{ms / 1000 / seconds:,.0f}×" if seconds else "—")
+    return table
+
+
+@contextmanager
+def watching(store: Store, run: str, recordings: int, console: Console) -> Iterator[None]:
+    """Shows the progress of a run for as long as the context lasts: a live table on a terminal, a line now and then elsewhere."""
+    stop = threading.Event()
+    started = time.perf_counter()
+    console.print(f"Building from {recordings} recordings into {store.root}")
+
+    def show() -> None:
+        if console.is_terminal:
+            with Live(console=console, auto_refresh=False, transient=True) as live:
+                while not stop.wait(_TERMINAL_EVERY_S):
+                    live.update(progress_table(read_tallies(store, run), time.perf_counter() - started), refresh=True)
+        else:
+            while not stop.wait(_LOG_EVERY_S):
+                console.print(progress_line(read_tallies(store, run), time.perf_counter() - started))
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,63 @@
+"""Graph: the whole build as one Beam pipeline — work, pack, commit. The picture is in docs/architecture.md."""
+
+import apache_beam as beam
+from apache_beam.pvalue import AsDict, AsList, AsSingleton
+
+from pipeline.commit import commit_release
+from pipeline.job import Job
+from pipeline.pack import (
+    REPORTS,
+    SHARES,
+    LinkRecordings,
+    Made,
+    Report,
+    UnitShare,
+    WriteBucket,
+    WriteReports,
+    bucket_of,
+    report_part,
+)
+from pipeline.work import FAILED, PlanUnits, ProbeRecordings, finish_units, read_listing
+from schemas.recording import Recording
+from schemas.unit import UnitResult
+
+
+def build_graph(root: beam.Pipeline, job: Job) -> None:
+    """Adds the build to a pipeline. Its last step puts the release."""
+    probed = (
+        root
+        | "Listing" >> beam.Create([job.listing])
+        | "ReadListing" >> beam.FlatMap(read_listing, job)
+        | "KeyByRecording" >> beam.Map(lambda r: (r.recording, r)).with_output_types(tuple[str, Recording])
+        | "SpreadRecordings" >> beam.GroupByKey()
+        | "ProbeRecordings" >> beam.ParDo(ProbeRecordings(job))
+        | "GroupSameBytes" >> beam.GroupByKey()
+        | "PlanUnits" >> beam.ParDo(PlanUnits(job)).with_outputs(FAILED, main="units")
+    )
+    linked = (
+        finish_units(probed.units, job)
+        | "KeyByItsRecording" >> beam.Map(lambda r: (r.unit.recording.recording, r)).with_output_types(tuple[str, UnitResult])
+        | "GroupByRecording" >> beam.GroupByKey()
+        | "LinkRecordings" >> beam.ParDo(LinkRecordings(job)).with_outputs(FAILED, SHARES, REPORTS)
+    )
+    bytes_by_split = (
+        linked[SHARES] | "SplitBytes" >> beam.Map(lambda s: (s[0], s[2].bytes)).with_output_types(tuple[str, int]) | "SumBytes" >> beam.CombinePerKey(sum)
+    )
+    shards = (
+        linked[SHARES]
+        | "AssignBucket" >> beam.Map(bucket_of, AsDict(bytes_by_split), job.config.pack).with_output_types(tuple[tuple[str, int], UnitShare])
+        | "GroupBucket" >> beam.GroupByKey()
+        | "WriteBucket" >> beam.ParDo(WriteBucket(job)).with_output_types(Made)
+    )
+    units = (
+        linked[REPORTS] | "UnitCounts" >> beam.Map(lambda r: len(r.row.units)).with_output_types(int) | "SumUnits" >> beam.CombineGlobally(sum)
+    )
+    reports = (
+        linked[REPORTS]
+        | "AssignPart" >> beam.Map(report_part, AsSingleton(units)).with_output_types(tuple[int, Report])
+        | "GroupPart" >> beam.GroupByKey()
+        | "WriteReports" >> beam.ParDo(WriteReports(job)).with_output_types(Made)
+    )
+    made = (shards, reports) | "Made" >> beam.Flatten()
+    failed = (probed[FAILED], linked[FAILED]) | "Quarantined" >> beam.Flatten()
+    _ = root | "Once" >> beam.Create([job]) | "CommitRelease" >> beam.Map(commit_release, AsList(made), AsList(failed))

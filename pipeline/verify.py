@@ -1,0 +1,173 @@
+"""Verify: reads a whole release as its users would and lists everything that is not as it must be.
+
+Checked: every file's hash and size; every table's schema and rows; the accounting law; keys unique; speakers in one split only; every
+tar readable, its members just those of the manifest, at the byte ranges that the manifest states; codes of the right shape.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from assets.storage import Store, sha256_of
+from pipeline.releases import RECORDS, read_part, read_rows
+from pipeline.shards import N_CODEBOOKS
+from schemas.columns import SchemaError
+from schemas.manifest import FRAME_MS, RecordingRow, RejectedRow, SampleRow, ShardRow
+from schemas.release import Release, ReleaseFile
+
+CODEBOOK_SIZE = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something in a release that is wrong."""
+
+    where: str
+    what: str
+
+
+def verify_release(store: Store, release: Release) -> Iterator[Problem]:
+    """Every problem of a release; none is the proof that it holds what it says. Holds one shard's rows at a time."""
+    broken = list(_check_files(store, release))
+    yield from broken
+    unreadable = {problem.where for problem in broken}
+    if any(file.path in unreadable for file in release.files if file.kind != "shard"):
+        return  # what the tables say cannot be compared with anything
+    yield from _check_tables(store, release)
+    yield from _check_accounting(store, release)
+    yield from _check_shard_table(store, release)
+    for file in release.of_kind("samples"):
+        yield from _check_shard(store, file, unreadable)
+
+
+def _check_files(store: Store, release: Release) -> Iterator[Problem]:
+    for file in release.files:
+        try:
+            with store.as_local(file.path) as path:
+                size, digest = path.stat().st_size, sha256_of(path)
+        except FileNotFoundError:
+            yield Problem(where=file.path, what="is missing")
+            continue
+        if size != file.bytes:
+            yield Problem(where=file.path, what=f"has {size} bytes, the release says {file.bytes}")
+        elif digest != file.sha256:
+            yield Problem(where=file.path, what="has other content than the release says (SHA-256 differs)")
+
+
+def _check_tables(store: Store, release: Release) -> Iterator[Problem]:
+    for kind, record in RECORDS.items():
+        for file in release.of_kind(kind):
+            try:
+                rows = 0
+                for row in read_part(store, record, file.path):
+                    row.check()
+                    rows += 1
+            except SchemaError as error:
+                yield Problem(where=file.path, what=str(error))
+                continue
+            if rows != file.rows:
+                yield Problem(where=file.path, what=f"has {rows} rows, the release says {file.rows}")
+
+
+def _check_accounting(store: Store, release: Release) -> Iterator[Problem]:
+    """The accounting law, from the segments themselves: what the recordings table says must be what the other tables hold."""
+    accepted, rejected, samples = Counter[str](), Counter[str](), Counter[str]()
+    splits: dict[str, set[str]] = defaultdict(set)
+    keys: set[bytes] = set()
+    for sample in read_rows(store, release, SampleRow):
+        accepted[sample.recording] += sample.duration_ms
+        samples[sample.recording] += 1
+        splits[str(sample.speaker)].add(sample.split)
+        digest = hashlib.blake2b(sample.key.encode(), digest_size=8).digest()
+        if digest in keys:
+            yield Problem(where=sample.key, what="is in the release twice")
+        keys.add(digest)
+    for rejection in read_rows(store, release, RejectedRow):
+        rejected[rejection.recording] += rejection.duration_ms
+    seen = Counter[str]()
+    for row in read_rows(store, release, RecordingRow):
+        seen[row.recording] += 1
+        found = (accepted[row.recording], rejected[row.recording], samples[row.recording])
+        stated = (row.accepted_ms, row.rejected_ms, row.samples)
+        if found != stated:
+            yield Problem(
+                where=row.recording,
+                what=f"accepted, rejected ms and samples are {found}, the recordings table says {stated}",
+            )
+        if row.status == "done" and abs(sum(found[:2]) + row.non_speech_ms - (row.duration_ms or 0)) > FRAME_MS:
+            yield Problem(where=row.recording, what="accepted + rejected + non-speech is not its duration")
+    for recording, count in seen.items():
+        if count > 1:
+            yield Problem(where=recording, what=f"is {count} times in the recordings table")
+    for recording in (accepted.keys() | rejected.keys()) - seen.keys():
+        yield Problem(where=recording, what="has segments but is not in the recordings table")
+    for speaker, found_in in splits.items():
+        if len(found_in) > 1:
+            yield Problem(where=speaker, what=f"is in more than one split: {', '.join(sorted(found_in))}")
+
+
+def _check_shard(store: Store, part: ReleaseFile, unreadable: set[str]) -> Iterator[Problem]:
+    """The samples of one part of the manifest against the tar that they lie in."""
+    rows = list(read_part(store, SampleRow, part.path))
+    for shard in sorted({row.shard for row in rows} - unreadable):
+        expected: dict[str, tuple[int, int, SampleRow]] = {}
+        for row in (row for row in rows if row.shard == shard):
+            expected[f"{row.key}.codes.npy"] = (row.codes_offset, row.codes_bytes, row)
+            expected[f"{row.key}.json"] = (row.json_offset, row.json_bytes, row)
+            if row.flac_offset is not None and row.flac_bytes is not None:
+                expected[f"{row.key}.flac"] = (row.flac_offset, row.flac_bytes, row)
+        try:
+            with store.as_local(shard) as path, tarfile.open(path, mode="r:") as tar:
+                for member in tar:
+                    yield from _check_member(shard, tar, member, expected.pop(member.name, None))
+        except (tarfile.TarError, OSError, ValueError) as error:
+            yield Problem(where=shard, what=f"cannot be read: {error}")
+            continue
+        for name in expected:
+            yield Problem(where=shard, what=f"lacks {name}, which the manifest lists")
+
+
+def _check_member(
+    shard: str, tar: tarfile.TarFile, member: tarfile.TarInfo, expected: tuple[int, int, SampleRow] | None
+) -> Iterator[Problem]:
+    if expected is None or not member.isreg():
+        yield Problem(where=shard, what=f"holds {member.name}, which the manifest does not list")
+        return
+    offset, size, row = expected
+    if (member.offset_data, member.size) != (offset, size):
+        yield Problem(
+            where=shard,
+            what=f"{member.name} lies at {member.offset_data}+{member.size}, the manifest says {offset}+{size}",
+        )
+        return
+    file = tar.extractfile(member)
+    content = file.read() if file else b""
+    if member.name.endswith(".codes.npy"):
+        codes = np.load(io.BytesIO(content), allow_pickle=False)
+        fits = codes.dtype == np.int16 and codes.shape == (N_CODEBOOKS, row.frames)
+        if not fits or codes.min(initial=0) < 0 or codes.max(initial=0) >= CODEBOOK_SIZE:
+            yield Problem(
+                where=shard,
+                what=f"{member.name} is {codes.dtype} {codes.shape} or has codes outside 0…{CODEBOOK_SIZE - 1}",
+            )
+    elif member.name.endswith(".json"):
+        tree = json.loads(content)
+        if tree.get("key") != row.key or tree.get("text") != row.text:
+            yield Problem(where=shard, what=f"{member.name} does not say what the manifest says")
+
+
+def _check_shard_table(store: Store, release: Release) -> Iterator[Problem]:
+    """Shards that the shards table and the release's list of files disagree on."""
+    listed = {file.path: file for file in release.of_kind("shard")}
+    for row in read_rows(store, release, ShardRow):
+        file = listed.pop(row.shard, None)
+        if file is None or (file.sha256, file.bytes, file.rows) != (row.sha256, row.bytes, row.samples):
+            yield Problem(where=row.shard, what="the shards table and the release disagree on it")
+    for path in listed:
+        yield Problem(where=path, what="is not in the shards table")

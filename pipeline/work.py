@@ -1,0 +1,199 @@
+"""Work: from the listing to finished units. Everything heavy happens here, in one fused chain a unit; only references leave it."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+
+from assets.storage import open_local, sha256_of
+from pipeline.job import Job
+from pipeline.parent import Parent, load_parent
+from pipeline.progress import Tallies, reporter_of
+from pipeline.unit_file import read_result, unit_path, write_unit
+from pipeline.windows import plan_windows
+from schemas.config import DecodeConfig
+from schemas.failure import Failure, StageError, failure_of
+from schemas.manifest import RecordingRow
+from schemas.recording import Recording, Source
+from schemas.unit import Unit, UnitResult
+from transforms.decode import probe_safely
+from transforms.stage import UnitWork
+from transforms.stages import stages_of
+
+log = logging.getLogger(__name__)
+FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """A listed recording, with what its bytes are, or why they cannot be used."""
+
+    recording: Recording
+    source: Source | None = None
+    failure: Failure | None = None
+
+
+def quarantined_row(recording: Recording, failure: Failure, source: Source | None = None) -> RecordingRow:
+    """The manifest row of a recording that cannot be used."""
+    return RecordingRow(
+        **vars(recording), **(vars(source) if source else {}), status="quarantined", units=[], **vars(failure)
+    )
+
+
+def read_listing(path: str, job: Job) -> Iterator[Recording]:
+    """Recordings of the listing that the build wrote below its output."""
+    with open_local(job.store.uri(path)) as local:
+        for batch in pq.ParquetFile(local).iter_batches():
+            for row in batch.to_pylist():
+                yield Recording(**row)
+
+
+def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) -> Probed:
+    """Identity and shape of a recording's bytes; a failure, not an exception, when they cannot be used.
+
+    Without `identify` the hash, which takes reading the whole file, is left empty.
+    """
+    try:
+        with open_local(recording.uri) as path:
+            shape = probe_safely(path, config)
+            source = Source(
+                sha256=sha256_of(path) if identify else "",
+                bytes=path.stat().st_size,
+                format=shape.format,
+                sample_rate=shape.sample_rate,
+                channels=shape.channels,
+                duration_ms=shape.duration_ms,
+            )
+    except StageError as error:
+        return Probed(recording=recording, failure=failure_of("probe", error))
+    except OSError as error:
+        unreadable = StageError("unreadable", str(error), "check that the file exists, and its owner and mode")
+        return Probed(recording=recording, failure=failure_of("probe", unreadable))
+    return Probed(recording=recording, source=source)
+
+
+def sort_out(same_bytes: Iterable[Probed], parent: Parent, grows: bool) -> Iterator[Probed]:
+    """Of recordings with the same bytes, the first by identifier that is not released yet; the others fail as duplicates.
+
+    When the release only grows, a recording that it holds already yields nothing, and one that it holds with other bytes fails.
+    """
+    in_order = sorted(same_bytes, key=lambda probed: probed.recording.recording)
+    first = parent.owner_of(in_order) if grows else None
+    for probed in in_order:
+        name = probed.recording.recording
+        if probed.failure or probed.source is None:
+            yield probed
+        elif first is not None and name != first:
+            error = StageError("duplicate", f"same bytes as {first}", "take one of the two out of the input")
+            yield replace(probed, failure=failure_of("probe", error))
+        elif grows and parent.holds(name, probed.source.sha256):
+            first = name
+        elif grows and parent.holds(name):
+            error = StageError(
+                "changed",
+                f"{name} was released with other bytes",
+                "list it under a new identifier, or build into a new output",
+            )
+            renamed = replace(probed.recording, recording=f"{name}-{probed.source.sha256[:8]}")
+            yield replace(probed, recording=renamed, failure=failure_of("probe", error))
+        else:
+            first = name
+            yield probed
+
+
+@beam.typehints.with_output_types(tuple[str, Probed])
+class ProbeRecordings(beam.DoFn):
+    """Recording → (hash of its bytes, Probed)."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def process(self, keyed: tuple[str, Iterable[Recording]]) -> Iterator[tuple[str, Probed]]:
+        for recording in keyed[1]:
+            probed = probe(recording, self.job.config.decode)
+            change = Tallies(
+                probed_ms=probed.source.duration_ms if probed.source else 0, quarantined=int(probed.failure is not None)
+            )
+            reporter_of(self.job.output, self.job.run).update(change)
+            yield probed.source.sha256 if probed.source else f"failed {recording.recording}", probed
+
+
+@beam.typehints.with_output_types(tuple[str, Unit])
+class PlanUnits(beam.DoFn):
+    """Recordings with the same bytes → units of work; what cannot be used leaves by the side output FAILED."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def process(self, keyed: tuple[str, Iterable[Probed]]) -> Iterator[tuple[str, Unit] | beam.pvalue.TaggedOutput]:
+        everything = list(keyed[1])
+        parent = load_parent(self.job.output, self.job.parent)
+        left = list(sort_out(everything, parent, self.job.grows))
+        kept = {p.recording.recording for p in everything} - {p.recording.recording for p in left}
+        kept_ms = sum(p.source.duration_ms for p in everything if p.source and p.recording.recording in kept)
+        reporter_of(self.job.output, self.job.run).update(Tallies(kept_ms=kept_ms))
+        for probed in left:
+            if probed.failure or probed.source is None:
+                assert probed.failure is not None
+                yield beam.pvalue.TaggedOutput(FAILED, quarantined_row(probed.recording, probed.failure, probed.source))
+                continue
+            for unit in plan_windows(probed.recording, probed.source, self.job.config.decode, self.job.fingerprint):
+                yield unit.name, unit
+
+
+class ResumeUnit(beam.DoFn):
+    """Unit → work; already with its result when an earlier run, or an earlier try of this one, finished it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def process(self, keyed: tuple[str, Iterable[Unit]]) -> Iterator[UnitWork]:
+        name, units = keyed
+        unit = next(iter(units))
+        reporter = reporter_of(self.job.output, self.job.run)
+        try:
+            result = read_result(self.job.store.get(unit_path(name)), unit)
+        except FileNotFoundError:
+            yield UnitWork(unit=unit)
+            return
+        reporter.update(Tallies(reused_units=1, audio_ms={"reused": unit.end_ms - unit.start_ms}, **_heard(result)))  # type: ignore[arg-type]
+        yield UnitWork(unit=unit, result=result)
+
+
+class PutUnit(beam.DoFn):
+    """Work → result, once its file lies in the store. A unit that failed leaves no file, so that a later run tries it again."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def process(self, work: UnitWork) -> Iterator[UnitResult]:
+        if work.result:
+            yield work.result
+            return
+        unit, reporter = work.unit, reporter_of(self.job.output, self.job.run)
+        if work.failure:
+            reporter.update(Tallies(quarantined=1), flush=True)
+            yield UnitResult(unit=unit, start_ms=unit.start_ms, end_ms=unit.end_ms, failure=work.failure)
+            return
+        result, content = write_unit(work, keep_audio=self.job.config.pack.keep_audio)
+        self.job.store.put_new(unit_path(unit.name), content)
+        reporter.update(Tallies(units=1, **_heard(result)), flush=True)  # type: ignore[arg-type]
+        yield result
+
+
+def _heard(result: UnitResult) -> dict[str, int]:
+    return {"accepted_ms": result.accepted_ms, "rejected_ms": result.rejected.ms}
+
+
+def finish_units(units: beam.PCollection, job: Job) -> beam.PCollection:
+    """Keyed units → UnitResults, through every stage that is not done yet. One chain of ParDos, which runners fuse."""
+    work = (
+        units
+        | "GroupUnits" >> beam.GroupByKey()
+        | "ResumeUnit" >> beam.ParDo(ResumeUnit(job)).with_output_types(UnitWork)
+    )
+    for stage in stages_of(job.config):
+        work = work | stage
+    return work | "PutUnit" >> beam.ParDo(PutUnit(job)).with_output_types(UnitResult)

@@ -1,0 +1,1 @@
+"""The nouns of voxbeam: typed records, their Arrow schemas and validators."""

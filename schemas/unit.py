@@ -1,0 +1,67 @@
+"""Unit: the work that one worker does in one piece — a recording, or a window of a long one."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from schemas.failure import Failure
+from schemas.recording import Recording, Source
+from schemas.segment import Voice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A window of a recording. Its nominal edges may move to the nearest pause, by at most `margin_ms`, once it is decoded."""
+
+    recording: Recording
+    source: Source
+    index: int
+    start_ms: int
+    end_ms: int
+    margin_ms: int
+    """how far a nominal edge inside the recording may move, so that no window edge falls inside a word"""
+    fingerprint: str
+    """hash of everything in the configuration and the models that can change a result"""
+
+    @property
+    def name(self) -> str:
+        """Name of the unit's result: a hash of source identity, window and configuration."""
+        identity = f"{self.source.sha256}:{self.start_ms}:{self.end_ms}:{self.margin_ms}:{self.fingerprint}"
+        listed = f":{self.recording.recording}:{self.recording.language or ''}"
+        return hashlib.sha256((identity + listed).encode()).hexdigest()[:32]
+
+    @property
+    def is_last(self) -> bool:
+        return self.end_ms >= self.source.duration_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How much of something a unit made."""
+
+    segments: int = 0
+    ms: int = 0
+    bytes: int = 0
+    """estimated size in a shard"""
+
+    def plus(self, ms: int, size: int = 0) -> "Tally":
+        return Tally(segments=self.segments + 1, ms=self.ms + ms, bytes=self.bytes + size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitResult:
+    """What is known of a finished unit without opening it: about 2 kB, the only thing that crosses a shuffle."""
+
+    unit: Unit
+    start_ms: int
+    """true edges, after they moved into pauses"""
+    end_ms: int
+    peak: float = 0.0
+    voices: tuple[Voice, ...] = ()
+    accepted: dict[str, Tally] = field(default_factory=dict)
+    """samples of each voice"""
+    rejected: Tally = Tally()
+    failure: Failure | None = None
+
+    @property
+    def accepted_ms(self) -> int:
+        return sum(tally.ms for tally in self.accepted.values())

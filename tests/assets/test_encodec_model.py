@@ -1,0 +1,192 @@
+"""The codec's file forms and laws; on a small random model, because none of them depends on training."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+import pyannote.audio
+import pytest
+import soundfile as sf
+import soxr
+import torch
+from encodec import EncodecModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.encodec_model import (
+    EMBEDDED_WEIGHTS,
+    HOP,
+    Codec,
+    CodecConfig,
+    build_codec,
+    export_codec,
+    fold_weight_norm,
+    load_codec,
+)
+from trainer.codec import mel_distance
+
+SMALL = CodecConfig(n_filters=2, lstm_layers=1, dimension=16, codebook_size=64)
+
+
+def randomize_codebooks(model: EncodecModel, seed: int = 0) -> EncodecModel:
+    """Codebooks in the range of the latents, so that codes vary with the sound."""
+    torch.manual_seed(seed)
+    latents = model.encoder(torch.randn(1, 1, 24_000) * 0.1).detach()
+    for layer in model.quantizer.vq.layers:
+        layer._codebook.embed.normal_(0, float(latents.std()))
+    return model
+
+
+def small_codec() -> Codec:
+    torch.manual_seed(0)
+    return Codec(randomize_codebooks(build_codec(SMALL)), sha256="")
+
+
+CODEC = small_codec()
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 5_000))
+def test_a_frame_for_every_320_samples_begun(samples: int) -> None:
+    [codes] = CODEC.encode([noise(samples)])
+    assert codes.shape == (8, math.ceil(samples / HOP))
+    assert codes.dtype == np.int16
+    [wave] = CODEC.decode([codes])
+    assert wave.shape == (codes.shape[1] * HOP,)
+    assert wave.dtype == np.float32
+
+
+def test_codes_do_not_depend_on_the_rest_of_the_list() -> None:
+    waves = [noise(length, seed) for seed, length in enumerate((4_000, 321, 0, 9_999))]
+    together = CODEC.encode(waves)
+    for wave, codes in zip(waves, together, strict=True):
+        np.testing.assert_array_equal(CODEC.encode([wave])[0], codes)
+    for codes, sound in zip(together, CODEC.decode(together), strict=True):
+        np.testing.assert_array_equal(CODEC.decode([codes])[0], sound)
+
+
+def test_padded_batches_change_at_most_the_frame_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    waves = [noise(length, seed) for seed, length in enumerate((9_600, 9_000, 3_200))]
+    alone = CODEC.encode(waves)
+    monkeypatch.setattr(CODEC, "_batches", lambda lengths, per_frame: [list(range(len(lengths)))])
+    for wave, one, batched in zip(waves, alone, CODEC.encode(waves), strict=True):
+        whole = len(wave) // HOP
+        assert np.mean(one[:, :whole] != batched[:, :whole]) < 0.01
+    for one, batched in zip(CODEC.decode(alone), CODEC.decode(alone), strict=True):
+        np.testing.assert_allclose(one, batched, atol=1e-5)
+
+
+def test_encodes_as_the_encodec_package_does() -> None:
+    torch.manual_seed(1)
+    stock = randomize_codebooks(EncodecModel.encodec_model_24khz(pretrained=False))
+    stock.set_target_bandwidth(6.0)
+    wave = noise(8_000)
+    with torch.inference_mode():
+        [(codes, _)] = stock.encode(torch.from_numpy(wave)[None, None])
+        sound = stock.decode([(codes, None)])[0, 0].numpy()
+    state = {name: value for name, value in stock.state_dict().items() if not name.startswith(BEYOND_6_KBPS)}
+    model = build_codec(CodecConfig())
+    model.load_state_dict(state)
+    ours = Codec(model, sha256="")
+    np.testing.assert_array_equal(ours.encode([wave])[0], codes[0].numpy())
+    np.testing.assert_allclose(ours.decode([codes[0].numpy()])[0], sound, atol=1e-6)
+
+
+BEYOND_6_KBPS = tuple(f"quantizer.vq.layers.{book}." for book in range(8, 32))
+
+
+def test_reads_the_published_form(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    stock = randomize_codebooks(EncodecModel.encodec_model_24khz(pretrained=False))
+    path = tmp_path / "encodec_24khz-d7cc33bc.th"
+    torch.save(stock.state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    codec = load_codec(path, sha256=digest)
+    assert (codec.sample_rate, codec.frame_rate, codec.n_codebooks, codec.sha256) == (24_000, 75, 8, digest)
+    stock.set_target_bandwidth(6.0)
+    wave = noise(8_000)
+    with torch.inference_mode():
+        [(codes, _)] = stock.encode(torch.from_numpy(wave)[None, None])
+    # Folding the weight norm rounds otherwise, so a code that was nearly a tie may fall to the other side.
+    assert np.mean(codec.encode([wave])[0] != codes[0].numpy()) < 0.01
+
+
+def test_exported_weights_come_back(tmp_path: Path) -> None:
+    model = randomize_codebooks(build_codec(SMALL))
+    path = tmp_path / "codec.safetensors"
+    digest = export_codec(model, SMALL, path, {"steps": "7"})
+    codec = load_codec(path, sha256=digest)
+    assert codec.sha256 == digest
+    again = build_codec(SMALL)
+    again.load_state_dict({name: value.half().float() for name, value in model.state_dict().items()})
+    fold_weight_norm(again)
+    wave = noise(5_000)
+    np.testing.assert_array_equal(codec.encode([wave])[0], Codec(again, "").encode([wave])[0])
+    assert export_codec(model, SMALL, tmp_path / "again.safetensors", {"steps": "7"}) == digest
+
+
+def test_refuses_another_file_and_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "codec.safetensors"
+    export_codec(build_codec(SMALL), SMALL, path, {})
+    with pytest.raises(ValueError, match="fetch it again, or configure the sha256"):
+        load_codec(path, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".th"])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.9])
+def test_refuses_a_truncated_file_and_says_what_to_do(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"codec{suffix}"
+    if suffix == ".safetensors":
+        export_codec(build_codec(SMALL), SMALL, path, {})
+    else:
+        torch.save(build_codec(SMALL).state_dict(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match="python -m trainer codec export"):
+        load_codec(path)
+
+
+def test_refuses_weights_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "other.th"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="not an EnCodec's"):
+        load_codec(path)
+
+
+@pytest.mark.parametrize(
+    "wave", [np.zeros((2, 640), np.float32), np.zeros(640), np.full(640, np.nan, np.float32)], ids=["2d", "f64", "nan"]
+)
+def test_refuses_what_is_not_mono_float32(wave: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="mono 24 kHz"):
+        CODEC.encode([wave])
+
+
+@pytest.mark.parametrize("codes", [np.zeros(8, int), np.zeros((9, 4), int), np.full((8, 4), 64), np.full((8, 4), -1)])
+def test_refuses_what_is_not_codes(codes: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="codes 0"):
+        CODEC.decode([codes])
+
+
+def test_a_codec_fixes_the_frame_rate() -> None:
+    with pytest.raises(ValueError, match="75 Hz"):
+        CodecConfig(ratios=(8, 5, 4, 4))
+
+
+@pytest.mark.skipif(not EMBEDDED_WEIGHTS.exists(), reason="the embedded weights are not in this checkout")
+def test_embedded_weights_say_something_close_to_what_they_hear() -> None:
+    sample = next((Path(pyannote.audio.__file__).parent / "sample").glob("*.wav"))
+    audio, rate = sf.read(sample, dtype="float32", start=8 * 16_000, frames=5 * 16_000)
+    wave = soxr.resample(audio, rate, 24_000)
+    codec = load_codec(EMBEDDED_WEIGHTS)
+    [codes] = codec.encode([wave])
+    assert all(len(np.unique(book)) > 30 for book in codes)
+    [sound] = codec.decode([codes])
+    heard, said = (torch.from_numpy(each[: len(wave)])[None, None] for each in (wave, sound))
+    assert mel_distance(heard, said) < 0.5 * mel_distance(heard, torch.zeros_like(heard))

@@ -1,0 +1,137 @@
+"""Diarize: voices of real speech, silence and noise, determinism, no network."""
+
+import pickle
+import socket
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parent))
+import voices  # noqa: E402
+
+from assets import pyannote_models  # noqa: E402
+from assets.ge2e import WEIGHTS, load_ge2e  # noqa: E402
+from schemas.config import DiarizeConfig  # noqa: E402
+from transforms.diarize import Diarize, diarize, load_diarizer  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def diarizer():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+
+        def no_network(*_, **__):
+            raise OSError("the embedded diarizer must not reach for the network")
+
+        patch.setattr(socket.socket, "connect", no_network)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield load_diarizer(DiarizeConfig())
+
+
+def test_a_conversation_has_two_voices_that_overlap(diarizer):
+    turns, found = diarize(diarizer, voices.sample(), 5_000)
+    assert [v.voice for v in found] == ["v1", "v2"]
+    spoken = {v: sum(t.end_ms - t.start_ms for t in turns if t.voice == v) for v in ("v1", "v2")}
+    assert spoken["v1"] >= spoken["v2"] > 5_000
+    assert all(5_000 <= t.start_ms < t.end_ms <= 35_000 for t in turns)
+    assert any(a.voice != b.voice and a.end_ms > b.start_ms for a, b in zip(turns, turns[1:], strict=False))
+    for voice in found:
+        assert np.isclose(np.linalg.norm(voice.embedding), 1.0)
+        assert 0 < voice.speech_ms <= spoken[voice.voice]
+
+
+def test_turns_move_with_the_start_and_repeat_exactly(diarizer):
+    pcm = voices.sample()
+    turns, found = diarize(diarizer, pcm, 0)
+    diarize(diarizer, pcm[::-1].copy(), 0)
+    later, again = diarize(diarizer, pcm, 1_234)
+    assert [(t.start_ms + 1_234, t.end_ms + 1_234, t.voice) for t in turns] == [
+        (t.start_ms, t.end_ms, t.voice) for t in later
+    ]
+    assert found == again
+
+
+@pytest.mark.parametrize("speaker", ["1688", "1998", "2033", "2414", "3005", "3331"])
+def test_a_reader_is_one_voice(diarizer, speaker):
+    pcm = np.concatenate(voices.reader(speaker, most=4))
+    turns, found = diarize(diarizer, pcm, 0)
+    assert [v.voice for v in found] == ["v1"]
+    assert found[0].speech_ms > 0.6 * len(pcm) / 16
+
+
+def test_two_readers_in_turn_are_two_voices(diarizer):
+    pairs = zip(voices.reader("1688", 4), voices.reader("2033", 4), strict=True)
+    parts = [part for pair in pairs for part in pair]
+    turns, found = diarize(diarizer, np.concatenate(parts), 0)
+    assert len(found) == 2
+    edges = np.cumsum([0] + [len(p) // 16 for p in parts])
+    owners = []
+    for start, end in zip(edges, edges[1:], strict=False):
+        heard = {
+            v.voice: sum(max(0, min(t.end_ms, end) - max(t.start_ms, start)) for t in turns if t.voice == v.voice)
+            for v in found
+        }
+        owners.append(max(heard, key=heard.__getitem__))
+    assert owners == owners[:2] * 4 and owners[0] != owners[1]
+    first, second = (np.array(v.embedding) for v in found)
+    assert first @ second < 0.85
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.5, 1.0, 5.0, 5.01, 12.0])
+@pytest.mark.parametrize("level", [0.0, 1e-3, 0.05, 0.3])
+def test_silence_and_noise_hold_no_voice(diarizer, seconds, level):
+    noise = np.random.default_rng(0).normal(0, 1, int(16_000 * seconds)) * level
+    assert diarize(diarizer, noise.astype(np.float32).clip(-1, 1), 0) == ((), ())
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.8, 1.7, 5.3])
+def test_short_recordings_of_speech(diarizer, seconds):
+    pcm = voices.sample()[8 * 16_000 :][: int(seconds * 16_000)]
+    turns, found = diarize(diarizer, pcm, 0)
+    assert turns and {t.voice for t in turns} == {v.voice for v in found}
+    assert all(0 <= t.start_ms < t.end_ms <= seconds * 1000 for t in turns)
+    assert all(np.isfinite(v.embedding).all() for v in found)
+
+
+def test_telemetry_is_off():
+    from pyannote.audio.telemetry.metrics import is_metrics_enabled
+
+    assert not is_metrics_enabled()
+
+
+def test_pipeline_and_forward_agree_on_embeddings(diarizer):
+    """The pipeline embeds from one spectrogram per recording; pyannote's own way, window by window, must hear the same voice."""
+    model = diarizer._embedding.model_
+    pcm = torch.from_numpy(voices.sample())[: 5 * 16_000 * 6]
+    window = pcm[8 * 16_000 : 13 * 16_000]
+    weights = (torch.arange(293) > 100).float()
+    with torch.inference_mode():
+        alone = model(window[None, None], weights[None])[0]
+        frames = model.encoder.mels(pcm)[800:1301]
+        together = model.embed([model.select(frames, window, weights)], 20)[0]
+        nothing = model(window[None, None], torch.zeros(1, 293))[0]
+    assert alone @ together > 0.9999
+    assert torch.isnan(nothing).all()
+    assert model.dimension == 256 == len(alone)
+
+
+def test_embedded_weights_fill_the_models_exactly():
+    assert set(load_ge2e().state_dict()) == set(load_file(WEIGHTS))
+    assert set(pyannote_models.load_segmentation().state_dict()) == set(load_file(pyannote_models.SEGMENTATION_WEIGHTS))
+
+
+def test_the_stage_travels_to_workers():
+    stage = pickle.loads(pickle.dumps(Diarize(DiarizeConfig())))
+    assert stage.name == "diarize" and stage.config == DiarizeConfig()
+
+
+def test_an_unknown_pipeline_is_an_honest_failure(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(Exception, match="pipeline|config|Repo|offline|found"):
+        load_diarizer(DiarizeConfig(pipeline=str(tmp_path / "nothing")))

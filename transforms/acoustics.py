@@ -1,0 +1,98 @@
+"""Acoustics: measures of a waveform that need no model: SNR, bandwidth, clipping, loudness. All are finite for finite input."""
+
+import warnings
+
+import numpy as np
+import pyloudnorm
+from numpy.typing import NDArray
+from scipy.signal import stft
+
+Waveform = NDArray[np.float32]
+
+SNR_LIMIT_DB = 80.0
+"""SNR is reported within ± this: 16-bit audio holds no more"""
+LOUDNESS_FLOOR_LUFS = -70.0
+"""absolute gate of ITU-R BS.1770; silence gets this"""
+_LSB = 1 / 32768
+_QUANTIZATION_POWER = _LSB**2 / 12
+
+
+def snr_db(waveform_T: Waveform, rate: int) -> float:
+    """Signal-to-noise ratio of speech in dB, within ±80: 10·log10((S − N) / N).
+
+    Over 20 ms frames every 10 ms, N is the median power of the quietest fifth of the frames (robust to a stray pause of digital
+    silence or a faint breath), at least that of 16-bit rounding; S is the mean power of the frames that stand 3 dB above N, or of
+    all where none does. A segment needs some pause in it, as cutting at pauses gives it; without one the figure is too low.
+    """
+    power_N = np.square(_frames(waveform_T.astype(np.float64), length=rate // 50, hop=rate // 100)).mean(axis=1)
+    quiet = np.sort(power_N)[: max(len(power_N) // 5, 1)]
+    noise = max(float(np.median(quiet)), _QUANTIZATION_POWER)
+    active = power_N[power_N > 2 * noise]
+    speech = float(active.mean() if len(active) else power_N.mean())
+    ratio = max((speech - noise) / noise, 10 ** (-SNR_LIMIT_DB / 10))
+    return float(np.clip(10 * np.log10(ratio), -SNR_LIMIT_DB, SNR_LIMIT_DB))
+
+
+def bandwidth_hz(waveform_T: Waveform, rate: int, *, floor_db: float = 60.0, rise_db: float = 6.0) -> float:
+    """Highest frequency in Hz that carries speech energy; 0 for silence.
+
+    A band of about 200 Hz carries speech when its loud frames (95th percentile, so that rare fricatives count) come within
+    `floor_db` of the loudest band and stand `rise_db` above its own quiet frames (20th percentile): steady hiss and hum are not
+    speech, and what a resampler leaves above a cut-off lies far below. The answer is the upper edge of the highest such band.
+    """
+    if len(waveform_T) < 1024:
+        waveform_T = np.pad(waveform_T, (0, 1024 - len(waveform_T)))
+    frequencies_F, _, spectrum_FN = stft(
+        waveform_T, fs=rate, window="hann", nperseg=1024, noverlap=512, boundary=None, padded=False
+    )
+    power_FN = np.square(np.abs(spectrum_FN))
+    width = max(round(200 / (rate / 1024)), 1)
+    bands = (len(frequencies_F) - 1) // width
+    power_BN = power_FN[1 : 1 + bands * width].reshape(bands, width, -1).mean(axis=1)
+    loud_B, quiet_B = np.percentile(power_BN, 95, axis=1), np.percentile(power_BN, 20, axis=1)
+    if loud_B.max() <= _QUANTIZATION_POWER:
+        return 0.0
+    # With fewer than ten frames there are no quiet ones to compare with.
+    rises_B = loud_B >= quiet_B * 10 ** (rise_db / 10) if power_BN.shape[1] >= 10 else np.ones(bands, dtype=bool)
+    carries_B = rises_B & (loud_B >= loud_B.max() * 10 ** (-floor_db / 10))
+    highest = int(np.flatnonzero(carries_B).max(initial=-1))
+    return float(frequencies_F[(highest + 1) * width])
+
+
+def clipping(waveform_T: Waveform) -> float:
+    """Share of samples that are clipped: at full scale, or in a flat top.
+
+    A flat top is a run of at least four samples, equal to one 16-bit step, within 2 % of the largest sample: what clipping
+    leaves when the level was lowered afterwards. Silence has none.
+    """
+    level_T = np.abs(waveform_T)
+    peak = float(level_T.max(initial=0.0))
+    clipped_T = level_T >= 0.999
+    if peak > 0.05:
+        near_T = level_T >= 0.98 * peak
+        steady_T = near_T[1:] & near_T[:-1] & (np.abs(np.diff(waveform_T)) <= _LSB)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], steady_T.astype(np.int8), [0]])))
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            if end - start >= 3:  # three equal steps join four samples
+                clipped_T[start : end + 1] = True
+    return float(clipped_T.mean()) if len(clipped_T) else 0.0
+
+
+def loudness_lufs(waveform_T: Waveform, rate: int) -> float:
+    """Integrated loudness in LUFS (ITU-R BS.1770), at least −70. A waveform shorter than a 0.4 s block is repeated to fill it."""
+    if not len(waveform_T) or not np.any(waveform_T):
+        return LOUDNESS_FLOOR_LUFS
+    block = int(np.ceil(0.4 * rate)) + 1
+    if len(waveform_T) < block:
+        waveform_T = np.tile(waveform_T, -(-block // len(waveform_T)))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        loudness = float(pyloudnorm.Meter(rate).integrated_loudness(waveform_T.astype(np.float64)))
+    return max(loudness, LOUDNESS_FLOOR_LUFS) if np.isfinite(loudness) else LOUDNESS_FLOOR_LUFS
+
+
+def _frames(waveform_T: NDArray[np.float64], length: int, hop: int) -> NDArray[np.float64]:
+    """Frames [N, length] of a waveform [T], zero-padded to one frame where it is shorter."""
+    if len(waveform_T) < length:
+        waveform_T = np.pad(waveform_T, (0, length - len(waveform_T)))
+    return np.lib.stride_tricks.sliding_window_view(waveform_T, length)[::hop]

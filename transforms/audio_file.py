@@ -1,0 +1,153 @@
+"""Audio files: what a file holds, and any stretch of it as mono samples. Runs inside the sandbox.
+
+libsndfile reads WAV, FLAC, OGG/Opus and MP3; FFmpeg (PyAV) reads what it cannot: M4A/AAC.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from schemas.failure import StageError
+
+_BLOCK_FRAMES = 1 << 18
+_FFMPEG_SUFFIXES = frozenset({".m4a"})
+_REENCODE = "re-encode the recording, e.g. `ffmpeg -i IN OUT.flac`, or take it out of the input"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a file's audio looks like."""
+
+    format: str
+    sample_rate: int
+    channels: int
+    frames: int
+
+    @property
+    def duration_ms(self) -> int:
+        return self.frames * 1000 // self.sample_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a recording may look like (`DecodeConfig`)."""
+
+    max_sample_rate: int
+    max_channels: int
+    min_duration_s: float
+    max_duration_s: float
+
+
+def probe_file(path: Path, limits: Limits) -> Shape:
+    """The shape of a file. Raises StageError for one that is empty, unreadable, or outside the limits."""
+    if not os.access(path, os.R_OK):
+        raise StageError("unreadable", f"{path.name} cannot be opened for reading", "check that it exists, and its owner and mode")
+    if path.stat().st_size == 0:
+        raise StageError("empty_file", f"{path.name} has 0 bytes", "copy it again from its source")
+    shape = _ffmpeg_shape(path) if path.suffix.lower() in _FFMPEG_SUFFIXES else _soundfile_shape(path)
+    if shape.frames == 0:
+        raise StageError("no_samples", f"{path.name} has a header but no samples", "copy it again from its source")
+    if shape.sample_rate > limits.max_sample_rate:
+        raise StageError("sample_rate", f"{shape.sample_rate} Hz exceeds {limits.max_sample_rate} Hz",
+                         "resample it, or raise decode.max_sample_rate")
+    if shape.channels > limits.max_channels:
+        raise StageError("channels", f"{shape.channels} channels exceed {limits.max_channels}",
+                         "mix down or pick the channel of the speaker, or raise decode.max_channels")
+    seconds = shape.frames / shape.sample_rate
+    if seconds < limits.min_duration_s:
+        raise StageError("too_short", f"{seconds:.4f} s is shorter than {limits.min_duration_s} s",
+                         "take it out of the input, or lower decode.min_duration_s")
+    if seconds > limits.max_duration_s:
+        raise StageError("too_long", f"{seconds:.0f} s is longer than {limits.max_duration_s:.0f} s",
+                         "check the header, split the file, or raise decode.max_duration_s")
+    return shape
+
+
+def read_mono(path: Path, shape: Shape, start: int, frames: int) -> NDArray[np.float32]:
+    """`frames` samples from `start` at the file's own rate, channels averaged: float32 [frames].
+
+    Raises StageError when the file ends before its header says, or holds NaN or infinity.
+    """
+    mono = np.empty(frames, dtype=np.float32)
+    blocks = _ffmpeg_blocks(path, start) if path.suffix.lower() in _FFMPEG_SUFFIXES else _soundfile_blocks(path, start, frames)
+    filled = 0
+    try:
+        for block in blocks:
+            take = min(len(block), frames - filled)
+            mono[filled : filled + take] = block[:take]
+            filled += take
+            if filled == frames:
+                break
+    except (sf.SoundFileError, av.FFmpegError) as error:
+        raise StageError("corrupt", f"{path.name} breaks off near {(start + filled) / shape.sample_rate:.1f} s: {error}", _REENCODE) from error
+    if filled < frames:
+        raise StageError("truncated", f"{path.name} promises {shape.frames / shape.sample_rate:.1f} s and ends at "
+                         f"{(start + filled) / shape.sample_rate:.1f} s", "copy it again from its source, or " + _REENCODE)
+    if not np.isfinite(mono).all():
+        raise StageError("non_finite", f"{path.name} holds NaN or infinite samples", "export it again as integer PCM or FLAC")
+    return mono
+
+
+def _soundfile_shape(path: Path) -> Shape:
+    try:
+        info = sf.info(str(path))
+    except sf.SoundFileError as error:
+        raise StageError("not_audio", f"{path.name} is not audio that libsndfile reads: {error}", _REENCODE) from error
+    _refuse_short_riff(path)
+    return Shape(format=info.format.lower(), sample_rate=info.samplerate, channels=info.channels, frames=info.frames)
+
+
+def _refuse_short_riff(path: Path) -> None:
+    """libsndfile takes a WAV that was cut off for a shorter one; its RIFF header still knows the true size."""
+    with path.open("rb") as file:
+        header = file.read(12)
+    promised = int.from_bytes(header[4:8], "little") + 8
+    streamed = promised >= 0xFFFFFFF0  # written by a recorder that did not know the length
+    if header[:4] == b"RIFF" and not streamed and promised > path.stat().st_size + 1:
+        raise StageError("truncated", f"{path.name} promises {promised} bytes and has {path.stat().st_size}",
+                         "copy it again from its source, or " + _REENCODE)
+
+
+def _soundfile_blocks(path: Path, start: int, frames: int) -> Iterator[NDArray[np.float32]]:
+    with sf.SoundFile(str(path)) as file:
+        file.seek(start)
+        left = frames
+        while left > 0:
+            block = file.read(min(_BLOCK_FRAMES, left), dtype="float32", always_2d=True)
+            if len(block) == 0:
+                return
+            left -= len(block)
+            yield block.mean(axis=1)
+
+
+def _ffmpeg_shape(path: Path) -> Shape:
+    """AAC says its length only roughly, so its samples are counted by decoding once."""
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise StageError("not_audio", f"{path.name} has no audio stream", _REENCODE)
+            stream = container.streams.audio[0]
+            frames = sum(frame.samples for frame in container.decode(stream))
+            return Shape(format=container.format.name, sample_rate=stream.rate, channels=stream.channels, frames=frames)
+    except av.FFmpegError as error:
+        raise StageError("not_audio", f"{path.name} is not audio that FFmpeg reads: {error}", _REENCODE) from error
+
+
+def _ffmpeg_blocks(path: Path, start: int) -> Iterator[NDArray[np.float32]]:
+    """Decodes from the beginning and skips: seeking in AAC is not exact, and windows must be."""
+    position = 0
+    with av.open(str(path)) as container:
+        to_float = av.AudioResampler(format="fltp")
+        for frame in container.decode(container.streams.audio[0]):
+            for planar in to_float.resample(frame):
+                block = planar.to_ndarray().astype(np.float32).mean(axis=0)
+                skip = max(0, start - position)
+                position += len(block)
+                if skip < len(block):
+                    yield block[skip:]

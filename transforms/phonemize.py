@@ -1,0 +1,56 @@
+"""Phonemize: the text of each accepted segment as IPA phones and their ids."""
+
+from dataclasses import replace
+
+from apache_beam.metrics import Metrics
+from phonemizer.backend import EspeakBackend
+
+from assets.espeak import Inventory, UnknownPhone, espeak_version, load_inventory, open_backend, phonemize
+from assets.spoken_text import normalize_text
+from schemas.config import PhonemizeConfig
+from schemas.segment import Segment
+from transforms.stage import UnitStage, UnitWork, once_per_process
+
+__all__ = ["Phonemize", "espeak_version", "load_backend", "load_inventory", "normalize_text", "phonemize"]
+
+
+@once_per_process
+def load_backend(voice: str) -> EspeakBackend:
+    """The espeak-ng backend of a voice, one per process. Raises RuntimeError for a voice that espeak does not know."""
+    return open_backend(voice)
+
+
+class Phonemize(UnitStage):
+    """Fills `phones` and `phone_ids` of the accepted segments of a unit, from their normalised text.
+
+    A segment with a phone outside the inventory is rejected (`unknown_phone`): there is no id for "something else", since a
+    model could only learn noise from it.
+    """
+
+    name = "phonemize"
+
+    def __init__(self, config: PhonemizeConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def run(self, work: UnitWork) -> UnitWork:
+        accepted = [segment for segment in work.segments if segment.accepted]
+        if not accepted:
+            return work
+        inventory = load_inventory(self.config.voice)
+        texts = [normalize_text(segment.transcript.text) if segment.transcript else "" for segment in accepted]
+        phones = phonemize(load_backend(self.config.voice), texts)
+        done = {s.start_ms: self._filled(s, p, inventory) for s, p in zip(accepted, phones, strict=True)}
+        return replace(work, segments=tuple(done.get(s.start_ms, s) if s.accepted else s for s in work.segments))
+
+    def _filled(self, segment: Segment, phones: str, inventory: Inventory) -> Segment:
+        try:
+            ids = inventory.encode(phones)
+        except UnknownPhone:
+            reason = "unknown_phone"
+        else:
+            if ids:
+                return replace(segment, phones=phones, phone_ids=ids)
+            reason = "no_text"  # bracketed asides alone, such as "[music]"
+        Metrics.counter("phonemize", f"rejected_{reason}").inc()
+        return replace(segment, rejected_by=self.name, reasons=(reason,))

@@ -1,0 +1,176 @@
+"""Recordings: find them in a folder, a bucket or a listing, and name each, its speaker and its licence.
+
+Layouts read natively:
+
+- LibriLight: `<speaker>/<book>/<chapter>.flac` beside `<chapter>.json` (Kahn et al. 2020, speaker, book_meta, snr);
+- LibriSpeech: `<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac`;
+- any folder, with a template for the speaker (`{speaker}/*`);
+- a Parquet, JSONL or CSV listing: `uri`, and optionally every other column of `schemas.recording.Recording`.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from assets.storage import Store, is_bucket, local_path, open_local
+from schemas.columns import SchemaError
+from schemas.config import ListingConfig
+from schemas.recording import KEY_ALPHABET, Recording
+
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"})
+LISTING_SUFFIXES = frozenset({".parquet", ".jsonl", ".csv"})
+_LIBRISPEECH = re.compile(r"(\d+)-(\d+)-\d+")
+_LONGEST_ID = 120
+
+
+class ListingError(ValueError):
+    """An input without recordings, or a listing that cannot be read; the message names the row and the remedy."""
+
+
+def list_recordings(uri: str, config: ListingConfig) -> Iterator[Recording]:
+    """Every recording of the input, in order of identifier.
+
+    Raises ListingError when there is none, or when a listing's row cannot be used.
+    """
+    if PurePosixPath(uri).suffix.lower() in LISTING_SUFFIXES:
+        found = list(_from_listing(uri, config))
+    elif is_bucket(uri):
+        found = list(_from_bucket(uri, config))
+    else:
+        found = list(_from_folder(local_path(uri), config))
+    if not found:
+        raise ListingError(f"no recordings in {uri}: expected {', '.join(sorted(AUDIO_SUFFIXES))} files or a listing of them")
+    return iter(sorted(found, key=lambda recording: (recording.recording, recording.uri)))
+
+
+def recording_id(path: str) -> str:
+    """A recording's identifier from its path below the input.
+
+    Folders are joined by '-'. A path that cannot be written in [A-Za-z0-9_-] keeps what can and gains a hash of the whole, so
+    that different paths never share an identifier by accident.
+    """
+    stem = str(PurePosixPath(path).with_suffix(""))
+    name = "".join(c if c in KEY_ALPHABET else "-" if c == "/" else "_" for c in stem)
+    lossless = len(name) <= _LONGEST_ID and all(c in KEY_ALPHABET or c == "/" for c in stem)
+    return name if lossless else f"{name[:_LONGEST_ID]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+
+
+def speaker_of(path: str, template: str | None) -> str | None:
+    """The speaker that a path names: by the template, else by LibriSpeech's file names; None when it names none."""
+    if template is not None:
+        pattern = "".join(
+            "(?P<speaker>[^/]+)" if part == "{speaker}" else "[^/]+" if part == "*" else re.escape(part)
+            for part in re.split(r"(\{speaker\}|\*)", template)
+        )
+        match = re.fullmatch(pattern, str(PurePosixPath(path).with_suffix("")))
+        return match.group("speaker") if match else None
+    match = _LIBRISPEECH.fullmatch(PurePosixPath(path).stem)
+    return match.group(1) if match else None
+
+
+def _from_folder(root: Path, config: ListingConfig) -> Iterator[Recording]:
+    if not root.is_dir():
+        raise ListingError(f"{root} is neither a folder nor a listing ({', '.join(sorted(LISTING_SUFFIXES))})")
+
+    def refuse(error: OSError) -> None:
+        raise ListingError(f"cannot read the folder {error.filename}: {error.strerror}; change its mode, or leave it out") from error
+
+    for folder, _, names in os.walk(root, onerror=refuse):
+        for name in names:
+            path = Path(folder) / name
+            if path.suffix.lower() in AUDIO_SUFFIXES:
+                relative = path.relative_to(root).as_posix()
+                sidecar = path.with_suffix(".json")
+                yield _named(relative, str(path), _read_sidecar(sidecar.read_bytes()) if sidecar.is_file() else {}, config)
+
+
+def _from_bucket(uri: str, config: ListingConfig) -> Iterator[Recording]:
+    store = Store(uri)
+    paths = [path for path, _ in store.walk()]
+    known = set(paths)
+    for path in paths:
+        if PurePosixPath(path).suffix.lower() in AUDIO_SUFFIXES:
+            sidecar = str(PurePosixPath(path).with_suffix(".json"))
+            yield _named(path, store.uri(path), _read_sidecar(store.get(sidecar)) if sidecar in known else {}, config)
+
+
+def _read_sidecar(content: bytes) -> dict[str, Any]:
+    """LibriLight's sidecar. One that is not JSON names nothing; the audio itself is not to blame."""
+    try:
+        sidecar = json.loads(content)
+    except ValueError:
+        return {}
+    return sidecar if isinstance(sidecar, dict) else {}
+
+
+def _named(relative: str, uri: str, sidecar: dict[str, Any], config: ListingConfig) -> Recording:
+    book = sidecar.get("book_meta")
+    book = book if isinstance(book, dict) else {}
+    snr = sidecar.get("snr")
+    speaker = sidecar.get("speaker")
+    return Recording(
+        recording=recording_id(relative),
+        uri=uri,
+        speaker=str(speaker) if speaker is not None else speaker_of(relative, config.speaker_path),
+        language=_text(sidecar.get("language")) or config.language,
+        licence=_text(sidecar.get("licence")) or config.licence,
+        basis=_text(sidecar.get("basis")) or config.basis,
+        title=_text(book.get("title")),
+        listed_snr_db=float(snr) if isinstance(snr, int | float) else None,
+    ).check()
+
+
+def _from_listing(uri: str, config: ListingConfig) -> Iterator[Recording]:
+    known = {f.name for f in fields(Recording)}
+    base = uri.rpartition("/")[0] or "."
+    for number, row in enumerate(_read_rows(uri), start=1):
+        row = {key: value for key, value in row.items() if value not in (None, "")}
+        if unknown := set(row) - known:
+            raise ListingError(f"{uri}, row {number}: unknown columns {sorted(unknown)}; known are {sorted(known)}")
+        if "uri" not in row:
+            raise ListingError(f"{uri}, row {number}: the column 'uri' is missing")
+        address = str(row.pop("uri"))
+        absolute = address if is_bucket(address) or os.path.isabs(local_path(address)) else f"{base}/{address}"
+        defaults = {
+            "recording": recording_id(PurePosixPath(address.replace("://", "/")).as_posix().lstrip("/")),
+            "speaker": speaker_of(address, config.speaker_path),
+            "language": config.language,
+            "licence": config.licence,
+            "basis": config.basis,
+        }
+        text = {key: value if key == "listed_snr_db" else str(value) for key, value in row.items()}
+        if "listed_snr_db" in text:
+            text["listed_snr_db"] = float(text["listed_snr_db"])
+        try:
+            yield Recording(uri=absolute, **{**defaults, **text}).check()
+        except (SchemaError, ValueError) as error:
+            raise ListingError(f"{uri}, row {number}: {error}") from error
+
+
+def _read_rows(uri: str) -> Iterator[dict[str, Any]]:
+    suffix = PurePosixPath(uri).suffix.lower()
+    try:
+        with open_local(uri) as path:
+            if suffix == ".parquet":
+                for batch in pq.ParquetFile(path).iter_batches():
+                    yield from batch.to_pylist()
+            elif suffix == ".jsonl":
+                with path.open(encoding="utf-8") as file:
+                    yield from (json.loads(line) for line in file if line.strip())
+            else:
+                with path.open(encoding="utf-8", newline="") as file:
+                    yield from csv.DictReader(file)
+    except (OSError, ValueError) as error:
+        raise ListingError(f"cannot read the listing {uri}: {error}") from error
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value not in (None, "") else None

@@ -1,0 +1,149 @@
+"""Stage: what every step on a unit shares — once-per-process models, timing, counters, and failure that harms only its own unit.
+
+All stages of a unit are ParDos in one chain, so a runner fuses them: the waveform never crosses a shuffle.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeVar
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from assets.threads import pin_threads
+from schemas.audio import Audio
+from schemas.failure import Failure, ModelError, failure_of
+from schemas.segment import Segment, Turn, Voice
+from schemas.unit import Unit, UnitResult
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitWork:
+    """A unit on its way through the stages. Stages return a new one; they never change it in place."""
+
+    unit: Unit
+    audio: Audio | None = None
+    peak: float = 0.0
+    """largest absolute sample"""
+    turns: tuple[Turn, ...] = ()
+    voices: tuple[Voice, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    """disjoint and in order of time; what lies between them is not speech"""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """wall seconds that each stage took"""
+    failure: Failure | None = None
+    result: UnitResult | None = None
+    """set when the unit's result lies in the store, from this run or an earlier one"""
+
+    @property
+    def sound(self) -> Audio:
+        """The decoded audio; only stages after `decode` may ask for it."""
+        if self.audio is None:
+            raise RuntimeError(f"unit {self.unit.name} of {self.unit.recording.recording} has not been decoded")
+        return self.audio
+
+
+def once_per_process(loader: Callable[..., T]) -> Callable[..., T]:
+    """Caches a model loader by its (hashable) arguments: threads wait for one load, every later call gets the same model.
+
+    A loader that fails raises ModelError, which ends the run.
+    """
+    loaded: dict[Any, T] = {}
+    lock = threading.Lock()
+
+    def load(*args: Any) -> T:
+        with lock:
+            if args not in loaded:
+                Metrics.counter("models", f"{loader.__module__.split('.')[-1]}_loaded").inc()
+                try:
+                    loaded[args] = loader(*args)
+                except Exception as error:
+                    raise ModelError(f"{loader.__name__}: {error}") from error
+            return loaded[args]
+
+    return load
+
+
+Watcher = Callable[[str, UnitWork, float], None]
+_watcher: Watcher | None = None
+
+
+def watch_stages(watcher: Watcher) -> None:
+    """Has `watcher(stage, unit after it, seconds)` called after every stage in this process; progress is made of it."""
+    global _watcher
+    _watcher = watcher
+
+
+# One model set per process, one unit at a time through it: torch, CTranslate2 and espeak are not safe to share between threads.
+_models_lock = threading.RLock()
+
+
+class UnitStage(beam.PTransform):
+    """A stage over units. A subclass names itself and says in `run` what it does to one unit.
+
+    Example usage::
+
+        class Cut(UnitStage):
+            name = "cut"
+
+            def __init__(self, config: CutConfig) -> None:
+                super().__init__()
+                self.config = config
+
+            def run(self, work: UnitWork) -> UnitWork:
+                return replace(work, segments=cut(work.turns, ...))
+    """
+
+    name: ClassVar[str]
+
+    def run(self, work: UnitWork) -> UnitWork:
+        """One unit through this stage. Raises StageError for input that cannot be used."""
+        raise TypeError(f"{type(self).__name__} must define run")
+
+    def run_timed(self, work: UnitWork) -> UnitWork:
+        """One unit through this stage, with its wall time; a failure becomes part of the work. Done and failed units pass by."""
+        if work.result or work.failure:
+            return work
+        started = time.perf_counter()
+        try:
+            with _models_lock:
+                done = self.run(work)
+        except ModelError:
+            raise
+        except Exception as error:  # any other failure belongs to this unit alone; it is reported, never lost
+            log.warning(
+                "%s: %s gave up on window %d: %s", work.unit.recording.recording, self.name, work.unit.index, error
+            )
+            log.debug("traceback", exc_info=True)
+            done = replace(work, audio=None, segments=(), failure=failure_of(self.name, error))
+        seconds = time.perf_counter() - started
+        return replace(done, seconds={**work.seconds, self.name: seconds})
+
+    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
+        return pcoll | self.name.capitalize() >> beam.ParDo(_RunStage(self)).with_output_types(UnitWork)
+
+
+class _RunStage(beam.DoFn):
+    def __init__(self, stage: UnitStage) -> None:
+        self.stage = stage
+        self.milliseconds = Metrics.distribution("stage_ms", stage.name)
+        self.quarantined = Metrics.counter("quarantined", stage.name)
+
+    def setup(self) -> None:
+        pin_threads()
+
+    def process(self, work: UnitWork) -> Iterator[UnitWork]:
+        done = self.stage.run_timed(work)
+        if done is not work:
+            seconds = done.seconds[self.stage.name]
+            self.milliseconds.update(int(seconds * 1000))
+            self.quarantined.inc(int(done.failure is not None))
+            if _watcher is not None:
+                _watcher(self.stage.name, done, seconds)
+        yield done
