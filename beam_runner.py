@@ -35,17 +35,11 @@ def parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="say what a build would take, from a measured sample; build nothing")
     build = commands.add_parser("build", help="build or extend a corpus; other options go to Beam (--runner=…)")
     for command in (plan, build):
-        command.add_argument(
-            "--input", required=True, help="folder, bucket, or listing (.parquet, .jsonl, .csv) of recordings"
-        )
+        command.add_argument("--input", required=True, help="folder, bucket, or listing (.parquet, .jsonl, .csv) of recordings")
         command.add_argument("--config", type=Path, help="corpus.yaml; `voxbeam config` prints all keys")
-    plan.add_argument(
-        "--sample-minutes", type=float, default=3.0, help="how much speech to measure on (default: %(default)s)"
-    )
+    plan.add_argument("--sample-minutes", type=float, default=3.0, help="how much speech to measure on (default: %(default)s)")
     build.add_argument("--output", required=True, help="folder or bucket of the corpus")
-    build.add_argument(
-        "--allow-quarantine", action="store_true", help="exit with 0 although recordings were quarantined"
-    )
+    build.add_argument("--allow-quarantine", action="store_true", help="exit with 0 although recordings were quarantined")
 
     for name, text in (
         ("status", "what lies in a corpus, and what a build is doing"),
@@ -115,9 +109,7 @@ def _verify(arguments: argparse.Namespace, rest: list[str], console: Console) ->
     release = latest_release(store) if arguments.release is None else read_release(store, arguments.release)
     if release is None:
         raise StorageError(f"no release in {store.root}; `voxbeam build` makes one")
-    table = Table(
-        "where", "what is wrong", title=f"Release {release.name} is not what it says", title_justify="left", box=None
-    )
+    table = Table("where", "what is wrong", title=f"Release {release.name} is not what it says", title_justify="left", box=None)
     with console.status(f"Verifying release {release.name}"):
         for problem in verify_release(store, release):
             table.add_row(problem.where, problem.what)

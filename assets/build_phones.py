@@ -17,9 +17,7 @@ from assets.espeak import INVENTORIES, SPECIALS, espeak_version, load_inventory,
 def words_in(path: Path) -> list[str]:
     """The different words of a list, sorted; variants such as `read(2)` are one word."""
     first = (line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    return sorted(
-        {word for entry in first if re.fullmatch(r"[^\W\d_][\w'.-]*", word := re.sub(r"\(\d+\)$", "", entry))}
-    )
+    return sorted({word for entry in first if re.fullmatch(r"[^\W\d_][\w'.-]*", word := re.sub(r"\(\d+\)$", "", entry))})
 
 
 def phones_of(words: list[str], voice: str, least: int) -> list[str]:

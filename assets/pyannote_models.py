@@ -23,7 +23,7 @@ from pyannote.core import SlidingWindowFeature
 from safetensors.torch import load_file
 from torch import Tensor
 
-from assets.ge2e import DIMENSION, HOP, SAMPLE_RATE, loudness_gain, load_ge2e
+from assets.ge2e import DIMENSION, HOP, SAMPLE_RATE, load_ge2e, loudness_gain
 
 SEGMENTATION_WEIGHTS = Path(__file__).parent / "weights" / "segmentation_pyannet.safetensors"
 MAX_PARTIALS = 3
@@ -72,9 +72,7 @@ class GE2EEmbedding(Model):
 
         Less than 0.1 s of chosen sound gives not-a-number, as pyannote expects.
         """
-        chosen = [
-            self.heard(waveform[0], None if weights is None else weights[i]) for i, waveform in enumerate(waveforms)
-        ]
+        chosen = [self.heard(waveform[0], None if weights is None else weights[i]) for i, waveform in enumerate(waveforms)]
         return self.embed(chosen, VOICE_PARTIALS)
 
     def heard(self, waveform: Tensor, weights: Tensor | None) -> Tensor | None:
@@ -102,7 +100,7 @@ class GE2EEmbedding(Model):
 
 
 class _NoPLDA(PLDA):
-    """Agglomerative clustering uses no PLDA, but the constructor fetches one from the hub unless it is given an instance."""
+    """Stands in for the PLDA that the constructor would fetch from the hub; agglomerative clustering uses none."""
 
     def __init__(self) -> None:
         pass
@@ -111,11 +109,11 @@ class _NoPLDA(PLDA):
 class EmbeddedDiarization(SpeakerDiarization):
     """pyannote's SpeakerDiarization with the embedded weights.
 
-    It differs from its parent in how embeddings are computed, which dominates the time: one spectrogram per recording instead of
-    one per window and voice, nothing at all for voices that are silent in a window, and large batches.
+    It differs from its parent in how embeddings are computed, which dominates the time: one spectrogram per recording
+    instead of one per window and voice, nothing at all for voices that are silent in a window, and large batches.
     """
 
-    def __init__(self, step: float, batch: int) -> None:
+    def __init__(self, step: float, batch: int, token: str | None = None, cache_dir: str | None = None) -> None:
         super().__init__(
             segmentation=load_segmentation(),
             segmentation_step=step,
@@ -125,6 +123,8 @@ class EmbeddedDiarization(SpeakerDiarization):
             embedding_exclude_overlap=True,
             plda=_NoPLDA(),
             clustering="AgglomerativeClustering",
+            token=token,
+            cache_dir=cache_dir,
         )
 
     def get_embeddings(

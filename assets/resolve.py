@@ -40,8 +40,10 @@ def downloaded(url: str) -> Path:
                     shutil.copyfileobj(response, file)
             except OSError as error:
                 Path(file.name).unlink()
-                raise OSError(f"cannot download {url}: {error}; fetch it elsewhere and give its path or bucket address") from error
-        os.replace(file.name, target)
+                raise OSError(
+                    f"cannot download {url}: {error}; fetch it elsewhere and give its path or bucket address"
+                ) from error
+        Path(file.name).replace(target)
     return target
 
 
@@ -71,4 +73,4 @@ def _copy_from_bucket(address: str, target: Path) -> None:
             with store.as_local(path) as copy:
                 shutil.copyfile(copy, local)
         if not target.exists():
-            os.replace(staged, target)
+            staged.replace(target)

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlparse
@@ -43,9 +43,7 @@ def _open(root: str) -> ObjectStore:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(
-            f"cannot create the folder {path}: {error.strerror}; choose another, or change its owner"
-        ) from error
+        raise StorageError(f"cannot create the folder {path}: {error.strerror}; choose another, or change its owner") from error
     return LocalStore(str(path), mkdir=True)
 
 
@@ -105,8 +103,10 @@ class Store:
         obstore.copy(self._store, source, target)
 
     def delete(self, paths: list[str]) -> None:
-        if paths:
-            obstore.delete(self._store, paths)
+        """Deletes objects; one that is gone already is no error."""
+        for path in paths:
+            with suppress(FileNotFoundError):
+                obstore.delete(self._store, path)
 
     @contextmanager
     def as_local(self, path: str) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""The plain sequential use of the libraries that voxbeam builds on: what a careful script would do, and our peer in `stages.py`."""
+"""The plain sequential use of the libraries that voxbeam builds on: what a careful script would do; our peer in `stages.py`."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from assets.encodec_model import load_codec
 from schemas.config import CorpusConfig
 from transforms.cut import cut
 from transforms.diarize import diarize, load_diarizer
-from transforms.phonemize import load_phonemizer, phonemize
+from transforms.phonemize import load_backend, phonemize
 from transforms.tokenize import codec_weights
 
 
@@ -28,7 +28,7 @@ class PlainPipeline:
         self.seconds: dict[str, float] = {}
         self.diarizer = load_diarizer(config.diarize.model_copy(update={"step": 0.1}), config.device)
         self.recognizer = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8")
-        self.phonemizer = load_phonemizer(config.phonemize.voice)
+        self.phonemizer = load_backend(config.phonemize.voice)
         self.codec = load_codec(codec_weights(config.tokenize.codec)[0]).model  # weight_norm folded: faster than as published
 
     @contextmanager

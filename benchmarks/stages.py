@@ -45,9 +45,7 @@ def join_chapters(source: Path, target: Path) -> float:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument(
-        "--input", type=Path, default=SHARED, help="folder of folders of utterances (default: %(default)s)"
-    )
+    arguments.add_argument("--input", type=Path, default=SHARED, help="folder of folders of utterances (default: %(default)s)")
     arguments.add_argument("--full-codec", action="store_true", help="EnCodec at its full size, with random weights")
     options = arguments.parse_args()
     logging.disable(logging.WARNING)
@@ -83,9 +81,7 @@ def main() -> None:
             f"{audio_s / theirs:,.0f}" if theirs else "",
         )
     busy, plain_s = sum(ours.values()), sum(plain.values())
-    table.add_row(
-        "whole, wall", f"{wall_s:.1f}", f"{audio_s / wall_s:.2f}", f"{plain_s:.1f}", f"{audio_s / plain_s:.2f}"
-    )
+    table.add_row("whole, wall", f"{wall_s:.1f}", f"{audio_s / wall_s:.2f}", f"{plain_s:.1f}", f"{audio_s / plain_s:.2f}")
     console.print(table)
     console.print(f"wall × {cores} workers / sum of the stages' own times: {wall_s * cores / busy:.3f} (goal ≤ 1.10)")
     console.print(f"wall / plain sequential: {wall_s / plain_s:.3f} (goal ≤ 0.40)")

@@ -1,13 +1,18 @@
-"""Build: lists the input, decides what the new release is to its parent, runs the graph with progress, and says what came of it."""
+"""Build: lists the input, decides what the new release keeps of its parent, runs the graph, and says what came of it."""
 
 import hashlib
 import io
+import logging
 import os
 import re
+import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import apache_beam as beam
 import pyarrow.parquet as pq
@@ -45,9 +50,7 @@ class Outcome:
     """why nothing of the parent could be kept, if so"""
 
 
-def build(
-    input_uri: str, output_uri: str, config: CorpusConfig, beam_options: Sequence[str], console: Console
-) -> Outcome:
+def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: Sequence[str], console: Console) -> Outcome:
     """Builds, or extends, a corpus.
 
     Raises ListingError, StorageError, ModelError, CommitError. Recordings that cannot be used are quarantined in the release.
@@ -74,7 +77,7 @@ def build(
         grows=grows,
         run=uuid.uuid4().hex[:8],
     )
-    with watching(store, job.run, len(recordings), console):
+    with watching(store, job.run, len(recordings), console), _quiet_workers():
         _run(job, beam_options)
     tallies = read_tallies(store, job.run)
     clear_progress(store, job.run)
@@ -104,13 +107,35 @@ def pipeline_options(beam_options: Sequence[str]) -> PipelineOptions:
     return options
 
 
+@contextmanager
+def _quiet_workers() -> Iterator[None]:
+    """Worker processes inherit our standard error and tell it about every channel they open; that goes to a file meanwhile.
+
+    The file is kept, and named, when the run fails. With --log-level=INFO or lower everything stays visible.
+    """
+    if logging.root.isEnabledFor(logging.INFO):
+        yield
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="voxbeam-workers-", suffix=".log", delete=False) as log:
+        visible = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(visible, 2)
+            print(f"what the workers said: {log.name}", file=sys.stderr)
+            raise
+        finally:
+            os.dup2(visible, 2)
+            os.close(visible)
+        Path(log.name).unlink()
+
+
 def what_changed(parent: Release, job: Job) -> str:
     """The keys of the configuration and the models in which a release differs from a job."""
     old, new = _flat(parent.config), _flat(job.config.model_dump(mode="json"))
     keys = [
-        f"{key}: {old.get(key)!r} → {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+        f"{key}: {old.get(key)!r} → {new.get(key)!r}" for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)
     ]
     models = [name for name in sorted(job.model_hashes) if parent.models.get(name) != job.model_hashes[name]]
     return "; ".join(keys + [f"model {name}" for name in models]) or "the code of a stage"
@@ -126,8 +151,7 @@ def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
 def _put_listing(store: Store, recordings: list[Recording]) -> str:
     """The listing as an object, largest local files first so that the last worker does not wait on a long one."""
     sized = [
-        (-(local_path(r.uri).stat().st_size if not is_bucket(r.uri) and local_path(r.uri).exists() else 0), r)
-        for r in recordings
+        (-(local_path(r.uri).stat().st_size if not is_bucket(r.uri) and local_path(r.uri).exists() else 0), r) for r in recordings
     ]
     in_order = [recording for _, recording in sorted(sized, key=lambda pair: (pair[0], pair[1].recording))]
     sink = io.BytesIO()

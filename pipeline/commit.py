@@ -28,9 +28,7 @@ def commit_release(job: Job, made: list[Made], failed: list[RecordingRow]) -> No
     if parent is not None:
         files += [f for f in parent.files if f.kind in ("shard", "samples", "rejected") or _holds_done(f)]
         shards += read_rows(store, parent, ShardRow)
-        counts.update(
-            {name: n for name, n in parent.counts.items() if name not in ("quarantined", "recordings", "shards")}
-        )
+        counts.update({name: n for name, n in parent.counts.items() if name not in ("quarantined", "recordings", "shards")})
     if quarantined:
         files.append(put_part(store, "recordings", QUARANTINED, list(quarantined)))
     shards.sort(key=lambda shard: shard.shard)
@@ -47,9 +45,7 @@ def commit_release(job: Job, made: list[Made], failed: list[RecordingRow]) -> No
     commit(store, draft, files, dict(sorted(counts.items())), phones)
 
 
-def _merge_quarantined(
-    store: Store, parent: Release | None, made: list[Made], failed: list[RecordingRow]
-) -> list[RecordingRow]:
+def _merge_quarantined(store: Store, parent: Release | None, made: list[Made], failed: list[RecordingRow]) -> list[RecordingRow]:
     """This build's quarantine, and the parent's rows of recordings that this build did not see."""
     rows = {row.recording: row for row in failed}
     if parent is not None:

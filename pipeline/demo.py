@@ -19,8 +19,8 @@ from pipeline.report import print_outcome
 from pipeline.verify import verify_release
 from schemas.config import CorpusConfig
 from schemas.manifest import RejectedRow, SampleRow
+from schemas.reasons import REASONS
 from schemas.release import Release
-from transforms.judge import REASONS
 from transforms.tokenize import load_tokenizer
 
 INPUT = Path(assets.__file__).parent / "demo"
@@ -62,10 +62,9 @@ def _show_samples(store: Store, release: Release, console: Console) -> None:
 
 def _show_rejections(store: Store, release: Release, console: Console) -> None:
     for row in islice(read_rows(store, release, RejectedRow), _SHOWN):
-        why = "; ".join(f"{reason}: {REASONS.get(reason, 'see docs')}" for reason in row.reasons)
-        console.print(
-            f"not taken: {row.recording} {row.start_ms / 1000:.2f}–{row.end_ms / 1000:.2f} s  [yellow]{why}[/yellow]  {row.text or ''}"
-        )
+        why = "; ".join(f"{reason}: {REASONS[reason]}" for reason in row.reasons)
+        times = f"{row.start_ms / 1000:.2f}–{row.end_ms / 1000:.2f} s"
+        console.print(f"not taken: {row.recording} {times}  [yellow]{why}[/yellow]  {row.text or ''}")
 
 
 def _write_wav(store: Store, release: Release, config: CorpusConfig, console: Console) -> None:
@@ -79,6 +78,4 @@ def _write_wav(store: Store, release: Release, config: CorpusConfig, console: Co
     codec = load_tokenizer(config.tokenize, config.device)
     path = Path(store.root) / "listen.wav"
     sf.write(path, codec.decode([codes])[0], codec.sample_rate)
-    console.print(
-        f"To listen to: {path} ({hours(row.duration_ms)} of {tree['speaker']}, decoded from {codes.size} codes)"
-    )
+    console.print(f"To listen to: {path} ({hours(row.duration_ms)} of {tree['speaker']}, decoded from {codes.size} codes)")

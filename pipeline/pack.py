@@ -1,10 +1,12 @@
-"""Pack: finished units → shards and manifest parts. Units are read again here, each by one or a few writers; nothing else is moved."""
+"""Pack: finished units → shards and manifest parts. Units are read again here, each by one or a few writers."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from operator import attrgetter
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -77,7 +79,7 @@ def account(results: list[UnitResult], link_threshold: float) -> Report | Record
     for result in results:
         if result.failure:
             return quarantined_row(recording, result.failure, source)
-    broken = [b for a, b in zip(results, results[1:], strict=False) if a.end_ms != b.start_ms]
+    broken = [b for a, b in pairwise(results) if a.end_ms != b.start_ms]
     if broken or results[0].start_ms != 0 or results[-1].end_ms != source.duration_ms:
         error = StageError(
             "windows", "its windows do not meet", "remove its units and build again; report it if it happens twice"
@@ -86,9 +88,7 @@ def account(results: list[UnitResult], link_threshold: float) -> Report | Record
     segments = sum(t.segments for r in results for t in r.accepted.values()) + sum(r.rejected.segments for r in results)
     if segments == 0:
         silent = max(r.peak for r in results) < 1e-3
-        reason = (
-            ("silent", "no sample above −60 dBFS") if silent else ("no_speech", "the diarizer hears no voice in it")
-        )
+        reason = ("silent", "no sample above −60 dBFS") if silent else ("no_speech", "the diarizer hears no voice in it")
         error = StageError(*reason, "check the recording by ear; take it out of the input if it holds no speech")
         return quarantined_row(recording, failure_of("decode" if silent else "diarize", error), source)
     links = link_voices([result.voices for result in results], link_threshold)
@@ -108,9 +108,7 @@ def account(results: list[UnitResult], link_threshold: float) -> Report | Record
         voices=len(names),
         units=[result.unit.name for result in results],
     )
-    speakers = {
-        r.unit.name: {voice: names[n] for voice, n in link.items()} for r, link in zip(results, links, strict=True)
-    }
+    speakers = {r.unit.name: {voice: names[n] for voice, n in link.items()} for r, link in zip(results, links, strict=True)}
     return Report(row=row, speakers=speakers)
 
 
@@ -121,7 +119,7 @@ class LinkRecordings(beam.DoFn):
         self.job = job
         self.accepted_ms = Metrics.counter("corpus", "accepted_ms")
 
-    def process(self, keyed: tuple[str, Iterable[UnitResult]]) -> Iterator[beam.pvalue.TaggedOutput]:
+    def process(self, keyed: tuple[str, Iterable[UnitResult]]) -> Iterator[Any]:
         results = sorted(keyed[1], key=attrgetter("unit.index"))
         report = account(results, self.job.config.diarize.link_threshold)
         if isinstance(report, RecordingRow):
@@ -168,9 +166,7 @@ class WriteBucket(beam.DoFn):
         for shard, rows in write_shards(self.job.store, split, bucket, self._members(split, in_order), max_bytes):
             stem = shard.shard.rsplit("/", 1)[-1].removesuffix(".tar")
             part = put_part(self.job.store, "samples", stem, list(rows))
-            tar = ReleaseFile(
-                path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples
-            )
+            tar = ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples)
             counts = {"samples": shard.samples, "accepted_ms": shard.duration_ms, "frames": shard.frames}
             yield Made(files=[tar, part], shards=[shard], counts=counts)
 
@@ -178,9 +174,7 @@ class WriteBucket(beam.DoFn):
         for share in shares:
             for row in read_rows(self.job.store.get(unit_path(share.unit))):
                 if not row.reasons and row.voice in share.speakers:
-                    yield sample_of(
-                        row, speaker=share.speakers[row.voice], split=split, licence=share.licence, basis=share.basis
-                    )
+                    yield sample_of(row, speaker=share.speakers[row.voice], split=split, licence=share.licence, basis=share.basis)
 
 
 class WriteReports(beam.DoFn):
@@ -198,9 +192,7 @@ class WriteReports(beam.DoFn):
             files.append(put_part(self.job.store, "rejected", f"part-{keyed[0]:06d}", list(rejected)))
         counts = Counter(done=len(rows), rejected=len(rejected))
         for row in rows:
-            counts.update(
-                rejected_ms=row.rejected_ms, non_speech_ms=row.non_speech_ms, duration_ms=row.duration_ms or 0
-            )
+            counts.update(rejected_ms=row.rejected_ms, non_speech_ms=row.non_speech_ms, duration_ms=row.duration_ms or 0)
         yield Made(files=files, counts=dict(counts), recordings=[row.recording for row in rows])
 
     def _rejected(self, report: Report) -> Iterator[RejectedRow]:

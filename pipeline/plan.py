@@ -86,9 +86,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     """The projection as a person reads it."""
     workers = os.cpu_count() or 1
     total_s = sum(plan.seconds.values())
-    console.print(
-        f"{plan.recordings} recordings, {hours(plan.audio_ms)}; {plan.unusable} of those probed cannot be used"
-    )
+    console.print(f"{plan.recordings} recordings, {hours(plan.audio_ms)}; {plan.unusable} of those probed cannot be used")
     console.print(
         f"Projected from {hours(plan.measured_ms)} of it: {hours(plan.accepted_ms)} accepted in {plan.samples} samples, "
         f"units {plan.bytes / 1e6:.1f} MB, shards as much again"
@@ -131,9 +129,7 @@ def _middle(probed: Probed, config: CorpusConfig) -> Unit:
     start = max(0, (source.duration_ms - _SAMPLE_WINDOW_MS) // 2)
     end = min(source.duration_ms, start + _SAMPLE_WINDOW_MS)
     margin = round(config.decode.margin_s * 1000)
-    return Unit(
-        recording=recording, source=source, index=0, start_ms=start, end_ms=end, margin_ms=margin, fingerprint="plan"
-    )
+    return Unit(recording=recording, source=source, index=0, start_ms=start, end_ms=end, margin_ms=margin, fingerprint="plan")
 
 
 def _through(stages: Sequence[UnitStage], unit: Unit) -> UnitWork:

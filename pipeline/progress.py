@@ -61,12 +61,21 @@ class Reporter:
         self._written = 0.0
         self._lock = threading.Lock()
 
-    def update(self, change: Tallies, *, flush: bool = False) -> None:
+    def update(self, change: Tallies) -> None:
+        """Adds to the tallies; writes them when the last time is long enough ago."""
         with self._lock:
             self.tallies.add(change)
-            if flush or time.monotonic() - self._written > self.every_s:
-                self.store.replace(self.path, json.dumps(asdict(self.tallies)).encode())
-                self._written = time.monotonic()
+            if time.monotonic() - self._written > self.every_s:
+                self._write()
+
+    def flush(self) -> None:
+        """Writes the tallies now."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        self.store.replace(self.path, json.dumps(asdict(self.tallies)).encode())
+        self._written = time.monotonic()
 
     def saw_stage(self, stage: str, work: UnitWork, seconds: float) -> None:
         ms = work.unit.end_ms - work.unit.start_ms

@@ -27,15 +27,20 @@ class CommitError(RuntimeError):
     """Another build committed the same release number first. Nothing is lost: the next run reuses all finished units."""
 
 
+def _race_lost(number: int) -> CommitError:
+    return CommitError(
+        f"release {number:06d} was committed by another build while this one ran; run the same command again: "
+        "finished units are reused, and the result becomes the next release"
+    )
+
+
 def release_path(number: int) -> str:
     return f"releases/{number:06d}.json"
 
 
 def release_numbers(store: Store) -> list[int]:
     """Numbers of all releases, in order."""
-    return [
-        int(path[len("releases/") : -len(".json")]) for path, _ in store.walk("releases/") if path.endswith(".json")
-    ]
+    return [int(path[len("releases/") : -len(".json")]) for path, _ in store.walk("releases/") if path.endswith(".json")]
 
 
 def read_release(store: Store, number: int) -> Release:
@@ -109,13 +114,14 @@ def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str
         if file.kind == "shard":
             files.append(file)
             continue
-        name = (
-            f"{folder}/phones.json" if file.kind == "phones" else f"{folder}/{file.kind}/{file.path.rsplit('/', 1)[-1]}"
-        )
+        name = f"{folder}/phones.json" if file.kind == "phones" else f"{folder}/{file.kind}/{file.path.rsplit('/', 1)[-1]}"
         if file.kind == "phones":
             store.put_new(name, phones)
         elif not store.exists(name):
-            store.copy(file.path, name)
+            try:
+                store.copy(file.path, name)
+            except FileNotFoundError as error:  # a faster build that made the same part has cleared it away
+                raise _race_lost(draft.number) from error
         files.append(ReleaseFile(path=name, kind=file.kind, sha256=file.sha256, bytes=file.bytes, rows=file.rows))
     release = Release(
         number=draft.number,
@@ -128,9 +134,6 @@ def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str
     )
     content = release.to_json()
     if not store.put_new(release_path(release.number), content) and store.get(release_path(release.number)) != content:
-        raise CommitError(
-            f"release {release.name} was committed by another build while this one ran; run the same command again: "
-            "finished units are reused, and the result becomes the next release"
-        )
+        raise _race_lost(release.number)
     store.delete([file.path for file in made if file.path.startswith("manifests/parts/")])
     return release

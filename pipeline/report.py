@@ -1,4 +1,4 @@
-"""Report: what a person reads after a build — hours, speed, why segments were rejected, what is in quarantine and how to mend it."""
+"""Report: what a person reads after a build — hours, speed, why segments were rejected, and the quarantine with its remedies."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -88,14 +88,12 @@ class _OpenShard:
     """A tar under construction in a local temporary file."""
 
     def __init__(self) -> None:
-        self._file = tempfile.NamedTemporaryFile(suffix=".tar")
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.GNU_FORMAT)
+        self._file = tempfile.NamedTemporaryFile(suffix=".tar")  # noqa: SIM115 (it lives as long as the shard)
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
         self._rows: list[SampleRow] = []
 
     def bytes_with(self, member: Member) -> int:
-        return (
-            self._file.tell() + len(member.codes) + len(member.flac or b"") + 16 * len(member.row.text or "") + 16_384
-        )
+        return self._file.tell() + len(member.codes) + len(member.flac or b"") + 16 * len(member.row.text or "") + 16_384
 
     def add(self, member: Member) -> None:
         codes_offset = self._append(f"{member.row.key}.codes.npy", member.codes)
@@ -120,9 +118,7 @@ class _OpenShard:
         info.size = len(content)
         info.mode = 0o644
         self._tar.addfile(info, io.BytesIO(content))
-        blocks = -(
-            -len(content) // tarfile.BLOCKSIZE
-        )  # a long name takes headers of its own, so count back from the end
+        blocks = -(-len(content) // tarfile.BLOCKSIZE)  # a long name takes headers of its own, so count back from the end
         return self._file.tell() - blocks * tarfile.BLOCKSIZE
 
     def put(self, store: Store, split: str, bucket: int) -> tuple[ShardRow, list[SampleRow]]:

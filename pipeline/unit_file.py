@@ -19,9 +19,7 @@ from schemas.unit import Tally, Unit, UnitResult
 from transforms.judge import chars_per_second
 from transforms.stage import UnitWork
 
-_TAR_OVERHEAD = (
-    4 * 512
-)  # two members: a header and half a block of padding each, and the JSON's share is counted by its text
+_TAR_OVERHEAD = 4 * 512  # two members: a header and half a block of padding each, and the JSON's share is counted by its text
 
 
 def unit_path(name: str) -> str:

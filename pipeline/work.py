@@ -1,8 +1,10 @@
-"""Work: from the listing to finished units. Everything heavy happens here, in one fused chain a unit; only references leave it."""
+"""Work: from the listing to finished units. Everything heavy happens here, in one fused chain; only references leave it."""
 
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import apache_beam as beam
 import pyarrow.parquet as pq
@@ -10,7 +12,7 @@ import pyarrow.parquet as pq
 from assets.storage import open_local, sha256_of
 from pipeline.job import Job
 from pipeline.parent import Parent, load_parent
-from pipeline.progress import Tallies, reporter_of
+from pipeline.progress import Reporter, Tallies, reporter_of
 from pipeline.unit_file import read_result, unit_path, write_unit
 from pipeline.windows import plan_windows
 from schemas.config import DecodeConfig
@@ -37,9 +39,7 @@ class Probed:
 
 def quarantined_row(recording: Recording, failure: Failure, source: Source | None = None) -> RecordingRow:
     """The manifest row of a recording that cannot be used."""
-    return RecordingRow(
-        **vars(recording), **(vars(source) if source else {}), status="quarantined", units=[], **vars(failure)
-    )
+    return RecordingRow(**vars(recording), **(vars(source) if source else {}), status="quarantined", units=[], **vars(failure))
 
 
 def read_listing(path: str, job: Job) -> Iterator[Recording]:
@@ -83,32 +83,47 @@ def sort_out(same_bytes: Iterable[Probed], parent: Parent, grows: bool) -> Itera
     first = parent.owner_of(in_order) if grows else None
     for probed in in_order:
         name = probed.recording.recording
+        taken = grows and parent.holds(name)
         if probed.failure or probed.source is None:
-            yield probed
+            yield _named_apart(probed) if taken else probed
         elif first is not None and name != first:
             error = StageError("duplicate", f"same bytes as {first}", "take one of the two out of the input")
-            yield replace(probed, failure=failure_of("probe", error))
-        elif grows and parent.holds(name, probed.source.sha256):
+            failed = replace(probed, failure=failure_of("probe", error))
+            yield _named_apart(failed) if taken else failed
+        elif taken and parent.holds(name, probed.source.sha256):
             first = name
-        elif grows and parent.holds(name):
-            error = StageError(
-                "changed",
-                f"{name} was released with other bytes",
-                "list it under a new identifier, or build into a new output",
-            )
-            renamed = replace(probed.recording, recording=f"{name}-{probed.source.sha256[:8]}")
-            yield replace(probed, recording=renamed, failure=failure_of("probe", error))
+        elif taken:
+            remedy = "list it under a new identifier, or build into a new output"
+            error = StageError("changed", f"{name} was released with other bytes", remedy)
+            yield _named_apart(replace(probed, failure=failure_of("probe", error)))
         else:
             first = name
             yield probed
 
 
-@beam.typehints.with_output_types(tuple[str, Probed])
-class ProbeRecordings(beam.DoFn):
-    """Recording → (hash of its bytes, Probed)."""
+def _named_apart(probed: Probed) -> Probed:
+    """The same under another identifier, because the release holds a recording of that name, which stays."""
+    mark = probed.source.sha256 if probed.source else hashlib.sha256(probed.recording.uri.encode()).hexdigest()
+    return replace(probed, recording=replace(probed.recording, recording=f"{probed.recording.recording}-{mark[:8]}"))
+
+
+class _Reporting(beam.DoFn):
+    """A step that counts in this process's tallies, and has them written when a bundle ends."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
+
+    @property
+    def reporter(self) -> Reporter:
+        return reporter_of(self.job.output, self.job.run)
+
+    def finish_bundle(self) -> None:
+        self.reporter.flush()
+
+
+@beam.typehints.with_output_types(tuple[str, Probed])
+class ProbeRecordings(_Reporting):
+    """Recording → (hash of its bytes, Probed)."""
 
     def process(self, keyed: tuple[str, Iterable[Recording]]) -> Iterator[tuple[str, Probed]]:
         for recording in keyed[1]:
@@ -116,24 +131,21 @@ class ProbeRecordings(beam.DoFn):
             change = Tallies(
                 probed_ms=probed.source.duration_ms if probed.source else 0, quarantined=int(probed.failure is not None)
             )
-            reporter_of(self.job.output, self.job.run).update(change)
+            self.reporter.update(change)
             yield probed.source.sha256 if probed.source else f"failed {recording.recording}", probed
 
 
 @beam.typehints.with_output_types(tuple[str, Unit])
-class PlanUnits(beam.DoFn):
+class PlanUnits(_Reporting):
     """Recordings with the same bytes → units of work; what cannot be used leaves by the side output FAILED."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-    def process(self, keyed: tuple[str, Iterable[Probed]]) -> Iterator[tuple[str, Unit] | beam.pvalue.TaggedOutput]:
+    def process(self, keyed: tuple[str, Iterable[Probed]]) -> Iterator[Any]:
         everything = list(keyed[1])
         parent = load_parent(self.job.output, self.job.parent)
         left = list(sort_out(everything, parent, self.job.grows))
         kept = {p.recording.recording for p in everything} - {p.recording.recording for p in left}
         kept_ms = sum(p.source.duration_ms for p in everything if p.source and p.recording.recording in kept)
-        reporter_of(self.job.output, self.job.run).update(Tallies(kept_ms=kept_ms))
+        self.reporter.update(Tallies(kept_ms=kept_ms))
         for probed in left:
             if probed.failure or probed.source is None:
                 assert probed.failure is not None
@@ -143,57 +155,46 @@ class PlanUnits(beam.DoFn):
                 yield unit.name, unit
 
 
-class ResumeUnit(beam.DoFn):
+class ResumeUnit(_Reporting):
     """Unit → work; already with its result when an earlier run, or an earlier try of this one, finished it."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
 
     def process(self, keyed: tuple[str, Iterable[Unit]]) -> Iterator[UnitWork]:
         name, units = keyed
         unit = next(iter(units))
-        reporter = reporter_of(self.job.output, self.job.run)
         try:
             result = read_result(self.job.store.get(unit_path(name)), unit)
         except FileNotFoundError:
             yield UnitWork(unit=unit)
             return
-        reporter.update(Tallies(reused_units=1, audio_ms={"reused": unit.end_ms - unit.start_ms}, **_heard(result)))  # type: ignore[arg-type]
+        self.reporter.update(_heard(result, reused_units=1, audio_ms={"reused": unit.end_ms - unit.start_ms}))
         yield UnitWork(unit=unit, result=result)
 
 
-class PutUnit(beam.DoFn):
+class PutUnit(_Reporting):
     """Work → result, once its file lies in the store. A unit that failed leaves no file, so that a later run tries it again."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
 
     def process(self, work: UnitWork) -> Iterator[UnitResult]:
         if work.result:
             yield work.result
             return
-        unit, reporter = work.unit, reporter_of(self.job.output, self.job.run)
+        unit = work.unit
         if work.failure:
-            reporter.update(Tallies(quarantined=1), flush=True)
+            self.reporter.update(Tallies(quarantined=1))
             yield UnitResult(unit=unit, start_ms=unit.start_ms, end_ms=unit.end_ms, failure=work.failure)
             return
         result, content = write_unit(work, keep_audio=self.job.config.pack.keep_audio)
         self.job.store.put_new(unit_path(unit.name), content)
-        reporter.update(Tallies(units=1, **_heard(result)), flush=True)  # type: ignore[arg-type]
+        self.reporter.update(_heard(result, units=1))
         yield result
 
 
-def _heard(result: UnitResult) -> dict[str, int]:
-    return {"accepted_ms": result.accepted_ms, "rejected_ms": result.rejected.ms}
+def _heard(result: UnitResult, **more: Any) -> Tallies:
+    return Tallies(accepted_ms=result.accepted_ms, rejected_ms=result.rejected.ms, **more)
 
 
 def finish_units(units: beam.PCollection, job: Job) -> beam.PCollection:
     """Keyed units → UnitResults, through every stage that is not done yet. One chain of ParDos, which runners fuse."""
-    work = (
-        units
-        | "GroupUnits" >> beam.GroupByKey()
-        | "ResumeUnit" >> beam.ParDo(ResumeUnit(job)).with_output_types(UnitWork)
-    )
+    work = units | "GroupUnits" >> beam.GroupByKey() | "ResumeUnit" >> beam.ParDo(ResumeUnit(job)).with_output_types(UnitWork)
     for stage in stages_of(job.config):
         work = work | stage
     return work | "PutUnit" >> beam.ParDo(PutUnit(job)).with_output_types(UnitResult)

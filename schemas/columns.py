@@ -58,18 +58,10 @@ def check_table(record: type[Record], table: pa.Table) -> None:
     expected = arrow_schema(record)
     found = (table.schema.metadata or {}).get(b"version", b"?").decode()
     if found != str(record.VERSION):
-        raise SchemaError(
-            f"{record.__name__} has schema version {found}, this release of voxbeam reads {record.VERSION}"
-        )
+        raise SchemaError(f"{record.__name__} has schema version {found}, this release of voxbeam reads {record.VERSION}")
     if not table.schema.equals(expected):
-        wrong = [
-            f"{f.name}: {f.type}"
-            for f in expected
-            if f.name not in table.schema.names or table.schema.field(f.name) != f
-        ]
-        raise SchemaError(
-            f"{record.__name__} differs from its schema in {wrong or 'the order of columns'}; rebuild the manifest"
-        )
+        wrong = [f"{f.name}: {f.type}" for f in expected if f.name not in table.schema.names or table.schema.field(f.name) != f]
+        raise SchemaError(f"{record.__name__} differs from its schema in {wrong or 'the order of columns'}; rebuild the manifest")
 
 
 def from_table(record: type[R], table: pa.Table) -> Iterator[R]:

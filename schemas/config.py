@@ -7,7 +7,7 @@ path of the key. The release keeps the effective tree, and everything in it but 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,15 +33,11 @@ class DecodeConfig(_Section):
     """Limits within which audio is decoded; whatever exceeds them is quarantined, never guessed at."""
 
     max_sample_rate: int = Field(96_000, gt=0, description="Hz")
-    max_channels: int = Field(
-        2, gt=0, description="more channels are seldom speech to be mixed down; raise it if yours are"
-    )
+    max_channels: int = Field(2, gt=0, description="more channels are seldom speech to be mixed down; raise it if yours are")
     min_duration_s: float = Field(0.5, ge=0, description="shorter recordings hold no utterance")
     max_duration_s: float = Field(86_400.0, gt=0, description="a day; longer files are usually broken headers")
-    window_s: float = Field(
-        1200.0, ge=60, le=3600, description="a longer recording is worked on in windows of this length"
-    )
-    margin_s: float = Field(15.0, ge=1, le=30, description="how far a window edge may move to fall into a pause")
+    window_s: float = Field(1200.0, ge=60, le=3600, description="a longer recording is worked on in windows of this length")
+    margin_s: float = Field(15.0, ge=1, le=15, description="how far a window edge may move to fall into a pause")
     timeout_s: float = Field(300.0, gt=0, description="a decoder that takes longer is killed")
     memory_mb: int = Field(4096, gt=256, description="address space of the decoder process")
 
@@ -55,9 +51,7 @@ class DiarizeConfig(_Section):
     threshold: float = Field(
         0.28, gt=0, lt=2, description="groups of windows nearer than this (mean cosine distance) are one voice"
     )
-    min_cluster_size: int = Field(
-        3, gt=0, le=20, description="voices heard in fewer windows join their nearest neighbour"
-    )
+    min_cluster_size: int = Field(3, gt=0, le=20, description="voices heard in fewer windows join their nearest neighbour")
     link_threshold: float = Field(
         0.3, gt=0, lt=2, description="voices of two units of a recording nearer than this (cosine distance) are one"
     )
@@ -67,7 +61,7 @@ class CutConfig(_Section):
     """Segments: stretches of one voice between pauses."""
 
     min_s: float = Field(2.0, gt=0)
-    max_s: float = Field(30.0, gt=0, description="what Whisper can hear at once")
+    max_s: float = Field(30.0, gt=0, le=30, description="what Whisper can hear at once")
     target_min_s: float = Field(10.0, gt=0)
     target_max_s: float = Field(20.0, gt=0)
     min_pause_s: float = Field(0.15, gt=0, description="a cut needs a pause of at least this length")
@@ -185,11 +179,11 @@ def load_config(path: Path | None) -> CorpusConfig:
     if path is None:
         return CorpusConfig()
     try:
-        tree = yaml.safe_load(path.read_text()) or {}
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         return CorpusConfig.model_validate(tree)
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
         wrong = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
@@ -212,15 +206,18 @@ def commented_yaml(config: CorpusConfig) -> str:
 
 def _yaml_line(section: BaseModel, key: str, indent: str) -> str:
     value = getattr(section, key)
-    text = json.dumps(list(value) if isinstance(value, tuple) else value)
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
     description = type(section).model_fields[key].description
     return f"{indent}{key}: {text}" + (f"  # {description}" if description else "")
 
 
 def fingerprint(config: CorpusConfig, models: dict[str, str], code_version: int) -> str:
-    """Hash of all that can change a unit's result: configuration (without listing and packing), model hashes, code version."""
-    tree: dict[str, Any] = config.model_dump(
-        mode="json", exclude={"pack": {"max_shard_mb", "target_shard_mb", "valid_share", "test_share"}, "listing": True}
-    )
+    """Hash of all that can change a unit's result: most of the configuration, model hashes, code version."""
+    changes_nothing: dict[str, Any] = {
+        "listing": True,
+        "decode": {"timeout_s", "memory_mb"},
+        "pack": {"max_shard_mb", "target_shard_mb", "valid_share", "test_share"},
+    }
+    tree = config.model_dump(mode="json", exclude=changes_nothing)
     canonical = json.dumps({"config": tree, "models": models, "code": code_version}, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

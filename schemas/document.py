@@ -19,13 +19,12 @@ def columns_markdown() -> str:
     parts = ["# Columns of the manifests\n\nMade by `python -m schemas.document`; times are whole milliseconds.\n"]
     for table, record in TABLES.items():
         parts.append(
-            f"\n## {table} (version {record.VERSION})\n\n{record.__doc__}\n\n| column | type | unit | null | meaning |\n|---|---|---|---|---|\n"
+            f"\n## {table} (version {record.VERSION})\n\n{record.__doc__}\n\n"
+            "| column | type | unit | null | meaning |\n|---|---|---|---|---|\n"
         )
         for f in fields(record):
             m = f.metadata
-            parts.append(
-                f"| `{f.name}` | {m['type']} | {m['unit']} | {'yes' if m['nullable'] else ''} | {m['doc']} |\n"
-            )
+            parts.append(f"| `{f.name}` | {m['type']} | {m['unit']} | {'yes' if m['nullable'] else ''} | {m['doc']} |\n")
     return "".join(parts)
 
 

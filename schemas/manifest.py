@@ -14,9 +14,7 @@ from schemas.recording import Recording
 FRAME_MS = 1000 / 75
 SPLITS = ("train", "valid", "test")
 
-_WORD = pa.struct(
-    [("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64()), ("probability", pa.float32())]
-)
+_WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64()), ("probability", pa.float32())])
 
 
 def sample_key(recording: str, start_ms: int, end_ms: int) -> str:
@@ -26,7 +24,7 @@ def sample_key(recording: str, start_ms: int, end_ms: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentRow:
-    """What is known of any segment, accepted or rejected. Scores are null where the segment was rejected before they were taken."""
+    """What is known of any segment, accepted or rejected. Scores are null where it was rejected before they were taken."""
 
     VERSION: ClassVar[int] = 1
 
@@ -42,15 +40,9 @@ class SegmentRow:
     language_probability: float | None = column("probability of that language", pa.float32(), default=None)
     avg_logprob: float | None = column("mean log-probability of the recognizer's tokens", pa.float32(), default=None)
     no_speech_prob: float | None = column("recognizer's probability of no speech", pa.float32(), default=None)
-    compression_ratio: float | None = column(
-        "text length over its compressed length; loops are high", pa.float32(), default=None
-    )
-    temperature: float | None = column(
-        "sampling temperature of the accepted decode, 0 is greedy", pa.float32(), default=None
-    )
-    redecoded: bool | None = column(
-        "first decode was flagged, and the segment decoded again alone", pa.bool_(), default=None
-    )
+    compression_ratio: float | None = column("text length over its compressed length; loops are high", pa.float32(), default=None)
+    temperature: float | None = column("sampling temperature of the accepted decode, 0 is greedy", pa.float32(), default=None)
+    redecoded: bool | None = column("first decode was flagged, and the segment decoded again alone", pa.bool_(), default=None)
     chars_per_second: float | None = column("characters of text per second", pa.float32(), unit="1/s", default=None)
     speech_ratio: float = column("share of the segment in which the diarizer hears its voice", pa.float32())
     dnsmos_ovrl: float | None = column("DNSMOS P.835 overall quality, 1–5", pa.float32(), default=None)

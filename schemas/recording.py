@@ -25,9 +25,7 @@ class Recording:
         "on which basis the voice is used (e.g. consent, public-domain, licence)", pa.string(), default=None
     )
     title: str | None = column("book or programme, as the listing names it", pa.string(), default=None)
-    listed_snr_db: float | None = column(
-        "SNR that the listing states (LibriLight)", pa.float32(), unit="dB", default=None
-    )
+    listed_snr_db: float | None = column("SNR that the listing states (LibriLight)", pa.float32(), unit="dB", default=None)
     text: str | None = column("reference text of the listing", pa.string(), default=None)
 
     def check(self) -> Self:

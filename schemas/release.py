@@ -58,5 +58,5 @@ class Release:
             require(version == cls.VERSION, f"release has format {version}, this voxbeam reads {cls.VERSION}")
             files = tuple(ReleaseFile(**file) for file in tree.pop("files"))
             return cls(files=files, **tree)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise error if isinstance(error, SchemaError) else SchemaError(f"not a release: {error}") from error

@@ -75,11 +75,7 @@ def to_openai(variables: dict[str, Array]) -> dict[str, object]:
 
     def layers(side: str) -> int:
         return len(
-            {
-                name.split("/")[1]
-                for name in variables
-                if name.startswith(f"{side}/layer_") and "norm" not in name.split("/")[1]
-            }
+            {name.split("/")[1] for name in variables if name.startswith(f"{side}/layer_") and "norm" not in name.split("/")[1]}
         )
 
     for conv in ("conv1", "conv2"):

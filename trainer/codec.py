@@ -14,7 +14,6 @@ import functools
 import hashlib
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -163,9 +162,7 @@ class Codebooks:
         for book in self.books:
             size = len(book.embed_VD)
             if len(residual_ND) < size:
-                raise ValueError(
-                    f"{len(residual_ND)} frames cannot seed {size} codes: use a larger batch or longer crop"
-                )
+                raise ValueError(f"{len(residual_ND)} frames cannot seed {size} codes: use a larger batch or longer crop")
             book.embed_VD.copy_(residual_ND[torch.randperm(len(residual_ND), generator=rng)[:size]])
             for _ in range(rounds):
                 count_V, sum_VD = _assign(book.nearest(residual_ND), residual_ND, size)
@@ -335,7 +332,7 @@ class Run:
         }
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
-        os.replace(partial, path)
+        Path.replace(partial, path)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Run:

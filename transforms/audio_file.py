@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from schemas.failure import StageError
 
 _BLOCK_FRAMES = 1 << 18
+_LONGEST_OGG_PAGE = 27 + 255 + 255 * 255
+_WARM_UP_S = 0.5  # MP3 and Opus need some sound before they are right again after a seek
 _FFMPEG_SUFFIXES = frozenset({".m4a"})
 _REENCODE = "re-encode the recording, e.g. `ffmpeg -i IN OUT.flac`, or take it out of the input"
 
@@ -47,25 +49,39 @@ class Limits:
 def probe_file(path: Path, limits: Limits) -> Shape:
     """The shape of a file. Raises StageError for one that is empty, unreadable, or outside the limits."""
     if not os.access(path, os.R_OK):
-        raise StageError("unreadable", f"{path.name} cannot be opened for reading", "check that it exists, and its owner and mode")
+        raise StageError(
+            "unreadable", f"{path.name} cannot be opened for reading", "check that it exists, and its owner and mode"
+        )
     if path.stat().st_size == 0:
         raise StageError("empty_file", f"{path.name} has 0 bytes", "copy it again from its source")
     shape = _ffmpeg_shape(path) if path.suffix.lower() in _FFMPEG_SUFFIXES else _soundfile_shape(path)
     if shape.frames == 0:
         raise StageError("no_samples", f"{path.name} has a header but no samples", "copy it again from its source")
     if shape.sample_rate > limits.max_sample_rate:
-        raise StageError("sample_rate", f"{shape.sample_rate} Hz exceeds {limits.max_sample_rate} Hz",
-                         "resample it, or raise decode.max_sample_rate")
+        raise StageError(
+            "sample_rate",
+            f"{shape.sample_rate} Hz exceeds {limits.max_sample_rate} Hz",
+            "resample it, or raise decode.max_sample_rate",
+        )
     if shape.channels > limits.max_channels:
-        raise StageError("channels", f"{shape.channels} channels exceed {limits.max_channels}",
-                         "mix down or pick the channel of the speaker, or raise decode.max_channels")
+        raise StageError(
+            "channels",
+            f"{shape.channels} channels exceed {limits.max_channels}",
+            "mix down or pick the channel of the speaker, or raise decode.max_channels",
+        )
     seconds = shape.frames / shape.sample_rate
     if seconds < limits.min_duration_s:
-        raise StageError("too_short", f"{seconds:.4f} s is shorter than {limits.min_duration_s} s",
-                         "take it out of the input, or lower decode.min_duration_s")
+        raise StageError(
+            "too_short",
+            f"{seconds:.4f} s is shorter than {limits.min_duration_s} s",
+            "take it out of the input, or lower decode.min_duration_s",
+        )
     if seconds > limits.max_duration_s:
-        raise StageError("too_long", f"{seconds:.0f} s is longer than {limits.max_duration_s:.0f} s",
-                         "check the header, split the file, or raise decode.max_duration_s")
+        raise StageError(
+            "too_long",
+            f"{seconds:.0f} s is longer than {limits.max_duration_s:.0f} s",
+            "check the header, split the file, or raise decode.max_duration_s",
+        )
     return shape
 
 
@@ -85,10 +101,16 @@ def read_mono(path: Path, shape: Shape, start: int, frames: int) -> NDArray[np.f
             if filled == frames:
                 break
     except (sf.SoundFileError, av.FFmpegError) as error:
-        raise StageError("corrupt", f"{path.name} breaks off near {(start + filled) / shape.sample_rate:.1f} s: {error}", _REENCODE) from error
+        raise StageError(
+            "corrupt", f"{path.name} breaks off near {(start + filled) / shape.sample_rate:.1f} s: {error}", _REENCODE
+        ) from error
     if filled < frames:
-        raise StageError("truncated", f"{path.name} promises {shape.frames / shape.sample_rate:.1f} s and ends at "
-                         f"{(start + filled) / shape.sample_rate:.1f} s", "copy it again from its source, or " + _REENCODE)
+        raise StageError(
+            "truncated",
+            f"{path.name} promises {shape.frames / shape.sample_rate:.1f} s and ends at "
+            f"{(start + filled) / shape.sample_rate:.1f} s",
+            "copy it again from its source, or " + _REENCODE,
+        )
     if not np.isfinite(mono).all():
         raise StageError("non_finite", f"{path.name} holds NaN or infinite samples", "export it again as integer PCM or FLAC")
     return mono
@@ -100,6 +122,7 @@ def _soundfile_shape(path: Path) -> Shape:
     except sf.SoundFileError as error:
         raise StageError("not_audio", f"{path.name} is not audio that libsndfile reads: {error}", _REENCODE) from error
     _refuse_short_riff(path)
+    _refuse_short_ogg(path)
     return Shape(format=info.format.lower(), sample_rate=info.samplerate, channels=info.channels, frames=info.frames)
 
 
@@ -110,19 +133,41 @@ def _refuse_short_riff(path: Path) -> None:
     promised = int.from_bytes(header[4:8], "little") + 8
     streamed = promised >= 0xFFFFFFF0  # written by a recorder that did not know the length
     if header[:4] == b"RIFF" and not streamed and promised > path.stat().st_size + 1:
-        raise StageError("truncated", f"{path.name} promises {promised} bytes and has {path.stat().st_size}",
-                         "copy it again from its source, or " + _REENCODE)
+        raise StageError(
+            "truncated",
+            f"{path.name} promises {promised} bytes and has {path.stat().st_size}",
+            "copy it again from its source, or " + _REENCODE,
+        )
+
+
+def _refuse_short_ogg(path: Path) -> None:
+    """libsndfile takes an OGG that was cut off for a shorter one; only its true last page says that it is the last."""
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return
+        file.seek(max(0, path.stat().st_size - _LONGEST_OGG_PAGE))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    lacing = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    if len(page) <= 26 or not page[5] & 4 or len(page) < 27 + page[26] + sum(lacing):
+        raise StageError(
+            "truncated",
+            f"{path.name} breaks off before its last page",
+            "copy it again from its source, or " + _REENCODE,
+        )
 
 
 def _soundfile_blocks(path: Path, start: int, frames: int) -> Iterator[NDArray[np.float32]]:
+    """Every read of the library ends with a seek, so every block brings its own warm-up, in the same read."""
     with sf.SoundFile(str(path)) as file:
-        file.seek(start)
-        left = frames
-        while left > 0:
-            block = file.read(min(_BLOCK_FRAMES, left), dtype="float32", always_2d=True)
+        end = start + frames
+        while start < end:
+            warm = min(start, round(_WARM_UP_S * file.samplerate))
+            file.seek(start - warm)
+            block = file.read(warm + min(_BLOCK_FRAMES, end - start), dtype="float32", always_2d=True)[warm:]
             if len(block) == 0:
                 return
-            left -= len(block)
+            start += len(block)
             yield block.mean(axis=1)
 
 

@@ -30,15 +30,17 @@ def decode(path: Path, limits: Limits, start_ms: int, end_ms: int, margin_ms: in
     offset = _frame(first_ms, shape)
     mono = read_mono(path, shape, offset, _frame(last_ms, shape) - offset)
 
-    def edge(nominal_ms: int) -> int:
+    def edge(nominal_ms: int, *, read_again: bool) -> int:
         if nominal_ms <= 0 or nominal_ms >= whole_ms:
             return min(max(nominal_ms, 0), whole_ms)
         left = _frame(max(0, nominal_ms - margin_ms), shape)
         right = _frame(min(whole_ms, nominal_ms + margin_ms), shape)
-        pause = pause_near(mono[left - offset : right - offset], shape.sample_rate)
+        # After a seek, MP3 and Opus differ in the last digits: both neighbours must come to this stretch by the same seek.
+        stretch = read_mono(path, shape, left, right - left) if read_again else mono[left - offset : right - offset]
+        pause = pause_near(stretch, shape.sample_rate)
         return (left + pause) * 1000 // shape.sample_rate
 
-    start_ms, end_ms = edge(start_ms), edge(end_ms)
+    start_ms, end_ms = edge(start_ms, read_again=False), edge(end_ms, read_again=True)
     window = mono[_frame(start_ms, shape) - offset : _frame(end_ms, shape) - offset]
     audio = Audio(
         start_ms=start_ms,

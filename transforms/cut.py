@@ -1,7 +1,7 @@
 """Cut: segments of one voice, from pause to pause.
 
-The sound between two pauses is an *island*. Islands are never divided, so no edge falls inside a word; who speaks in an island
-comes from the diarizer, where it begins and ends comes from the sound itself.
+The sound between two pauses is an *island*. Islands are never divided, so no edge falls inside a word; who speaks in an
+island comes from the diarizer, where it begins and ends comes from the sound itself.
 """
 
 from collections.abc import Sequence
@@ -38,9 +38,7 @@ class _Island:
     reason: str | None
 
 
-def cut(
-    pcm16k: NDArray[np.float32], start_ms: int, end_ms: int, turns: Sequence[Turn], config: CutConfig
-) -> tuple[Segment, ...]:
+def cut(pcm16k: NDArray[np.float32], start_ms: int, end_ms: int, turns: Sequence[Turn], config: CutConfig) -> tuple[Segment, ...]:
     """Segments of one voice between pauses, disjoint and in order, inside [start_ms, end_ms).
 
     Args:
@@ -48,10 +46,10 @@ def cut(
         turns: who speaks when, in ms from the start of the recording; voices may overlap.
 
     Returns:
-        Accepted segments last min_s to max_s. What cannot be used stands there too, rejected by `cut` with one of the reasons
-        `overlap` (two voices at once), `speaker_change` (two voices without a pause between), `too_short` (less than min_s with
-        no neighbour of the same voice to join), `no_pause` (more than max_s without a pause). What lies between segments is a
-        pause, or sound in which the diarizer hears no voice.
+        Accepted segments last min_s to max_s. What cannot be used stands there too, rejected by `cut` with one of the
+        reasons `overlap` (two voices at once), `speaker_change` (two voices without a pause between), `too_short` (less
+        than min_s with no neighbour of the same voice to join), `no_pause` (more than max_s without a pause). What lies
+        between segments is a pause, or sound in which the diarizer hears no voice.
     """
     length = end_ms - start_ms
     if not turns or length <= 0:
@@ -62,9 +60,7 @@ def cut(
     segments: list[Segment] = []
     run: list[_Island] = []
     for island in islands:
-        if run and (
-            island.reason or island.voice != run[-1].voice or island.start - run[-1].end > config.max_gap_s * 1000
-        ):
+        if run and (island.reason or island.voice != run[-1].voice or island.start - run[-1].end > config.max_gap_s * 1000):
             segments += _join(run, config)
             run = []
         if island.reason:
@@ -74,8 +70,7 @@ def cut(
     if run:
         segments += _join(run, config)
     return tuple(
-        replace(s, start_ms=s.start_ms + start_ms, end_ms=s.end_ms + start_ms, speech_ratio=heard.ratio(s))
-        for s in segments
+        replace(s, start_ms=s.start_ms + start_ms, end_ms=s.end_ms + start_ms, speech_ratio=heard.ratio(s)) for s in segments
     )
 
 
@@ -102,10 +97,10 @@ class _Heard:
             mask = masks.setdefault(turn.voice, np.zeros(length, np.bool_))
             mask[max(0, turn.start_ms - start_ms) : max(0, turn.end_ms - start_ms)] = True
         self.voices = sorted(masks)
-        at_once = np.sum([masks[v] for v in self.voices], axis=0, dtype=np.int16)
-        self.any_voice: NDArray[np.bool_] = at_once > 0
+        at_once = np.asarray(np.sum([masks[v] for v in self.voices], axis=0, dtype=np.int16))
+        self.any_voice: NDArray[np.bool_] = np.asarray(at_once > 0)
         self._each = [_cumulative(masks[v]) for v in self.voices]
-        self._any, self._overlap = _cumulative(self.any_voice), _cumulative(at_once > 1)
+        self._any, self._overlap = _cumulative(self.any_voice), _cumulative(np.asarray(at_once > 1))
 
     def speech(self, start: int, end: int) -> int:
         return int(self._any[end] - self._any[start])
@@ -131,9 +126,7 @@ def _cumulative(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     return np.concatenate([[0], np.cumsum(mask, dtype=np.int32)]).astype(np.int32)
 
 
-def _pauses(
-    pcm16k: NDArray[np.float32], length: int, any_voice: NDArray[np.bool_], config: CutConfig
-) -> NDArray[np.int64]:
+def _pauses(pcm16k: NDArray[np.float32], length: int, any_voice: NDArray[np.bool_], config: CutConfig) -> NDArray[np.int64]:
     """Start and end [k, 2] in ms of every pause of the unit of min_pause_s or more."""
     quiet = np.repeat(quiet_frames(levels(pcm16k, 1000 * SAMPLES_PER_MS)), HOP_MS)[:length]
     silent = np.zeros(length, np.bool_)

@@ -27,7 +27,9 @@ def _sandbox(memory_mb: int) -> Sandbox:
 
 def probe_safely(path: Path, config: DecodeConfig) -> Shape:
     """`probe_file` inside the sandbox."""
-    shape: Shape = _sandbox(config.memory_mb).call("transforms.audio_file:probe_file", (path, limits_of(config)), config.timeout_s)
+    shape: Shape = _sandbox(config.memory_mb).call(
+        "transforms.audio_file:probe_file", (path, limits_of(config)), config.timeout_s
+    )
     return shape
 
 

@@ -26,6 +26,8 @@ MIN_EMBEDDED_MS = 100
 """less than this of a voice alone tells nothing about it"""
 MIN_VOICE_MS = 200
 """a voice heard for less than this in the whole unit is a click or the onset of noise"""
+SHORTEST_MS = 10_000
+"""shorter sound is repeated to fill this; the longest window of pyannote's segmentation models"""
 INAUDIBLE = 1e-4
 """nothing above −80 dB below full scale: the model, which normalises its input, would hear voices in it"""
 
@@ -39,14 +41,16 @@ def diarize(diarizer: Any, pcm16k: NDArray[np.float32], start_ms: int) -> tuple[
         start_ms: where its first sample is in the recording.
 
     Returns:
-        Turns in ms from the start of the recording, by time; turns of different voices overlap where both speak. Voices v1, v2, …
-        by amount of speech, each with an embedding of what it says alone, and zeros where that is less than 0.1 s. Silence gives
-        neither.
+        Turns in ms from the start of the recording, by time; turns of different voices overlap where both speak. Voices
+        v1, v2, … by amount of speech, each with an embedding of what it says alone, and zeros where that is less than
+        0.1 s. Silence gives neither.
     """
     length = len(pcm16k) // SAMPLES_PER_MS
     if not length or float(np.abs(pcm16k).max()) < INAUDIBLE:
         return (), ()
-    waveform = torch.from_numpy(np.ascontiguousarray(pcm16k, dtype=np.float32))[None]
+    # a model pads short sound with zeros and hears speech where noise breaks off; repeated sound does not break off
+    filled = np.resize(pcm16k, max(len(pcm16k), SHORTEST_MS * SAMPLES_PER_MS)).astype(np.float32)
+    waveform = torch.from_numpy(filled)[None]
     with warnings.catch_warnings():
         # pyannote turns TF32 off and warns that it did, and takes statistics of single frames; both are as intended
         warnings.simplefilter("ignore")
@@ -79,7 +83,7 @@ def diarize(diarizer: Any, pcm16k: NDArray[np.float32], start_ms: int) -> tuple[
 
 @once_per_process
 def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu") -> Any:
-    """The diarization pipeline of the configuration. Raises StageError when it is neither embedded nor a pyannote diarization pipeline."""
+    """The diarization pipeline of the configuration. Raises StageError when there is no such pipeline."""
     # pyannote comments on every load
     logging.getLogger("pyannote").setLevel(logging.ERROR)
     if config.pipeline == "embedded":
@@ -87,15 +91,24 @@ def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu")
         clustering = {"method": "average", "threshold": config.threshold, "min_cluster_size": config.min_cluster_size}
         diarizer.instantiate({"segmentation": {"threshold": 0.5, "min_duration_off": 0.0}, "clustering": clustering})
     else:
-        diarizer = models.load_pipeline(config.pipeline)
-        if diarizer is None or not hasattr(diarizer, "_embedding"):
-            raise StageError(
-                "no_diarizer",
-                f"{config.pipeline} is not a pyannote speaker diarization pipeline",
-                "name one by path or hub name (a gated one needs its terms accepted and HF_TOKEN set), or use 'embedded'",
-            )
+        diarizer = _other_pipeline(config.pipeline)
         diarizer.segmentation_batch_size = diarizer.embedding_batch_size = config.batch
     return diarizer.to(torch.device(device))
+
+
+def _other_pipeline(name: str) -> Any:
+    cause: Exception | None = None
+    try:
+        pipeline = models.load_pipeline(name)
+        if hasattr(pipeline, "_embedding"):
+            return pipeline
+    except Exception as error:  # pyannote, the hub client and torch each have their own; all mean the same to the user
+        cause = error
+    raise StageError(
+        "no_diarizer",
+        f"{name} is not a pyannote speaker diarization pipeline" + (f" that loads: {cause}" if cause else ""),
+        "name one by path or hub name (a gated one needs its terms accepted and HF_TOKEN), or use 'embedded'",
+    ) from cause
 
 
 class Diarize(UnitStage):
@@ -133,10 +146,7 @@ def _alone(voices: Sequence[Sequence[tuple[int, int]]], length: int) -> list[lis
             steps[end] -= 1
     single = np.cumsum(steps)[:length] == 1
     edges = np.flatnonzero(np.diff(np.concatenate([[False], single, [False]]).astype(np.int8))).reshape(-1, 2)
-    return [
-        [(max(s, int(a)), min(e, int(b))) for s, e in turns for a, b in edges[_touching(edges, s, e)]]
-        for turns in voices
-    ]
+    return [[(max(s, int(a)), min(e, int(b))) for s, e in turns for a, b in edges[_touching(edges, s, e)]] for turns in voices]
 
 
 def _touching(edges: NDArray[np.int64], start: int, end: int) -> slice:

@@ -79,7 +79,5 @@ def dnsmos(session: onnxruntime.InferenceSession, waveform_T: NDArray[np.float32
     Windows go one by one: batches are no faster on a CPU, and would make a result depend on its neighbours.
     """
     raw_N3 = np.array([session.run(None, {"input_1": window[None]})[0][0] for window in windows(waveform_T, every)])
-    sig, bak, ovrl = (
-        float(np.mean(np.polyval(poly, raw_N3[:, column]))) for column, poly in enumerate((_SIG, _BAK, _OVRL))
-    )
+    sig, bak, ovrl = (float(np.mean(np.polyval(poly, raw_N3[:, column]))) for column, poly in enumerate((_SIG, _BAK, _OVRL)))
     return Mos(ovrl=ovrl, sig=sig, bak=bak)

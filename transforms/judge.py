@@ -8,29 +8,9 @@ from typing import Literal
 from apache_beam.metrics import Metrics
 
 from schemas.config import JudgeConfig
+from schemas.reasons import REASONS
 from schemas.segment import Scores, Segment, Transcript
 from transforms.stage import UnitStage, UnitWork
-
-REASONS: dict[str, str] = {
-    "low_speech_ratio": "little of it is the voice: lower judge.min_speech_ratio, or check the diarizer's threshold",
-    "low_dnsmos": "it sounds bad (DNSMOS OVRL): clean the audio, or lower judge.min_dnsmos_ovrl",
-    "low_snr": "noise stands close to the voice: clean the audio, or lower judge.min_snr_db",
-    "narrow_band": "high frequencies are missing: find a less compressed source, or lower judge.min_bandwidth_hz",
-    "clipped": "the recording is overdriven: find one at a lower level, or raise judge.max_clipping",
-    "quiet": "it is nearly silent: raise the level of the recording, or lower judge.min_loudness_lufs",
-    "no_text": "the recognizer heard no words: expected in noise and music; otherwise try a larger transcribe.model",
-    "language": "it is not, or not surely, in the listed language: correct the listing, or lower judge.min_language_probability",
-    "low_logprob": "the recognizer was unsure: try a larger transcribe.model, or lower judge.min_avg_logprob",
-    "no_speech": "the recognizer thinks nobody speaks: expected in noise and music; otherwise raise judge.max_no_speech_prob",
-    "repetitive": "the text compresses like a loop: try a larger transcribe.model, or raise judge.max_compression_ratio",
-    "too_slow": "too little text for its length, so words are missing: lower judge.min_chars_per_second for slow speech",
-    "too_fast": "too much text for its length, so words are invented: raise judge.max_chars_per_second for fast speech",
-    "ngram_loop": "the same words come again and again in a row: try a larger transcribe.model, or raise judge.max_ngram_repeats",
-    "few_unique_words": "few of its words differ: try a larger transcribe.model, or lower judge.min_unique_words",
-    "hallucinated_phrase": "the text is a phrase that recognizers invent in silence: take it out of judge.phrases if it was said",
-    "unknown_phone": "the text needs a phone outside the inventory, often a foreign word: see assets/build_phones.py",
-}
-"""Every reason for which a segment may be rejected here or by `phonemize`, with the remedy."""
 
 Verdict = Literal[True] | tuple[Literal[False], tuple[str, ...]]
 

@@ -13,12 +13,13 @@ DEFAULT_THRESHOLD = 0.3
 def link_voices(windows: Sequence[Sequence[Voice]], threshold: float = DEFAULT_THRESHOLD) -> list[dict[str, int]]:
     """Links the voices of the windows of one recording.
 
-    Agglomerative: the two nearest groups join first, a group being known by the mean of its embeddings weighted by speech_ms, until
-    none are nearer than `threshold` (cosine distance). Two voices of the same window never end in the same group.
+    Agglomerative: the two nearest groups join first, a group being known by the mean of its embeddings weighted by
+    speech_ms, until none are nearer than `threshold` (cosine distance). Two voices of the same window never end in the
+    same group.
 
     Returns:
-        For every window a map from voice label to a number within the recording, 0 for the voice with most speech. The result
-        depends on nothing but the arguments; ties go to the voice that comes first.
+        For every window a map from voice label to a number within the recording, 0 for the voice with most speech. The
+        result depends on nothing but the arguments; ties go to the voice that comes first.
     """
     groups = [{(w, v.voice)} for w, voices in enumerate(windows) for v in voices]
     every = [v for voices in windows for v in voices]
@@ -58,7 +59,8 @@ def link_voices(windows: Sequence[Sequence[Voice]], threshold: float = DEFAULT_T
 def name_speakers(recording: str, listed: str | None, voices: int) -> list[str]:
     """Names of the `voices` linked voices of a recording, the dominant one first.
 
-    The listing knows who reads: that name goes to the dominant voice. Nobody knows the others, nor the first where nothing is listed.
+    The listing knows who reads: that name goes to the dominant voice. Nobody knows the others, nor the first where
+    nothing is listed.
     """
     names = [f"{recording}_v{number + 1}" for number in range(voices)]
     if listed and names:

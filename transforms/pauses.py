@@ -1,7 +1,7 @@
 """Pauses: where short-time energy falls to the background. Pure numpy, deterministic, one pass.
 
-Levels are in dB below full scale, after a first difference: it takes rumble and mains hum away and lifts weak fricatives, so that
-an /s/ at the end of a word is sound and a humming room is not.
+Levels are in dB below full scale, after a first difference: it takes rumble and mains hum away and lifts weak
+fricatives, so that an /s/ at the end of a word is sound and a humming room is not.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ SURROUNDINGS_S = 5.0
 QUIET = 0.3
 """a pause is quieter than background + this share of the distance to the speech level"""
 DYNAMIC_DB = 50.0
-"""background further below the speech level than this counts as this, or digital silence would make room noise look like speech"""
+"""background is never taken to be further below speech; else digital silence would make room noise sound"""
 SILENCE_DB = -100.0
 
 
 def levels(pcm: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
-    """Level in dB of every whole or partial 10 ms of sound [n], measured over 25 ms around its middle: [ceil(n / hop)]."""
+    """Level in dB of every 10 ms of sound [n], measured over 25 ms around its middle: [ceil(n / hop)]."""
     hop, window = sample_rate * HOP_MS // 1000, sample_rate * WINDOW_MS // 1000
     frames = -(-len(pcm) // hop)
     if frames == 0:
@@ -58,8 +58,8 @@ def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 def pause_near(pcm: NDArray[np.float32], sample_rate: int) -> int:
     """Sample at the centre of the longest pause in a short stretch of sound [n]; of equally long ones, the quietest.
 
-    Without any pause, the quietest 25 ms. Both neighbours of a window edge call it on the same samples and get the same answer.
-    Time O(n log n), memory O(n); an empty stretch gives 0.
+    Without any pause, the quietest 25 ms. Both neighbours of a window edge call it on the same samples and get the same
+    answer. Time O(n log n), memory O(n); an empty stretch gives 0.
     """
     level = levels(pcm, sample_rate)
     if not len(level):

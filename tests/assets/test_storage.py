@@ -1,0 +1,101 @@
+"""Storage on a local folder: create-only puts, ranged reads, listings."""
+
+import hashlib
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from assets.storage import StorageError, Store, is_bucket, local_path, open_local, sha256_of
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "a corpus"))
+
+
+def test_second_put_is_refused_and_changes_nothing(store: Store) -> None:
+    assert store.put_new("releases/1.json", b"first")
+    assert not store.put_new("releases/1.json", b"second")
+    assert store.get("releases/1.json") == b"first"
+
+
+def test_of_racing_writers_exactly_one_wins(store: Store) -> None:
+    for round_ in range(20):
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(lambda n: store.put_new(f"r/{round_}", b"%d" % n * 10_000), range(8)))  # noqa: B023
+        assert won.count(True) == 1
+        assert store.get(f"r/{round_}") == b"%d" % won.index(True) * 10_000
+
+
+def test_empty_object(store: Store) -> None:
+    assert store.put_new("empty", b"") and store.get("empty") == b""
+
+
+def test_ranged_read(store: Store) -> None:
+    store.put_new("x", bytes(range(256)))
+    assert store.get_range("x", 10, 5) == bytes(range(10, 15))
+    assert store.get_range("x", 255, 1) == b"\xff"
+
+
+def test_missing_object(store: Store) -> None:
+    assert not store.exists("nowhere")
+    with pytest.raises(FileNotFoundError):
+        store.get("nowhere")
+    with pytest.raises(FileNotFoundError):
+        store.get_range("nowhere", 0, 1)
+
+
+def test_walk_is_in_order_and_below_its_prefix(store: Store) -> None:
+    for path in ("b/2", "a/10", "a/9", "ab/1", "c"):
+        store.put_new(path, b"x" * len(path))
+    assert list(store.walk()) == [(p, len(p)) for p in ("a/10", "a/9", "ab/1", "b/2", "c")]
+    assert [p for p, _ in store.walk("a/")] == ["a/10", "a/9"]
+    assert list(store.walk("nothing/")) == []
+
+
+@pytest.mark.parametrize("name", ["with space", "späce/名", "100%", "a#b", "a?b", "x+y", "a~b"])
+def test_odd_names(name: str, store: Store) -> None:
+    store.put_new(f"d/{name}", b"x")
+    assert store.get(f"d/{name}") == b"x" and store.exists(f"d/{name}")
+    (listed,) = (path for path, _ in store.walk("d/"))
+    assert store.get(listed) == b"x"
+    with store.as_local(listed) as path:
+        assert path.read_bytes() == b"x"
+
+
+def test_put_file_copy_replace_delete(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "local").write_bytes(b"content")
+    store.put_file("a", tmp_path / "local")
+    store.copy("a", "b/c")
+    store.replace("a", b"new")
+    assert (store.get("a"), store.get("b/c")) == (b"new", b"content")
+    store.delete(["a", "b/c"])
+    store.delete(["a"])
+    store.delete([])
+    assert list(store.walk()) == []
+
+
+def test_as_local_and_open_local(store: Store, tmp_path: Path) -> None:
+    store.put_new("x/y.bin", b"content")
+    with store.as_local("x/y.bin") as path, open_local(store.uri("x/y.bin")) as same:
+        assert path.read_bytes() == same.read_bytes() == b"content"
+        assert sha256_of(path) == hashlib.sha256(b"content").hexdigest()
+    assert local_path("file:///a/b") == Path("/a/b")
+
+
+def test_pickled_store_is_the_same(store: Store) -> None:
+    store.put_new("x", b"1")
+    assert pickle.loads(pickle.dumps(store)).get("x") == b"1"
+
+
+def test_buckets_are_told_from_paths() -> None:
+    assert is_bucket("s3://b/k") and is_bucket("gs://b") and is_bucket("az://c/x")
+    assert not any(map(is_bucket, ("/a/b", "a", "file:///a", "c:/x", "http://x/y")))
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="choose another"):
+        Store(str(tmp_path / "file" / "below")).put_new("x", b"")

@@ -1,0 +1,101 @@
+"""Releases: one commit, whoever tries, and as often as he likes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from assets.storage import Store
+from pipeline.releases import (
+    CommitError,
+    commit,
+    latest_release,
+    parquet_bytes,
+    put_part,
+    read_release,
+    read_rows,
+    release_numbers,
+)  # fmt: skip
+from schemas.columns import SchemaError
+from schemas.manifest import RecordingRow, SampleRow
+from schemas.release import Release
+from tests.pipeline.made import PHONES, draft, member, small_release
+
+
+def rows(*names: str) -> list[RecordingRow]:
+    story = {"status": "quarantined", "units": [], "stage": "probe", "reason": "x", "remedy": "y"}
+    return [RecordingRow(recording=name, uri=name, **story) for name in names]
+
+
+def try_commit(store: Store, name: str) -> Release | CommitError:
+    files = [put_part(store, "recordings", name, list(rows(name)))]
+    try:
+        return commit(store, draft(fingerprint=name), files, {"recordings": 1}, PHONES)
+    except CommitError as error:
+        return error
+
+
+def test_no_release_yet(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    assert latest_release(store) is None and release_numbers(store) == []
+
+
+def test_commit_twice_is_one_release(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    files = [put_part(store, "recordings", "part", list(rows("a", "b")))]
+    first = commit(store, draft(), files, {"recordings": 2}, PHONES)
+    before = dict(store.walk())
+    assert commit(store, draft(), files, {"recordings": 2}, PHONES) == first
+    assert dict(store.walk()) == before and release_numbers(store) == [1]
+    assert latest_release(store) == read_release(store, 1) == first
+
+
+def test_parts_move_into_the_release(tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    assert not list(store.walk("manifests/parts/"))
+    assert all(store.exists(file.path) for file in release.files)
+    assert {f.path.split("/")[1][:7] for f in release.files if f.kind != "shard"} == {"000001-"}
+    assert len(list(read_rows(store, release, SampleRow))) == 5
+    assert release.of_kind("phones")[0].rows == 2
+
+
+def test_second_of_two_drafts_is_told_and_the_first_is_intact(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    first = try_commit(store, "one")
+    assert isinstance(try_commit(store, "two"), CommitError)
+    assert latest_release(store) == first
+    assert [row.recording for row in read_rows(store, first, RecordingRow)] == ["one"]  # type: ignore[arg-type]
+
+
+def test_of_racing_drafts_exactly_one_wins(tmp_path: Path) -> None:
+    for attempt in range(10):
+        store = Store(str(tmp_path / str(attempt)))
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(lambda name: try_commit(store, name), "abcd"))  # noqa: B023
+        (winner,) = [result for result in results if isinstance(result, Release)]
+        assert latest_release(store) == winner
+        assert [row.recording for row in read_rows(store, winner, RecordingRow)] == [winner.fingerprint]
+
+
+def test_drafts_that_share_a_part_do_not_harm_each_other(tmp_path: Path) -> None:
+    """The winner clears its parts away while the loser still means to place the same ones: told as a lost race, not a crash."""
+    store = Store(str(tmp_path))
+    shared = put_part(store, "recordings", "part", list(rows("a")))
+    winner = commit(store, draft(fingerprint="one"), [shared], {}, PHONES)
+    other = put_part(store, "recordings", "other", list(rows("b")))
+    with pytest.raises(CommitError):
+        commit(store, draft(fingerprint="two"), [shared, other], {}, PHONES)
+    assert latest_release(store) == winner and all(store.exists(file.path) for file in winner.files)
+
+
+def test_parquet_bytes_are_the_same_every_time() -> None:
+    made = [member("a", start).row for start in range(0, 100_000, 3000)]
+    assert parquet_bytes(SampleRow, list(made)) == parquet_bytes(SampleRow, list(made))
+    assert parquet_bytes(SampleRow, list(made)) != parquet_bytes(SampleRow, list(made[::-1]))
+
+
+def test_impossible_rows_are_not_put(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with pytest.raises(SchemaError):
+        put_part(store, "recordings", "part", [RecordingRow(recording="a", uri="x", status="lost", units=[])])
+    assert not list(store.walk())

@@ -1,0 +1,25 @@
+"""Windows cover a recording exactly."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.windows import plan_windows
+from schemas.config import DecodeConfig
+from schemas.recording import Recording, Source
+
+
+@given(duration_ms=st.integers(1, 90_000_000), window_s=st.floats(60, 3600))
+def test_windows_cover_the_recording(duration_ms: int, window_s: float) -> None:
+    source = Source(sha256="0", bytes=1, format="wav", sample_rate=16_000, channels=1, duration_ms=duration_ms)
+    config = DecodeConfig(window_s=window_s)
+    units = plan_windows(Recording(recording="r", uri="x"), source, config, "f")
+    assert (units[0].start_ms, units[-1].end_ms) == (0, duration_ms)
+    assert all(a.end_ms == b.start_ms for a, b in pairwise(units))
+    assert all(0 < unit.end_ms - unit.start_ms <= window_s * 1000 + 1 for unit in units)
+    assert [unit.index for unit in units] == list(range(len(units)))
+    assert len({unit.name for unit in units}) == len(units)
+    assert [unit.is_last for unit in units] == [False] * (len(units) - 1) + [True]
+    if len(units) > 1:  # edges that move towards each other never cross
+        assert min(unit.end_ms - unit.start_ms for unit in units) >= 2 * units[0].margin_ms
