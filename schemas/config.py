@@ -7,7 +7,7 @@ path of the key. The release keeps the effective tree, and everything in it but 
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
