@@ -10,7 +10,7 @@ import os
 def pin_threads() -> None:
     """One thread for torch and for every library that reads OMP_NUM_THREADS. Safe to call again; best before torch is used."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    # oneDNN keeps scratch memory for each of up to 1024 input lengths, and every segment has its own: 1.1 GB more after 15 minutes
+    # oneDNN keeps scratch memory for up to 1024 input lengths, and every segment has its own: 1.1 GB more after 15 minutes
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4")
     os.environ.setdefault("MKL_NUM_THREADS", "1")
     import torch

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from assets import pyannote_models as models
 from schemas.config import DiarizeConfig
 from schemas.failure import StageError
 from schemas.segment import Turn, Voice
@@ -87,7 +86,10 @@ def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu")
     # pyannote comments on every load
     logging.getLogger("pyannote").setLevel(logging.ERROR)
     if config.pipeline == "embedded":
-        diarizer: Any = models.EmbeddedDiarization(config.step, config.batch)
+        # imported here, because it brings Lightning along: seconds that a build without model work can spare
+        from assets.pyannote_models import EmbeddedDiarization
+
+        diarizer: Any = EmbeddedDiarization(config.step, config.batch)
         clustering = {"method": "average", "threshold": config.threshold, "min_cluster_size": config.min_cluster_size}
         diarizer.instantiate({"segmentation": {"threshold": 0.5, "min_duration_off": 0.0}, "clustering": clustering})
     else:
@@ -97,9 +99,11 @@ def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu")
 
 
 def _other_pipeline(name: str) -> Any:
+    from assets.pyannote_models import load_pipeline
+
     cause: Exception | None = None
     try:
-        pipeline = models.load_pipeline(name)
+        pipeline = load_pipeline(name)
         if hasattr(pipeline, "_embedding"):
             return pipeline
     except Exception as error:  # pyannote, the hub client and torch each have their own; all mean the same to the user
