@@ -20,9 +20,15 @@ def cache_folder() -> Path:
 
 
 def local_model(name: str) -> Path:
-    """A model's local path. What is neither a path that exists nor a bucket address comes back as it is: a hub's name."""
+    """A model's local path. What is neither a path nor a bucket address comes back as it is: a hub's name.
+
+    Raises FileNotFoundError for a path, absolute or beginning with '.', at which nothing lies.
+    """
     if not is_bucket(name):
-        return Path(name)
+        path = Path(name)
+        if not path.exists() and (path.is_absolute() or name.startswith(".")):
+            raise FileNotFoundError(f"there is no model at {name}")
+        return path
     target = cache_folder() / hashlib.sha256(name.encode()).hexdigest()[:16] / name.rstrip("/").rsplit("/", 1)[-1]
     if not target.exists():
         _copy_from_bucket(name, target)

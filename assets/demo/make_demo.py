@@ -188,7 +188,7 @@ def main(src, out):
             path=f"two_speakers/composed_turns/{name}",
             audio=np.concatenate(audio),
             text=" ".join(plain(t) for _, _, t in turns),
-            speaker="two_speakers",
+            speaker=None,
             title="Sonnet III and a test recording, taking turns (composed, not a conversation)",
             authors=["William Shakespeare", "Montreal Corpus Tools"],
             licence=f"{PD} AND MIT",

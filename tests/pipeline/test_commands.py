@@ -1,0 +1,78 @@
+"""The command line as a person uses it: what it prints, and its exit statuses."""
+
+from pathlib import Path
+
+import pytest
+
+import assets
+from beam_runner import OK, UNUSABLE, WRONG, main
+from schemas.config import CorpusConfig, load_config
+
+pytestmark = pytest.mark.build
+
+KENNEDY = Path(assets.__file__).parent / "demo" / "kennedy"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("corpus")
+    assert main(["build", "--input", str(KENNEDY), "--output", str(output), "--direct_num_workers=1"]) == OK
+    return output
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_plan_projects_and_builds_nothing(wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--input", str(KENNEDY), "--sample-minutes", "1"]) == OK
+    printed = capsys.readouterr().out
+    for words in ("1 recordings, 11 s", "11 s accepted in 1 samples", "transcribe", "× real time per worker", "On this machine"):
+        assert words in printed, printed
+
+
+def test_status_names_release_units_and_hours(corpus: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--output", str(corpus)]) == OK
+    printed = capsys.readouterr().out
+    assert "1 releases, 1 finished units" in printed and "1 done, 0 quarantined" in printed
+
+
+def test_verify_finds_a_changed_byte(corpus: Path, wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--output", str(corpus)]) == OK
+    shard = next((corpus / "shards").rglob("*.tar"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:700] + bytes([whole[700] ^ 1]) + whole[701:])
+    try:
+        assert main(["verify", "--output", str(corpus)]) == WRONG
+        assert shard.name in capsys.readouterr().out
+    finally:
+        shard.write_bytes(whole)
+
+
+def test_the_printed_configuration_is_the_default_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config"]) == OK
+    (tmp_path / "corpus.yaml").write_text(capsys.readouterr().out)
+    assert load_config(tmp_path / "corpus.yaml") == CorpusConfig()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("cut:\n  max_s: 100\n", "cut.max_s"),
+        ("cuts: {}\n", "cuts"),
+        ("tokenize:\n  codec: /nowhere/codec.safetensors\n", "a model cannot be loaded"),
+    ],
+)
+def test_what_cannot_be_used_is_named(
+    config: str, words: str, tmp_path: Path, wide: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "corpus.yaml").write_text(config)
+    arguments = ["--input", str(KENNEDY), "--output", str(tmp_path / "out"), "--config", str(tmp_path / "corpus.yaml")]
+    assert main(["build", *arguments, "--direct_num_workers=1"]) == UNUSABLE
+    assert words in capsys.readouterr().out
+
+
+def test_an_empty_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", "--input", str(tmp_path), "--output", str(tmp_path / "out")]) == UNUSABLE
+    assert "no recordings in" in capsys.readouterr().out.replace("\n", " ")
