@@ -237,12 +237,12 @@ class LanguageModel:
             )
 
     def language(self, waveforms: Sequence[Waveform]) -> tuple[str, float]:
-        """The language (ISO 639-1) of one voice and its probability, as the mean over its waveforms.
+        """The language (ISO 639-1) of one voice and its probability.
 
-        Ten seconds of each without padding cost a sixth of Whisper's usual thirty, and are enough as a rule. Where they
-        are not, as with clips of two seconds, it hears the usual thirty.
+        Ten seconds of the first waveform without padding cost a sixth of Whisper's usual thirty, and are enough as a rule.
+        Where they are not, as with clips of two seconds, it hears the usual thirty of all, and gives the mean.
         """
-        name, probability = hear(self._model, waveforms, EXCERPT_S, 0)
+        name, probability = hear(self._model, waveforms[:1], EXCERPT_S, 0)
         return (name, probability) if probability >= SURE else hear(self._model, waveforms, WINDOW_S, WINDOW_S)
 
 
