@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")  # pyannote.audio would report home otherwise
 
@@ -127,7 +128,19 @@ def _config(arguments: argparse.Namespace, rest: list[str], console: Console) ->
     return OK
 
 
+def run() -> NoReturn:
+    """The process: one command, then out at once.
+
+    Tearing the interpreter down with Beam's and the models' C++ threads still alive aborts now and then ("terminate called
+    without an active exception", exit status 134) after all work is done, so nothing is torn down.
+    """
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 COMMANDS = {"demo": _demo, "plan": _plan, "build": _build, "status": _status, "verify": _verify, "config": _config}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
