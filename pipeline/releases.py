@@ -27,7 +27,8 @@ class CommitError(RuntimeError):
     """Another build committed the same release number first. Nothing is lost: the next run reuses all finished units."""
 
 
-def _race_lost(number: int) -> CommitError:
+def race_lost(number: int) -> CommitError:
+    """The error of the slower of two builds, with what to do."""
     return CommitError(
         f"release {number:06d} was committed by another build while this one ran; run the same command again: "
         "finished units are reused, and the result becomes the next release"
@@ -121,7 +122,7 @@ def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str
             try:
                 store.copy(file.path, name)
             except FileNotFoundError as error:  # a faster build that made the same part has cleared it away
-                raise _race_lost(draft.number) from error
+                raise race_lost(draft.number) from error
         files.append(ReleaseFile(path=name, kind=file.kind, sha256=file.sha256, bytes=file.bytes, rows=file.rows))
     release = Release(
         number=draft.number,
@@ -134,6 +135,6 @@ def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str
     )
     content = release.to_json()
     if not store.put_new(release_path(release.number), content) and store.get(release_path(release.number)) != content:
-        raise _race_lost(release.number)
+        raise race_lost(release.number)
     store.delete([file.path for file in made if file.path.startswith("manifests/parts/")])
     return release
