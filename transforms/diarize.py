@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from schemas.config import DiarizeConfig
-from schemas.failure import StageError
+from schemas.failure import ModelError
 from schemas.segment import Turn, Voice
 from transforms.stage import UnitStage, UnitWork, once_per_process
 
@@ -82,7 +82,7 @@ def diarize(diarizer: Any, pcm16k: NDArray[np.float32], start_ms: int) -> tuple[
 
 @once_per_process
 def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu") -> Any:
-    """The diarization pipeline of the configuration. Raises StageError when there is no such pipeline."""
+    """The diarization pipeline of the configuration. Raises ModelError when there is no such pipeline."""
     # pyannote comments on every load
     logging.getLogger("pyannote").setLevel(logging.ERROR)
     if config.pipeline == "embedded":
@@ -108,10 +108,9 @@ def _other_pipeline(name: str) -> Any:
             return pipeline
     except Exception as error:  # pyannote, the hub client and torch each have their own; all mean the same to the user
         cause = error
-    raise StageError(
-        "no_diarizer",
-        f"{name} is not a pyannote speaker diarization pipeline" + (f" that loads: {cause}" if cause else ""),
-        "name one by path or hub name (a gated one needs its terms accepted and HF_TOKEN), or use 'embedded'",
+    raise ModelError(
+        f"{name} is not a pyannote speaker diarization pipeline" + (f" that loads: {cause}" if cause else "") + "; "
+        "name one by path or hub name (a gated one needs its terms accepted and HF_TOKEN), or use 'embedded'"
     ) from cause
 
 

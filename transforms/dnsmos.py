@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from schemas.failure import StageError
+from schemas.failure import ModelError
 
 SAMPLE_RATE = 16_000
 WINDOW = 144_160
@@ -36,25 +36,21 @@ class Mos:
 
 
 def model_path() -> Path:
-    """The model file inside the `speechmos` package. Raises StageError where the package is missing."""
+    """The model file inside the `speechmos` package. Raises ModelError where the package is missing."""
     spec = find_spec("speechmos")
     if spec is None or not spec.submodule_search_locations:
-        raise StageError(
-            "missing_model",
-            "package speechmos is not installed",
-            "install voxbeam[embedded], which brings the DNSMOS model",
-        )
+        raise ModelError("package speechmos is not installed; install voxbeam[embedded], which brings the DNSMOS model")
     return Path(spec.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
 
 
 def open_model(device: str) -> onnxruntime.InferenceSession:
-    """The model on 'cpu' (one thread) or 'cuda'. Raises StageError when onnxruntime cannot use the device."""
+    """The model on 'cpu' (one thread) or 'cuda'. Raises ModelError when onnxruntime cannot use the device."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
     # onnxruntime would fall back to the CPU with no more than a log line, and other last digits.
     if provider not in onnxruntime.get_available_providers():
-        raise StageError("no_device", f"onnxruntime lacks {provider}", "install onnxruntime-gpu, or set `device: cpu`")
+        raise ModelError(f"onnxruntime lacks {provider}; install onnxruntime-gpu, or set `device: cpu`")
     return onnxruntime.InferenceSession(str(model_path()), sess_options=options, providers=[provider])
 
 
