@@ -2,6 +2,7 @@
 
 0: done. 1: `verify` found something wrong. 2: the command, the configuration or the input cannot be used.
 3: done, but recordings are in quarantine. 4: another build committed first; run the same command again.
+5: a worker process was lost; run the same command again.
 """
 
 import argparse
@@ -17,11 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from assets.storage import StorageError, Store
+from pipeline import fork_server
 from schemas.columns import SchemaError
 from schemas.config import ConfigError, CorpusConfig, commented_yaml, load_config
-from schemas.failure import ModelError
+from schemas.failure import ModelError, WorkerLost
 
-OK, WRONG, UNUSABLE, QUARANTINED, RACE_LOST = 0, 1, 2, 3, 4
+OK, WRONG, UNUSABLE, QUARANTINED, RACE_LOST, WORKER_LOST = 0, 1, 2, 3, 4, 5
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(level=arguments.log_level, format="%(levelname)s %(name)s: %(message)s", force=True)
     console = Console()
+    if arguments.command in ("build", "demo") and fork_server.local_workers(rest) > 1:
+        fork_server.start()  # imports in the background what the workers will need
     from pipeline.releases import CommitError
     from transforms.recordings import ListingError
 
@@ -71,6 +75,9 @@ def main(argv: list[str] | None = None) -> int:
     except CommitError as error:
         console.print(f"[yellow]not committed:[/yellow] {error}", highlight=False)
         return RACE_LOST
+    except WorkerLost as error:
+        console.print(f"[red]stopped:[/red] {error}", highlight=False)
+        return WORKER_LOST
 
 
 def _demo(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
@@ -103,7 +110,7 @@ def _status(arguments: argparse.Namespace, rest: list[str], console: Console) ->
 
 
 def _verify(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
-    from pipeline.releases import latest_release, read_release
+    from assets.releases import latest_release, read_release
     from pipeline.verify import verify_release
 
     store = Store(arguments.output)

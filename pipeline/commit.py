@@ -2,10 +2,11 @@
 
 from collections import Counter
 
+from assets.releases import read_part, read_release, read_rows
 from assets.storage import Store
 from pipeline.job import Job
 from pipeline.pack import Made
-from pipeline.releases import Draft, commit, put_part, read_part, read_release, read_rows
+from pipeline.releases import Draft, commit, put_part
 from schemas.manifest import RecordingRow, ShardRow
 from schemas.release import Release, ReleaseFile
 from transforms.phonemize import load_inventory

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.panel import Panel
 
 import assets
+from assets.releases import read_rows
 from assets.storage import Store
 from pipeline.build import build
 from pipeline.display import hours
-from pipeline.releases import read_rows
 from pipeline.report import print_outcome
 from pipeline.verify import verify_release
 from schemas.config import CorpusConfig

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from assets.releases import read_release, read_rows
 from assets.storage import Store
-from pipeline.releases import read_release, read_rows
 from schemas.manifest import RecordingRow
 from transforms.stage import once_per_process
 

@@ -1,26 +1,16 @@
-"""Releases: read them, and commit a new one. The commit is one create-only put of `releases/<number>.json`."""
+"""Commit of a release: manifest parts, then one create-only put of `releases/<number>.json`."""
 
 import hashlib
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import pyarrow.parquet as pq
 
+from assets.releases import RECORDS, release_path
 from assets.storage import Store
-from schemas.columns import Record, check_table, from_table, to_table
-from schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow
+from schemas.columns import Record, to_table
 from schemas.release import Release, ReleaseFile
-
-R = TypeVar("R", bound=Record)
-RECORDS: dict[str, type[Record]] = {
-    "samples": SampleRow,
-    "rejected": RejectedRow,
-    "recordings": RecordingRow,
-    "shards": ShardRow,
-}
 
 
 class CommitError(RuntimeError):
@@ -33,39 +23,6 @@ def race_lost(number: int) -> CommitError:
         f"release {number:06d} was committed by another build while this one ran; run the same command again: "
         "finished units are reused, and the result becomes the next release"
     )
-
-
-def release_path(number: int) -> str:
-    return f"releases/{number:06d}.json"
-
-
-def release_numbers(store: Store) -> list[int]:
-    """Numbers of all releases, in order."""
-    return [int(path[len("releases/") : -len(".json")]) for path, _ in store.walk("releases/") if path.endswith(".json")]
-
-
-def read_release(store: Store, number: int) -> Release:
-    return Release.from_json(store.get(release_path(number)))
-
-
-def latest_release(store: Store) -> Release | None:
-    """The release that readers see: the highest."""
-    numbers = release_numbers(store)
-    return read_release(store, numbers[-1]) if numbers else None
-
-
-def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
-    """Rows of one part of a manifest. Raises SchemaError when it is not of its schema."""
-    table = pq.read_table(io.BytesIO(store.get(path)))
-    check_table(record, table)
-    return from_table(record, table)
-
-
-def read_rows(store: Store, release: Release, record: type[R]) -> Iterator[R]:
-    """Every row of a release's table, part by part."""
-    kind = next(name for name, known in RECORDS.items() if known is record)
-    for file in release.of_kind(kind):
-        yield from read_part(store, record, file.path)
 
 
 def parquet_bytes(record: type[Record], rows: list[Record]) -> bytes:

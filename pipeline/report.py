@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from assets.releases import read_rows
 from assets.storage import Store
 from pipeline.build import Outcome
 from pipeline.display import STAGES, hours
-from pipeline.releases import read_rows
 from schemas.manifest import RecordingRow, RejectedRow
 from schemas.release import Release
 

@@ -2,10 +2,10 @@
 
 from rich.console import Console
 
+from assets.releases import read_release, release_numbers
 from assets.storage import Store
 from pipeline.display import progress_line
 from pipeline.progress import read_tallies
-from pipeline.releases import read_release, release_numbers
 from pipeline.report import print_release
 
 

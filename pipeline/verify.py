@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assets.releases import RECORDS, read_part, read_rows
 from assets.storage import Store, sha256_of
-from pipeline.releases import RECORDS, read_part, read_rows
 from pipeline.shards import N_CODEBOOKS
 from schemas.columns import SchemaError
 from schemas.manifest import FRAME_MS, RecordingRow, RejectedRow, SampleRow, ShardRow

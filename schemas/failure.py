@@ -43,3 +43,7 @@ def failure_of(stage: str, error: BaseException) -> Failure:
 
 class ModelError(RuntimeError):
     """A model that cannot be loaded. It ends the run: no recording is to blame, and every one would fail the same way."""
+
+
+class WorkerLost(RuntimeError):
+    """A worker process ended before its work was done. Nothing is lost: the next run reuses all finished units."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from whisper.normalizers import EnglishTextNormalizer
 
+from assets.releases import read_rows
 from assets.storage import Store
 from pipeline.build import build
-from pipeline.releases import read_rows
 from pipeline.verify import verify_release
 from schemas.config import CorpusConfig
 from schemas.manifest import RecordingRow, RejectedRow, SampleRow

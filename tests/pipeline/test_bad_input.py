@@ -11,8 +11,8 @@ import pytest
 import soundfile as sf
 
 import assets
+from assets.releases import latest_release, read_rows
 from assets.storage import Store
-from pipeline.releases import latest_release, read_rows
 from pipeline.verify import verify_release
 from schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from schemas.release import Release

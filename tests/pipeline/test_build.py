@@ -19,9 +19,9 @@ from rich.console import Console
 
 import assets
 from assets.encodec_model import EMBEDDED_WEIGHTS, load_codec
+from assets.releases import latest_release, read_rows
 from assets.storage import Store
 from pipeline.build import Outcome, build
-from pipeline.releases import latest_release, read_rows
 from pipeline.verify import verify_release
 from schemas.config import CorpusConfig
 from schemas.manifest import RecordingRow, RejectedRow, SampleRow

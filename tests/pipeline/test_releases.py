@@ -5,17 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from assets.releases import latest_release, read_release, read_rows, release_numbers
 from assets.storage import Store
-from pipeline.releases import (
-    CommitError,
-    commit,
-    latest_release,
-    parquet_bytes,
-    put_part,
-    read_release,
-    read_rows,
-    release_numbers,
-)  # fmt: skip
+from pipeline.releases import CommitError, commit, parquet_bytes, put_part
 from schemas.columns import SchemaError
 from schemas.manifest import RecordingRow, SampleRow
 from schemas.release import Release

@@ -1,0 +1,53 @@
+"""Releases, as readers see them: which there are, and the rows of their tables. The trainer reads them here too."""
+
+import io
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pyarrow.parquet as pq
+
+from assets.storage import Store
+from schemas.columns import Record, check_table, from_table
+from schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow
+from schemas.release import Release
+
+R = TypeVar("R", bound=Record)
+RECORDS: dict[str, type[Record]] = {
+    "samples": SampleRow,
+    "rejected": RejectedRow,
+    "recordings": RecordingRow,
+    "shards": ShardRow,
+}
+
+
+def release_path(number: int) -> str:
+    return f"releases/{number:06d}.json"
+
+
+def release_numbers(store: Store) -> list[int]:
+    """Numbers of all releases, in order."""
+    return [int(path[len("releases/") : -len(".json")]) for path, _ in store.walk("releases/") if path.endswith(".json")]
+
+
+def read_release(store: Store, number: int) -> Release:
+    return Release.from_json(store.get(release_path(number)))
+
+
+def latest_release(store: Store) -> Release | None:
+    """The release that readers see: the highest."""
+    numbers = release_numbers(store)
+    return read_release(store, numbers[-1]) if numbers else None
+
+
+def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
+    """Rows of one part of a manifest. Raises SchemaError when it is not of its schema."""
+    table = pq.read_table(io.BytesIO(store.get(path)))
+    check_table(record, table)
+    return from_table(record, table)
+
+
+def read_rows(store: Store, release: Release, record: type[R]) -> Iterator[R]:
+    """Every row of a release's table, part by part."""
+    kind = next(name for name, known in RECORDS.items() if known is record)
+    for file in release.of_kind(kind):
+        yield from read_part(store, record, file.path)

@@ -1,0 +1,99 @@
+"""Local workers: the processes of Beam's in-process runner, forked from `pipeline.fork_server`.
+
+They take the place of Beam's `--direct_running_mode=multi_processing`, and speak the same protocol with the runner.
+"""
+
+import multiprocessing
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from apache_beam.portability.api import endpoints_pb2
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
+from apache_beam.runners.worker import sdk_worker_main
+from apache_beam.transforms.environments import Environment
+from google.protobuf import json_format, text_format
+
+from assets.threads import pin_threads
+from pipeline.fork_server import worker_context
+from schemas.failure import WorkerLost
+
+URN = "voxbeam:env:forked_python:v1"
+AFTER_LOSS = "finished units are kept: run the same command again, with fewer workers if memory is short"
+
+
+@Environment.register_urn(URN, bytes)
+class ForkedEnvironment(Environment):
+    """Where Beam runs our functions: forked processes on this machine. `log` is where they write standard error."""
+
+    def __init__(self, log: str, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.log = log
+
+    def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
+        return URN, self.log.encode()
+
+    @staticmethod
+    def from_runner_api_parameter(
+        payload: bytes, capabilities: Any, artifacts: Any, resource_hints: Any, context: Any
+    ) -> "ForkedEnvironment":
+        return ForkedEnvironment(payload.decode(), capabilities=capabilities, artifacts=artifacts, resource_hints=resource_hints)
+
+
+@WorkerHandler.register_environment(URN, bytes)
+class ForkedWorker(GrpcWorkerHandler):
+    """The runner's side of one worker process."""
+
+    def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
+        super().__init__(state, provision_info, grpc_server)
+        self._log = payload.decode()
+        self._stopping = False
+
+    def start_worker(self) -> None:
+        options = self.provision_info.provision_info.pipeline_options
+        environment = {
+            "WORKER_ID": self.worker_id,
+            "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(
+                endpoints_pb2.ApiServiceDescriptor(url=self.control_address)
+            ),
+            "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.logging_api_service_descriptor()),
+            "PIPELINE_OPTIONS": json_format.MessageToJson(options),
+        }
+        self._process = worker_context().Process(target=run_worker, args=(environment, self._log))
+        self._process.start()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def stop_worker(self) -> None:
+        self._stopping = True
+        self._process.join()
+
+    def _watch(self) -> None:
+        """Fails what the runner waits for, when the worker dies; without this it would wait for ever."""
+        self._process.join()
+        if not self._stopping:
+            self.control_conn.abort(WorkerLost(_how_it_ended(self._process.exitcode)))
+
+
+def _how_it_ended(status: int | None) -> str:
+    cause = f"was killed by signal {-status}" if status and status < 0 else f"ended with status {status}"
+    return f"a worker process {cause}; {AFTER_LOSS}"
+
+
+def run_worker(environment: dict[str, str], log: str) -> None:
+    """A worker process, from start to end."""
+    with Path(log).open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.update(environment)
+    pin_threads()
+    sdk_worker_main.main([])
+    os._exit(0)  # Beam's and the models' threads make the interpreter's own way out abort now and then
+
+
+def _end_with_parent() -> None:
+    """A driver that is killed takes its workers with it: nobody would take their results."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
