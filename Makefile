@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+# Libraries are compiled once, here; else each of the many processes that import them may do it again (16 s instead of 6).
+export UV_COMPILE_BYTECODE := 1
 
 .PHONY: demo test lint requirements clean
 

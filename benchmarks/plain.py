@@ -7,6 +7,7 @@ segment, speechmos, phonemizer, EnCodec; one recording after the other, librarie
 """
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -91,4 +92,5 @@ class PlainPipeline:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # phonemizer comments on every line
     print(json.dumps(PlainPipeline(load_config(Path(sys.argv[1]))).run(sorted(Path(sys.argv[2]).rglob("*.flac")))))
