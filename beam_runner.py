@@ -9,15 +9,17 @@ import argparse
 import logging
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
 os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")  # pyannote.audio would report home otherwise
 
+from obstore.exceptions import BaseError
 from rich.console import Console
 from rich.table import Table
 
-from assets.storage import StorageError, Store
+from assets.storage import StorageError, Store, first_line
 from pipeline import fork_server
 from schemas.columns import SchemaError
 from schemas.config import ConfigError, CorpusConfig, commented_yaml, load_config
@@ -43,6 +45,11 @@ def parser() -> argparse.ArgumentParser:
     plan.add_argument("--sample-minutes", type=float, default=3.0, help="how much speech to measure on (default: %(default)s)")
     build.add_argument("--output", required=True, help="folder or bucket of the corpus")
     build.add_argument("--allow-quarantine", action="store_true", help="exit with 0 although recordings were quarantined")
+
+    gc = commands.add_parser("gc", help="delete what no release refers to: leftovers of killed builds and lost races")
+    gc.add_argument("--older-than", type=float, default=24.0, metavar="HOURS", help="younger objects stay (default: %(default)s)")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    gc.add_argument("--output", required=True, help="folder or bucket of the corpus")
 
     for name, text in (
         ("status", "what lies in a corpus, and what a build is doing"),
@@ -71,6 +78,11 @@ def main(argv: list[str] | None = None) -> int:
         return COMMANDS[arguments.command](arguments, rest, console)
     except (ConfigError, ListingError, ModelError, StorageError, SchemaError) as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
+        return UNUSABLE
+    except BaseError as error:
+        console.print(
+            f"[red]storage:[/red] {first_line(error)}; check the address, the credentials and the endpoint", highlight=False
+        )
         return UNUSABLE
     except CommitError as error:
         console.print(f"[yellow]not committed:[/yellow] {error}", highlight=False)
@@ -106,6 +118,13 @@ def _status(arguments: argparse.Namespace, rest: list[str], console: Console) ->
     from pipeline.status import print_status
 
     print_status(Store(arguments.output), console)
+    return OK
+
+
+def _gc(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
+    from pipeline.garbage import collect_garbage
+
+    collect_garbage(Store(arguments.output), timedelta(hours=arguments.older_than), arguments.dry_run, console)
     return OK
 
 
@@ -147,7 +166,7 @@ def run() -> NoReturn:
     os._exit(status)
 
 
-COMMANDS = {"demo": _demo, "plan": _plan, "build": _build, "status": _status, "verify": _verify, "config": _config}
+COMMANDS = {"demo": _demo, "plan": _plan, "build": _build, "status": _status, "gc": _gc, "verify": _verify, "config": _config}
 
 if __name__ == "__main__":
     run()

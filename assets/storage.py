@@ -7,14 +7,16 @@ is all that a commit needs; nothing depends on rename. Credentials and endpoints
 import functools
 import hashlib
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlparse
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 BUCKET_SCHEMES = ("s3", "gs", "az")
@@ -23,6 +25,11 @@ _HASH_CHUNK = 1 << 20
 
 class StorageError(OSError):
     """A location that cannot be used; the message says why and what to do."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a store's client says of a failure, without its pages of debugging output."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:400]
 
 
 def is_bucket(uri: str) -> bool:
@@ -61,8 +68,28 @@ class Store:
         """The full address of an object."""
         return f"{self.root.rstrip('/')}/{path}"
 
+    def require_conditional_create(self) -> None:
+        """Raises StorageError when the store lets a second writer create the same object: no commit would be safe there."""
+        path = f"progress/create-check-{uuid.uuid4().hex}"
+        try:
+            self.put_new(path, b"first")
+            refused = not self.put_new(path, b"second")
+            self.delete([path])
+        except (NotSupportedError, NotImplementedError):
+            refused = False
+        except (BaseError, FileNotFoundError) as error:
+            raise StorageError(f"cannot write to {self.root}: {first_line(error)}") from error
+        if not refused:
+            raise StorageError(
+                f"{self.root} does not honour conditional create (If-None-Match), so two builds could commit over each other; "
+                "use AWS S3, Google Cloud Storage, Azure Blob Storage, a recent MinIO or Ceph, or a local folder"
+            )
+
     def put_new(self, path: str, content: bytes) -> bool:
-        """Creates an object; False, without touching it, when it is there already."""
+        """Creates an object; False, without touching it, when it is there already.
+
+        After a lost answer the repeated request finds the object of the first: False may also mean that it was us.
+        """
         try:
             obstore.put(self._store, path, content, mode="create", use_multipart=False)
         except AlreadyExistsError:
@@ -95,8 +122,12 @@ class Store:
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Objects below a prefix, as (path, bytes), in order of path."""
-        found = [(str(m["path"]), int(m["size"])) for batch in obstore.list(self._store, prefix or None) for m in batch]
-        return iter(sorted(found))
+        return ((path, size) for path, size, _ in self.walk_dated(prefix))
+
+    def walk_dated(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
+        """Objects below a prefix, as (path, bytes, when it was last written), in order of path."""
+        batches = obstore.list(self._store, prefix or None)
+        return iter(sorted((str(m["path"]), int(m["size"]), m["last_modified"]) for batch in batches for m in batch))
 
     def copy(self, source: str, target: str) -> None:
         """Copies an object inside the store, without moving its bytes through this machine where the store can."""

@@ -61,6 +61,7 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
     started = time.perf_counter()
     pin_threads()
     store = Store(output_uri)
+    store.require_conditional_create()
     with console.status("Listing recordings"):
         recordings = list(list_recordings(input_uri, config.listing))
         listing = _put_listing(store, recordings)
