@@ -62,15 +62,15 @@ def collate(utterances: Sequence[Utterance]) -> Batch:
     phone_lengths = [len(u.phones_L) for u in utterances]
     frame_lengths = [u.codes_KT.shape[1] for u in utterances]
     phones_BL = torch.full((len(utterances), max(phone_lengths)), PAD_PHONE, dtype=torch.int64)
-    codes_BTK = torch.zeros(len(utterances), max(frame_lengths), len(utterances[0].codes_KT), dtype=torch.int64)
+    codes_BKT = np.zeros((len(utterances), len(utterances[0].codes_KT), max(frame_lengths)), np.int16)
     for row, utterance in enumerate(utterances):
         phones_BL[row, : phone_lengths[row]] = torch.from_numpy(utterance.phones_L)
-        codes_BTK[row, : frame_lengths[row]] = torch.from_numpy(utterance.codes_KT.T.astype(np.int64))
+        codes_BKT[row, :, : frame_lengths[row]] = utterance.codes_KT
     return Batch(
         keys=tuple(u.key for u in utterances),
         speakers=tuple(u.speaker for u in utterances),
         phones_BL=phones_BL,
         phone_lengths_B=torch.tensor(phone_lengths),
-        codes_BTK=codes_BTK,
+        codes_BTK=torch.from_numpy(codes_BKT).transpose(1, 2).long().contiguous(),
         frame_lengths_B=torch.tensor(frame_lengths),
     )

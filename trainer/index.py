@@ -95,7 +95,7 @@ def _opened(store: Store, stamp: str, rows: Any, phones: Sequence[str], sha256: 
                 except OSError:  # another process was faster, with the same content
                     shutil.rmtree(f"{made}-whole")
     names = json.loads((folder / "names.json").read_text())
-    arrays = {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
+    arrays = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in folder.glob("*.npy")}
     return Index(store, tuple(names["shards"]), tuple(names["speakers"]), tuple(phones), sha256, arrays)
 
 

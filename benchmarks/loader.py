@@ -1,0 +1,171 @@
+"""Samples per second of the stream beside stock webdataset, mosaicml-streaming and litdata: the same tokens, one process.
+
+    python benchmarks/loader.py [--samples N]
+
+Needs requirements/benchmarks.txt in an environment of its own. Each loader reads its own format, made from the same samples on
+local disk, shuffled as its documentation recommends, and gives every sample once: codes [8, T] and phone ids as arrays. "voxbeam
+batches" also forms padded batches of int64 tensors, which the peers leave to the user.
+"""
+
+import argparse
+import io
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import litdata
+import numpy as np
+import streaming
+import webdataset
+from rich.console import Console
+from rich.table import Table
+
+from assets.storage import Store
+from pipeline.releases import Draft, commit, put_part
+from pipeline.shards import Member, write_shards
+from schemas.manifest import SampleRow, ShardRow, sample_key
+from schemas.release import ReleaseFile
+from trainer.epoch import Place
+from trainer.stream import Stream
+
+PHONES = ["<pad>", "|", *"abcdefghij"]
+
+
+def make_members(count: int) -> Iterator[Member]:
+    """Random samples of 2 to 30 s, in recordings of 50."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        frames = int(rng.integers(150, 2250))
+        ms = round(frames * 1000 / 75)
+        recording, start = f"recording_{number // 50:06d}", 40_000 * (number % 50)
+        sink = io.BytesIO()
+        np.save(sink, rng.integers(0, 1024, (8, frames), dtype=np.int16))
+        text = "words " * (frames // 30)
+        row = SampleRow(
+            key=sample_key(recording, start, start + ms), recording=recording, unit="u", speaker=f"speaker_{number % 300}",
+            start_ms=start, end_ms=start + ms, duration_ms=ms, text=text, speech_ratio=1.0, split="train",
+            phones="a b",
+            phone_ids=rng.integers(2, 12, frames // 6).tolist(), frames=frames, shard="", codes_offset=0, codes_bytes=0,
+            json_offset=0, json_bytes=0,
+        )  # fmt: skip
+        yield Member(row=row, codes=sink.getvalue(), flac=None)
+
+
+def make_release(folder: Path, count: int) -> None:
+    store = Store(str(folder))
+    shards: list[ShardRow] = []
+    files: list[ReleaseFile] = []
+    for shard, rows in write_shards(store, "train", 0, make_members(count), 64 << 20):
+        shards.append(shard)
+        files.append(ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples))
+        files.append(put_part(store, "samples", Path(shard.shard).stem, list(rows)))
+    files += [put_part(store, "shards", "shards", list(shards)), put_part(store, "recordings", "none", [])]
+    draft = Draft(number=1, parent=None, fingerprint="benchmark", config={}, models={})
+    commit(store, draft, files, {"samples": count}, json.dumps({"phones": PHONES}).encode())
+
+
+def as_dict(member: Member) -> dict[str, Any]:
+    codes = np.load(io.BytesIO(member.codes))
+    return {"codes": codes, "phones": np.array(member.row.phone_ids, np.int16), "key": member.row.key}
+
+
+def make_mosaic(folder: Path, count: int) -> None:
+    columns = {"codes": "ndarray:int16", "phones": "ndarray:int16", "key": "str"}
+    with streaming.MDSWriter(out=str(folder), columns=columns) as writer:
+        for member in make_members(count):
+            writer.write(as_dict(member))
+
+
+def make_litdata(folder: Path, count: int) -> None:
+    writer = litdata.streaming.writer.BinaryWriter(str(folder), chunk_bytes="64MB")
+    for number, member in enumerate(make_members(count)):
+        writer.add_item(number, as_dict(member))
+    writer.done()
+    writer.merge(1)
+
+
+def read_our_batches(folder: Path) -> Iterator[int]:
+    for batches, _ in Stream(str(folder)).epoch_steps(1):
+        yield from (len(batch.keys) for batch in batches)
+
+
+def read_our_samples(folder: Path) -> Iterator[int]:
+    stream = Stream(str(folder))
+    for window in range(stream.epochs.windows):
+        for samples in stream.epochs.batches(1, window):
+            yield len(stream.read(samples, epoch=1))
+
+
+def read_webdataset(folder: Path) -> Iterator[int]:
+    tars = [str(path) for path in sorted(folder.rglob("*.tar"))]
+    for sample in webdataset.WebDataset(tars, shardshuffle=100).shuffle(1000).decode():
+        np.array(sample["json"]["phone_ids"], np.int16)
+        yield int(sample["codes.npy"].shape[0] == 8)
+
+
+def read_mosaic(folder: Path) -> Iterator[int]:
+    for sample in streaming.StreamingDataset(local=str(folder), shuffle=True, batch_size=16):
+        yield int(sample["codes"].shape[0] == 8)
+
+
+def read_litdata(folder: Path) -> Iterator[int]:
+    for sample in litdata.StreamingDataset(str(folder), shuffle=True):
+        yield int(sample["codes"].shape[0] == 8)
+
+
+def timed(read: Callable[[Path], Iterator[int]], folder: Path, count: int) -> float:
+    """Seconds of the second epoch: files are then in the page cache for everyone, and indexes are made."""
+    for _ in range(2):
+        began = time.perf_counter()
+        seen = sum(read(folder))
+        seconds = time.perf_counter() - began
+        assert seen == count, f"{read.__name__}: {seen} of {count} samples"
+    return seconds
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--samples", type=int, default=8_000, help="how many (default: %(default)s, about 150 MB)")
+    count = arguments.parse_args().samples
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as root:
+        os.environ["VOXBEAM_CACHE"] = str(Path(root, "cache"))
+        arms = {
+            "voxbeam": (make_release, read_our_samples, Path(root, "release")),
+            "voxbeam batches": (None, read_our_batches, Path(root, "release")),
+            "webdataset": (None, read_webdataset, Path(root, "release")),
+            "mosaicml-streaming": (make_mosaic, read_mosaic, Path(root, "mosaic")),
+            "litdata": (make_litdata, read_litdata, Path(root, "litdata")),
+        }
+        rates: dict[str, float] = {}
+        for name, (make, read, folder) in arms.items():
+            if make is not None:
+                make(folder, count)
+            rates[name] = count / timed(read, folder, count)
+        stream = Stream(str(Path(root, "release")))
+        batches = [b for w in range(stream.epochs.windows) for b in stream.epochs.batches(0, w)]
+        lengths = stream.epochs.lengths_N
+        padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+        began = time.perf_counter()
+        reopened = Stream(str(Path(root, "release")))
+        next(reopened.steps(int(Place(0, reopened.epochs.windows - 1, int(len(batches) * 0.9 / reopened.epochs.windows)))))
+        restored_s = time.perf_counter() - began
+    table = Table(title=f"{count} samples, one process", title_justify="left", box=None)
+    for column in ("loader", "samples/s", "voxbeam is faster by"):
+        table.add_column(column, justify="left" if column == "loader" else "right")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:,.0f}", f"{rates['voxbeam'] / rate:.1f}×")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"voxbeam: padding {1 - int(lengths.sum()) / padded:.1%}, first step at 90 % of an epoch after {restored_s:.3f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
