@@ -29,6 +29,7 @@ from pipeline.graph import build_graph
 from pipeline.job import CODE_VERSION, Job, same_making
 from pipeline.local_workers import AFTER_LOSS, ForkedEnvironment
 from pipeline.models import model_hashes
+from pipeline.portable import with_defaults
 from pipeline.progress import Tallies, clear_progress, read_tallies
 from pipeline.releases import race_lost
 from schemas.columns import to_table
@@ -153,7 +154,7 @@ def _put_listing(store: Store, recordings: list[Recording]) -> str:
 
 def _run(job: Job, beam_options: Sequence[str], log: str) -> None:
     """Runs the graph to its end. Beam wraps what a worker raised; a lost race is told apart by what lies in the store."""
-    options, workers = PipelineOptions(list(beam_options)), local_workers(beam_options)
+    options, workers = PipelineOptions(with_defaults(beam_options)), local_workers(beam_options)
     runner = None
     if workers:
         options.view_as(StandardOptions).runner = LOCAL_RUNNER

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Starts Beam's Spark job server from Maven's libraries, for places where its ready-made jar cannot be fetched.
+#
+#   deploy/spark/job_server.sh [SPARK_MASTER_URL]        default: local[*]
+#
+# Then: voxbeam build … --runner=PortableRunner --job_endpoint=127.0.0.1:8099 (docs/spark.md). Needs Java 17 and Maven.
+set -eu
+cd "$(dirname "$0")"
+master="${1:-local[*]}"
+lib="${VOXBEAM_SPARK_LIB:-$PWD/lib}"
+[ -d "$lib" ] || mvn --quiet --batch-mode dependency:copy-dependencies -DoutputDirectory="$lib"
+
+opens=""
+for package in java.lang java.lang.invoke java.io java.net java.nio java.util java.util.concurrent java.util.concurrent.atomic \
+  sun.nio.ch sun.nio.cs sun.security.action sun.util.calendar; do
+  opens="$opens --add-opens=java.base/$package=ALL-UNNAMED"
+done
+
+# shellcheck disable=SC2086 (one word per option is meant)
+exec java $opens -Xmx"${VOXBEAM_SPARK_MEMORY:-2g}" \
+  -Dspark.serializer=org.apache.spark.serializer.KryoSerializer \
+  -Dspark.default.parallelism="${VOXBEAM_SPARK_PARALLELISM:-$(nproc)}" \
+  -Dspark.executor.extraJavaOptions="$opens" \
+  -cp "$lib/*" org.apache.beam.runners.spark.SparkJobServerDriver \
+  --job-port="${VOXBEAM_JOB_PORT:-8099}" --artifact-port="${VOXBEAM_ARTIFACT_PORT:-8098}" --expansion-port=0 \
+  --spark-master-url="$master"

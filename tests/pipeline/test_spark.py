@@ -1,0 +1,41 @@
+"""The same command on a real Spark cluster gives the same bytes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assets.releases import latest_release
+from assets.storage import Store
+from pipeline.portable import with_defaults
+from pipeline.verify import verify_release
+from tests.pipeline.test_build import SHORT, copy_speakers, run_build, visible_bytes
+from tests.servers.spark import spark_cluster
+
+
+def test_defaults_that_a_portable_runner_needs() -> None:
+    filled = with_defaults(["--runner=SparkRunner", "--storage_level=DISK_ONLY"])
+    assert "--environment_cache_millis=3600000" in filled and "--environment_type=PROCESS" in filled
+    assert [option for option in filled if option.startswith("--storage_level")] == ["--storage_level=DISK_ONLY"]
+    docker = with_defaults(["--runner=PortableRunner", "--environment_type=DOCKER"])
+    assert not any(option.startswith("--environment_config") for option in docker)
+    assert with_defaults(["--direct_num_workers=2"]) == ["--direct_num_workers=2"]
+
+
+@pytest.fixture(scope="module")
+def job_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with spark_cluster(tmp_path_factory.mktemp("spark")) as endpoint:
+        yield endpoint
+
+
+@pytest.mark.spark
+@pytest.mark.build
+def test_a_spark_cluster_gives_the_same_bytes(job_endpoint: str, tmp_path: Path) -> None:
+    source = copy_speakers(tmp_path / "in", *SHORT)
+    run_build(source, tmp_path / "here")
+    outcome = run_build(source, tmp_path / "spark", "--runner=PortableRunner", f"--job_endpoint={job_endpoint}")
+    assert outcome.committed and outcome.tallies.units == len(SHORT)
+    store = Store(str(tmp_path / "spark"))
+    release = latest_release(store)
+    assert release is not None and list(verify_release(store, release)) == []
+    assert visible_bytes(tmp_path / "spark") == visible_bytes(tmp_path / "here")
