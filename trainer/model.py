@@ -12,7 +12,9 @@ Shapes: B utterances, L phones, T frames, S positions, D width, K = 8 codebooks,
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,9 +38,8 @@ class ModelConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
 
 
-@dataclass(frozen=True)
-class Score:
-    """Sums over frames, so that scores of batches and of ranks add up."""
+class Score(NamedTuple):
+    """Sums over frames, so that scores of batches and of ranks add up. A tuple: DDP and FSDP look for tensors in it."""
 
     loss: Tensor
     """negative log-likelihood in nats, summed; carries the gradient"""
@@ -186,11 +187,18 @@ PROMPT_FRAMES = 225
 """3 seconds"""
 
 
-def draw_stages(batch: Batch, n_books: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """For every utterance: a book from the second to the last, and a prompt of 3 s, at most half of it. On the batch's device."""
-    device = batch.frame_lengths_B.device
-    stage_B = torch.randint(1, n_books, (len(batch.keys),), generator=generator).to(device)
-    return stage_B, torch.minimum(batch.frame_lengths_B // 2, torch.tensor(PROMPT_FRAMES, device=device))
+def draw_stages(batch: Batch, n_books: int, seed: int) -> tuple[Tensor, Tensor]:
+    """For every utterance: a book from the second to the last, and a prompt of 3 s, at most half of it. On the batch's device.
+
+    The book is a hash of the seed and the utterance's key: the same whatever batch or rank the utterance is in.
+    """
+    stages = [1 + zlib.crc32(f"{seed}/{key}".encode()) % (n_books - 1) for key in batch.keys]
+    return torch.tensor(stages, device=batch.frame_lengths_B.device), prompt_lengths(batch)
+
+
+def prompt_lengths(batch: Batch) -> Tensor:
+    """Frames of each utterance that are its prompt, [B]."""
+    return (batch.frame_lengths_B // 2).clamp(max=PROMPT_FRAMES)
 
 
 def initialise(model: nn.Module) -> None:
