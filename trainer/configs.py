@@ -13,6 +13,8 @@ class FitConfig:
     """Everything that a run depends on besides its data. Defaults are the paper's (arXiv 2301.02111, section 5.1) where it has one."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    codes: int = 1024
+    """size of a codebook"""
     models: tuple[str, ...] = ("ar", "nar")
     """trained together or apart, with the same result: they share the batches and nothing else"""
     steps: int = 800_000

@@ -68,14 +68,18 @@ class Position:
 
 
 class Fit:
-    """One run. `run_uri` is a folder or a bucket prefix: checkpoints below `checkpoints/`, and in a folder also TensorBoard's."""
+    """One run over `train`, validated on `valid`, with an inventory of `phones` phones.
 
-    def __init__(self, config: FitConfig, model: ModelConfig, train: Source, valid: Source | None, run_uri: str) -> None:
-        self.config, self.model_config, self.train, self.valid = config, model, train, valid
+    `run_uri` is a folder or a bucket prefix: checkpoints lie below `checkpoints/`, and in a folder also TensorBoard's files.
+    """
+
+    def __init__(self, config: FitConfig, phones: int, train: Source, valid: Source | None, run_uri: str) -> None:
+        self.config, self.train, self.valid = config, train, valid
+        self.model_config = ModelConfig(phones=phones, codes=config.codes, transformer=config.transformer)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
         self.store = checkpoint_store(run_uri)
-        self.learners = [Learner(name, model, config, self.device) for name in config.models]
+        self.learners = [Learner(name, self.model_config, config, self.device) for name in config.models]
         self.position = Position()
         self.stopping = False
         self.writer: SummaryWriter | None = None

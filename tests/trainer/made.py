@@ -18,7 +18,7 @@ from trainer.transformer import TransformerConfig
 SIZES = TransformerConfig(layers=2, heads=2, width=32, hidden=64, dropout=0.1)
 MODEL = ModelConfig(phones=20, codes=32, transformer=SIZES)
 CONFIG = FitConfig(
-    transformer=SIZES, steps=8, warmup=2, learning_rate=3e-3, bf16=False, log_every=4, save_every=3, validate_every=4
+    transformer=SIZES, codes=32, steps=8, warmup=2, learning_rate=3e-3, bf16=False, log_every=4, save_every=3, validate_every=4
 )
 
 
@@ -49,7 +49,7 @@ class MadeLoader:
 
 def made_run(uri: str, config: FitConfig = CONFIG, *, rank: int = 0, world: int = 1, pieces: int = 1) -> Fit:
     source = micro_batches(lambda start: MadeLoader(start, rank, world, pieces), accumulate=pieces)
-    return Fit(config, MODEL, source, micro_batches(MadeLoader), uri)
+    return Fit(config, MODEL.phones, source, micro_batches(MadeLoader), uri)
 
 
 if __name__ == "__main__":  # a run that a test may kill: made.py FOLDER STEPS
