@@ -34,7 +34,12 @@ def add_fit(rooms: argparse._SubParsersAction) -> None:
     fit.add_argument("--out", required=True, help="folder or bucket prefix for checkpoints")
     fit.add_argument("--config", choices=sorted(CONFIGS), default="tiny_cpu", help="configuration (default: tiny_cpu)")
     fit.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings that differ, such as steps=500 models=ar"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings that differ, such as steps=500 models=ar",
     )
     fit.add_argument("--language", default="en-us", help="language of the release's phones, by espeak's name")
     fit.set_defaults(command=run_fit)
@@ -49,7 +54,10 @@ def run_fit(arguments: argparse.Namespace) -> None:
             torch.cuda.set_device(local_rank())
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        train, valid = (micro_batches(partial(open_stream, arguments.corpus, split, config), config.accumulate) for split in ("train", "valid"))
+        train, valid = (
+            micro_batches(partial(open_stream, arguments.corpus, split, config), config.accumulate)
+            for split in ("train", "valid")
+        )
         phones = len(load_inventory(arguments.language).phones)
         position = Fit(config, phones, train, valid, arguments.out).run()
     finally:

@@ -41,9 +41,7 @@ class Generated:
 
 
 @torch.inference_mode()
-def generate(
-    ar: AR, nar: NAR, requests: Sequence[Request], sampling: SamplingConfig, *, seed: int = 0
-) -> list[Generated]:
+def generate(ar: AR, nar: NAR, requests: Sequence[Request], sampling: SamplingConfig, *, seed: int = 0) -> list[Generated]:
     """Codes of every request, all decoded in one batch. Raises ValueError for none at all."""
     batch = request_batch(requests, device_of(ar))
     firsts: list[list[int]] = [[] for _ in requests]
@@ -77,9 +75,7 @@ def stream(
         yield other_books(nar, batch, [heard_KP], [fresh])[0]
 
 
-def first_book(
-    ar: AR, batch: Batch, most: Sequence[int], sampling: SamplingConfig, seed: int
-) -> Iterator[list[int | None]]:
+def first_book(ar: AR, batch: Batch, most: Sequence[int], sampling: SamplingConfig, seed: int) -> Iterator[list[int | None]]:
     """For every frame, each utterance's code of the first book; the end mark once, and None after it or after `most` frames."""
     device = batch.phones_BL.device
     generator = torch.Generator(device).manual_seed(seed)

@@ -129,7 +129,9 @@ class Learner:
         found = {}
         for name, parameter in self.parameters.items():
             moments = self.optimizer.state[parameter]
-            for part, value in zip(_PARTS, (parameter, self.average[name], moments["exp_avg"], moments["exp_avg_sq"]), strict=True):
+            for part, value in zip(
+                _PARTS, (parameter, self.average[name], moments["exp_avg"], moments["exp_avg_sq"]), strict=True
+            ):
                 found[f"{self.name}/{part}/{name}"] = whole(value.detach()).cpu().contiguous()
         return found
 

@@ -91,7 +91,12 @@ def test_chunks_join_to_the_first_book_of_the_whole(models: tuple[AR, NAR]) -> N
     joined = np.concatenate(chunks, axis=1)
     assert [chunk.shape[1] for chunk in chunks[:-1]] == [6] * (len(chunks) - 1)
     assert np.array_equal(joined[0], whole.codes_KT[0])
-    assert np.array_equal(chunks[0], other_books(models[1], request_batch(REQUESTS[2:], torch.device("cpu")), [REQUESTS[2].prompt_KP], [joined[0, :6].tolist()])[0])
+    assert np.array_equal(
+        chunks[0],
+        other_books(
+            models[1], request_batch(REQUESTS[2:], torch.device("cpu")), [REQUESTS[2].prompt_KP], [joined[0, :6].tolist()]
+        )[0],
+    )
 
 
 def test_the_same_seed_says_the_same(models: tuple[AR, NAR]) -> None:
