@@ -61,7 +61,8 @@ class Store:
         self.root = root if is_bucket(root) else str(local_path(root).absolute())
 
     @property
-    def _store(self) -> ObjectStore:
+    def object_store(self) -> ObjectStore:
+        """The connection, for what obstore does beyond this class."""
         return _open(self.root)
 
     def uri(self, path: str) -> str:
@@ -91,7 +92,7 @@ class Store:
         After a lost answer the repeated request finds the object of the first: False may also mean that it was us.
         """
         try:
-            obstore.put(self._store, path, content, mode="create", use_multipart=False)
+            obstore.put(self.object_store, path, content, mode="create", use_multipart=False)
         except AlreadyExistsError:
             return False
         return True
@@ -99,23 +100,23 @@ class Store:
     def put_file(self, path: str, file: Path) -> None:
         """Puts a local file whole. Its name must carry its content hash, so that writing it twice is harmless."""
         if not self.exists(path):
-            obstore.put(self._store, path, file)
+            obstore.put(self.object_store, path, file)
 
     def replace(self, path: str, content: bytes) -> None:
         """Overwrites an object. Only for what no release refers to: the progress of a worker."""
-        obstore.put(self._store, path, content)
+        obstore.put(self.object_store, path, content)
 
     def get(self, path: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""
-        return bytes(obstore.get(self._store, path).bytes())
+        return bytes(obstore.get(self.object_store, path).bytes())
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
         """`length` bytes of an object from `start`."""
-        return bytes(obstore.get_range(self._store, path, start=start, length=length))
+        return bytes(obstore.get_range(self.object_store, path, start=start, length=length))
 
     def exists(self, path: str) -> bool:
         try:
-            obstore.head(self._store, path)
+            obstore.head(self.object_store, path)
         except FileNotFoundError:
             return False
         return True
@@ -126,18 +127,18 @@ class Store:
 
     def walk_dated(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
         """Objects below a prefix, as (path, bytes, when it was last written), in order of path."""
-        batches = obstore.list(self._store, prefix or None)
+        batches = obstore.list(self.object_store, prefix or None)
         return iter(sorted((str(m["path"]), int(m["size"]), m["last_modified"]) for batch in batches for m in batch))
 
     def copy(self, source: str, target: str) -> None:
         """Copies an object inside the store, without moving its bytes through this machine where the store can."""
-        obstore.copy(self._store, source, target)
+        obstore.copy(self.object_store, source, target)
 
     def delete(self, paths: list[str]) -> None:
         """Deletes objects; one that is gone already is no error."""
         for path in paths:
             with suppress(FileNotFoundError):
-                obstore.delete(self._store, path)
+                obstore.delete(self.object_store, path)
 
     @contextmanager
     def as_local(self, path: str) -> Iterator[Path]:
@@ -146,7 +147,7 @@ class Store:
             yield local_path(self.root) / path
             return
         with tempfile.NamedTemporaryFile(suffix=Path(path).suffix) as file:
-            for chunk in obstore.get(self._store, path).stream(min_chunk_size=8 << 20):
+            for chunk in obstore.get(self.object_store, path).stream(min_chunk_size=8 << 20):
                 file.write(cast(Any, chunk))
             file.flush()
             yield Path(file.name)

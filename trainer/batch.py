@@ -42,6 +42,8 @@ class Batch:
     codes_BTK: Tensor
     """int64; 0 beyond the length"""
     frame_lengths_B: Tensor
+    counted: bool = True
+    """False where it only keeps a rank that has no sample in step with the others: its loss must not count"""
 
     @property
     def frames(self) -> int:
@@ -50,7 +52,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return Batch(keys=self.keys, speakers=self.speakers, **moved)
+        return Batch(keys=self.keys, speakers=self.speakers, counted=self.counted, **moved)
 
 
 def collate(utterances: Sequence[Utterance]) -> Batch:

@@ -1,0 +1,114 @@
+"""Epoch: which samples make up which batch, as a pure function of lengths, seed and epoch.
+
+Samples are dealt in *blocks* of neighbours, so that storage sees few large reads. An epoch permutes the blocks, takes them
+*window* by window, and forms a window's global batches of samples of like length. A place in all this is one integer, and a
+batch can be computed from its place without computing those before it. Ranks and threads share out a global batch; which
+batches there are does not depend on how many of them there are.
+
+Shapes: N samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochSettings:
+    """What, besides the samples, decides the batches."""
+
+    batch_frames: int = 24_000
+    """frames of a global batch at most, padding included; a longer sample makes a batch of its own"""
+    block: int = 256
+    """samples that are read together"""
+    window_blocks: int = 32
+    """blocks whose samples are mixed"""
+    seed: int = 0
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A global batch: its epoch, its window, its number in the window."""
+
+    epoch: int
+    window: int
+    batch: int
+
+    def __int__(self) -> int:
+        return (self.epoch << 48) | (self.window << 24) | self.batch
+
+    @classmethod
+    def of(cls, state: int) -> Place:
+        return cls(state >> 48, (state >> 24) & 0xFFFFFF, state & 0xFFFFFF)
+
+
+class Epochs:
+    """The batches of every epoch over samples of these lengths [N], in frames."""
+
+    def __init__(self, lengths_N: NDArray[np.int32], settings: EpochSettings) -> None:
+        if not len(lengths_N):
+            raise ValueError("no samples: is the split empty?")
+        self.lengths_N, self.settings = lengths_N, settings
+        self.blocks = -(-len(lengths_N) // settings.block)
+        self.windows = -(-self.blocks // settings.window_blocks)
+
+    def batches(self, epoch: int, window: int) -> list[NDArray[np.int64]]:
+        """The global batches of a window: samples, longest first."""
+        settings = self.settings
+        order = np.random.default_rng((settings.seed, epoch)).permutation(self.blocks)
+        chosen = order[window * settings.window_blocks : (window + 1) * settings.window_blocks]
+        starts = chosen[:, None] * settings.block + np.arange(settings.block)
+        samples = starts[starts < len(self.lengths_N)]
+        rng = np.random.default_rng((settings.seed, epoch, window))
+        samples = rng.permutation(samples)  # equal lengths then stand in random order
+        lengths = self.lengths_N[samples]
+        by_length = np.argsort(-lengths.astype(np.int64), kind="stable")
+        samples, lengths = samples[by_length], lengths[by_length]
+        cuts, start = [0], 0
+        while start < len(samples):
+            start += max(1, settings.batch_frames // max(1, int(lengths[start])))
+            cuts.append(min(start, len(samples)))
+        batches = [samples[a:b].astype(np.int64) for a, b in pairwise(cuts)]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def walk(self, place: Place) -> Iterator[tuple[Place, NDArray[np.int64]]]:
+        """Global batches from a place on, epoch after epoch, for ever."""
+        epoch, window, first = place.epoch, place.window, place.batch
+        while True:
+            for number, samples in enumerate(self.batches(epoch, window)):
+                if number >= first:
+                    yield Place(epoch, window, number), samples
+            first, window = 0, window + 1
+            if window == self.windows:
+                epoch, window = epoch + 1, 0
+
+
+def share(
+    samples: NDArray[np.int64], lengths: NDArray[np.int32], rank: int, world: int, most_frames: int
+) -> list[NDArray[np.int64]]:
+    """A rank's part of a global batch, as micro-batches of at most `most_frames` with padding (more only for a single sample).
+
+    Every rank gets as many micro-batches as every other, known without asking them; some may be empty when there are fewer
+    samples than ranks. `samples` come longest first, `lengths` are theirs.
+    """
+    parts = max(_parts(lengths[r::world], most_frames) for r in range(world))
+    own = samples[rank::world]
+    return [own[a:b] for a, b in _cuts(len(own), parts)]
+
+
+def _parts(lengths: NDArray[np.int32], most_frames: int) -> int:
+    """How many even pieces of samples, longest first, keep each piece within the limit."""
+    parts = 1
+    while any((b - a) > 1 and (b - a) * int(lengths[a]) > most_frames for a, b in _cuts(len(lengths), parts)):
+        parts += 1
+    return parts
+
+
+def _cuts(count: int, parts: int) -> list[tuple[int, int]]:
+    edges = [count * part // parts for part in range(parts + 1)]
+    return list(pairwise(edges))

@@ -1,0 +1,183 @@
+"""Index: where every sample of a split lies and how long it is, as flat arrays on local disk, mapped into memory.
+
+Made once from the manifests of a release (or, slower, by reading plain tars through), then opened in no time by every process
+of a machine, which share its pages. About 36 bytes a sample, plus its phones (2 bytes each), its text and its key.
+
+Shapes: N samples, in the order in which they are stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from assets.releases import latest_release
+from assets.resolve import cache_folder
+from assets.storage import StorageError, Store
+from schemas.release import Release
+
+FRAME_MS = 1000 / 75
+_COLUMNS = ("key", "speaker", "text", "start_ms", "phone_ids", "words", "frames", "shard", "codes_offset", "codes_bytes")
+_FLAT: dict[str, Any] = {"phones": np.int16, "texts": np.uint8, "keys": np.uint8, "word_frames": np.int32}
+"""one value after the other for all samples; `<name>_start` [N + 1] says where a sample's begin"""
+_EACH: dict[str, Any] = {"frames": np.int32, "shard": np.int32, "offset": np.int64, "bytes": np.int32, "speaker": np.int32}
+
+
+@dataclass(frozen=True)
+class Index:
+    """Samples of one split."""
+
+    store: Store
+    shards: tuple[str, ...]
+    speakers: tuple[str, ...]
+    phones: tuple[str, ...]
+    """the phone inventory; an id is a place in it"""
+    sha256: dict[str, str]
+    """of shards, where a manifest knows it"""
+    arrays: dict[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(self.arrays["frames"])
+
+    def flat(self, name: str, sample: int) -> NDArray[Any]:
+        """A sample's phones, text, key or word frames [2 · words]."""
+        start = self.arrays[f"{name}_start"]
+        return self.arrays[name][start[sample] : start[sample + 1]]
+
+    def text(self, sample: int) -> str:
+        return self.flat("texts", sample).tobytes().decode()
+
+    def key(self, sample: int) -> str:
+        return self.flat("keys", sample).tobytes().decode()
+
+
+def open_index(uri: str, split: str = "train") -> Index:
+    """The index of a corpus's latest release; of plain WebDataset tars where there is no release (every byte is then read once).
+
+    Raises StorageError when nothing is there.
+    """
+    store = Store(uri)
+    release = latest_release(store)
+    if release is not None:
+        phones = json.loads(store.get(release.of_kind("phones")[0].path))["phones"]
+        stamp = hashlib.sha256(release.to_json() + split.encode()).hexdigest()[:20]
+        shards = {file.path: file.sha256 for file in release.of_kind("shard")}
+        return _opened(store, stamp, lambda: _release_rows(store, release, split), phones, shards)
+    tars = [(path, size) for path, size in store.walk() if path.endswith(".tar")]
+    if not tars:
+        raise StorageError(f"no release and no tar below {store.root}; name what `voxbeam build` made, or a folder of tars")
+    stamp = hashlib.sha256(f"{store.root}{tars}".encode()).hexdigest()[:20]
+    phones = json.loads(store.get("phones.json"))["phones"] if store.exists("phones.json") else []
+    return _opened(store, stamp, lambda: _tar_rows(store, [path for path, _ in tars]), phones, {})
+
+
+def _opened(store: Store, stamp: str, rows: Any, phones: Sequence[str], sha256: dict[str, str]) -> Index:
+    folder = cache_folder() / "stream" / stamp
+    if not (folder / "names.json").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+            _write(rows(), Path(made))
+            if not folder.exists():
+                shutil.copytree(made, f"{made}-whole")
+                try:
+                    Path(f"{made}-whole").rename(folder)
+                except OSError:  # another process was faster, with the same content
+                    shutil.rmtree(f"{made}-whole")
+    names = json.loads((folder / "names.json").read_text())
+    arrays = {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
+    return Index(store, tuple(names["shards"]), tuple(names["speakers"]), tuple(phones), sha256, arrays)
+
+
+def _release_rows(store: Store, release: Release, split: str) -> Iterator[dict[str, Any]]:
+    for file in sorted(release.of_kind("samples"), key=lambda file: file.path):
+        with store.as_local(file.path) as local:
+            for batch in pq.ParquetFile(local).iter_batches(batch_size=10_000, columns=[*_COLUMNS, "split"]):
+                yield from (row for row in batch.to_pylist() if row["split"] == split)
+
+
+def _tar_rows(store: Store, paths: list[str]) -> Iterator[dict[str, Any]]:
+    """Rows of plain tars: members `<key>.codes.npy` and `<key>.json` of a sample stand together."""
+    for path in paths:
+        with store.as_local(path) as local, tarfile.open(local, "r:") as tar:
+            waiting: dict[str, dict[str, Any]] = {}
+            for member in tar:
+                key, _, extension = member.name.partition(".")
+                if not member.isreg() or extension not in ("codes.npy", "json"):
+                    continue
+                row = waiting.setdefault(key, {"key": key, "shard": path})
+                file = tar.extractfile(member)
+                assert file is not None
+                if extension == "json":
+                    told = json.load(file)
+                    row |= {"words": None} | {
+                        name: told.get(name) for name in ("speaker", "text", "start_ms", "phone_ids", "words")
+                    }
+                else:
+                    row |= {"codes_offset": member.offset_data, "codes_bytes": member.size}
+                    np.lib.format.read_magic(file)
+                    row["frames"] = np.lib.format.read_array_header_1_0(file)[0][1]
+                if "frames" in row and "phone_ids" in row:
+                    yield waiting.pop(key)
+
+
+class _Growing:
+    """A flat array written to disk piece by piece."""
+
+    def __init__(self, path: Path, dtype: Any) -> None:
+        self.path, self.dtype, self.count = path, np.dtype(dtype), 0
+        self._raw = path.with_suffix(".raw").open("wb")
+
+    def add(self, values: Any) -> None:
+        values = np.asarray(values, self.dtype).ravel()
+        self.count += len(values)
+        self._raw.write(values.tobytes())
+
+    def finish(self) -> None:
+        """Puts the header of an npy file before what was written."""
+        self._raw.close()
+        raw = self.path.with_suffix(".raw")
+        with self.path.open("wb") as file, raw.open("rb") as content:
+            header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}
+            np.lib.format.write_array_header_1_0(file, header)
+            shutil.copyfileobj(content, file, 1 << 20)
+        raw.unlink()
+
+
+def _write(rows: Iterator[dict[str, Any]], folder: Path) -> None:
+    starts = {f"{name}_start": np.int64 for name in _FLAT}
+    arrays = {name: _Growing(folder / f"{name}.npy", dtype) for name, dtype in (_EACH | _FLAT | starts).items()}
+    shards: dict[str, int] = {}
+    speakers: dict[str, int] = {}
+    for row in rows:
+        arrays["frames"].add(row["frames"])
+        arrays["shard"].add(shards.setdefault(row["shard"], len(shards)))
+        arrays["offset"].add(row["codes_offset"])
+        arrays["bytes"].add(row["codes_bytes"])
+        arrays["speaker"].add(speakers.setdefault(row["speaker"] or "", len(speakers)))
+        words = row["words"] or []
+        times = [(word[edge] - row["start_ms"]) / FRAME_MS for word in words for edge in ("start_ms", "end_ms")]
+        flat = {
+            "phones": row["phone_ids"],
+            "texts": np.frombuffer((row["text"] or "").encode(), np.uint8),
+            "keys": np.frombuffer(row["key"].encode(), np.uint8),
+            "word_frames": np.clip(np.round(times), 0, row["frames"]),
+        }
+        for name, values in flat.items():
+            arrays[f"{name}_start"].add(arrays[name].count)
+            arrays[name].add(values)
+    for name in _FLAT:
+        arrays[f"{name}_start"].add(arrays[name].count)
+    for array in arrays.values():
+        array.finish()
+    (folder / "names.json").write_text(json.dumps({"shards": list(shards), "speakers": list(speakers)}))
