@@ -1,7 +1,7 @@
 """Decoding with a cache against the same model without: AR codes of a batch, same weights, same prompts, one CPU thread or a GPU.
 
-Both decode greedily, so they must write the same codes, which is checked. The cacheless side reads the whole sequence again for every
-frame, as decoders without a cache do; it is timed at evenly spaced lengths, and the time of a full decode is their integral.
+Both decode greedily, so they must write the same codes, which is checked. The cacheless side reads the whole sequence again for
+every frame, as decoders without a cache do; it is timed at evenly spaced lengths, and a full decode is their mean times frames.
 
     python benchmarks/decode.py --width 256 --layers 4
 """
@@ -32,7 +32,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    sizes = TransformerConfig(layers=arguments.layers, heads=arguments.width // 64, width=arguments.width, hidden=4 * arguments.width)
+    sizes = TransformerConfig(
+        layers=arguments.layers, heads=arguments.width // 64, width=arguments.width, hidden=4 * arguments.width
+    )
     config = ModelConfig(phones=70, transformer=sizes)
     ar, nar = AR(config).eval().to(arguments.device), NAR(config).eval().to(arguments.device)
     frames = round(arguments.seconds * FRAME_RATE)
@@ -66,9 +68,7 @@ def main() -> None:
     print(f"ratio, AR: {plain / cached:.1f}x; with NAR on both sides: {(plain + others) / (cached + others):.1f}x")
 
 
-def decode_cached(
-    ar: AR, phones_BL: Tensor, lengths_B: Tensor, prompt_BP: Tensor, prompts_B: Tensor, frames: int
-) -> Tensor:
+def decode_cached(ar: AR, phones_BL: Tensor, lengths_B: Tensor, prompt_BP: Tensor, prompts_B: Tensor, frames: int) -> Tensor:
     """Greedy codes [B, frames]; the end mark is not taken, so that both sides do the same work."""
     decoder = Decoder(ar, phones_BL, lengths_B, prompt_BP, prompts_B, most=frames)
     codes = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from functools import partial
 from pathlib import Path
 
 import soundfile as sf
@@ -13,10 +12,11 @@ import torch
 import torch.distributed as dist
 
 from assets.encodec_model import EMBEDDED_WEIGHTS, SAMPLE_RATE
-from assets.espeak import load_inventory
 from assets.threads import pin_threads
 from trainer.configs import CONFIGS, FitConfig, changed
-from trainer.fit import Fit, Loader, local_rank, micro_batches
+from trainer.epoch import EpochSettings
+from trainer.fit import Fit, local_rank
+from trainer.stream import Stream, StreamSettings
 
 
 def add_commands(rooms: argparse._SubParsersAction) -> None:
@@ -28,7 +28,7 @@ def add_fit(rooms: argparse._SubParsersAction) -> None:
     fit = rooms.add_parser(
         "fit",
         help="train VALL-E on a release",
-        description="Trains AR and NAR on a release, or continues the run that --out holds. On several GPUs: start it with torchrun.",
+        description="Trains AR and NAR on a release, or continues the run that --out holds. On several GPUs: start with torchrun.",
     )
     fit.add_argument("corpus", help="folder or bucket prefix that holds the release")
     fit.add_argument("--out", required=True, help="folder or bucket prefix for checkpoints")
@@ -41,7 +41,7 @@ def add_fit(rooms: argparse._SubParsersAction) -> None:
         metavar="NAME=VALUE",
         help="settings that differ, such as steps=500 models=ar",
     )
-    fit.add_argument("--language", default="en-us", help="language of the release's phones, by espeak's name")
+    fit.add_argument("--no-validation", action="store_true", help="for a corpus so small that its valid split is empty")
     fit.set_defaults(command=run_fit)
 
 
@@ -54,25 +54,22 @@ def run_fit(arguments: argparse.Namespace) -> None:
             torch.cuda.set_device(local_rank())
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        train, valid = (
-            micro_batches(partial(open_stream, arguments.corpus, split, config), config.accumulate)
-            for split in ("train", "valid")
-        )
-        phones = len(load_inventory(arguments.language).phones)
-        position = Fit(config, phones, train, valid, arguments.out).run()
+        train = open_stream(arguments.corpus, "train", config)
+        valid = None if arguments.no_validation else open_stream(arguments.corpus, "valid", config).steps
+        position = Fit(config, len(train.index.phones), train.steps, valid, arguments.out).run()
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
     print(f"step {position.step} of {config.steps}, in {arguments.out}")
 
 
-def open_stream(corpus: str, split: str, config: FitConfig, start: int) -> Loader:
-    """The batches of a split of a release from a place on, as far as they are this rank's."""
-    from trainer.stream import Stream, StreamSettings
-
+def open_stream(corpus: str, split: str, config: FitConfig) -> Stream:
+    """A split of a release, as far as it is this rank's."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    settings = StreamSettings(batch_frames=config.batch_frames, seed=config.seed)
-    return Stream(corpus, split, settings, rank, world, start=start)
+    epochs = EpochSettings(batch_frames=config.batch_frames, seed=config.seed)
+    return Stream(
+        corpus, split=split, settings=StreamSettings(epochs=epochs, rank_frames=config.rank_frames), rank=rank, world=world
+    )
 
 
 def add_generate(rooms: argparse._SubParsersAction) -> None:

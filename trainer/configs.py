@@ -10,7 +10,7 @@ from trainer.transformer import TransformerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """Everything that a run depends on besides its data. Defaults are the paper's (arXiv 2301.02111, section 5.1) where it has one."""
+    """What a run depends on besides its data. Defaults are the paper's (arXiv 2301.02111, section 5.1) where it tells them."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     codes: int = 1024
@@ -28,10 +28,10 @@ class FitConfig:
     """largest norm of a model's gradient"""
     ema: float = 0.999
     """decay of the averaged weights, which are validated and speak"""
-    batch_frames: int = 6_000
-    """frames of a micro-batch on one rank at most, padding included"""
-    accumulate: int = 1
-    """micro-batches of one step on one rank"""
+    batch_frames: int = 96_000
+    """frames of a step on all ranks together at most, padding included: the same whatever the number of ranks"""
+    rank_frames: int = 6_000
+    """frames of a micro-batch at most: what one device can hold; what a rank has beyond is accumulated"""
     bf16: bool = True
     """autocast; weights and optimizer stay float32"""
     compile: bool = False
@@ -64,6 +64,7 @@ def tiny_cpu() -> FitConfig:
         warmup=50,
         ema=0.99,
         batch_frames=3_000,
+        rank_frames=3_000,
         bf16=False,
         log_every=10,
         validate_every=200,
@@ -74,7 +75,7 @@ def tiny_cpu() -> FitConfig:
 
 def libritts_1gpu() -> FitConfig:
     """LibriTTS's 585 hours at paper size on one 80 GB GPU: 12 layers, 16 heads, width 1024; not run by us yet."""
-    return FitConfig(steps=200_000, warmup=8_000, batch_frames=24_000, compile=True)
+    return FitConfig(steps=200_000, warmup=8_000, batch_frames=48_000, rank_frames=24_000, compile=True)
 
 
 def librilight_16gpu() -> FitConfig:

@@ -1,8 +1,7 @@
 """Fit: trains AR and NAR on batches from any source, and continues exactly where a killed run stopped.
 
-A *source* is a function from one integer (where the loader stood) to an endless iterator of steps; a step is this rank's
-micro-batches, at least one and on every rank as many, and the integer from which the next step is read. `micro_batches` makes
-one of any loader that iterates batches and knows its `state`.
+A *source* is a function from one integer (where the loader stood) to an endless iterator of steps, such as `Stream.steps`; a
+step is this rank's micro-batches, at least one and on every rank as many, and the integer from which the next step is read.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from types import FrameType
-from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -32,31 +30,9 @@ from trainer.learner import Learner, learning_rate, total
 from trainer.model import AR, NAR, ModelConfig, Score
 from trainer.transformer import TransformerConfig
 
-Source = Callable[[int], Iterator[tuple[Sequence[Batch], int]]]
+Source = Callable[[int], Iterator[tuple[list[Batch], int]]]
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 """dense bf16, from the makers' data sheets; by a part of the device's name"""
-
-
-class Loader(Protocol):
-    """What `trainer.stream.Stream` is to this file."""
-
-    @property
-    def state(self) -> int:
-        """Where a loader must start to give what comes after the batches given so far."""
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-
-def micro_batches(open_loader: Callable[[int], Loader], accumulate: int = 1) -> Source:
-    """A source of `accumulate` batches a step."""
-
-    def source(start: int) -> Iterator[tuple[Sequence[Batch], int]]:
-        loader = open_loader(start)
-        batches = iter(loader)
-        while step := list(islice(batches, accumulate)):
-            yield step, loader.state
-
-    return source
 
 
 @dataclass
@@ -111,7 +87,7 @@ class Fit:
             for learner, frames in zip(self.learners, counted, strict=True):
                 score, norm = learner.step(batches, step, self.rank, int(frames))
                 since.add(learner.name, score, norm, learner.flops(batches))
-            since.frames += sum(batch.frames for batch in batches)
+            since.frames += sum(batch.frames for batch in batches if batch.counted)
             self.position = Position(step + 1, after)
             if self.position.step % config.log_every == 0:
                 show(self.position.step, self._log(since, time.monotonic() - began))
@@ -164,7 +140,7 @@ class Fit:
         differing += ["model"] if held.facts["model"] != now["model"] else []
         if differing:
             raise checkpoint.CheckpointError(
-                f"{self.store.root} holds a run with another {', '.join(differing)}: choose another folder, or the settings it has"
+                f"{self.store.root} holds a run with another {', '.join(differing)}: choose another folder, or its settings"
             )
         self.position = Position(held.facts["step"], held.facts["stream"])
         for learner in self.learners:

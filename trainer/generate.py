@@ -1,7 +1,7 @@
 """Generate: codes of a text in the voice of a prompt, for several texts at once, whole or in chunks as they are made.
 
-AR writes the first book frame by frame, with a key-value cache; NAR fills in the other seven, one pass each, greedily (VALL-E, section
-4.3). What is made in chunks takes the chunks before it as NAR's prompt, so a frame that has been heard never changes.
+AR writes the first book frame by frame, with a key-value cache; NAR fills in the other seven, one pass each, greedily (VALL-E,
+section 4.3). What is made in chunks takes the chunks before it as NAR's prompt, so a frame that has been heard never changes.
 
 Shapes: B utterances, L phones, P prompt frames, T frames in all, K codebooks.
 """

@@ -1,8 +1,8 @@
 """Learner: one model with its optimizer and its averaged weights, on one rank or many.
 
 A step's gradient is the sum over all its frames, wherever they are, divided by their number: so it does not depend on how the
-frames are dealt to micro-batches and ranks. Its random numbers follow from seed, step, rank and micro-batch alone; so nothing random
-needs to be saved.
+frames are dealt to micro-batches and ranks. Its random numbers follow from seed, step, rank and micro-batch alone; so nothing
+random needs to be saved.
 """
 
 from __future__ import annotations
@@ -49,12 +49,16 @@ class Learner:
 
     def frames(self, batches: Sequence[Batch]) -> int:
         """Positions of these batches on which this model has a loss."""
+        own = [batch for batch in batches if batch.counted]
         if self.name == "ar":
-            return sum(batch.frames + len(batch.keys) for batch in batches)
-        return sum(batch.frames - int(prompt_lengths(batch).sum()) for batch in batches)
+            return sum(batch.frames + len(batch.keys) for batch in own)
+        return sum(batch.frames - int(prompt_lengths(batch).sum()) for batch in own)
 
     def step(self, batches: Sequence[Batch], step: int, rank: int, frames: int) -> tuple[Score, float]:
-        """One update on this rank's micro-batches; `frames` counts those of all ranks. Gives this rank's score and the gradient norm."""
+        """One update on this rank's micro-batches; `frames` counts those of all ranks.
+
+        Gives back this rank's score, and the norm of the gradient before it was clipped.
+        """
         config = self.config
         self.model.train()
         rate = learning_rate(step, config)
@@ -65,7 +69,7 @@ class Learner:
         for number, batch in enumerate(batches):
             torch.manual_seed(hash((config.seed, step, rank, number)))
             with self._synchronized(number == len(batches) - 1):
-                score = self._score(batch, step)
+                score = counted(self._score(batch, step), batch)
                 # DDP and FSDP take the mean over ranks; frames are those of all ranks
                 (score.loss * (self.world / frames)).backward()
             scores.append(Score(*(value.detach() for value in score)))
@@ -119,10 +123,10 @@ class Learner:
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             if isinstance(self.model, AR):
-                return {0: self.wrapped(batch)}
+                return {0: counted(self.wrapped(batch), batch)}
             prompt_B = prompt_lengths(batch)
             books = range(1, self.model.n_books)
-            return {book: self.wrapped(batch, torch.full_like(prompt_B, book), prompt_B) for book in books}
+            return {book: counted(self.wrapped(batch, torch.full_like(prompt_B, book), prompt_B), batch) for book in books}
 
     def tensors(self) -> dict[str, Tensor]:
         """The state for a checkpoint, whole and on the CPU. All ranks must call it together."""
@@ -173,6 +177,11 @@ def learning_rate(step: int, config: FitConfig) -> float:
     rising = (step + 1) / config.warmup
     falling = (config.steps - step) / max(1, config.steps - config.warmup)
     return config.learning_rate * min(1.0, rising, falling)
+
+
+def counted(score: Score, batch: Batch) -> Score:
+    """The score, or zeros for a batch that only keeps this rank in step with the others."""
+    return Score(*(value * batch.counted for value in score))
 
 
 def total(scores: Sequence[Score]) -> Score:

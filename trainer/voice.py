@@ -85,8 +85,13 @@ class Voice:
 
     @cached_property
     def prompt_text(self) -> str:
-        """What the prompt says; heard by the recognizer where nobody told."""
-        return self.prompt.text if self.prompt.text is not None else self.recognizer.hear(self.prompt.wave_S)
+        """What the prompt says; heard by the recognizer where nobody told. Raises ValueError where it hears nothing."""
+        text = self.prompt.text if self.prompt.text is not None else self.recognizer.hear(self.prompt.wave_S)
+        if not text.strip():
+            raise ValueError(
+                "the recognizer hears no words in the prompt: choose a file that begins with speech, or give --prompt-text"
+            )
+        return text
 
     @cached_property
     def prompt_KP(self) -> NDArray[np.int16]:

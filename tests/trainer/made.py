@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from trainer.batch import Batch, Utterance, collate
 from trainer.configs import FitConfig
-from trainer.fit import Fit, micro_batches
+from trainer.fit import Fit
 from trainer.model import ModelConfig
 from trainer.transformer import TransformerConfig
 
@@ -33,23 +34,19 @@ def utterance(number: int) -> Utterance:
     )
 
 
-class MadeLoader:
-    """For ever batches of four utterances of twelve; each rank takes its share of rows, cut into `pieces`."""
-
-    def __init__(self, start: int, rank: int = 0, world: int = 1, pieces: int = 1) -> None:
-        self.state, self.rank, self.world, self.pieces = start, rank, world, pieces
-
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            rows = [(4 * self.state + i) % 12 for i in range(4)][self.rank :: self.world]
-            self.state += 1
-            for piece in range(self.pieces):
-                yield collate([utterance(number) for number in rows[piece :: self.pieces]])
+def made_steps(state: int, rank: int = 0, world: int = 1, pieces: int = 1) -> Iterator[tuple[list[Batch], int]]:
+    """For ever steps of four utterances of twelve, dealt to ranks and cut into pieces, the last of which may be empty."""
+    while True:
+        rows = [(4 * state + i) % 12 for i in range(4)][rank::world]
+        state += 1
+        parts = [rows[piece::pieces] for piece in range(pieces)]
+        batches = [collate([utterance(number) for number in part or rows[-1:]]) for part in parts]
+        yield [replace(batch, counted=len(part) > 0) for batch, part in zip(batches, parts, strict=True)], state
 
 
 def made_run(uri: str, config: FitConfig = CONFIG, *, rank: int = 0, world: int = 1, pieces: int = 1) -> Fit:
-    source = micro_batches(lambda start: MadeLoader(start, rank, world, pieces), accumulate=pieces)
-    return Fit(config, MODEL.phones, source, micro_batches(MadeLoader), uri)
+    source = partial(made_steps, rank=rank, world=world, pieces=pieces)
+    return Fit(config, MODEL.phones, source, made_steps, uri)
 
 
 if __name__ == "__main__":  # a run that a test may kill: made.py FOLDER STEPS

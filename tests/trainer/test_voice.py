@@ -1,4 +1,4 @@
-"""From a prompt and a text to sound, with the real codec, phones, recognizer and speaker encoder, and a model that knows nothing."""
+"""From a prompt and a text to sound: the real codec, phones, recognizer and speaker encoder, and a model that knows nothing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +10,10 @@ import soxr
 
 from assets.encodec_model import SAMPLE_RATE
 from assets.espeak import load_inventory
-from tests.trainer.made import CONFIG, MadeLoader
+from tests.trainer.made import CONFIG, made_steps
 from trainer.__main__ import main
 from trainer.checkpoint import CheckpointError
-from trainer.fit import Fit, micro_batches
+from trainer.fit import Fit
 from trainer.voice import Prompt, Voice
 
 
@@ -22,14 +22,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = replace(CONFIG, codes=1024, steps=1, warmup=1)
     phones = len(load_inventory("en-us").phones)
-    Fit(config, phones, micro_batches(MadeLoader), None, str(folder)).run()
+    Fit(config, phones, made_steps, None, str(folder)).run()
     return folder
 
 
 @pytest.fixture(scope="module")
 def prompt_file(tmp_path_factory: pytest.TempPathFactory, speech: np.ndarray) -> Path:
     path = tmp_path_factory.mktemp("prompt") / "prompt.wav"
-    sf.write(path, speech[16_000 : 7 * 16_000], 16_000)
+    sf.write(path, speech[7 * 16_000 : 13 * 16_000], 16_000)
     return path
 
 
@@ -37,7 +37,7 @@ def test_a_prompt_is_its_beginning(prompt_file: Path, speech: np.ndarray) -> Non
     prompt = Prompt.read(prompt_file)
     assert prompt.wave_S.dtype == np.float32
     assert len(prompt.wave_S) == 3 * SAMPLE_RATE
-    expected = soxr.resample(speech[16_000 : 4 * 16_000], 16_000, SAMPLE_RATE)
+    expected = soxr.resample(speech[7 * 16_000 : 10 * 16_000], 16_000, SAMPLE_RATE)
     assert np.abs(prompt.wave_S - expected).max() < 1e-2
 
 
@@ -54,6 +54,9 @@ def test_a_voice_speaks(run: Path, prompt_file: Path) -> None:
     assert len(continued) > voice.prompt_KP.shape[1] * 320
     with pytest.raises(ValueError, match="no words"):
         voice.say("...")
+    silent = Voice(str(run), Prompt(np.zeros(3 * SAMPLE_RATE, np.float32)))
+    with pytest.raises(ValueError, match="--prompt-text"):
+        silent.say("Hello.")
 
 
 def test_the_codec_is_causal_so_chunks_join_without_a_seam(run: Path, prompt_file: Path) -> None:
@@ -75,6 +78,6 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
 
 
 def test_half_a_run_cannot_speak(tmp_path: Path, prompt_file: Path) -> None:
-    Fit(replace(CONFIG, models=("ar",), steps=2), 20, micro_batches(MadeLoader), None, str(tmp_path)).run()
+    Fit(replace(CONFIG, models=("ar",), steps=2), 20, made_steps, None, str(tmp_path)).run()
     with pytest.raises(CheckpointError, match="ar alone"):
         Voice(str(tmp_path), Prompt.read(prompt_file))
