@@ -28,7 +28,7 @@ def add_fit(rooms: argparse._SubParsersAction) -> None:
     fit = rooms.add_parser(
         "fit",
         help="train VALL-E on a release",
-        description="Trains AR and NAR on a release, or continues the run that --out holds. On several GPUs: start with torchrun.",
+        description="Trains AR and NAR on a release, or continues the run that --out holds. Several GPUs: torchrun.",
     )
     fit.add_argument("corpus", help="folder or bucket prefix that holds the release")
     fit.add_argument("--out", required=True, help="folder or bucket prefix for checkpoints")
