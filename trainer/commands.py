@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import soundfile as sf
@@ -22,6 +23,18 @@ from trainer.stream import Stream, StreamSettings
 def add_commands(rooms: argparse._SubParsersAction) -> None:
     add_fit(rooms)
     add_generate(rooms)
+
+
+def told(command: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """The command, ending with the message, not a traceback, on what its user can mend."""
+
+    def run(arguments: argparse.Namespace) -> None:
+        try:
+            command(arguments)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"trainer: {error}") from error
+
+    return run
 
 
 def add_fit(rooms: argparse._SubParsersAction) -> None:
@@ -42,7 +55,7 @@ def add_fit(rooms: argparse._SubParsersAction) -> None:
         help="settings that differ, such as steps=500 models=ar",
     )
     fit.add_argument("--no-validation", action="store_true", help="for a corpus so small that its valid split is empty")
-    fit.set_defaults(command=run_fit)
+    fit.set_defaults(command=told(run_fit))
 
 
 def run_fit(arguments: argparse.Namespace) -> None:
@@ -55,7 +68,10 @@ def run_fit(arguments: argparse.Namespace) -> None:
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         train = open_stream(arguments.corpus, "train", config)
-        valid = None if arguments.no_validation else open_stream(arguments.corpus, "valid", config).steps
+        try:
+            valid = None if arguments.no_validation else open_stream(arguments.corpus, "valid", config).steps
+        except ValueError as error:
+            raise ValueError(f"nothing to validate on ({error}); --no-validation trains without") from error
         position = Fit(config, len(train.index.phones), train.steps, valid, arguments.out).run()
     finally:
         if dist.is_initialized():
@@ -94,7 +110,7 @@ def add_generate(rooms: argparse._SubParsersAction) -> None:
     generate.add_argument("--top-p", type=float, default=0.9, help="share of probability to draw from (default: 0.9)")
     generate.add_argument("--seed", type=int, default=0)
     generate.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    generate.set_defaults(command=run_generate)
+    generate.set_defaults(command=told(run_generate))
 
 
 def run_generate(arguments: argparse.Namespace) -> None:
