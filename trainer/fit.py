@@ -18,6 +18,7 @@ from types import FrameType
 
 import torch
 import torch.distributed as dist
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -101,7 +102,8 @@ class Fit:
                 self.save()
             if done:
                 return
-        self.save()
+        if self.position.step:  # before the first step there is nothing to continue
+            self.save()
 
     def validate(self) -> dict[str, float]:
         """Loss (nats) and top-1 and top-10 accuracy of each book, of the averaged weights, on the same batches every time."""
@@ -240,12 +242,13 @@ def stops_on_sigterm(fit: Fit) -> Iterator[None]:
 def progress_bar(steps: int, rank: int) -> Iterator[Callable[[int, str], None]]:
     """A function that shows a step and a line about it: a bar on a terminal, plain lines elsewhere."""
     columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, disable=rank != 0) as bar:
+    terminal = Console().is_terminal
+    with Progress(*columns, disable=rank != 0 or not terminal) as bar:
         task = bar.add_task("", total=steps)
 
         def show(step: int, line: str) -> None:
             bar.update(task, completed=step, description=line)
-            if rank == 0 and not bar.console.is_terminal:
+            if rank == 0 and not terminal:
                 print(f"{step}: {line}", flush=True)
 
         yield show

@@ -113,20 +113,21 @@ def test_pieces_of_a_step_change_nothing(tmp_path: Path) -> None:
     assert_close(tmp_path / "whole", tmp_path / "pieces")
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_ranks_equal_one(tmp_path: Path, parallel: str) -> None:
-    """Two gloo ranks with two micro-batches each; the checkpoint of the two also continues on one."""
-    config = without_dropout(replace(QUIET, parallel=parallel, steps=1, warmup=1))
+def test_two_ranks_equal_one(tmp_path: Path) -> None:
+    """Two gloo ranks, DDP and FSDP2, with three micro-batches each; the checkpoint of the two also continues on one."""
+    config = without_dropout(replace(QUIET, steps=1, warmup=1))
     made_run(str(tmp_path / "one"), config).run()
     mp.start_processes(run_rank, (str(tmp_path), config), nprocs=2, start_method="spawn")
-    assert_close(tmp_path / "one", tmp_path / "two")
-    assert made_run(str(tmp_path / "two"), replace(config, steps=2)).run() == Position(2, 2)
+    for parallel in ("ddp", "fsdp"):
+        assert_close(tmp_path / "one", tmp_path / parallel)
+        assert made_run(str(tmp_path / parallel), replace(config, steps=2)).run() == Position(2, 2)
 
 
 def run_rank(rank: int, folder: str, config: FitConfig) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    made_run(f"{folder}/two", config, rank=rank, world=2, pieces=3).run()
+    for parallel in ("ddp", "fsdp"):
+        made_run(f"{folder}/{parallel}", replace(config, parallel=parallel), rank=rank, world=2, pieces=3).run()
     dist.destroy_process_group()
 
 
@@ -141,6 +142,20 @@ def assert_close(one: Path, two: Path) -> None:
         if "moment1" in name:  # nine tenths of the last gradient: Adam's step would turn rounding of a zero into a whole step
             difference, size = (theirs[name] - value).norm(), value.norm()
             assert difference <= 1e-4 * size + 1e-7, (name, difference, size)
+
+
+def test_stopped_before_its_first_step(tmp_path: Path) -> None:
+    run = made_run(str(tmp_path), QUIET)
+    run.stopping = True
+    assert run.run() == Position(0, 0)
+    assert checkpoint.saved_steps(run.store) == []
+
+
+def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
+    made_run(str(tmp_path), QUIET).run()
+    before = final(tmp_path)
+    assert made_run(str(tmp_path), QUIET).run() == Position(8, 8)
+    assert_same(final(tmp_path), before)
 
 
 def test_together_or_apart(tmp_path: Path, uninterrupted: dict[str, Tensor]) -> None:
