@@ -10,6 +10,7 @@ import torch
 
 from assets.encodec_model import CodecConfig
 from trainer import codec
+from trainer.commands import add_commands
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="trainer", description=__doc__)
     rooms = parser.add_subparsers(required=True, metavar="ROOM")
+    add_commands(rooms)
     add_codec_commands(rooms)
     return parser
 
