@@ -9,7 +9,7 @@ from encodec.model import ROOT_URL as ENCODEC_ROOT_URL
 from numpy.typing import NDArray
 
 from assets.encodec_model import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256, Codec, load_codec
-from assets.resolve import downloaded, local_model
+from assets.resolve import downloaded, hub_file, local_model
 from assets.threads import pin_threads
 from schemas.config import TokenizeConfig
 from transforms.stage import UnitStage, UnitWork, once_per_process
@@ -26,15 +26,23 @@ def load_tokenizer(config: TokenizeConfig, device: str) -> Codec:
 
 
 def codec_weights(codec: str) -> tuple[Path, str | None]:
-    """Local file of a codec and the hash it must have, if that is known: embedded, EnCodec's own, a path or a bucket."""
+    """Local file of a codec and the hash it must have, if that is known.
+
+    `codec` is 'embedded', 'encodec_24khz' (from the address at which it was published), a path, a bucket address, or
+    `owner/repository/file` of a hub. Raises OSError, naming the remedy, when there is no such file.
+    """
     if codec == "embedded":
         return EMBEDDED_WEIGHTS, None
     if codec == "encodec_24khz":
         return downloaded(ENCODEC_24KHZ_URL), ENCODEC_24KHZ_SHA256
     path = local_model(codec)
-    if not path.is_file():
-        raise FileNotFoundError(f"no codec {codec!r}: give a path, a bucket address, 'embedded' or 'encodec_24khz'")
-    return path, None
+    if path.is_file():
+        return path, None
+    if codec.count("/") >= 2 and not Path(codec).is_absolute() and not codec.startswith("."):
+        return hub_file(codec), None
+    raise FileNotFoundError(
+        f"no codec {codec!r}: give 'embedded', 'encodec_24khz', a path, a bucket address, or a hub's owner/repository/file"
+    )
 
 
 def tokenize(codec: Codec, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int16]]:

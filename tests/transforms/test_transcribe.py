@@ -168,7 +168,7 @@ def test_batched_is_like_one_by_one_and_in_order(utterances: list[Waveform]) -> 
 def test_real_chapters_are_like_plain_faster_whisper() -> None:
     if not LIBRISPEECH.exists():
         pytest.skip("LibriSpeech is not here")
-    from transforms.recognize_faster import load_model
+    from assets.whisper_models import load_model
 
     waveforms = [soundfile.read(path, dtype="float32")[0] for path in sorted(LIBRISPEECH.glob("2033/*.flac"))[:6]]
     config = CONFIG.model_copy(update={"suppress_numerals": False})
