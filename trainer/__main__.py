@@ -43,6 +43,7 @@ def add_codec_commands(rooms: argparse._SubParsersAction) -> None:
     report.add_argument("--held-out-speakers", type=int, default=codec.TrainConfig().held_out_speakers)
     report.add_argument("--per-speaker", type=int, default=5, help="utterances of each speaker")
     report.add_argument("--recognizer", default="embedded", help="Whisper: embedded, embedded-base, a path or a hub name")
+    report.add_argument("--text-by", metavar="RECOGNIZER", help="writes down what is said where the data does not tell")
     report.add_argument("--out", type=Path, required=True, help="folder for report.md and report.json")
     report.add_argument("--device", default="cpu", help="of the codec")
     report.add_argument("--threads", type=int, default=2, help="CPU threads")
@@ -57,6 +58,7 @@ def add_codec_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--steps", type=int, default=defaults.steps)
     train.add_argument("--minutes", type=float, help="end by the clock: the learning rate then follows it too")
     train.add_argument("--warm-steps", type=int, default=defaults.warm_steps, help="steps before codebooks are seeded")
+    train.add_argument("--words-from", type=int, metavar="STEP", help="from here on Whisper's encoder listens")
     train.add_argument("--adversarial-from", type=int, metavar="STEP", help="from here on a discriminator listens; for GPUs")
     train.add_argument("--batch", type=int, default=defaults.batch)
     train.add_argument("--crop-seconds", type=float, default=defaults.crop_seconds)
@@ -101,7 +103,7 @@ def run_codec_evaluate(arguments: argparse.Namespace) -> None:
     utterances.sort(key=lambda utterance: (utterance.speaker, utterance.name))
     groups = itertools.groupby(utterances, key=lambda utterance: utterance.speaker)
     chosen = [utterance for _, group in groups for utterance in itertools.islice(group, arguments.per_speaker)]
-    result = report(load_codec(arguments.codec, device=arguments.device), chosen, arguments.recognizer)
+    result = report(load_codec(arguments.codec, device=arguments.device), chosen, arguments.recognizer, arguments.text_by)
     write_report(result, arguments.out)
     print(result.to_markdown())
 

@@ -2,7 +2,7 @@
 
 The course of a run: the encoder and decoder learn alone for `warm_steps`; the codebooks are then seeded by a few Lloyd
 steps on what the encoder says (seeded before the encoder carries a signal, they collapse); from there all learn together.
-From step `adversarial_from` on, if that is set, a discriminator listens too.
+From step `words_from` on, if that is set, a recognizer's encoder listens too; from `adversarial_from` on, a discriminator.
 
 Shapes: B batch, S samples at 24 kHz, T frames, D latent dimension, K codebooks.
 """
@@ -28,6 +28,7 @@ from trainer.codebooks import Codebooks, frames, perplexity
 from trainer.codec_data import Utterance, draw_batch, find_utterances, read_at, split_speakers
 from trainer.codec_losses import low_distance, mel_distance, time_distance
 from trainer.journal import Journal
+from trainer.word_loss import WordLoss
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class TrainConfig:
     gain: float = 1.7  # on weight_g at the start: with weight norm the signal fades through SEANet otherwise
     time_weight: float = 0.0
     low_weight: float = 0.1
+    words_from: int | None = None  # step from which a recognizer's encoder listens
+    words_weight: float = 1.0
     commit_weight: float = 0.25
     partial_share: float = 0.2  # share of steps that use fewer codebooks, so that early ones carry the most
     ema: float = 0.999
@@ -79,6 +82,9 @@ class Run:
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=(0.9, 0.99))
         self.codebooks = Codebooks(self.model)
+        self.word_loss: WordLoss | None = None
+        if config.words_from is not None:
+            self.word_loss = WordLoss(device, torch.bfloat16 if config.bf16 else torch.float32)
         self.adversary: Adversary | None = None
         if config.adversarial_from is not None:
             self.adversary = Adversary(config.discriminator_filters, config.discriminator_lr, device)
@@ -148,6 +154,9 @@ class Run:
         config = self.config
         losses = {"mel": mel_distance(x_B1S, y_B1S), "time": time_distance(x_B1S, y_B1S), "low": low_distance(x_B1S, y_B1S)}
         weights = {"mel": 1.0, "time": config.time_weight, "low": config.low_weight}
+        if self.word_loss is not None and self.step >= (config.words_from or 0):
+            losses["words"] = self.word_loss(x_B1S, y_B1S)
+            weights["words"] = config.words_weight
         if self.adversary is None or self.step < (config.adversarial_from or 0):
             loss = sum((weights[name] * value for name, value in losses.items()), config.commit_weight * commit)
             loss.backward()

@@ -1,6 +1,7 @@
 """The report on a codec: what is left of speech by people whom it never heard in training, beside Opus.
 
-Words are counted by Whisper, voices compared by GE2E, sound judged by DNSMOS; none of them took part in training.
+Words are counted by Whisper, voices compared by GE2E, sound judged by DNSMOS. (The embedded Whisper took part in training where
+`trainer.word_loss` did; another recognizer then has to be asked too.)
 
 Shapes: S samples at 24 kHz, K codebooks, T frames, E embedding values.
 """
@@ -57,7 +58,7 @@ class Line:
     coder: str
     kbps: float | None
     wer: float | None  # percent: words that differ from what is heard in the original
-    wer_text: float | None  # percent: words that differ from what was said, where the corpus tells
+    wer_text: float | None  # percent: words that differ from the text
     ovrl: float  # DNSMOS P.835, 1..5
     mel: float | None  # ln units, five scales
     si_sdr: float | None  # dB
@@ -69,6 +70,7 @@ class Line:
 class Report:
     codec: str  # sha256
     recognizer: str
+    text_by: str | None  # recognizer that wrote the text, hearing originals, where the corpus has none
     utterances: int
     speakers: int
     seconds: float
@@ -95,24 +97,33 @@ class Report:
         return (
             f"{self.utterances} utterances, {self.speakers} speakers, {self.seconds:.0f} s, {self.words:,} words as Whisper "
             f"({self.recognizer}) hears the originals. Codec {self.codec[:16]}.\n\n{table}\n\n"
-            "voice: cosine of GE2E embeddings with the original of the same utterance; own: likeness to the speaker's other\n"
+            f"text: {'that of the corpus' if self.text_by is None else f'what {self.text_by} hears in the originals'}; "
+            "voice: cosine of GE2E embeddings with the original of the same\nutterance; own: likeness to the speaker's other "
             "originals, in shares of the original's own.\n\n"
             f"Perplexity of codebooks 1…{len(self.perplexity)}: {', '.join(f'{p:.0f}' for p in self.perplexity)}.\n"
             f"Wall clock, {self.threads} threads: encode {self.encode_speed:.0f}×, decode {self.decode_speed:.0f}× real time.\n"
         )
 
 
-def report(codec: Codec, utterances: Sequence[Utterance], recognizer: str = "embedded") -> Report:
-    """Measures a codec on utterances; `recognizer` is a Whisper model as `assets.whisper_models` names it."""
+def report(codec: Codec, utterances: Sequence[Utterance], recognizer: str = "embedded", text_by: str | None = None) -> Report:
+    """Measures a codec on utterances; recognizers are Whisper models as `assets.whisper_models` names them.
+
+    `text_by` writes down what is said where the corpus does not tell.
+    """
     ears = Ears(recognizer)
     waves = [read_at(utterance, SAMPLE_RATE) for utterance in utterances]
     codes, encode_s = _timed(lambda wave_S: codec.encode([wave_S])[0], waves, "encode")
     _, decode_s = _timed(lambda codes_KT: codec.decode([codes_KT])[0], codes, "decode")
     seconds = sum(map(len, waves)) / SAMPLE_RATE
+    texts = [words_of(utterance.text) if utterance.text else None for utterance in utterances]
+    if text_by is not None:
+        scribe = load_model(text_by, "cpu")
+        texts = [text or transcript(scribe, wave_S, beam=5) for text, wave_S in track([*zip(texts, waves, strict=True)], "text")]
     originals = [ears.hear(wave_S) for wave_S in track(waves, "hear originals")]
     result = Report(
         codec=codec.sha256,
         recognizer=recognizer,
+        text_by=text_by,
         utterances=len(utterances),
         speakers=len({utterance.speaker for utterance in utterances}),
         seconds=round(seconds, 1),
@@ -122,15 +133,16 @@ def report(codec: Codec, utterances: Sequence[Utterance], recognizer: str = "emb
         decode_speed=round(seconds / decode_s, 1),
         perplexity=[round(perplexity(torch.from_numpy(book_T).long()), 1) for book_T in np.concatenate(codes, axis=1)],
     )
-    result.lines.append(_line("original", None, utterances, originals, originals))
+    lines = _Lines(utterances, texts, originals)
+    result.lines.append(lines.of("original", None, originals))
     for books in (b for b in BOOKS if b <= codec.n_codebooks):
         sounds = [codec.decode([codes_KT[:books]])[0][: len(wave_S)] for codes_KT, wave_S in zip(codes, waves, strict=True)]
         heard = [ears.compare(*pair) for pair in track([*zip(waves, sounds, strict=True)], f"{books} codebooks")]
-        result.lines.append(_line(f"codec, {books} codebooks", books * 0.75, utterances, originals, heard))
+        result.lines.append(lines.of(f"codec, {books} codebooks", books * 0.75, heard))
     for kbps in OPUS_KBPS:
         through = [through_opus(wave_S, kbps) for wave_S in waves]
         heard = [ears.compare(wave_S, y_S) for wave_S, (y_S, _) in track([*zip(waves, through, strict=True)], f"Opus {kbps}")]
-        result.lines.append(_line("Opus", float(np.mean([rate for _, rate in through])), utterances, originals, heard))
+        result.lines.append(lines.of("Opus", float(np.mean([rate for _, rate in through])), heard))
     return result
 
 
@@ -145,13 +157,10 @@ class Ears:
     @torch.inference_mode()
     def hear(self, wave_S: Wave) -> Heard:
         wave_16k = soxr.resample(wave_S, SAMPLE_RATE, EAR_RATE)
-        pieces, _ = self.whisper.transcribe(
-            wave_16k, language="en", beam_size=1, temperature=0.0, condition_on_previous_text=False
-        )
         sound = torch.from_numpy(wave_16k)
         mel_TM = self.voices.mels(sound) * loudness_gain(sound)
         return Heard(
-            words=words_of(" ".join(piece.text for piece in pieces)),
+            words=transcript(self.whisper, wave_S),
             embedding_E=self.voices.embed([mel_TM], max_partials=20)[0].numpy(),
             ovrl=dnsmos(self.opinions, wave_16k).ovrl,
         )
@@ -162,6 +171,18 @@ class Ears:
         heard.mel = float(mel_distance(x_11S, y_11S))
         heard.si_sdr = si_sdr(original_S, decoded_S)
         return heard
+
+
+def transcript(whisper: WhisperModel, wave_S: Wave, beam: int = 1) -> list[str]:
+    """The words that a recognizer hears."""
+    pieces, _ = whisper.transcribe(
+        soxr.resample(wave_S, SAMPLE_RATE, EAR_RATE),
+        language="en",
+        beam_size=beam,
+        temperature=0.0,
+        condition_on_previous_text=False,
+    )
+    return words_of(" ".join(piece.text for piece in pieces))
 
 
 def words_of(text: str) -> list[str]:
@@ -187,38 +208,40 @@ def si_sdr(original_S: Wave, decoded_S: Wave) -> float:
     return float(10 * np.log10(max(float(target @ target), 1e-12) / max(float(noise @ noise), 1e-12)))
 
 
-def _line(
-    coder: str, kbps: float | None, utterances: Sequence[Utterance], originals: Sequence[Heard], heard: Sequence[Heard]
-) -> Line:
-    said = [(words_of(u.text), h.words) for u, h in zip(utterances, heard, strict=True) if u.text]
-    line = Line(coder, kbps, None, _error_rate(said), float(np.mean([h.ovrl for h in heard])), None, None, None, None)
-    if heard is originals:
+@dataclass
+class _Lines:
+    """What all lines are compared with."""
+
+    utterances: Sequence[Utterance]
+    texts: Sequence[list[str] | None]
+    originals: Sequence[Heard]
+
+    def of(self, coder: str, kbps: float | None, heard: Sequence[Heard]) -> Line:
+        said = [(text, h.words) for text, h in zip(self.texts, heard, strict=True) if text is not None]
+        line = Line(coder, kbps, None, _error_rate(said), float(np.mean([h.ovrl for h in heard])), None, None, None, None)
+        if heard is self.originals:
+            return line
+        pairs = [*zip(self.originals, heard, strict=True)]
+        line.wer = _error_rate([(o.words, h.words) for o, h in pairs])
+        line.mel = float(np.mean([h.mel for h in heard]))
+        line.si_sdr = float(np.mean([h.si_sdr for h in heard]))
+        line.likeness = float(np.mean([o.embedding_E @ h.embedding_E for o, h in pairs]))
+        line.own_share = self.own_share(heard)
         return line
-    line.wer = _error_rate([(o.words, h.words) for o, h in zip(originals, heard, strict=True)])
-    line.mel = float(np.mean([h.mel for h in heard]))
-    line.si_sdr = float(np.mean([h.si_sdr for h in heard]))
-    line.likeness = float(np.mean([o.embedding_E @ h.embedding_E for o, h in zip(originals, heard, strict=True)]))
-    line.own_share = _own_share(utterances, originals, heard)
-    return line
+
+    def own_share(self, heard: Sequence[Heard]) -> float | None:
+        """Mean likeness of decoded utterances to others by their speaker, over that of the originals; None without any pair."""
+        speakers = [utterance.speaker for utterance in self.utterances]
+        pairs = [(i, j) for i, one in enumerate(speakers) for j, other in enumerate(speakers) if i != j and one == other]
+        if not pairs:
+            return None
+        own = sum(float(self.originals[i].embedding_E @ self.originals[j].embedding_E) for i, j in pairs)
+        return sum(float(heard[i].embedding_E @ self.originals[j].embedding_E) for i, j in pairs) / own
 
 
 def _error_rate(pairs: Sequence[tuple[list[str], list[str]]]) -> float | None:
     words = sum(len(reference) for reference, _ in pairs)
     return 100 * sum(word_errors(*pair) for pair in pairs) / words if words else None
-
-
-def _own_share(utterances: Sequence[Utterance], originals: Sequence[Heard], heard: Sequence[Heard]) -> float | None:
-    """Mean likeness of decoded utterances to others by their speaker, over that of the originals; None without any pair."""
-    pairs = [
-        (i, j)
-        for i, one in enumerate(utterances)
-        for j, other in enumerate(utterances)
-        if i != j and one.speaker == other.speaker
-    ]
-    if not pairs:
-        return None
-    own = sum(float(originals[i].embedding_E @ originals[j].embedding_E) for i, j in pairs)
-    return sum(float(heard[i].embedding_E @ originals[j].embedding_E) for i, j in pairs) / own
 
 
 def _timed(work: Callable[[X], Y], items: Sequence[X], what: str) -> tuple[list[Y], float]:

@@ -14,12 +14,12 @@ import soundfile
 import soxr
 import torch
 
+from assets.convert_whisper import convert
 from schemas.config import TranscribeConfig
 from schemas.failure import ModelError, StageError
 from schemas.recording import Recording, Source
 from schemas.segment import Segment, Transcript
 from schemas.unit import Unit
-from tests.convert_whisper import convert
 from transforms.recognizers import Decode, Waveform, batches, better, flagged, ordered_words, spelled
 from transforms.stage import Audio, UnitWork
 from transforms.transcribe import Transcribe, load_language_model, load_recognizer, recognize
