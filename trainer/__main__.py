@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from assets.encodec_model import EMBEDDED_WEIGHTS, CodecConfig, load_codec
+from assets.codec_weights import codec_weights
+from assets.encodec_model import CodecConfig, load_codec
 from trainer import codec
 from trainer.codec_data import Utterance, find_utterances, split_speakers
 
@@ -37,7 +38,7 @@ def add_codec_commands(rooms: argparse._SubParsersAction) -> None:
     export.set_defaults(command=lambda arguments: print(codec.export(arguments.checkpoint, arguments.path)))
 
     report = commands.add_parser("evaluate", help="measure a codec on speech that it was not trained on, beside Opus")
-    report.add_argument("--codec", type=Path, default=EMBEDDED_WEIGHTS, help="weights; default: the embedded codec's")
+    report.add_argument("--codec", default="embedded", help="embedded, encodec_24khz, a path, a bucket address or a hub's file")
     report.add_argument("--data", help="folder, listing or corpus, all of whose speakers are new to the codec")
     report.add_argument("--held-out-of", metavar="DATA", help="what the codec was trained on: its held-out speakers")
     report.add_argument("--held-out-speakers", type=int, default=codec.TrainConfig().held_out_speakers)
@@ -103,7 +104,8 @@ def run_codec_evaluate(arguments: argparse.Namespace) -> None:
     utterances.sort(key=lambda utterance: (utterance.speaker, utterance.name))
     groups = itertools.groupby(utterances, key=lambda utterance: utterance.speaker)
     chosen = [utterance for _, group in groups for utterance in itertools.islice(group, arguments.per_speaker)]
-    result = report(load_codec(arguments.codec, device=arguments.device), chosen, arguments.recognizer, arguments.text_by)
+    path, sha256 = codec_weights(arguments.codec)
+    result = report(load_codec(path, sha256=sha256, device=arguments.device), chosen, arguments.recognizer, arguments.text_by)
     write_report(result, arguments.out)
     print(result.to_markdown())
 

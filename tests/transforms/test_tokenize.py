@@ -10,13 +10,14 @@ import pytest
 import torch
 from encodec import EncodecModel
 
+from assets import codec_weights as names
 from assets import resolve
+from assets.codec_weights import codec_weights
 from assets.encodec_model import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256
 from assets.threads import pin_threads
 from schemas.config import TokenizeConfig
 from schemas.failure import ModelError
-from transforms import tokenize
-from transforms.tokenize import codec_weights, load_tokenizer
+from transforms.tokenize import load_tokenizer
 
 pin_threads()
 
@@ -75,7 +76,7 @@ def test_encodec_24khz_is_fetched_once_and_must_be_the_published_file(
 ) -> None:
     web = tmp_path / ENCODEC_24KHZ_FILE
     web.write_bytes(published[0].read_bytes())
-    monkeypatch.setattr(tokenize, "ENCODEC_24KHZ_URL", web.as_uri())
+    monkeypatch.setattr(names, "ENCODEC_24KHZ_URL", web.as_uri())
     path, sha256 = codec_weights("encodec_24khz")
     assert path == cache / ENCODEC_24KHZ_FILE and sha256 == ENCODEC_24KHZ_SHA256
     with pytest.raises(ModelError, match=f"not {ENCODEC_24KHZ_SHA256}.*fetch it again"):
