@@ -80,7 +80,7 @@ def _demo(arguments: argparse.Namespace, rest: list[str], console: Console) -> i
     return OK if run_demo(arguments.output, console) else WRONG
 
 
-def _config(arguments: argparse.Namespace) -> CorpusConfig:
+def _configuration(arguments: argparse.Namespace) -> CorpusConfig:
     config = load_config(arguments.config)
     if arguments.codec is None:
         return config
@@ -90,7 +90,7 @@ def _config(arguments: argparse.Namespace) -> CorpusConfig:
 def _plan(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
     from pipeline.plan import plan, print_plan
 
-    print_plan(plan(arguments.input, _config(arguments), arguments.sample_minutes, console), console)
+    print_plan(plan(arguments.input, _configuration(arguments), arguments.sample_minutes, console), console)
     return OK
 
 
@@ -98,7 +98,7 @@ def _build(arguments: argparse.Namespace, rest: list[str], console: Console) -> 
     from pipeline.build import build
     from pipeline.report import print_outcome
 
-    outcome = build(arguments.input, arguments.output, _config(arguments), rest, console)
+    outcome = build(arguments.input, arguments.output, _configuration(arguments), rest, console)
     print_outcome(outcome, Store(arguments.output), console)
     return QUARANTINED if outcome.release.counts["quarantined"] and not arguments.allow_quarantine else OK
 
