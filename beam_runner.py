@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (plan, build):
         command.add_argument("--input", required=True, help="folder, bucket, or listing (.parquet, .jsonl, .csv) of recordings")
         command.add_argument("--config", type=Path, help="corpus.yaml; `voxbeam config` prints all keys")
+        command.add_argument("--codec", help="tokenize.codec of the configuration: embedded, encodec_24khz, a path, ...")
     plan.add_argument("--sample-minutes", type=float, default=3.0, help="how much speech to measure on (default: %(default)s)")
     build.add_argument("--output", required=True, help="folder or bucket of the corpus")
     build.add_argument("--allow-quarantine", action="store_true", help="exit with 0 although recordings were quarantined")
@@ -98,10 +99,17 @@ def _demo(arguments: argparse.Namespace, rest: list[str], console: Console) -> i
     return OK if run_demo(arguments.output, console) else WRONG
 
 
+def _configuration(arguments: argparse.Namespace) -> CorpusConfig:
+    config = load_config(arguments.config)
+    if arguments.codec is None:
+        return config
+    return config.model_copy(update={"tokenize": config.tokenize.model_copy(update={"codec": arguments.codec})})
+
+
 def _plan(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
     from pipeline.plan import plan, print_plan
 
-    print_plan(plan(arguments.input, load_config(arguments.config), arguments.sample_minutes, console), console)
+    print_plan(plan(arguments.input, _configuration(arguments), arguments.sample_minutes, console), console)
     return OK
 
 
@@ -109,7 +117,7 @@ def _build(arguments: argparse.Namespace, rest: list[str], console: Console) -> 
     from pipeline.build import build
     from pipeline.report import print_outcome
 
-    outcome = build(arguments.input, arguments.output, load_config(arguments.config), rest, console)
+    outcome = build(arguments.input, arguments.output, _configuration(arguments), rest, console)
     print_outcome(outcome, Store(arguments.output), console)
     return QUARANTINED if outcome.release.counts["quarantined"] and not arguments.allow_quarantine else OK
 

@@ -1,7 +1,8 @@
 """EnCodec (Défossez et al. 2022, arXiv 2210.13438): 24 kHz mono speech to and from 8 codes per frame, 75 frames a second.
 
-The layers are those of the `encodec` package, in any size: the model trained by `trainer.codec` that ships in
-`assets/weights`, and the published 24 kHz model, take the same path through this file.
+The model and its quantizer are those of the `encodec` package; its layers are SEANet, as in the published 24 kHz model, or
+those of `assets.frame_layers`, as in the one trained by `trainer.codec` that ships in `assets/weights`. All take the same
+path through this file.
 
 Shapes: B batch, S samples at 24 kHz, T frames of 320 samples (T = ceil(S / 320)), K codebooks, D latent dimension.
 """
@@ -26,8 +27,8 @@ from encodec.quantization import ResidualVectorQuantizer
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-SAMPLE_RATE = 24_000  # Hz
-HOP = 320  # samples per frame
+from assets.frame_layers import HOP, SAMPLE_RATE, FrameDecoder, FrameEncoder
+
 N_CODEBOOKS = 8  # 8 books of 10 bits, 75 times a second: 6 kbps
 ENCODEC_24KHZ_FILE = "encodec_24khz-d7cc33bc.th"
 ENCODEC_24KHZ_SHA256 = "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"
@@ -38,23 +39,45 @@ _TRAINING_BUFFERS = ("embed_avg", "cluster_size", "inited")
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """The sizes of one EnCodec model (paper, section 3.1). The defaults are those of the published 24 kHz model."""
+    """The layers and sizes of one codec. The defaults are those of the published 24 kHz model (paper, section 3.1)."""
 
+    layers: str = "seanet"  # EnCodec's own, at 24 kHz; or "frame", see `assets.frame_layers`
     n_filters: int = 32  # channels at 24 kHz; they double at each of the four strides
     n_residual_layers: int = 1
     lstm_layers: int = 2  # 0 leaves the LSTM out
-    dimension: int = 128  # D
     ratios: tuple[int, ...] = (8, 5, 4, 2)  # strides in the decoder's order; their product is HOP
+    encoder_width: int = 192  # channels of the frame layers
+    encoder_blocks: int = 3
+    decoder_width: int = 256
+    decoder_blocks: int = 5
+    dimension: int = 128  # D
     n_codebooks: int = N_CODEBOOKS
     codebook_size: int = 1024
 
     def __post_init__(self) -> None:
+        if self.layers not in ("seanet", "frame"):
+            raise ValueError(f"layers {self.layers!r} are neither 'seanet' nor 'frame'")
         if math.prod(self.ratios) != HOP:
             raise ValueError(f"ratios {self.ratios} must multiply to {HOP}: the frame rate is fixed at 75 Hz")
 
 
 def build_codec(config: CodecConfig) -> EncodecModel:
-    """The untrained model: causal, mono, weight-normalised, no loudness normalisation (section 3.1, 3.2)."""
+    """The untrained model: mono, no loudness normalisation."""
+    encoder, decoder = _frame_layers(config) if config.layers == "frame" else _seanet_layers(config)
+    quantizer = ResidualVectorQuantizer(
+        dimension=config.dimension, n_q=config.n_codebooks, bins=config.codebook_size, kmeans_init=False
+    )
+    kbps = config.n_codebooks * math.log2(config.codebook_size) * (SAMPLE_RATE / HOP) / 1000
+    return EncodecModel(encoder, decoder, quantizer, [kbps], SAMPLE_RATE, channels=1, normalize=False)
+
+
+def _frame_layers(config: CodecConfig) -> tuple[nn.Module, nn.Module]:
+    encoder = FrameEncoder(config.dimension, config.encoder_width, config.encoder_blocks)
+    return encoder, FrameDecoder(config.dimension, config.decoder_width, config.decoder_blocks)
+
+
+def _seanet_layers(config: CodecConfig) -> tuple[nn.Module, nn.Module]:
+    """Causal and weight-normalised (section 3.1, 3.2)."""
     sizes: dict[str, Any] = {
         "channels": 1,
         "dimension": config.dimension,
@@ -65,15 +88,10 @@ def build_codec(config: CodecConfig) -> EncodecModel:
         "norm": "weight_norm",
         "causal": True,
     }
-    quantizer = ResidualVectorQuantizer(
-        dimension=config.dimension, n_q=config.n_codebooks, bins=config.codebook_size, kmeans_init=False
-    )
-    kbps = config.n_codebooks * math.log2(config.codebook_size) * (SAMPLE_RATE / HOP) / 1000
     with warnings.catch_warnings():
         # The package uses the older of torch's two weight norms, whose names the published file has.
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight_norm.*")
-        encoder, decoder = SEANetEncoder(**sizes), SEANetDecoder(**sizes)
-    return EncodecModel(encoder, decoder, quantizer, [kbps], SAMPLE_RATE, channels=1, normalize=False)
+        return SEANetEncoder(**sizes), SEANetDecoder(**sizes)
 
 
 def export_codec(model: EncodecModel, config: CodecConfig, path: Path, notes: dict[str, str]) -> str:
@@ -93,10 +111,12 @@ def export_codec(model: EncodecModel, config: CodecConfig, path: Path, notes: di
 def load_codec(path: Path, *, sha256: str | None = None, device: str = "cpu") -> Codec:
     """Reads a codec: a `.safetensors` file of ours, or the published 24 kHz checkpoint (a torch state dict).
 
-    `sha256`, when given, must be the file's (`ENCODEC_24KHZ_SHA256` is the published one). Raises ValueError, naming
-    the remedy, when it is not, or when the file is cut short or holds something else.
+    `sha256`, when given, must be the file's; one of the published file's name must be the published file. Raises
+    ValueError, naming the remedy, when it is not, or when the file is cut short or holds something else.
     """
     path = Path(path)
+    if sha256 is None and path.name == ENCODEC_24KHZ_FILE:
+        sha256 = ENCODEC_24KHZ_SHA256
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256.lower():
@@ -147,8 +167,9 @@ class Codec:
 
     On a CPU, waveforms go one at a time: codes then do not depend on what else is in the list, and it is faster than a
     padded batch. They do depend on torch's thread count (rounding), so pin it where codes must repeat. On a GPU, they
-    go in zero-padded batches of like lengths, which may change the last code of a waveform whose length is not a
-    multiple of 320 samples.
+    go in zero-padded batches of like lengths. With SEANet that may change the last code of a waveform whose length is
+    not a multiple of 320 samples; with frame layers it changes no code but, in sound decoded from a padded batch, the
+    last frames that the decoder's blocks reach (3 a block, and the window).
     """
 
     sample_rate = SAMPLE_RATE

@@ -53,6 +53,17 @@ def downloaded(url: str) -> Path:
     return target
 
 
+def hub_file(name: str) -> Path:
+    """A file `owner/repository/path` of the Hugging Face hub, kept in the hub's own cache. Raises OSError without it."""
+    from huggingface_hub import hf_hub_download
+
+    owner, repository, path = name.split("/", 2)
+    try:
+        return Path(hf_hub_download(f"{owner}/{repository}", path))
+    except (OSError, ValueError) as error:
+        raise OSError(f"cannot fetch {name} from the hub: {error}; fetch it elsewhere and give its path") from error
+
+
 def model_hash(name: str) -> str:
     """Which model a name means: the hash of its bytes where they can be had, else the hub's name itself."""
     path = local_model(name)

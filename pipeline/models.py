@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+from assets.codec_weights import codec_weights
+from assets.dnsmos import model_path as dnsmos_path
 from assets.resolve import model_hash
 from schemas.config import CorpusConfig
 from schemas.failure import ModelError
-from transforms.dnsmos import model_path as dnsmos_path
 from transforms.phonemize import espeak_version, load_inventory
-from transforms.tokenize import codec_weights
 
 # Libraries whose version can change a result by a digit or a word.
 _LIBRARIES = (

@@ -138,7 +138,9 @@ class PhonemizeConfig(_Section):
 class TokenizeConfig(_Section):
     """Speech to EnCodec tokens."""
 
-    codec: str = Field("embedded", description="'embedded', or EnCodec 24 kHz weights by path, bucket or hub name")
+    codec: str = Field(
+        "embedded", description="'embedded', 'encodec_24khz', a path, a bucket address or a hub's owner/repository/file"
+    )
     sha256: str | None = Field(None, description="expected hash of the weights; 'encodec_24khz' has its own")
 
 

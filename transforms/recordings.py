@@ -8,7 +8,6 @@ Layouts read natively:
 - a Parquet, JSONL or CSV listing: `uri`, and optionally every other column of `schemas.recording.Recording`.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -19,15 +18,13 @@ from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from assets.storage import Store, is_bucket, local_path, open_local
+from assets.listing import LISTING_SUFFIXES, is_listing, read_rows
+from assets.storage import Store, is_bucket, local_path
 from schemas.columns import SchemaError
 from schemas.config import ListingConfig
 from schemas.recording import KEY_ALPHABET, Recording
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"})
-LISTING_SUFFIXES = frozenset({".parquet", ".jsonl", ".csv"})
 _LIBRISPEECH = re.compile(r"(\d+)-(\d+)-\d+")
 _LONGEST_ID = 120
 
@@ -41,7 +38,7 @@ def list_recordings(uri: str, config: ListingConfig) -> Iterator[Recording]:
 
     Raises ListingError when there is none, or when a listing's row cannot be used.
     """
-    if PurePosixPath(uri).suffix.lower() in LISTING_SUFFIXES:
+    if is_listing(uri):
         found = list(_from_listing(uri, config))
         _refuse_clashes(uri, found)
     elif is_bucket(uri):
@@ -201,18 +198,8 @@ def _from_listing(uri: str, config: ListingConfig) -> Iterator[Recording]:
 
 
 def _read_rows(uri: str) -> Iterator[dict[str, Any]]:
-    suffix = PurePosixPath(uri).suffix.lower()
     try:
-        with open_local(uri) as path:
-            if suffix == ".parquet":
-                for batch in pq.ParquetFile(path).iter_batches():
-                    yield from batch.to_pylist()
-            elif suffix == ".jsonl":
-                with path.open(encoding="utf-8") as file:
-                    yield from (json.loads(line) for line in file if line.strip())
-            else:
-                with path.open(encoding="utf-8", newline="") as file:
-                    yield from csv.DictReader(file)
+        yield from read_rows(uri)
     except (OSError, ValueError) as error:
         raise ListingError(f"cannot read the listing {uri}: {error}") from error
 

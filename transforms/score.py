@@ -6,11 +6,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from assets.dnsmos import dnsmos, open_model
 from assets.threads import pin_threads
 from schemas.config import ScoreConfig
 from schemas.segment import Scores
 from transforms.acoustics import bandwidth_hz, clipping, loudness_lufs, snr_db
-from transforms.dnsmos import dnsmos, open_model
 from transforms.stage import UnitStage, UnitWork, once_per_process
 
 

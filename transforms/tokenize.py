@@ -2,19 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from encodec.model import ROOT_URL as ENCODEC_ROOT_URL
 from numpy.typing import NDArray
 
-from assets.encodec_model import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256, Codec, load_codec
-from assets.resolve import downloaded, local_model
+from assets.codec_weights import codec_weights
+from assets.encodec_model import Codec, load_codec
 from assets.threads import pin_threads
 from schemas.config import TokenizeConfig
 from transforms.stage import UnitStage, UnitWork, once_per_process
-
-ENCODEC_24KHZ_URL = f"{ENCODEC_ROOT_URL}{ENCODEC_24KHZ_FILE}"
 
 
 @once_per_process
@@ -23,18 +19,6 @@ def load_tokenizer(config: TokenizeConfig, device: str) -> Codec:
     pin_threads()
     path, sha256 = codec_weights(config.codec)
     return load_codec(path, sha256=config.sha256 or sha256, device=device)
-
-
-def codec_weights(codec: str) -> tuple[Path, str | None]:
-    """Local file of a codec and the hash it must have, if that is known: embedded, EnCodec's own, a path or a bucket."""
-    if codec == "embedded":
-        return EMBEDDED_WEIGHTS, None
-    if codec == "encodec_24khz":
-        return downloaded(ENCODEC_24KHZ_URL), ENCODEC_24KHZ_SHA256
-    path = local_model(codec)
-    if not path.is_file():
-        raise FileNotFoundError(f"no codec {codec!r}: give a path, a bucket address, 'embedded' or 'encodec_24khz'")
-    return path, None
 
 
 def tokenize(codec: Codec, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int16]]:

@@ -73,6 +73,14 @@ def test_what_cannot_be_used_is_named(
     assert words in capsys.readouterr().out
 
 
+def test_a_codec_of_the_command_line_goes_before_the_configuration(
+    tmp_path: Path, wide: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--input", str(KENNEDY), "--output", str(tmp_path / "out"), "--codec", "/nowhere/codec.th"]
+    assert main(["build", *arguments, "--direct_num_workers=1"]) == UNUSABLE
+    assert "there is no model at /nowhere/codec.th" in capsys.readouterr().out
+
+
 def test_an_empty_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", "--input", str(tmp_path), "--output", str(tmp_path / "out")]) == UNUSABLE
     assert "no recordings in" in capsys.readouterr().out.replace("\n", " ")

@@ -14,12 +14,12 @@ import soundfile
 import soxr
 import torch
 
+from assets.convert_whisper import convert
 from schemas.config import TranscribeConfig
 from schemas.failure import ModelError, StageError
 from schemas.recording import Recording, Source
 from schemas.segment import Segment, Transcript
 from schemas.unit import Unit
-from tests.convert_whisper import convert
 from transforms.recognizers import Decode, Waveform, batches, better, flagged, ordered_words, spelled
 from transforms.stage import Audio, UnitWork
 from transforms.transcribe import Transcribe, load_language_model, load_recognizer, recognize
@@ -168,7 +168,7 @@ def test_batched_is_like_one_by_one_and_in_order(utterances: list[Waveform]) -> 
 def test_real_chapters_are_like_plain_faster_whisper() -> None:
     if not LIBRISPEECH.exists():
         pytest.skip("LibriSpeech is not here")
-    from transforms.recognize_faster import load_model
+    from assets.whisper_models import load_model
 
     waveforms = [soundfile.read(path, dtype="float32")[0] for path in sorted(LIBRISPEECH.glob("2033/*.flac"))[:6]]
     config = CONFIG.model_copy(update={"suppress_numerals": False})

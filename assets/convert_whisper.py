@@ -1,11 +1,12 @@
-"""Converts a Whisper model of CTranslate2 to a checkpoint of openai-whisper: tests can run both engines on one model.
+"""Converts a Whisper model of CTranslate2 to a checkpoint of openai-whisper: one that gradients can pass, and for both engines.
 
-Usage: python tests/convert_whisper.py MODEL.BIN CHECKPOINT.PT
+Usage: python assets/convert_whisper.py MODEL.BIN CHECKPOINT.PT
 """
 
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ def read_ctranslate2(path: Path) -> dict[str, Array]:
     return variables
 
 
-def to_openai(variables: dict[str, Array]) -> dict[str, object]:
+def to_openai(variables: dict[str, Array]) -> dict[str, Any]:
     """The checkpoint {'dims', 'model_state_dict'} of openai-whisper; query, key and value are fused in CTranslate2."""
     state: dict[str, torch.Tensor] = {}
 

@@ -1,0 +1,30 @@
+"""Speech of three made-up speakers, small enough for one CPU core."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyannote.audio
+import pytest
+import soundfile as sf
+
+from assets.threads import pin_threads
+from trainer.codec_data import Utterance, find_utterances, split_speakers
+
+pin_threads()  # two tests at once would otherwise wait for each other's threads
+SAMPLE = next((Path(pyannote.audio.__file__).parent / "sample").glob("*.wav"))
+
+
+@pytest.fixture(scope="session")
+def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three "speakers" of a few seconds each, as wav and flac, from the sample that pyannote.audio ships."""
+    folder = tmp_path_factory.mktemp("speech")
+    audio, rate = sf.read(SAMPLE, dtype="float32")
+    for index, name in enumerate(("1-a.flac", "2-a.wav", "3-a.flac")):
+        sf.write(folder / name, audio[index * 8 * rate : (index * 8 + 4) * rate], rate)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def utterances(speech_folder: Path) -> Sequence[Utterance]:
+    """Those to train on."""
+    return split_speakers(find_utterances(str(speech_folder)), 1)[0]
