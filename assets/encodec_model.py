@@ -180,6 +180,8 @@ class Codec:
         self.sha256 = sha256
         self.device = torch.device(device)
         self.n_codebooks = int(model.quantizer.n_q)
+        self.lookahead: int = getattr(model.decoder, "reach", 0)
+        """frames that must be there before the sound of a frame is final; none for SEANet, which is causal"""
 
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -98,6 +98,7 @@ class FrameDecoder(nn.Module):
 
     def __init__(self, dimension: int, width: int, blocks: int) -> None:
         super().__init__()
+        self.reach = 2 + blocks * (KERNEL // 2)  # frames on either side that a frame's sound depends on
         self.enter = nn.Linear(dimension, width)
         self.enter_norm = nn.LayerNorm(width)
         self.blocks = nn.Sequential(*(Block(width, 1 / blocks, bias=True) for _ in range(blocks)))

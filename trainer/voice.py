@@ -9,7 +9,7 @@ Example usage::
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -117,13 +117,13 @@ class Voice:
         return self.codec.decode([np.concatenate([self.prompt_KP, made.codes_KT], axis=1)])[0]
 
     def stream(self, text: str, *, chunk: int = 38, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-        """Sound in chunks of `chunk` frames (13 ms each), each as soon as it is made; their join is the whole."""
+        """Sound in chunks of about `chunk` frames (13 ms each), each as soon as it is made; their join is the whole.
+
+        A chunk is held back by the frames that the codec looks ahead.
+        """
         for sentence in sentences(text):
-            codes_KT = self.prompt_KP
-            for fresh_KT in stream(self.ar, self.nar, self.request(sentence), self.sampling, chunk=chunk, seed=seed):
-                codes_KT = np.concatenate([codes_KT, fresh_KT], axis=1)
-                # the codec is causal: what came before gives a chunk its beginning, and is not heard again
-                yield self.codec.decode([codes_KT])[0][-fresh_KT.shape[1] * SAMPLE_RATE // self.codec.frame_rate :]
+            chunks = stream(self.ar, self.nar, self.request(sentence), self.sampling, chunk=chunk, seed=seed)
+            yield from decode_in_chunks(self.codec, self.prompt_KP, chunks)
 
     def request(self, text: str) -> Request:
         """A text behind the prompt. Raises ValueError where espeak finds nothing to say."""
@@ -140,6 +140,25 @@ class Voice:
         wave_S = self.codec.decode([made.codes_KT])[0]
         errors = word_error_rate(normalize_text(text), normalize_text(self.recognizer.hear(wave_S)))
         return Take(wave_S, made.ended, errors, similarity(wave_S, self.prompt.wave_S))
+
+
+def decode_in_chunks(
+    codec: Codec, before_KP: NDArray[np.int16], chunks: Iterable[NDArray[np.int16]]
+) -> Iterator[NDArray[np.float32]]:
+    """Sound of codes that arrive in chunks [K, T], as soon as no later code can change it.
+
+    The codes before them are not heard again: they give the first chunk its beginning. Joined, it is what the whole gives.
+    """
+    hop = SAMPLE_RATE // codec.frame_rate
+    codes_KT, told = before_KP, before_KP.shape[1]
+    for fresh_KT in chunks:
+        codes_KT = np.concatenate([codes_KT, fresh_KT], axis=1)
+        final = codes_KT.shape[1] - codec.lookahead
+        if final > told:
+            yield codec.decode([codes_KT])[0][told * hop : final * hop]
+            told = final
+    if told < codes_KT.shape[1]:
+        yield codec.decode([codes_KT])[0][told * hop :]
 
 
 def sentences(text: str) -> list[str]:
