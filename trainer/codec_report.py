@@ -110,11 +110,12 @@ def report(codec: Codec, utterances: Sequence[Utterance], recognizer: str = "emb
 
     `text_by` writes down what is said where the corpus does not tell.
     """
-    ears = Ears(recognizer)
     waves = [read_at(utterance, SAMPLE_RATE) for utterance in utterances]
     codes, encode_s = _timed(lambda wave_S: codec.encode([wave_S])[0], waves, "encode")
     _, decode_s = _timed(lambda codes_KT: codec.decode([codes_KT])[0], codes, "decode")
     seconds = sum(map(len, waves)) / SAMPLE_RATE
+    threads = torch.get_num_threads()  # before CTranslate2 is loaded, which sets them to its own
+    ears = Ears(recognizer)
     texts = [words_of(utterance.text) if utterance.text else None for utterance in utterances]
     if text_by is not None:
         scribe = load_model(text_by, "cpu")
@@ -128,7 +129,7 @@ def report(codec: Codec, utterances: Sequence[Utterance], recognizer: str = "emb
         speakers=len({utterance.speaker for utterance in utterances}),
         seconds=round(seconds, 1),
         words=sum(len(heard.words) for heard in originals),
-        threads=torch.get_num_threads(),
+        threads=threads,
         encode_speed=round(seconds / encode_s, 1),
         decode_speed=round(seconds / decode_s, 1),
         perplexity=[round(perplexity(torch.from_numpy(book_T).long()), 1) for book_T in np.concatenate(codes, axis=1)],
