@@ -20,7 +20,7 @@ from trainer.fit import Fit, local_rank
 from trainer.stream import Stream, StreamSettings
 
 
-def add_commands(rooms: argparse._SubParsersAction) -> None:
+def add_voice_commands(rooms: argparse._SubParsersAction) -> None:
     add_fit(rooms)
     add_generate(rooms)
 
