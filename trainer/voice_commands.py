@@ -1,4 +1,4 @@
-"""`python -m trainer fit` and `generate`: from a release to a model, and from a model to a WAV."""
+"""`python -m trainer fit`, `generate` and `evaluate`: from a release to a model, and from a model to sound."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from trainer.stream import Stream, StreamSettings
 def add_voice_commands(rooms: argparse._SubParsersAction) -> None:
     add_fit(rooms)
     add_generate(rooms)
+    add_evaluate(rooms)
 
 
 def told(command: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
@@ -144,3 +145,44 @@ def run_generate(arguments: argparse.Namespace) -> None:
         sf.write(arguments.out, wave_S, SAMPLE_RATE)
         seconds = len(wave_S) / SAMPLE_RATE
     print(f"{arguments.out}: {seconds:.2f} s of sound in {time.monotonic() - began:.2f} s")
+
+
+def add_evaluate(rooms: argparse._SubParsersAction) -> None:
+    evaluate = rooms.add_parser(
+        "evaluate",
+        help="speak a corpus's utterances again, and measure",
+        description="Speaks utterances of 4 to 10 s again, each prompted by another of its speaker. Writes a table and a page.",
+    )
+    evaluate.add_argument("run", help="folder or bucket prefix that `fit --out` named")
+    evaluate.add_argument("corpus", help="folder or bucket prefix that holds the release")
+    evaluate.add_argument("--split", default="test", choices=("train", "valid", "test"))
+    evaluate.add_argument("--count", type=int, default=40, help="utterances (default: 40)")
+    evaluate.add_argument("--out", type=Path, required=True, help="folder for index.html and table.json")
+    evaluate.add_argument("--recognizer", default="embedded", help="faster-whisper model, by path or name (default: embedded)")
+    evaluate.add_argument("--codec", type=Path, default=EMBEDDED_WEIGHTS, help="the codec that the corpus was made with")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    evaluate.set_defaults(command=told(run_evaluate))
+
+
+def run_evaluate(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from assets.encodec_model import load_codec
+    from trainer.evaluate import evaluate, write_page
+    from trainer.listen import Recognizer
+
+    if arguments.device == "cpu":
+        pin_threads()
+    stream = Stream(arguments.corpus, split=arguments.split)
+    codec = load_codec(arguments.codec, device=arguments.device)
+    recognizer = Recognizer(arguments.recognizer, arguments.device)
+    result = evaluate(arguments.run, stream, codec, recognizer, arguments.count, seed=arguments.seed, device=arguments.device)
+    write_page(result, arguments.out)
+    table = Table("", "WER", "similarity", "duration", "unended", "RTF", title=f"{len(result.sounds)} utterances", box=None)
+    for row in result.rows:
+        values = (row.word_errors, row.similarity, row.duration, row.unended, row.real_time_factor)
+        table.add_row(row.name, *(f"{value:.3f}" for value in values))
+    Console().print(table)
+    print(f"to listen: {arguments.out / 'index.html'}")

@@ -1,0 +1,63 @@
+"""The protocol on a release made by hand, by a model that knows nothing: who is prompted by whom, and what is written."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assets.encodec_model import EMBEDDED_WEIGHTS, load_codec
+from assets.storage import Store
+from pipeline.releases import commit, put_part
+from pipeline.shards import write_shards
+from schemas.release import ReleaseFile
+from tests.pipeline.made import draft, member
+from tests.trainer.made import CONFIG, made_steps
+from trainer.evaluate import choose_cases, evaluate, write_page
+from trainer.fit import Fit
+from trainer.listen import Recognizer
+from trainer.stream import Stream
+
+PHONES = ["<pad>", "|", *"abcdefghijklmnopqr"]
+
+
+@pytest.fixture
+def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stream:
+    """Three utterances of 5 s of one speaker, and one of another, who has nothing to be prompted by."""
+    monkeypatch.setenv("VOXBEAM_CACHE", str(tmp_path / "cache"))
+    store = Store(str(tmp_path / "corpus"))
+    members = [member("r", start, ms=5000, speaker="many") for start in (0, 6000, 12_000)]
+    members.append(member("z", 0, ms=5000, speaker="one"))
+    ((shard, rows),) = write_shards(store, "train", 0, members, 1 << 30)
+    files = [ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples)]
+    files += [put_part(store, "samples", "s", list(rows)), put_part(store, "shards", "s", [shard])]
+    commit(store, draft(), files, {"samples": 4}, json.dumps({"phones": PHONES}).encode())
+    return Stream(str(tmp_path / "corpus"))
+
+
+def test_every_case_has_another_prompt_of_its_speaker(stream: Stream) -> None:
+    cases = choose_cases(stream, 10)
+    assert len(cases) == 3
+    for case in cases:
+        assert case.target.speaker == case.prompt.speaker == "many" and case.target.key != case.prompt.key
+    assert [c.target.key for c in choose_cases(stream, 2, seed=5)] == [c.target.key for c in choose_cases(stream, 2, seed=5)]
+
+
+def test_a_split_without_pairs_is_an_error(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stream.index.arrays, "speaker", np.arange(4, dtype=np.int32))
+    with pytest.raises(ValueError, match="another split"):
+        choose_cases(stream, 10)
+
+
+def test_table_and_page(stream: Stream, tmp_path: Path) -> None:
+    config = replace(CONFIG, codes=1024, steps=1, warmup=1)
+    Fit(config, len(PHONES), made_steps, None, str(tmp_path / "run")).run()
+    result = evaluate(str(tmp_path / "run"), stream, load_codec(EMBEDDED_WEIGHTS), Recognizer(), 2)
+    codec, model = result.rows
+    assert codec.duration == pytest.approx(1.0, abs=0.01) and codec.unended == 0
+    assert 0 < model.duration <= 2.0 and 0 <= model.unended <= 1
+    write_page(result, tmp_path / "page")
+    assert len(json.loads((tmp_path / "page" / "table.json").read_text())) == 2
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert page.count("<audio") == 6 and "h\u00e9llo" in page
