@@ -91,27 +91,34 @@ def choose_cases(stream: Stream, count: int, seed: int = 0) -> list[Case]:
 
 
 def evaluate(
-    run_uri: str, stream: Stream, codec: Codec, recognizer: Recognizer, count: int, *, seed: int = 0, device: str = "cpu"
+    run_uri: str,
+    stream: Stream,
+    codec: Codec,
+    recognizer: Recognizer,
+    count: int,
+    *,
+    continual: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> Evaluation:
-    """Speaks `count` utterances of a split again and measures what comes out."""
+    """Speaks `count` utterances of a split again and measures what comes out.
+
+    With `continual`, an utterance is prompted by its own first 3 s and goes on from there (VALL-E-continual, section 5.2).
+    """
     ar, nar, config = load_models(run_uri, device)
     if config.phones != len(stream.index.phones):
         raise ValueError(
             f"the run knows {config.phones} phones, the corpus has {len(stream.index.phones)}: they do not belong together"
         )
     cases = choose_cases(stream, count, seed)
-    separator = np.array([stream.separator])
-    requests = [
-        Request(
-            phones_L=np.concatenate([case.prompt.phones_L, separator, case.target.phones_L]),
-            prompt_KP=case.prompt.codes_KT,
-            most_frames=round(SLACK * case.target.codes_KT.shape[1]),
-        )
-        for case in cases
-    ]
+    requests = [request_of(case, stream.separator, continual) for case in cases]
     began = time.monotonic()
     made = generate(ar, nar, requests, SamplingConfig(), seed=seed)
-    spoken = codec.decode([one.codes_KT for one in made])
+    whole = [
+        np.concatenate([request.prompt_KP, one.codes_KT], axis=1) if continual else one.codes_KT
+        for request, one in zip(requests, made, strict=True)
+    ]
+    spoken = codec.decode(whole)
     model_s = time.monotonic() - began
     began = time.monotonic()
     again = codec.decode([case.target.codes_KT for case in cases])
@@ -122,6 +129,15 @@ def evaluate(
         measure("model", cases, prompts, spoken, recognizer, model_s, 1 - sum(one.ended for one in made) / len(made)),
     ]
     return Evaluation(rows, list(zip(cases, prompts, again, spoken, strict=True)))
+
+
+def request_of(case: Case, separator: int, continual: bool) -> Request:
+    """What a model is asked: to say the target behind the prompt, or to go on from the target's own beginning."""
+    phones_L, prompt_KP = case.target.phones_L, case.target.codes_KT[:, : round(PROMPT_S[0] * FRAME_RATE)]
+    if not continual:
+        phones_L = np.concatenate([case.prompt.phones_L, np.array([separator]), phones_L])
+        prompt_KP = case.prompt.codes_KT
+    return Request(phones_L=phones_L, prompt_KP=prompt_KP, most_frames=round(SLACK * case.target.codes_KT.shape[1]))
 
 
 def measure(

@@ -158,6 +158,7 @@ def add_evaluate(rooms: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--split", default="test", choices=("train", "valid", "test"))
     evaluate.add_argument("--count", type=int, default=40, help="utterances (default: 40)")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for index.html and table.json")
+    evaluate.add_argument("--continual", action="store_true", help="prompt each utterance by its own first 3 s instead")
     evaluate.add_argument("--recognizer", default="embedded", help="faster-whisper model, by path or name (default: embedded)")
     evaluate.add_argument("--codec", type=Path, default=EMBEDDED_WEIGHTS, help="the codec that the corpus was made with")
     evaluate.add_argument("--seed", type=int, default=0)
@@ -178,7 +179,16 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     stream = Stream(arguments.corpus, split=arguments.split)
     codec = load_codec(arguments.codec, device=arguments.device)
     recognizer = Recognizer(arguments.recognizer, arguments.device)
-    result = evaluate(arguments.run, stream, codec, recognizer, arguments.count, seed=arguments.seed, device=arguments.device)
+    result = evaluate(
+        arguments.run,
+        stream,
+        codec,
+        recognizer,
+        arguments.count,
+        continual=arguments.continual,
+        seed=arguments.seed,
+        device=arguments.device,
+    )
     write_page(result, arguments.out)
     table = Table("", "WER", "similarity", "duration", "unended", "RTF", title=f"{len(result.sounds)} utterances", box=None)
     for row in result.rows:

@@ -10,8 +10,13 @@ import soundfile as sf
 from assets.threads import pin_threads
 from trainer.codec_data import Utterance, find_utterances, split_speakers
 
-pin_threads()  # two tests at once would otherwise wait for each other's threads
 SAMPLE = next((Path(pyannote.audio.__file__).parent / "sample").glob("*.wav"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Before every test: a recognizer loaded by another one resets the thread count, and with it the last digits."""
+    pin_threads()
 
 
 @pytest.fixture(scope="session")
