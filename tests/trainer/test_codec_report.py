@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from assets.encodec_model import CodecConfig, build_codec, export_codec
 from trainer.__main__ import main
-from trainer.codec_report import si_sdr, word_errors, words_of
+from trainer.codec_report import si_sdr
+from trainer.listen import word_errors, words_of
 from trainer.opus import through_opus
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=6)
