@@ -1,6 +1,6 @@
 """Epoch: which samples make up which batch, as a pure function of lengths, seed and epoch.
 
-Samples are dealt in *blocks* of neighbours, so that storage sees few large reads. An epoch permutes the blocks, takes them
+Samples are dealt in *blocks* of neighbours, so that what is read stays near. An epoch permutes the blocks, takes them
 *window* by window, and forms a window's global batches of samples of like length. A place in all this is one integer, and a
 batch can be computed from its place without computing those before it. Ranks and threads share out a global batch; which
 batches there are does not depend on how many of them there are.
@@ -25,7 +25,7 @@ class EpochSettings:
     batch_frames: int = 24_000
     """frames of a global batch at most, padding included; a longer sample makes a batch of its own"""
     block: int = 256
-    """samples that are read together"""
+    """samples in a row"""
     window_blocks: int = 32
     """blocks whose samples are mixed"""
     seed: int = 0
@@ -48,14 +48,32 @@ class Place:
 
 
 class Epochs:
-    """The batches of every epoch over samples of these lengths [N], in frames."""
+    """The batches of every epoch over samples of these lengths [N], in frames.
 
-    def __init__(self, lengths_N: NDArray[np.int32], settings: EpochSettings) -> None:
+    Samples that are `croppable` [N], and longer than the end of the range `crop`, have another length in every epoch.
+    """
+
+    def __init__(
+        self,
+        lengths_N: NDArray[np.int32],
+        settings: EpochSettings,
+        croppable_N: NDArray[np.bool_] | None = None,
+        crop: tuple[int, int] = (0, 0),
+    ) -> None:
         if not len(lengths_N):
             raise ValueError("no samples: is the split empty?")
-        self.lengths_N, self.settings = lengths_N, settings
+        self.lengths_N, self.settings, self.croppable_N, self.crop = lengths_N, settings, croppable_N, crop
         self.blocks = -(-len(lengths_N) // settings.block)
         self.windows = -(-self.blocks // settings.window_blocks)
+
+    def lengths(self, epoch: int, samples: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Frames that samples have in an epoch, at most; a pure function of seed, epoch and sample."""
+        lengths = self.lengths_N[samples]
+        if self.croppable_N is None:
+            return lengths
+        shortest, longest = self.crop
+        drawn = shortest + _scramble(samples, self.settings.seed, epoch) % np.uint64(longest - shortest + 1)
+        return np.where(self.croppable_N[samples] & (lengths > longest), drawn, lengths).astype(np.int32)
 
     def batches(self, epoch: int, window: int) -> list[NDArray[np.int64]]:
         """The global batches of a window: samples, longest first."""
@@ -66,7 +84,7 @@ class Epochs:
         samples = starts[starts < len(self.lengths_N)]
         rng = np.random.default_rng((settings.seed, epoch, window))
         samples = rng.permutation(samples)  # equal lengths then stand in random order
-        lengths = self.lengths_N[samples]
+        lengths = self.lengths(epoch, samples)
         by_length = np.argsort(-lengths.astype(np.int64), kind="stable")
         samples, lengths = samples[by_length], lengths[by_length]
         cuts, start = [0], 0
@@ -86,6 +104,16 @@ class Epochs:
             first, window = 0, window + 1
             if window == self.windows:
                 epoch, window = epoch + 1, 0
+
+
+def _scramble(samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.uint64]:
+    """A random number for each sample (splitmix64, Steele et al. 2014), without a generator for each."""
+    with np.errstate(over="ignore"):
+        start = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+        x = samples.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
 
 
 def share(

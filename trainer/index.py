@@ -43,8 +43,6 @@ class Index:
     speakers: tuple[str, ...]
     phones: tuple[str, ...]
     """the phone inventory; an id is a place in it"""
-    sha256: dict[str, str]
-    """of shards, where a manifest knows it"""
     arrays: dict[str, NDArray[Any]]
 
     def __len__(self) -> int:
@@ -65,29 +63,30 @@ class Index:
 def open_index(uri: str, split: str = "train") -> Index:
     """The index of a corpus's latest release; of plain WebDataset tars where there is no release (every byte is then read once).
 
-    Raises StorageError when nothing is there.
+    Plain tars have no splits: they are all "train". Raises StorageError when nothing is there.
     """
     store = Store(uri)
     release = latest_release(store)
     if release is not None:
         phones = json.loads(store.get(release.of_kind("phones")[0].path))["phones"]
         stamp = hashlib.sha256(release.to_json() + split.encode()).hexdigest()[:20]
-        shards = {file.path: file.sha256 for file in release.of_kind("shard")}
-        return _opened(store, stamp, lambda: _release_rows(store, release, split), phones, shards)
+        return _opened(store, stamp, lambda: _release_rows(store, release, split), phones)
     tars = [(path, size) for path, size in store.walk() if path.endswith(".tar")]
+    if tars and split != "train":
+        raise StorageError(f"plain tars have no split {split!r}; put those samples into a folder of their own, and name that")
     if not tars:
         raise StorageError(f"no release and no tar below {store.root}; name what `voxbeam build` made, or a folder of tars")
     stamp = hashlib.sha256(f"{store.root}{tars}".encode()).hexdigest()[:20]
     phones = json.loads(store.get("phones.json"))["phones"] if store.exists("phones.json") else []
-    return _opened(store, stamp, lambda: _tar_rows(store, [path for path, _ in tars]), phones, {})
+    return _opened(store, stamp, lambda: _tar_rows(store, [path for path, _ in tars]), phones)
 
 
-def _opened(store: Store, stamp: str, rows: Any, phones: Sequence[str], sha256: dict[str, str]) -> Index:
+def _opened(store: Store, stamp: str, rows: Any, phones: Sequence[str]) -> Index:
     folder = cache_folder() / "stream" / stamp
     if not (folder / "names.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-            _write(rows(), Path(made))
+            _write(rows(), Path(made), phones.index("|") if "|" in phones else -1)
             if not folder.exists():
                 shutil.copytree(made, f"{made}-whole")
                 try:
@@ -96,7 +95,7 @@ def _opened(store: Store, stamp: str, rows: Any, phones: Sequence[str], sha256: 
                     shutil.rmtree(f"{made}-whole")
     names = json.loads((folder / "names.json").read_text())
     arrays = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in folder.glob("*.npy")}
-    return Index(store, tuple(names["shards"]), tuple(names["speakers"]), tuple(phones), sha256, arrays)
+    return Index(store, tuple(names["shards"]), tuple(names["speakers"]), tuple(phones), arrays)
 
 
 def _release_rows(store: Store, release: Release, split: str) -> Iterator[dict[str, Any]]:
@@ -154,7 +153,8 @@ class _Growing:
         raw.unlink()
 
 
-def _write(rows: Iterator[dict[str, Any]], folder: Path) -> None:
+def _write(rows: Iterator[dict[str, Any]], folder: Path, separator: int) -> None:
+    """Words are kept only where they are as many as the groups of phones: a crop could not tell which phones are whose."""
     starts = {f"{name}_start": np.int64 for name in _FLAT}
     arrays = {name: _Growing(folder / f"{name}.npy", dtype) for name, dtype in (_EACH | _FLAT | starts).items()}
     shards: dict[str, int] = {}
@@ -166,6 +166,7 @@ def _write(rows: Iterator[dict[str, Any]], folder: Path) -> None:
         arrays["bytes"].add(row["codes_bytes"])
         arrays["speaker"].add(speakers.setdefault(row["speaker"] or "", len(speakers)))
         words = row["words"] or []
+        words = words if len(words) == 1 + row["phone_ids"].count(separator) else []
         times = [(word[edge] - row["start_ms"]) / FRAME_MS for word in words for edge in ("start_ms", "end_ms")]
         flat = {
             "phones": row["phone_ids"],

@@ -4,7 +4,7 @@ Threads, not worker processes, read ahead: what they do is waiting for storage a
 lets go of its lock, and a batch then needs no copy between processes. What comes next is a pure function of the manifest, the
 settings and one integer (`trainer.epoch`), so a run can be continued anywhere, by any number of ranks and threads.
 
-Codes are read by byte range; a bucket sees the ranges of a batch joined into few requests, a folder is mapped into memory.
+Codes are read by byte range: a folder is mapped into memory, a bucket is asked for ranges, of which near neighbours are joined.
 Storage repeats failed requests; what arrives is checked to be codes of the length that the manifest tells.
 
 Shapes: K codebooks, T frames, L phones, W words.
@@ -64,7 +64,9 @@ class Stream:
         self.index = open_index(uri, split)
         self.rank, self.world = rank, world
         self.separator = self.index.phones.index("|") if "|" in self.index.phones else -1
-        self.epochs = Epochs(planned_lengths(self.index, self.settings.crop_s), self.settings.epochs)
+        shortest, longest = (round(edge * FRAME_RATE) for edge in self.settings.crop_s)
+        croppable_N = np.diff(self.index.arrays["word_frames_start"]) > 0
+        self.epochs = Epochs(self.index.arrays["frames"], self.settings.epochs, croppable_N, (shortest, longest))
 
     def steps(self, state: int = 0) -> Iterator[Step]:
         """Steps from a state on, epoch after epoch, without end."""
@@ -80,7 +82,7 @@ class Stream:
 
     def _step(self, item: tuple[Place, NDArray[np.int64]]) -> Step:
         place, samples = item
-        parts = share(samples, self.epochs.lengths_N[samples], self.rank, self.world, self.settings.rank_frames)
+        parts = share(samples, self.epochs.lengths(place.epoch, samples), self.rank, self.world, self.settings.rank_frames)
         own = [part if len(part) else samples[-1:] for part in parts]
         utterances = iter(self.read(np.concatenate(own), place.epoch))
         batches = [collate(list(islice(utterances, len(part)))) for part in own]
@@ -97,7 +99,8 @@ class Stream:
         words_W2 = self.index.flat("word_frames", sample).reshape(-1, 2)
         if epoch is not None and len(words_W2):
             rng = np.random.default_rng((self.settings.epochs.seed, epoch, sample))
-            phones_L, codes_KT = crop(phones_L, codes_KT, words_W2, self.separator, self.settings.crop_s, rng)
+            length = int(self.epochs.lengths(epoch, np.array([sample]))[0])
+            phones_L, codes_KT = crop(phones_L, codes_KT, words_W2, self.separator, length, rng)
         return Utterance(
             key=self.index.key(sample),
             speaker=self.index.speakers[self.index.arrays["speaker"][sample]],
@@ -107,35 +110,25 @@ class Stream:
         )
 
 
-def planned_lengths(index: Index, crop_s: tuple[float, float]) -> NDArray[np.int32]:
-    """Frames that each sample is planned to have [N]: at most a crop's greatest length, where its words have times."""
-    frames_N = np.asarray(index.arrays["frames"])
-    has_words_N = np.diff(index.arrays["word_frames_start"]) > 0
-    return np.where(has_words_N, np.minimum(frames_N, round(crop_s[1] * FRAME_RATE)), frames_N).astype(np.int32)
-
-
 def crop(
     phones_L: NDArray[np.int64],
     codes_KT: NDArray[np.int16],
     words_W2: NDArray[np.int32],
     separator: int,
-    crop_s: tuple[float, float],
+    length: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
-    """Some words in a row with the phones and the frames that belong to them, of a length drawn from the range.
+    """Words in a row, of at most `length` frames together, with the phones and the frames that belong to them.
 
-    Whole, when it is short enough, or when the words are not as many as the groups of phones (a number may be one word and
-    many groups): phones must never go with other sound.
+    The words must be as many as the groups of phones. Whole, when it is no longer than that.
     """
-    longest = round(crop_s[1] * FRAME_RATE)
-    groups = [group[group != separator] for group in np.split(phones_L, np.flatnonzero(phones_L == separator))]
-    if codes_KT.shape[1] <= longest or len(groups) != len(words_W2):
+    if codes_KT.shape[1] <= length:
         return phones_L, codes_KT
-    target = int(rng.integers(round(crop_s[0] * FRAME_RATE), longest, endpoint=True))
-    begins = np.flatnonzero(words_W2[:, 0] <= max(int(words_W2[0, 0]), int(words_W2[-1, 1]) - target))
+    groups = [group[group != separator] for group in np.split(phones_L, np.flatnonzero(phones_L == separator))]
+    begins = np.flatnonzero(words_W2[:, 0] <= max(int(words_W2[0, 0]), int(words_W2[-1, 1]) - length))
     first = int(rng.choice(begins))
     start = int(words_W2[first, 0])
-    last = max(first, int(np.searchsorted(words_W2[:, 1], start + target, side="right")) - 1)
+    last = max(first, int(np.searchsorted(words_W2[:, 1], start + length, side="right")) - 1)
     joined: list[NDArray[np.int64]] = []
     for group in groups[first : last + 1]:
         joined += [np.array([separator]), group] if joined else [group]

@@ -16,7 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.storage import StorageError, Store, _open
-from tests.pipeline.made import small_release
+from pipeline.releases import commit, put_part
+from pipeline.shards import write_shards
+from schemas.release import ReleaseFile
+from tests.pipeline.made import draft, member, small_release
 from tests.servers.s3 import s3_server
 from trainer.epoch import Epochs, EpochSettings, Place, share
 from trainer.index import open_index
@@ -155,6 +158,8 @@ def test_plain_tars_give_what_the_manifest_gives(tmp_path: Path) -> None:
     assert len(ours) == len(theirs) == 3 and ours.speakers == theirs.speakers and theirs.phones == ("a", "b")
     for name, array in ours.arrays.items():
         assert np.array_equal(array, theirs.arrays[name]), name
+    with pytest.raises(StorageError, match="no split"):
+        open_index(tars.root, "valid")
 
 
 def test_nothing_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
@@ -166,27 +171,50 @@ def test_nothing_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(2, 60), st.integers(0, 1000))
-def test_a_crop_keeps_phones_and_sound_together(words: int, seed: int) -> None:
+@given(st.integers(2, 60), st.integers(300, 600), st.integers(0, 1000))
+def test_a_crop_keeps_phones_and_sound_together(words: int, length: int, seed: int) -> None:
     """Word w is the phone 10 + w, and sounds as code w for 30 frames after a gap of 10."""
-    rng = np.random.default_rng(seed)
     phones = np.concatenate([[1, 10 + w] for w in range(words)])[1:].astype(np.int64)
     times = np.array([[40 * w + 10, 40 * w + 40] for w in range(words)], np.int32)
     codes = np.repeat(np.arange(words, dtype=np.int16), 40)[None].repeat(8, axis=0)
-    kept_phones, kept_codes = crop(phones, codes, times, 1, (4.0, 8.0), rng)
-    assert kept_codes.shape[1] <= 600
-    if words * 40 <= 600:
+    kept_phones, kept_codes = crop(phones, codes, times, 1, length, np.random.default_rng(seed))
+    assert kept_codes.shape[1] <= length
+    if words * 40 <= length:
         assert len(kept_phones) == len(phones)
     else:
-        assert kept_codes.shape[1] >= 200
+        assert kept_codes.shape[1] > length - 80
         assert sorted(set(kept_codes[0].tolist())) == [phone - 10 for phone in kept_phones if phone != 1]
         assert (kept_phones[1::2] == 1).all()
 
 
-def test_words_that_do_not_match_their_phones_keep_the_sample_whole() -> None:
-    phones, codes = np.array([10, 1, 11, 1, 12]), np.zeros((8, 2000), np.int16)
-    kept = crop(phones, codes, np.array([[0, 900], [900, 1900]], np.int32), 1, (10.0, 20.0), np.random.default_rng(0))
-    assert kept[0] is phones and kept[1] is codes
+@pytest.mark.parametrize(("words", "kept"), [(1, 2), (2, 0)])
+def test_words_that_do_not_match_their_phones_are_left_out(tmp_path: Path, words: int, kept: int) -> None:
+    """The phones of a made sample are one word."""
+    store = Store(str(tmp_path))
+    told = [{"text": "w", "start_ms": 100 * n, "end_ms": 100 * n + 50, "probability": 1.0} for n in range(words)]
+    ((shard, rows),) = write_shards(store, "train", 0, [member(words=told)], 1 << 30)
+    files = [ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=1)]
+    commit(
+        store, draft(), [*files, put_part(store, "samples", "s", list(rows))], {}, b'{"phones": ["<pad>", "|", "a", "b", "c"]}'
+    )
+    assert len(open_index(str(tmp_path)).flat("word_frames", 0)) == kept
+
+
+def test_crops_are_planned_so_that_padding_stays_small() -> None:
+    """Half of the samples can be cut: batches are formed of the lengths that will be drawn, within the budget."""
+    rng = np.random.default_rng(0)
+    lengths_N = rng.integers(150, 2250, 50_000).astype(np.int32)
+    epochs = Epochs(lengths_N, EpochSettings(), rng.random(50_000) < 0.5, (750, 1500))
+    real = padded = 0
+    for batch in epochs.batches(2, 1):
+        drawn = epochs.lengths(2, batch)
+        assert len(batch) * int(drawn.max()) <= EpochSettings().batch_frames
+        real, padded = real + int(drawn.sum()), padded + len(batch) * int(drawn.max())
+    assert 1 - real / padded < 0.02
+    every = np.arange(50_000)
+    first, other = epochs.lengths(2, every), epochs.lengths(3, every)
+    assert np.array_equal(first, epochs.lengths(2, every)) and not np.array_equal(first, other)
+    assert first.max() <= lengths_N.max() and first[lengths_N <= 1500].tolist() == lengths_N[lengths_N <= 1500].tolist()
 
 
 def test_ahead_keeps_order_and_passes_errors_on() -> None:
