@@ -1,8 +1,8 @@
 """Releases, as readers see them: which there are, and the rows of their tables. The trainer reads them here too."""
 
 import io
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
@@ -51,3 +51,11 @@ def read_rows(store: Store, release: Release, record: type[R]) -> Iterator[R]:
     kind = next(name for name, known in RECORDS.items() if known is record)
     for file in release.of_kind(kind):
         yield from read_part(store, record, file.path)
+
+
+def sample_columns(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of the samples of a split, in the order in which they are stored, without holding a whole part."""
+    for file in sorted(release.of_kind("samples"), key=lambda file: file.path):
+        with store.as_local(file.path) as local:
+            for batch in pq.ParquetFile(local).iter_batches(batch_size=10_000, columns=[*columns, "split"]):
+                yield from (row for row in batch.to_pylist() if row["split"] == split)

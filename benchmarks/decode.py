@@ -14,10 +14,9 @@ import time
 import torch
 from torch import Tensor
 
+from schemas.manifest import FRAME_RATE
 from trainer.model import AR, NAR, Decoder, ModelConfig
 from trainer.transformer import TransformerConfig
-
-FRAME_RATE = 75
 
 
 @torch.inference_mode()

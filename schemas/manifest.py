@@ -11,7 +11,9 @@ import pyarrow as pa
 from schemas.columns import column, require
 from schemas.recording import Recording
 
-FRAME_MS = 1000 / 75
+FRAME_RATE = 75
+"""codec frames per second"""
+FRAME_MS = 1000 / FRAME_RATE
 SPLITS = ("train", "valid", "test")
 
 _WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64()), ("probability", pa.float32())])

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import pyarrow.parquet as pq
 import soundfile as sf
 import soxr
 import torch
@@ -25,8 +24,8 @@ from torch import Tensor
 
 from assets.encodec_model import HOP, SAMPLE_RATE
 from assets.listing import is_listing, read_rows
+from assets.releases import latest_release, sample_columns
 from assets.storage import Store, is_bucket, local_path
-from schemas.release import Release
 
 
 @dataclass(frozen=True)
@@ -95,17 +94,11 @@ def _of_listing(listing: str) -> Iterator[Utterance]:
 
 
 def _of_release(store: Store) -> list[Utterance]:
-    names = [path for path, _ in store.walk("releases/") if path.endswith(".json")]
-    if not names:
+    release = latest_release(store)
+    if release is None:
         raise ValueError(f"{store.root} has no release: build one, or name a folder or a listing of speech")
-    release = Release.from_json(store.get(names[-1]))
-    columns = ["key", "speaker", "split", "duration_ms", "text", "shard", "flac_offset", "flac_bytes"]
-    rows = [
-        row
-        for file in release.of_kind("samples")
-        for row in pq.read_table(io.BytesIO(store.get(file.path)), columns=columns).to_pylist()
-        if row["split"] == "train"
-    ]
+    columns = ("key", "speaker", "duration_ms", "text", "shard", "flac_offset", "flac_bytes")
+    rows = list(sample_columns(store, release, "train", columns))
     if any(row["flac_offset"] is None for row in rows):
         raise ValueError(
             f"release {release.name} of {store.root} keeps no audio: pack it with `pack.keep_audio: true`, "

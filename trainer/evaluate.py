@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from assets.encodec_model import SAMPLE_RATE, Codec
 from assets.spoken_text import normalize_text
+from schemas.manifest import FRAME_RATE
 from trainer.batch import Utterance
 from trainer.fit import load_models
 from trainer.generate import Request, generate
 from trainer.listen import Recognizer, similarity, word_error_rate
 from trainer.sampling import SamplingConfig
-from trainer.stream import FRAME_RATE, Stream
+from trainer.stream import Stream
 
 TARGET_S = (4.0, 10.0)
 PROMPT_S = (3.0, 10.0)

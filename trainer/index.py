@@ -14,21 +14,22 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from assets.releases import latest_release
+from assets.releases import latest_release, sample_columns
 from assets.resolve import cache_folder
 from assets.storage import StorageError, Store
-from schemas.release import Release
+from schemas.manifest import FRAME_MS
 
-FRAME_MS = 1000 / 75
 _COLUMNS = ("key", "speaker", "text", "start_ms", "phone_ids", "words", "frames", "shard", "codes_offset", "codes_bytes")
+_VERSION = 2
+"""of what an index holds; one that another version left in the cache is not opened"""
 _FLAT: dict[str, Any] = {"phones": np.int16, "texts": np.uint8, "keys": np.uint8, "word_frames": np.int32}
 """one value after the other for all samples; `<name>_start` [N + 1] says where a sample's begin"""
 _EACH: dict[str, Any] = {"frames": np.int32, "shard": np.int32, "offset": np.int64, "bytes": np.int32, "speaker": np.int32}
@@ -60,6 +61,11 @@ class Index:
         return self.flat("keys", sample).tobytes().decode()
 
 
+def separator_of(phones: Sequence[str]) -> int:
+    """The id that stands between words; -1 in an inventory without one."""
+    return phones.index("|") if "|" in phones else -1
+
+
 def open_index(uri: str, split: str = "train") -> Index:
     """The index of a corpus's latest release; of plain WebDataset tars where there is no release (every byte is then read once).
 
@@ -69,14 +75,14 @@ def open_index(uri: str, split: str = "train") -> Index:
     release = latest_release(store)
     if release is not None:
         phones = json.loads(store.get(release.of_kind("phones")[0].path))["phones"]
-        stamp = hashlib.sha256(release.to_json() + split.encode()).hexdigest()[:20]
-        return _opened(store, stamp, lambda: _release_rows(store, release, split), phones)
+        stamp = hashlib.sha256(f"{_VERSION}{split}".encode() + release.to_json()).hexdigest()[:20]
+        return _opened(store, stamp, lambda: sample_columns(store, release, split, _COLUMNS), phones)
     tars = [(path, size) for path, size in store.walk() if path.endswith(".tar")]
     if tars and split != "train":
         raise StorageError(f"plain tars have no split {split!r}; put those samples into a folder of their own, and name that")
     if not tars:
         raise StorageError(f"no release and no tar below {store.root}; name what `voxbeam build` made, or a folder of tars")
-    stamp = hashlib.sha256(f"{store.root}{tars}".encode()).hexdigest()[:20]
+    stamp = hashlib.sha256(f"{_VERSION}{store.root}{tars}".encode()).hexdigest()[:20]
     phones = json.loads(store.get("phones.json"))["phones"] if store.exists("phones.json") else []
     return _opened(store, stamp, lambda: _tar_rows(store, [path for path, _ in tars]), phones)
 
@@ -85,24 +91,15 @@ def _opened(store: Store, stamp: str, rows: Any, phones: Sequence[str]) -> Index
     folder = cache_folder() / "stream" / stamp
     if not (folder / "names.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-            _write(rows(), Path(made), phones.index("|") if "|" in phones else -1)
-            if not folder.exists():
-                shutil.copytree(made, f"{made}-whole")
-                try:
-                    Path(f"{made}-whole").rename(folder)
-                except OSError:  # another process was faster, with the same content
-                    shutil.rmtree(f"{made}-whole")
+        with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
+            made = Path(aside) / stamp
+            made.mkdir()
+            _write(rows(), made, separator_of(phones))
+            with suppress(OSError):  # another process was faster, with the same content
+                made.rename(folder)
     names = json.loads((folder / "names.json").read_text())
     arrays = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in folder.glob("*.npy")}
     return Index(store, tuple(names["shards"]), tuple(names["speakers"]), tuple(phones), arrays)
-
-
-def _release_rows(store: Store, release: Release, split: str) -> Iterator[dict[str, Any]]:
-    for file in sorted(release.of_kind("samples"), key=lambda file: file.path):
-        with store.as_local(file.path) as local:
-            for batch in pq.ParquetFile(local).iter_batches(batch_size=10_000, columns=[*_COLUMNS, "split"]):
-                yield from (row for row in batch.to_pylist() if row["split"] == split)
 
 
 def _tar_rows(store: Store, paths: list[str]) -> Iterator[dict[str, Any]]:

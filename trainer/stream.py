@@ -26,11 +26,11 @@ import obstore
 from numpy.typing import NDArray
 
 from assets.storage import StorageError, is_bucket
+from schemas.manifest import FRAME_RATE
 from trainer.batch import Batch, Utterance, collate
 from trainer.epoch import Epochs, EpochSettings, Place, share
-from trainer.index import Index, open_index
+from trainer.index import Index, open_index, separator_of
 
-FRAME_RATE = 75
 N_BOOKS, N_CODES = 8, 1024
 T_ = TypeVar("T_")
 R_ = TypeVar("R_")
@@ -63,7 +63,7 @@ class Stream:
         self.settings = settings or StreamSettings()
         self.index = open_index(uri, split)
         self.rank, self.world = rank, world
-        self.separator = self.index.phones.index("|") if "|" in self.index.phones else -1
+        self.separator = separator_of(self.index.phones)
         shortest, longest = (round(edge * FRAME_RATE) for edge in self.settings.crop_s)
         croppable_N = np.diff(self.index.arrays["word_frames_start"]) > 0
         self.epochs = Epochs(self.index.arrays["frames"], self.settings.epochs, croppable_N, (shortest, longest))
@@ -91,15 +91,15 @@ class Stream:
 
     def read(self, samples: NDArray[np.int64], epoch: int | None = None) -> list[Utterance]:
         """Utterances, cropped as in an epoch; whole without one. Raises StorageError for bytes that are not codes."""
-        found = zip(samples.tolist(), read_codes(self.index, samples), strict=True)
-        return [self._utterance(sample, codes_KT, epoch) for sample, codes_KT in found]
+        lengths = self.index.arrays["frames"][samples] if epoch is None else self.epochs.lengths(epoch, samples)
+        found = zip(samples.tolist(), read_codes(self.index, samples), lengths.tolist(), strict=True)
+        return [self._utterance(sample, codes_KT, length, epoch) for sample, codes_KT, length in found]
 
-    def _utterance(self, sample: int, codes_KT: NDArray[np.int16], epoch: int | None) -> Utterance:
+    def _utterance(self, sample: int, codes_KT: NDArray[np.int16], length: int, epoch: int | None) -> Utterance:
         phones_L = self.index.flat("phones", sample).astype(np.int64)
-        words_W2 = self.index.flat("word_frames", sample).reshape(-1, 2)
-        if epoch is not None and len(words_W2):
-            rng = np.random.default_rng((self.settings.epochs.seed, epoch, sample))
-            length = int(self.epochs.lengths(epoch, np.array([sample]))[0])
+        if length < codes_KT.shape[1]:
+            words_W2 = self.index.flat("word_frames", sample).reshape(-1, 2)
+            rng = np.random.default_rng((self.settings.epochs.seed, epoch or 0, sample))
             phones_L, codes_KT = crop(phones_L, codes_KT, words_W2, self.separator, length, rng)
         return Utterance(
             key=self.index.key(sample),
