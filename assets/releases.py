@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pyarrow.parquet as pq
 
 from assets.storage import Store
-from schemas.columns import Record, check_table, from_table
+from schemas.columns import Record, check_schema, from_table
 from schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow
 from schemas.release import Release
 
@@ -42,7 +42,7 @@ def latest_release(store: Store) -> Release | None:
 def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
     """Rows of one part of a manifest. Raises SchemaError when it is not of its schema."""
     table = pq.read_table(io.BytesIO(store.get(path)))
-    check_table(record, table)
+    check_schema(record, table.schema)
     return from_table(record, table)
 
 
@@ -54,8 +54,13 @@ def read_rows(store: Store, release: Release, record: type[R]) -> Iterator[R]:
 
 
 def sample_columns(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Some columns of the samples of a split, in the order in which they are stored, without holding a whole part."""
+    """Some columns of the samples of a split, in the order in which they are stored, without holding a whole part.
+
+    Raises SchemaError for a manifest of another version.
+    """
     for file in sorted(release.of_kind("samples"), key=lambda file: file.path):
         with store.as_local(file.path) as local:
-            for batch in pq.ParquetFile(local).iter_batches(batch_size=10_000, columns=[*columns, "split"]):
+            table = pq.ParquetFile(local)
+            check_schema(SampleRow, table.schema_arrow)
+            for batch in table.iter_batches(batch_size=10_000, columns=[*columns, "split"]):
                 yield from (row for row in batch.to_pylist() if row["split"] == split)

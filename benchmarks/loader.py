@@ -51,7 +51,7 @@ def make_members(count: int) -> Iterator[Member]:
             start_ms=start, end_ms=start + ms, duration_ms=ms, text=text, speech_ratio=1.0, split="train",
             phones="a b",
             phone_ids=rng.integers(2, 12, frames // 6).tolist(), frames=frames, shard="", codes_offset=0, codes_bytes=0,
-            json_offset=0, json_bytes=0,
+            codes_crc32=0, json_offset=0, json_bytes=0,
         )  # fmt: skip
         yield Member(row=row, codes=sink.getvalue(), flac=None)
 
@@ -98,7 +98,7 @@ def read_our_samples(folder: Path) -> Iterator[int]:
     stream = Stream(str(folder))
     for window in range(stream.epochs.windows):
         for samples in stream.epochs.batches(1, window):
-            yield len(stream.read(samples, epoch=1))
+            yield len(stream.read(samples))
 
 
 def read_webdataset(folder: Path) -> Iterator[int]:

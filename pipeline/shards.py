@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -47,6 +48,7 @@ def sample_of(row: UnitRow, *, speaker: str, split: str, licence: str | None, ba
         shard="",
         codes_offset=0,
         codes_bytes=0,
+        codes_crc32=0,
         json_offset=0,
         json_bytes=0,
     )
@@ -58,7 +60,7 @@ def sample_of(row: UnitRow, *, speaker: str, split: str, licence: str | None, ba
 
 def sample_json(row: SampleRow) -> bytes:
     """What travels with the codes: all that is known of the sample but its place."""
-    hidden = {"shard", "codes_offset", "codes_bytes", "json_offset", "json_bytes", "flac_offset", "flac_bytes"}
+    hidden = {"shard", "codes_offset", "codes_bytes", "codes_crc32", "json_offset", "json_bytes", "flac_offset", "flac_bytes"}
     tree = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in hidden}
     return json.dumps(tree, ensure_ascii=False, sort_keys=True).encode()
 
@@ -105,6 +107,7 @@ class _OpenShard:
                 member.row,
                 codes_offset=codes_offset,
                 codes_bytes=len(member.codes),
+                codes_crc32=zlib.crc32(member.codes),
                 json_offset=json_offset,
                 json_bytes=len(json_bytes),
                 flac_offset=flac_offset,

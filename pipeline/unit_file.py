@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import soundfile as sf
 
-from schemas.columns import arrow_schema, check_table
+from schemas.columns import arrow_schema, check_schema
 from schemas.manifest import UnitRow, sample_key
 from schemas.segment import Segment, Voice
 from schemas.unit import Tally, Unit, UnitResult
@@ -67,7 +67,7 @@ def read_result(content: bytes, unit: Unit) -> UnitResult:
 def read_rows(content: bytes) -> Iterator[UnitRow]:
     """The segments of a unit file, in order of time. Raises SchemaError for a file of another version."""
     table = pa.ipc.open_stream(content).read_all()
-    check_table(UnitRow, table)
+    check_schema(UnitRow, table.schema)
     for row in table.to_pylist():
         yield UnitRow(**row)
 

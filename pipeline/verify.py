@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -152,6 +153,8 @@ def _check_member(
     file = tar.extractfile(member)
     content = file.read() if file else b""
     if member.name.endswith(".codes.npy"):
+        if zlib.crc32(content) != row.codes_crc32:
+            yield Problem(where=shard, what=f"{member.name} has another CRC-32 than the manifest says")
         codes = np.load(io.BytesIO(content), allow_pickle=False)
         fits = codes.dtype == np.int16 and codes.shape == (N_CODEBOOKS, row.frames)
         if not fits or codes.min(initial=0) < 0 or codes.max(initial=0) >= CODEBOOK_SIZE:

@@ -53,14 +53,16 @@ def to_table(record: type[Record], rows: Iterable[Record]) -> pa.Table:
     return pa.Table.from_pylist([asdict(row.check()) for row in rows], schema=arrow_schema(record))
 
 
-def check_table(record: type[Record], table: pa.Table) -> None:
-    """Raises SchemaError unless the table has the record's columns, types and version."""
+def check_schema(record: type[Record], schema: pa.Schema) -> None:
+    """Raises SchemaError unless a table's schema has the record's columns, types and version."""
     expected = arrow_schema(record)
-    found = (table.schema.metadata or {}).get(b"version", b"?").decode()
+    found = (schema.metadata or {}).get(b"version", b"?").decode()
     if found != str(record.VERSION):
-        raise SchemaError(f"{record.__name__} has schema version {found}, this release of voxbeam reads {record.VERSION}")
-    if not table.schema.equals(expected):
-        wrong = [f"{f.name}: {f.type}" for f in expected if f.name not in table.schema.names or table.schema.field(f.name) != f]
+        raise SchemaError(
+            f"{record.__name__} has schema version {found}, this voxbeam reads {record.VERSION}: build the corpus anew"
+        )
+    if not schema.equals(expected):
+        wrong = [f"{f.name}: {f.type}" for f in expected if f.name not in schema.names or schema.field(f.name) != f]
         raise SchemaError(f"{record.__name__} differs from its schema in {wrong or 'the order of columns'}; rebuild the manifest")
 
 

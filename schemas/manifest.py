@@ -86,6 +86,8 @@ class UnitRow(SegmentRow):
 class SampleRow(SegmentRow):
     """An accepted segment: its text, its phones, and the bytes of its members in a shard."""
 
+    VERSION: ClassVar[int] = 2
+
     split: str = column("train, valid or test; a speaker is in exactly one", pa.string())
     licence: str | None = column("licence of the recording, SPDX identifier", pa.string(), default=None)
     basis: str | None = column("on which basis the voice is used", pa.string(), default=None)
@@ -98,6 +100,7 @@ class SampleRow(SegmentRow):
     shard: str = column("tar that holds the sample, path below the corpus", pa.string())
     codes_offset: int = column("first byte of `<key>.codes.npy` in the shard", pa.int64(), unit="bytes")
     codes_bytes: int = column("length of `<key>.codes.npy`", pa.int64(), unit="bytes")
+    codes_crc32: int = column("CRC-32 of `<key>.codes.npy` (zlib's), for readers of a bucket", pa.uint32())
     json_offset: int = column("first byte of `<key>.json` in the shard", pa.int64(), unit="bytes")
     json_bytes: int = column("length of `<key>.json`", pa.int64(), unit="bytes")
     flac_offset: int | None = column("first byte of `<key>.flac`, if kept", pa.int64(), unit="bytes", default=None)

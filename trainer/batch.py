@@ -6,7 +6,8 @@ Shapes: B utterances, L phones, T frames (75 per second), K = 8 codebooks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +20,15 @@ PAD_PHONE = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """One sample, or a crop of one, as numbers."""
+    """One sample, or a crop of one, as numbers; perhaps behind a prompt, another utterance of its speaker."""
 
     key: str
-    speaker: str
-    text: str
-    phones_L: NDArray[np.int64]
-    """ids of the release's phone inventory"""
+    phones_L: NDArray[np.integer[Any]]
+    """ids of the release's phone inventory, the prompt's first"""
     codes_KT: NDArray[np.int16]
     """0..1023, coarsest book first"""
+    prompt_frames: int = 0
+    """how many frames the prompt has"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +36,21 @@ class Batch:
     """Utterances of different lengths side by side. What lies beyond a length is padding, and must not change anything."""
 
     keys: tuple[str, ...]
-    speakers: tuple[str, ...]
     phones_BL: Tensor
     """int64; `PAD_PHONE` beyond the length"""
     phone_lengths_B: Tensor
-    codes_BTK: Tensor
-    """int64; 0 beyond the length"""
+    codes_BKT: Tensor
+    """int16, as it travels; 0 beyond the length"""
     frame_lengths_B: Tensor
+    prompt_lengths_B: Tensor
+    """frames of another utterance of the speaker that stand first; 0 where there is none"""
     counted: bool = True
     """False where it only keeps a rank that has no sample in step with the others: its loss must not count"""
+
+    @property
+    def codes_BTK(self) -> Tensor:
+        """The codes as models read them, int64."""
+        return self.codes_BKT.transpose(1, 2).long()
 
     @property
     def frames(self) -> int:
@@ -51,8 +58,10 @@ class Batch:
         return int(self.frame_lengths_B.sum())
 
     def to(self, device: torch.device | str) -> Batch:
-        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return Batch(keys=self.keys, speakers=self.speakers, counted=self.counted, **moved)
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 def collate(utterances: Sequence[Utterance]) -> Batch:
@@ -61,16 +70,16 @@ def collate(utterances: Sequence[Utterance]) -> Batch:
         raise ValueError("a batch needs at least one utterance")
     phone_lengths = [len(u.phones_L) for u in utterances]
     frame_lengths = [u.codes_KT.shape[1] for u in utterances]
-    phones_BL = torch.full((len(utterances), max(phone_lengths)), PAD_PHONE, dtype=torch.int64)
+    phones_BL = np.full((len(utterances), max(phone_lengths)), PAD_PHONE, np.int64)
     codes_BKT = np.zeros((len(utterances), len(utterances[0].codes_KT), max(frame_lengths)), np.int16)
     for row, utterance in enumerate(utterances):
-        phones_BL[row, : phone_lengths[row]] = torch.from_numpy(utterance.phones_L)
+        phones_BL[row, : phone_lengths[row]] = utterance.phones_L
         codes_BKT[row, :, : frame_lengths[row]] = utterance.codes_KT
     return Batch(
         keys=tuple(u.key for u in utterances),
-        speakers=tuple(u.speaker for u in utterances),
-        phones_BL=phones_BL,
+        phones_BL=torch.from_numpy(phones_BL),
         phone_lengths_B=torch.tensor(phone_lengths),
-        codes_BTK=torch.from_numpy(codes_BKT).transpose(1, 2).long().contiguous(),
+        codes_BKT=torch.from_numpy(codes_BKT),
         frame_lengths_B=torch.tensor(frame_lengths),
+        prompt_lengths_B=torch.tensor([u.prompt_frames for u in utterances]),
     )

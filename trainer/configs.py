@@ -32,6 +32,8 @@ class FitConfig:
     """frames of a step on all ranks together at most, padding included: the same whatever the number of ranks"""
     rank_frames: int = 6_000
     """frames of a micro-batch at most: what one device can hold; what a rank has beyond is accumulated"""
+    prompt_share: float = 0.2
+    """share of utterances that stand behind another of their speaker, as they will when the model speaks"""
     bf16: bool = True
     """autocast; weights and optimizer stay float32"""
     compile: bool = False

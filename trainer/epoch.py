@@ -28,6 +28,8 @@ class EpochSettings:
     """samples in a row"""
     window_blocks: int = 32
     """blocks whose samples are mixed"""
+    prompt_share: float = 0.0
+    """share of samples that stand behind another utterance of their speaker, where a neighbour is one"""
     seed: int = 0
 
 
@@ -51,6 +53,7 @@ class Epochs:
     """The batches of every epoch over samples of these lengths [N], in frames.
 
     Samples that are `croppable` [N], and longer than the end of the range `crop`, have another length in every epoch.
+    `neighbour` [N] is -1, 1 or 0: whether the sample before or after may be the prompt, or none.
     """
 
     def __init__(
@@ -59,15 +62,22 @@ class Epochs:
         settings: EpochSettings,
         croppable_N: NDArray[np.bool_] | None = None,
         crop: tuple[int, int] = (0, 0),
+        neighbour_N: NDArray[np.int8] | None = None,
     ) -> None:
         if not len(lengths_N):
             raise ValueError("no samples: is the split empty?")
         self.lengths_N, self.settings, self.croppable_N, self.crop = lengths_N, settings, croppable_N, crop
+        self.neighbour_N = neighbour_N
         self.blocks = -(-len(lengths_N) // settings.block)
         self.windows = -(-self.blocks // settings.window_blocks)
 
     def lengths(self, epoch: int, samples: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Frames that samples have in an epoch, at most; a pure function of seed, epoch and sample."""
+        """Frames that samples have in an epoch, prompts included, at most; a pure function of seed, epoch and sample."""
+        prompts = self.prompts(epoch, samples)
+        return self.own_lengths(epoch, samples) + np.where(prompts >= 0, self.lengths_N[prompts], 0).astype(np.int32)
+
+    def own_lengths(self, epoch: int, samples: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The same without prompts."""
         lengths = self.lengths_N[samples]
         if self.croppable_N is None:
             return lengths
@@ -75,12 +85,23 @@ class Epochs:
         drawn = shortest + _scramble(samples, self.settings.seed, epoch) % np.uint64(longest - shortest + 1)
         return np.where(self.croppable_N[samples] & (lengths > longest), drawn, lengths).astype(np.int32)
 
+    def prompts(self, epoch: int, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The sample that each stands behind in an epoch; -1 for none."""
+        if self.neighbour_N is None or not self.settings.prompt_share:
+            return np.full(len(samples), -1)
+        step = self.neighbour_N[samples]
+        drawn = _scramble(samples, self.settings.seed, epoch, 1) < self.settings.prompt_share * 2.0**64
+        return np.where(drawn & (step != 0), samples + step, -1)
+
+    def window_blocks(self, epoch: int, window: int) -> NDArray[np.int64]:
+        """The blocks of a window."""
+        order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.blocks)
+        return order[window * self.settings.window_blocks : (window + 1) * self.settings.window_blocks]
+
     def batches(self, epoch: int, window: int) -> list[NDArray[np.int64]]:
         """The global batches of a window: samples, longest first."""
         settings = self.settings
-        order = np.random.default_rng((settings.seed, epoch)).permutation(self.blocks)
-        chosen = order[window * settings.window_blocks : (window + 1) * settings.window_blocks]
-        starts = chosen[:, None] * settings.block + np.arange(settings.block)
+        starts = self.window_blocks(epoch, window)[:, None] * settings.block + np.arange(settings.block)
         samples = starts[starts < len(self.lengths_N)]
         rng = np.random.default_rng((settings.seed, epoch, window))
         samples = rng.permutation(samples)  # equal lengths then stand in random order
@@ -106,10 +127,10 @@ class Epochs:
                 epoch, window = epoch + 1, 0
 
 
-def _scramble(samples: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.uint64]:
+def _scramble(samples: NDArray[np.int64], *seeds: int) -> NDArray[np.uint64]:
     """A random number for each sample (splitmix64, Steele et al. 2014), without a generator for each."""
     with np.errstate(over="ignore"):
-        start = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+        start = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
         x = samples.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,46 +1,35 @@
-"""Evaluate: the paper's zero-shot protocol on a split of a release (VALL-E, section 5.2), as a table and a page to listen to.
+"""Evaluate: the paper's zero-shot protocol on a split of a release (VALL-E, section 5.2).
 
-Utterances of 4 to 10 s are spoken again from their text, each behind another utterance of the same speaker. Beside the model
-stands the codec's own resynthesis of the true codes: what no model on these codes can better.
+Utterances of 4 to 10 s are spoken again from their text, each behind another utterance of the same speaker. In the same table
+stand what was recorded, where the release keeps its sound, and the codec's resynthesis of the true codes, which no model on
+these codes can better.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-import soundfile as sf
 from numpy.typing import NDArray
 
 from assets.encodec_model import SAMPLE_RATE, Codec
 from assets.spoken_text import normalize_text
 from schemas.manifest import FRAME_RATE
-from trainer.batch import Utterance
+from trainer.cases import Case, choose_cases, read_recordings
 from trainer.fit import load_models
 from trainer.generate import Request, generate
-from trainer.listen import Recognizer, similarity, word_error_rate
+from trainer.listen import Recognizer, voice_of, word_error_rate
 from trainer.sampling import SamplingConfig
 from trainer.stream import Stream
 
-TARGET_S = (4.0, 10.0)
-PROMPT_S = (3.0, 10.0)
+CONTINUED_FRAMES = 3 * FRAME_RATE
+"""of an utterance that VALL-E-continual hears before it goes on"""
 SLACK = 2.0
 """a model may take this many times as long as the truth before it is cut off"""
-
-
-@dataclass(frozen=True)
-class Case:
-    """An utterance to be spoken again, and another of its speaker as the prompt."""
-
-    target: Utterance
-    prompt: Utterance
+Sounds = list[NDArray[np.float32]]
+"""one for each case, [S] at 24 kHz"""
 
 
 @dataclass(frozen=True)
@@ -57,38 +46,16 @@ class Row:
     unended: float
     """share of cases that had to be cut off"""
     real_time_factor: float
-    """seconds of work per second of sound, whole batch"""
+    """seconds of work per second of sound, whole batch; 0 for a recording"""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The table, and the sounds behind it: (case, prompt, resynthesis, model)."""
+    """The table, and the sounds behind it, by name: the prompt, and those of the rows."""
 
     rows: list[Row]
-    sounds: list[tuple[Case, NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]
-
-
-def choose_cases(stream: Stream, count: int, seed: int = 0) -> list[Case]:
-    """Up to `count` utterances that have another of their speaker to be prompted by. Raises ValueError where there is none."""
-    frames = np.asarray(stream.index.arrays["frames"])
-    speakers = np.asarray(stream.index.arrays["speaker"])
-    long_enough = (frames >= PROMPT_S[0] * FRAME_RATE) & (frames <= PROMPT_S[1] * FRAME_RATE)
-    targets = np.flatnonzero((frames >= TARGET_S[0] * FRAME_RATE) & (frames <= TARGET_S[1] * FRAME_RATE))
-    rng = np.random.default_rng(seed)
-    pairs: list[int] = []
-    for target in rng.permutation(targets).tolist():
-        others = np.flatnonzero(long_enough & (speakers == speakers[target]))
-        others = others[others != target]
-        if len(others):
-            pairs += [target, int(rng.choice(others))]
-        if len(pairs) == 2 * count:
-            break
-    if not pairs:
-        raise ValueError(
-            f"no speaker of this split has two utterances of {PROMPT_S[0]:g} to {PROMPT_S[1]:g} s; take another split"
-        )
-    found = stream.read(np.array(pairs, np.int64))
-    return [Case(target, prompt) for target, prompt in zip(found[::2], found[1::2], strict=True)]
+    cases: list[Case]
+    sounds: dict[str, Sounds]
 
 
 def evaluate(
@@ -124,17 +91,23 @@ def evaluate(
     began = time.monotonic()
     again = codec.decode([case.target.codes_KT for case in cases])
     codec_s = time.monotonic() - began
+    recorded = read_recordings(stream, cases)
+    sounds = {"recording": recorded} if recorded else {}
+    sounds |= {"codec resynthesis": again, "model": spoken}
+    seconds = {"codec resynthesis": codec_s, "model": model_s}
+    unended = {"model": 1 - sum(one.ended for one in made) / len(made)}
     prompts = codec.decode([case.prompt.codes_KT for case in cases])
+    voices = [voice_of(prompt) for prompt in prompts]
     rows = [
-        measure("codec resynthesis", cases, prompts, again, recognizer, codec_s, 0.0),
-        measure("model", cases, prompts, spoken, recognizer, model_s, 1 - sum(one.ended for one in made) / len(made)),
+        measure(name, cases, voices, waves, recognizer, seconds.get(name, 0.0), unended.get(name, 0.0))
+        for name, waves in sounds.items()
     ]
-    return Evaluation(rows, list(zip(cases, prompts, again, spoken, strict=True)))
+    return Evaluation(rows, cases, {"prompt": prompts} | sounds)
 
 
 def request_of(case: Case, separator: int, continual: bool) -> Request:
     """What a model is asked: to say the target behind the prompt, or to go on from the target's own beginning."""
-    phones_L, prompt_KP = case.target.phones_L, case.target.codes_KT[:, : round(PROMPT_S[0] * FRAME_RATE)]
+    phones_L, prompt_KP = case.target.phones_L, case.target.codes_KT[:, :CONTINUED_FRAMES]
     if not continual:
         phones_L = np.concatenate([case.prompt.phones_L, np.array([separator]), phones_L])
         prompt_KP = case.prompt.codes_KT
@@ -144,53 +117,24 @@ def request_of(case: Case, separator: int, continual: bool) -> Request:
 def measure(
     name: str,
     cases: Sequence[Case],
-    prompts: Sequence[NDArray[np.float32]],
-    sounds: Sequence[NDArray[np.float32]],
+    voices: Sequence[NDArray[np.float32]],
+    sounds: Sounds,
     recognizer: Recognizer,
     seconds: float,
     unended: float,
 ) -> Row:
-    """One row of the table."""
-    words = [len(normalize_text(case.target.text).split()) for case in cases]
+    """One row of the table; `voices` are the prompts'."""
+    words = [len(normalize_text(case.text).split()) for case in cases]
     errors = [
-        word_error_rate(normalize_text(case.target.text), normalize_text(recognizer.hear(sound)))
+        word_error_rate(normalize_text(case.text), normalize_text(recognizer.hear(sound)))
         for case, sound in zip(cases, sounds, strict=True)
     ]
     true_s = [case.target.codes_KT.shape[1] / FRAME_RATE for case in cases]
     return Row(
         name=name,
         word_errors=float(np.average(errors, weights=words)),
-        similarity=float(np.mean([similarity(*pair) for pair in zip(sounds, prompts, strict=True)])),
+        similarity=float(np.mean([voice_of(sound) @ voice for sound, voice in zip(sounds, voices, strict=True)])),
         duration=float(np.mean([len(sound) / SAMPLE_RATE / true for sound, true in zip(sounds, true_s, strict=True)])),
         unended=unended,
         real_time_factor=seconds / max(1e-9, sum(len(sound) for sound in sounds) / SAMPLE_RATE),
     )
-
-
-def write_page(evaluation: Evaluation, folder: Path) -> None:
-    """Writes table.json and a page, complete in itself, on which every case can be heard."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.json").write_text(json.dumps([asdict(row) for row in evaluation.rows], indent=1) + "\n")
-    head = "<tr><th>" + "<th>".join(name.replace("_", " ") for name in asdict(evaluation.rows[0])) + "</tr>"
-    table = "".join("<tr>" + "".join(_cell(value) for value in asdict(row).values()) + "</tr>" for row in evaluation.rows)
-    cases = "".join(
-        f"<tr><td>{html.escape(case.target.text)}<td>{_player(prompt)}<td>{_player(again)}<td>{_player(spoken)}</tr>"
-        for case, prompt, again, spoken in evaluation.sounds
-    )
-    page = (
-        "<!doctype html><meta charset=utf-8><title>Evaluation</title><style>body{font:16px sans-serif;margin:2em}"
-        "td,th{padding:.3em .8em;text-align:left}</style>"
-        f"<h1>Evaluation</h1><table>{head}{table}</table>"
-        f"<h2>Listen</h2><table><tr><th>text<th>prompt<th>codec<th>model</tr>{cases}</table>\n"
-    )
-    (folder / "index.html").write_text(page, encoding="utf-8")
-
-
-def _cell(value: object) -> str:
-    return f"<td>{value:.3f}" if isinstance(value, float) else f"<td>{html.escape(str(value))}"
-
-
-def _player(wave_S: NDArray[np.float32]) -> str:
-    sink = io.BytesIO()
-    sf.write(sink, wave_S, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return f'<audio controls preload=none src="data:audio/wav;base64,{base64.b64encode(sink.getvalue()).decode()}"></audio>'

@@ -47,11 +47,14 @@ class Position:
 class Fit:
     """One run over `train`, validated on `valid`, with an inventory of `phones` phones.
 
+    `data` tells what the source's integers mean, such as `Stream.fingerprint`: a run goes on only where that is the same.
     `run_uri` is a folder or a bucket prefix: checkpoints lie below `checkpoints/`, and in a folder also TensorBoard's files.
     """
 
-    def __init__(self, config: FitConfig, phones: int, train: Source, valid: Source | None, run_uri: str) -> None:
-        self.config, self.train, self.valid = config, train, valid
+    def __init__(
+        self, config: FitConfig, phones: int, train: Source, valid: Source | None, run_uri: str, *, data: str = ""
+    ) -> None:
+        self.config, self.train, self.valid, self.data = config, train, valid, data
         self.model_config = ModelConfig(phones=phones, codes=config.codes, transformer=config.transformer)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
@@ -127,14 +130,19 @@ class Fit:
         for learner in self.learners:
             tensors |= learner.tensors()
         if self.rank == 0:
-            facts = {**asdict(self.position), "config": asdict(self.config), "model": asdict(self.model_config)}
+            facts = {
+                **asdict(self.position),
+                "data": self.data,
+                "config": asdict(self.config),
+                "model": asdict(self.model_config),
+            }
             held = checkpoint.Checkpoint(tensors, facts)
             checkpoint.write(self.store, self.position.step, held, self.config.keep)
         if dist.is_initialized():
             dist.barrier()
 
     def resume(self) -> None:
-        """Takes up the last checkpoint. Raises CheckpointError when it was made with other models or another seed."""
+        """Takes up the last checkpoint. Raises CheckpointError when it was made with other models, another seed or other data."""
         held = checkpoint.read(self.store)
         then = held.facts["config"]
         now = json.loads(json.dumps({"config": asdict(self.config), "model": asdict(self.model_config)}))
@@ -143,6 +151,11 @@ class Fit:
         if differing:
             raise checkpoint.CheckpointError(
                 f"{self.store.root} holds a run with another {', '.join(differing)}: choose another folder, or its settings"
+            )
+        if held.facts["data"] != self.data:
+            raise checkpoint.CheckpointError(
+                f"the run in {self.store.root} had other data: another release or split, or batches of other settings. Name the "
+                "release that it began with (--release) and its settings, or choose another folder"
             )
         self.position = Position(held.facts["step"], held.facts["stream"])
         for learner in self.learners:

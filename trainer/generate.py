@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from trainer.sampling import SamplingConfig, draw
 class Request:
     """One thing to say."""
 
-    phones_L: NDArray[np.int64]
+    phones_L: NDArray[np.integer[Any]]
     """of the prompt's words and of the words to say, in this order"""
     prompt_KP: NDArray[np.int16]
     most_frames: int
@@ -79,7 +80,7 @@ def first_book(ar: AR, batch: Batch, most: Sequence[int], sampling: SamplingConf
     """For every frame, each utterance's code of the first book; the end mark once, and None after it or after `most` frames."""
     device = batch.phones_BL.device
     generator = torch.Generator(device).manual_seed(seed)
-    prompt_BP, lengths_B = batch.codes_BTK[..., 0], batch.frame_lengths_B
+    prompt_BP, lengths_B = batch.codes_BKT[:, 0].long(), batch.frame_lengths_B
     decoder = Decoder(ar, batch.phones_BL, batch.phone_lengths_B, prompt_BP, lengths_B, most=max(most))
     recent_BH = torch.full((len(most), sampling.window), -1, device=device)
     most_B, done_B = torch.tensor(most, device=device), torch.zeros(len(most), dtype=torch.bool, device=device)
@@ -121,7 +122,7 @@ def other_books(
 def request_batch(requests: Sequence[Request], device: torch.device) -> Batch:
     """The phones of requests and, as frames, their prompts."""
     rows = [
-        Utterance(key=str(number), speaker="", text="", phones_L=request.phones_L, codes_KT=request.prompt_KP)
+        Utterance(key=str(number), phones_L=request.phones_L, codes_KT=request.prompt_KP)
         for number, request in enumerate(requests)
     ]
     return collate(rows).to(device)

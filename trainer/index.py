@@ -9,11 +9,13 @@ Shapes: N samples, in the order in which they are stored.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +24,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.releases import latest_release, sample_columns
+from assets.releases import latest_release, read_release, release_numbers, sample_columns
 from assets.resolve import cache_folder
 from assets.storage import StorageError, Store
 from schemas.manifest import FRAME_MS
+from schemas.release import Release
 
-_COLUMNS = ("key", "speaker", "text", "start_ms", "phone_ids", "words", "frames", "shard", "codes_offset", "codes_bytes")
-_VERSION = 2
+_COLUMNS = (
+    *("key", "speaker", "text", "start_ms", "phone_ids", "words", "frames"),
+    *("shard", "codes_offset", "codes_bytes", "codes_crc32"),
+)
+_VERSION = 3
 """of what an index holds; one that another version left in the cache is not opened"""
 _FLAT: dict[str, Any] = {"phones": np.int16, "texts": np.uint8, "keys": np.uint8, "word_frames": np.int32}
 """one value after the other for all samples; `<name>_start` [N + 1] says where a sample's begin"""
-_EACH: dict[str, Any] = {"frames": np.int32, "shard": np.int32, "offset": np.int64, "bytes": np.int32, "speaker": np.int32}
+_EACH: dict[str, Any] = {
+    "frames": np.int32,
+    "shard": np.int32,
+    "offset": np.int64,
+    "bytes": np.int32,
+    "crc32": np.uint32,
+    "speaker": np.int32,
+}
 
 
 @dataclass(frozen=True)
@@ -40,11 +53,16 @@ class Index:
     """Samples of one split."""
 
     store: Store
+    split: str
+    release: int | None
+    """its number; None for plain tars"""
     shards: tuple[str, ...]
     speakers: tuple[str, ...]
     phones: tuple[str, ...]
     """the phone inventory; an id is a place in it"""
     arrays: dict[str, NDArray[Any]]
+    stamp: str
+    """a hash of all that it was made from"""
 
     def __len__(self) -> int:
         return len(self.arrays["frames"])
@@ -66,17 +84,18 @@ def separator_of(phones: Sequence[str]) -> int:
     return phones.index("|") if "|" in phones else -1
 
 
-def open_index(uri: str, split: str = "train") -> Index:
-    """The index of a corpus's latest release; of plain WebDataset tars where there is no release (every byte is then read once).
+def open_index(uri: str, split: str = "train", release: int | None = None) -> Index:
+    """The index of a release, by default the latest; of plain WebDataset tars where there is none (every byte is then read once).
 
     Plain tars have no splits: they are all "train". Raises StorageError when nothing is there.
     """
     store = Store(uri)
-    release = latest_release(store)
-    if release is not None:
-        phones = json.loads(store.get(release.of_kind("phones")[0].path))["phones"]
-        stamp = hashlib.sha256(f"{_VERSION}{split}".encode() + release.to_json()).hexdigest()[:20]
-        return _opened(store, stamp, lambda: sample_columns(store, release, split, _COLUMNS), phones)
+    chosen = _release(store, release)
+    if chosen is not None:
+        phones = json.loads(store.get(chosen.of_kind("phones")[0].path))["phones"]
+        stamp = hashlib.sha256(f"{_VERSION}{split}".encode() + chosen.to_json()).hexdigest()[:20]
+        folder = _made(stamp, lambda: sample_columns(store, chosen, split, _COLUMNS), phones)
+        return _opened(folder, store, split, chosen.number, phones)
     tars = [(path, size) for path, size in store.walk() if path.endswith(".tar")]
     if tars and split != "train":
         raise StorageError(f"plain tars have no split {split!r}; put those samples into a folder of their own, and name that")
@@ -84,10 +103,22 @@ def open_index(uri: str, split: str = "train") -> Index:
         raise StorageError(f"no release and no tar below {store.root}; name what `voxbeam build` made, or a folder of tars")
     stamp = hashlib.sha256(f"{_VERSION}{store.root}{tars}".encode()).hexdigest()[:20]
     phones = json.loads(store.get("phones.json"))["phones"] if store.exists("phones.json") else []
-    return _opened(store, stamp, lambda: _tar_rows(store, [path for path, _ in tars]), phones)
+    folder = _made(stamp, lambda: _tar_rows(store, [path for path, _ in tars]), phones)
+    return _opened(folder, store, split, None, phones)
 
 
-def _opened(store: Store, stamp: str, rows: Any, phones: Sequence[str]) -> Index:
+def _release(store: Store, number: int | None) -> Release | None:
+    if number is None:
+        return latest_release(store)
+    try:
+        return read_release(store, number)
+    except FileNotFoundError as error:
+        there = ", ".join(map(str, release_numbers(store))) or "none"
+        raise StorageError(f"{store.root} has no release {number}; there are: {there}") from error
+
+
+def _made(stamp: str, rows: Callable[[], Iterator[dict[str, Any]]], phones: Sequence[str]) -> Path:
+    """The folder of an index, made where it is not in the cache yet."""
     folder = cache_folder() / "stream" / stamp
     if not (folder / "names.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -97,13 +128,21 @@ def _opened(store: Store, stamp: str, rows: Any, phones: Sequence[str]) -> Index
             _write(rows(), made, separator_of(phones))
             with suppress(OSError):  # another process was faster, with the same content
                 made.rename(folder)
+    return folder
+
+
+def _opened(folder: Path, store: Store, split: str, release: int | None, phones: Sequence[str]) -> Index:
     names = json.loads((folder / "names.json").read_text())
     arrays = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in folder.glob("*.npy")}
-    return Index(store, tuple(names["shards"]), tuple(names["speakers"]), tuple(phones), arrays)
+    shards, speakers = tuple(names["shards"]), tuple(names["speakers"])
+    return Index(store, split, release, shards, speakers, tuple(phones), arrays, stamp=folder.name)
 
 
 def _tar_rows(store: Store, paths: list[str]) -> Iterator[dict[str, Any]]:
-    """Rows of plain tars: members `<key>.codes.npy` and `<key>.json` of a sample stand together."""
+    """Rows of plain tars: members `<key>.codes.npy` and `<key>.json` of a sample stand together.
+
+    Raises StorageError for a sample that lacks one of them, or its phones.
+    """
     for path in paths:
         with store.as_local(path) as local, tarfile.open(local, "r:") as tar:
             waiting: dict[str, dict[str, Any]] = {}
@@ -111,20 +150,29 @@ def _tar_rows(store: Store, paths: list[str]) -> Iterator[dict[str, Any]]:
                 key, _, extension = member.name.partition(".")
                 if not member.isreg() or extension not in ("codes.npy", "json"):
                     continue
-                row = waiting.setdefault(key, {"key": key, "shard": path})
+                row = waiting.setdefault(key, {"key": key, "shard": path, "words": None})
                 file = tar.extractfile(member)
                 assert file is not None
-                if extension == "json":
-                    told = json.load(file)
-                    row |= {"words": None} | {
-                        name: told.get(name) for name in ("speaker", "text", "start_ms", "phone_ids", "words")
-                    }
-                else:
-                    row |= {"codes_offset": member.offset_data, "codes_bytes": member.size}
-                    np.lib.format.read_magic(file)
-                    row["frames"] = np.lib.format.read_array_header_1_0(file)[0][1]
+                row |= _codes_facts(member, file.read()) if extension == "codes.npy" else _told(json.load(file))
                 if "frames" in row and "phone_ids" in row:
+                    if not row["phone_ids"]:
+                        raise StorageError(f"{key}.json in {store.uri(path)} has no phone_ids: phonemize it, or take it out")
                     yield waiting.pop(key)
+        for key, row in waiting.items():
+            lost = "json" if "frames" in row else "codes.npy"
+            raise StorageError(f"{store.uri(path)} holds a part of {key}, but no {key}.{lost}: make the tar anew, or take it out")
+
+
+def _told(tree: dict[str, Any]) -> dict[str, Any]:
+    """What a sample's JSON says, as far as it is asked for."""
+    return {name: tree.get(name) for name in ("speaker", "text", "start_ms", "phone_ids", "words")}
+
+
+def _codes_facts(member: tarfile.TarInfo, content: bytes) -> dict[str, Any]:
+    """Where codes lie, how long they are, and their checksum."""
+    shape = np.load(io.BytesIO(content), allow_pickle=False).shape
+    place = {"codes_offset": member.offset_data, "codes_bytes": member.size}
+    return place | {"codes_crc32": zlib.crc32(content), "frames": shape[-1]}
 
 
 class _Growing:
@@ -161,6 +209,7 @@ def _write(rows: Iterator[dict[str, Any]], folder: Path, separator: int) -> None
         arrays["shard"].add(shards.setdefault(row["shard"], len(shards)))
         arrays["offset"].add(row["codes_offset"])
         arrays["bytes"].add(row["codes_bytes"])
+        arrays["crc32"].add(row["codes_crc32"])
         arrays["speaker"].add(speakers.setdefault(row["speaker"] or "", len(speakers)))
         words = row["words"] or []
         words = words if len(words) == 1 + row["phone_ids"].count(separator) else []

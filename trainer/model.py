@@ -91,7 +91,7 @@ class AR(nn.Module):
 
     def forward(self, batch: Batch) -> Score:
         """Score of the first book; the end mark counts as a frame."""
-        frames_B, codes_BT = batch.frame_lengths_B, batch.codes_BTK[..., 0]
+        frames_B, codes_BT = batch.frame_lengths_B, batch.codes_BKT[:, 0].long()
         x_BSD, holds_BS = self.phones(batch.phones_BL, batch.phone_lengths_B)
         heard_BT = F.pad(codes_BT, (1, 0), value=self.start)
         x_BSD = torch.cat([x_BSD, self.embed_codes(heard_BT, 0)], dim=1)
@@ -157,12 +157,10 @@ class NAR(nn.Module):
 
     def forward(self, batch: Batch, stage_B: Tensor, prompt_B: Tensor) -> Score:
         """Score of book `stage` (1 … K − 1, counted from 0) of every utterance, over the frames behind its prompt."""
-        logits_BTV = self.logits(
-            batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK, batch.frame_lengths_B, stage_B, prompt_B
-        )
-        T = batch.codes_BTK.shape[1]
+        codes_BTK, T = batch.codes_BTK, batch.codes_BKT.shape[2]
+        logits_BTV = self.logits(batch.phones_BL, batch.phone_lengths_B, codes_BTK, batch.frame_lengths_B, stage_B, prompt_B)
         counted_BT = valid(batch.frame_lengths_B, T) & ~valid(prompt_B, T)
-        target_BT = batch.codes_BTK.gather(2, stage_B[:, None, None].expand(-1, T, 1))[..., 0]
+        target_BT = codes_BTK.gather(2, stage_B[:, None, None].expand(-1, T, 1))[..., 0]
         return score(logits_BTV, target_BT, counted_BT)
 
     def logits(
@@ -184,11 +182,11 @@ class NAR(nn.Module):
 
 
 PROMPT_FRAMES = 225
-"""3 seconds"""
+"""3 seconds, at most half of the utterance"""
 
 
 def draw_stages(batch: Batch, n_books: int, seed: int) -> tuple[Tensor, Tensor]:
-    """For every utterance: a book from the second to the last, and a prompt of 3 s, at most half of it. On the batch's device.
+    """For every utterance: a book from the second to the last, and the frames of its prompt. On the batch's device.
 
     The book is a hash of the seed and the utterance's key: the same whatever batch or rank the utterance is in.
     """
@@ -197,8 +195,9 @@ def draw_stages(batch: Batch, n_books: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def prompt_lengths(batch: Batch) -> Tensor:
-    """Frames of each utterance that are its prompt, [B]."""
-    return (batch.frame_lengths_B // 2).clamp(max=PROMPT_FRAMES)
+    """Frames of each utterance that are its prompt, [B]: the utterance before it, else its own beginning."""
+    own_B = (batch.frame_lengths_B // 2).clamp(max=PROMPT_FRAMES)
+    return torch.where(batch.prompt_lengths_B > 0, batch.prompt_lengths_B, own_B)
 
 
 def initialise(model: nn.Module) -> None:

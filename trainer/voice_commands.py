@@ -55,6 +55,7 @@ def add_fit(rooms: argparse._SubParsersAction) -> None:
         metavar="NAME=VALUE",
         help="settings that differ, such as steps=500 models=ar",
     )
+    fit.add_argument("--release", type=int, help="number of the release to train on (default: the latest)")
     fit.add_argument("--no-validation", action="store_true", help="for a corpus so small that its valid split is empty")
     fit.set_defaults(command=told(run_fit))
 
@@ -68,25 +69,26 @@ def run_fit(arguments: argparse.Namespace) -> None:
             torch.cuda.set_device(local_rank())
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        train = open_stream(arguments.corpus, "train", config)
+        train = open_stream(arguments, "train", config)
         try:
-            valid = None if arguments.no_validation else open_stream(arguments.corpus, "valid", config).steps
+            valid = None if arguments.no_validation else open_stream(arguments, "valid", config).steps
         except ValueError as error:
             raise ValueError(f"nothing to validate on ({error}); --no-validation trains without") from error
-        position = Fit(config, len(train.index.phones), train.steps, valid, arguments.out).run()
+        position = Fit(config, len(train.index.phones), train.steps, valid, arguments.out, data=train.fingerprint).run()
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
     print(f"step {position.step} of {config.steps}, in {arguments.out}")
 
 
-def open_stream(corpus: str, split: str, config: FitConfig) -> Stream:
+def open_stream(arguments: argparse.Namespace, split: str, config: FitConfig) -> Stream:
     """A split of a release, as far as it is this rank's."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    epochs = EpochSettings(batch_frames=config.batch_frames, seed=config.seed)
-    return Stream(
-        corpus, split=split, settings=StreamSettings(epochs=epochs, rank_frames=config.rank_frames), rank=rank, world=world
+    epochs = EpochSettings(
+        batch_frames=config.batch_frames, prompt_share=config.prompt_share if split == "train" else 0.0, seed=config.seed
     )
+    settings = StreamSettings(epochs=epochs, rank_frames=config.rank_frames)
+    return Stream(arguments.corpus, split=split, release=arguments.release, settings=settings, rank=rank, world=world)
 
 
 def add_generate(rooms: argparse._SubParsersAction) -> None:
@@ -171,12 +173,15 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     from rich.table import Table
 
     from assets.encodec_model import load_codec
-    from trainer.evaluate import evaluate, write_page
+    from trainer.evaluate import evaluate
+    from trainer.evaluation_page import write_page
     from trainer.listen import Recognizer
 
     if arguments.device == "cpu":
         pin_threads()
-    stream = Stream(arguments.corpus, split=arguments.split)
+    # a few samples from anywhere: each is a block of its own
+    settings = StreamSettings(epochs=EpochSettings(block=1))
+    stream = Stream(arguments.corpus, split=arguments.split, settings=settings)
     codec = load_codec(arguments.codec, device=arguments.device)
     recognizer = Recognizer(arguments.recognizer, arguments.device)
     result = evaluate(
@@ -190,7 +195,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
         device=arguments.device,
     )
     write_page(result, arguments.out)
-    table = Table("", "WER", "similarity", "duration", "unended", "RTF", title=f"{len(result.sounds)} utterances", box=None)
+    table = Table("", "WER", "similarity", "duration", "unended", "RTF", title=f"{len(result.cases)} utterances", box=None)
     for row in result.rows:
         values = (row.word_errors, row.similarity, row.duration, row.unended, row.real_time_factor)
         table.add_row(row.name, *(f"{value:.3f}" for value in values))

@@ -47,6 +47,7 @@ def first(**changes: Any) -> Callable[[list[Any]], list[Any]]:
         ("samples", lambda r: [r[0], *r], "twice"),
         ("samples", first(speaker="speaker_q"), "more than one split"),
         ("samples", first(text="other"), "does not say"),
+        ("samples", first(codes_crc32=1), "another CRC-32"),
         ("samples", first(shard="shards/train/nowhere.tar"), "cannot be read"),
         ("rejected", lambda r: [], "accepted, rejected"),
         ("recordings", lambda r: r[1:], "not in the recordings table"),

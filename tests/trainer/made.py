@@ -27,8 +27,6 @@ def utterance(number: int) -> Utterance:
     rng = np.random.default_rng(number)
     return Utterance(
         key=f"u{number}",
-        speaker="s",
-        text="",
         phones_L=rng.integers(1, 20, rng.integers(3, 9)),
         codes_KT=rng.integers(0, 32, (8, rng.integers(8, 20)), dtype=np.int16),
     )

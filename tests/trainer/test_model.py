@@ -18,8 +18,6 @@ def utterance(number: int, phones: int, frames: int) -> Utterance:
     rng = np.random.default_rng(number)
     return Utterance(
         key=f"u{number}",
-        speaker="s",
-        text="",
         phones_L=rng.integers(1, 20, phones),
         codes_KT=rng.integers(0, 32, (8, frames), dtype=np.int16),
     )
@@ -34,11 +32,11 @@ def lone(batch: Batch, row: int) -> Batch:
     phones, frames = int(batch.phone_lengths_B[row]), int(batch.frame_lengths_B[row])
     return Batch(
         keys=batch.keys[row : row + 1],
-        speakers=batch.speakers[row : row + 1],
         phones_BL=batch.phones_BL[row : row + 1, :phones],
         phone_lengths_B=batch.phone_lengths_B[row : row + 1],
-        codes_BTK=batch.codes_BTK[row : row + 1, :frames],
+        codes_BKT=batch.codes_BKT[row : row + 1, :, :frames],
         frame_lengths_B=batch.frame_lengths_B[row : row + 1],
+        prompt_lengths_B=batch.prompt_lengths_B[row : row + 1],
     )
 
 
