@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 
 from trainer.codec_commands import add_codec_commands
-from trainer.voice_commands import add_voice_commands
+from trainer.fit_commands import add_fit
+from trainer.voice_commands import add_edit, add_evaluate, add_generate
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs one command. What its user can mend ends it with a message, not a traceback."""
     arguments = build_parser().parse_args(argv)
-    return int(arguments.command(arguments) or 0)
+    try:
+        return int(arguments.command(arguments) or 0)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"trainer: {error}") from error
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="trainer", description=__doc__)
     rooms = parser.add_subparsers(required=True, metavar="ROOM")
-    add_voice_commands(rooms)
-    add_codec_commands(rooms)
+    for add in (add_fit, add_generate, add_edit, add_evaluate, add_codec_commands):
+        add(rooms)
     return parser
 
 

@@ -6,9 +6,10 @@ Shapes: S samples at 24 kHz, E = 256 values of a voice.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
@@ -21,11 +22,21 @@ from assets.ge2e import SAMPLE_RATE as VOICE_RATE
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
+    from faster_whisper.transcribe import Segment
 
 RECOGNIZER_RATE = 16_000
 SHORTEST_S = 0.1
 """of sound in which anything can be told"""
 PARTIALS = 20
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, and when it is said, in seconds."""
+
+    text: str
+    start_s: float
+    end_s: float
 
 
 class Recognizer:
@@ -42,16 +53,19 @@ class Recognizer:
 
     def hear(self, wave_S: NDArray[np.float32], beam: int = 1) -> str:
         """What is said in a sound; "" where there is none."""
+        return " ".join(segment.text.strip() for segment in self._segments(wave_S, beam_size=beam))
+
+    def words(self, wave_S: NDArray[np.float32]) -> list[Word]:
+        """What is said in a sound, word by word, and when."""
+        segments = self._segments(wave_S, beam_size=1, word_timestamps=True)
+        return [Word(word.word.strip(), word.start, word.end) for segment in segments for word in segment.words or []]
+
+    def _segments(self, wave_S: NDArray[np.float32], **options: Any) -> Iterable[Segment]:
         if len(wave_S) < SHORTEST_S * SAMPLE_RATE:
-            return ""
-        segments, _ = self._whisper.transcribe(
-            soxr.resample(wave_S, SAMPLE_RATE, RECOGNIZER_RATE),
-            language="en",
-            beam_size=beam,
-            temperature=0.0,
-            condition_on_previous_text=False,
-        )
-        return " ".join(segment.text.strip() for segment in segments)
+            return []
+        sound = soxr.resample(wave_S, SAMPLE_RATE, RECOGNIZER_RATE)
+        plain = {"language": "en", "temperature": 0.0, "condition_on_previous_text": False}
+        return self._whisper.transcribe(sound, **plain, **options)[0]
 
 
 @cache

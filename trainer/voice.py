@@ -66,7 +66,7 @@ class Voice:
 
     run_uri: str
     prompt: Prompt
-    codec_path: Path = EMBEDDED_WEIGHTS
+    codec: Codec = field(default_factory=lambda: load_codec(EMBEDDED_WEIGHTS))
     recognizer: Recognizer = field(default_factory=Recognizer)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     language: str = "en-us"
@@ -74,7 +74,6 @@ class Voice:
 
     def __post_init__(self) -> None:
         self.ar, self.nar, self.config = load_models(self.run_uri, self.device)
-        self.codec: Codec = load_codec(self.codec_path, device=self.device)
         self.inventory = espeak.load_inventory(self.language)
         if len(self.inventory.phones) != self.config.phones:
             raise ValueError(
@@ -127,14 +126,16 @@ class Voice:
 
     def request(self, text: str) -> Request:
         """A text behind the prompt. Raises ValueError where espeak finds nothing to say."""
-        before, told = espeak.phonemize(self.backend, [normalize_text(self.prompt_text), normalize_text(text)])
+        return self.request_behind([self.prompt_text], self.prompt_KP, text)
+
+    def request_behind(self, texts: Sequence[str], codes_KP: NDArray[np.int16], text: str) -> Request:
+        """A text behind codes that say `texts`. Raises ValueError where espeak finds nothing to say."""
+        *before, told = espeak.phonemize(self.backend, [normalize_text(part) for part in [*texts, text]])
         if not told:
             raise ValueError(f"there are no words in {text!r}")
-        ids = self.inventory.encode(f"{before} | {told}" if before else told)
+        ids = self.inventory.encode(" | ".join(part for part in [*before, told] if part))
         seconds = 1 + len(told.split()) / PHONES_PER_SECOND
-        return Request(
-            phones_L=np.array(ids, np.int64), prompt_KP=self.prompt_KP, most_frames=round(seconds * self.codec.frame_rate)
-        )
+        return Request(phones_L=np.array(ids, np.int64), prompt_KP=codes_KP, most_frames=round(seconds * self.codec.frame_rate))
 
     def _judged(self, text: str, made: Generated) -> Take:
         wave_S = self.codec.decode([made.codes_KT])[0]

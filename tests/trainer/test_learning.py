@@ -1,0 +1,67 @@
+"""`tiny_cpu` learns twenty utterances by heart, from a release that was built of a TTS voice, and says them back."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+from rich.console import Console
+
+from assets.encodec_model import EMBEDDED_WEIGHTS, load_codec
+from pipeline.build import build
+from schemas.config import CorpusConfig, CutConfig
+from tests.speech import RATE, SENTENCES, join, tts_voice
+from trainer.configs import CONFIGS, changed
+from trainer.epoch import EpochSettings
+from trainer.fit import Fit, load_models
+from trainer.generate import Request, generate
+from trainer.listen import Recognizer, word_errors, words_of
+from trainer.sampling import SamplingConfig
+from trainer.stream import Stream, StreamSettings
+
+pytestmark = [pytest.mark.build, pytest.mark.slow]
+PROMPT_FRAMES = 60
+SHORT_CUTS = CutConfig(min_s=1.5, max_s=5, target_min_s=1.5, target_max_s=4)
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
+    """A chapter of short sentences, one utterance each."""
+    folder = tmp_path_factory.mktemp("learning")
+    say = tts_voice()
+    chapter, _ = join([say(text) for text in sorted(SENTENCES, key=len)[:20]], [0.6] * 20)
+    (folder / "in" / "joe" / "book").mkdir(parents=True)
+    sf.write(folder / "in" / "joe" / "book" / "chapter.flac", chapter, RATE)
+    config = CorpusConfig(cut=SHORT_CUTS)
+    build(str(folder / "in"), str(folder / "corpus"), config, ["--direct_num_workers=1"], Console(quiet=True))
+    return Stream(str(folder / "corpus"), settings=StreamSettings(epochs=EpochSettings(batch_frames=1500)))
+
+
+def test_twenty_utterances_are_learned_by_heart_and_said_back(stream: Stream, tmp_path: Path, capsys: Any) -> None:
+    utterances = stream.read(np.arange(len(stream.index)))
+    assert len(utterances) >= 19
+    settings = "steps=300 warmup=20 learning_rate=5e-3 ema=0.9 save_every=300 validate_every=300 validate_batches=9"
+    config = changed(CONFIGS["tiny_cpu"](), settings.split())
+    run = Fit(config, len(stream.index.phones), stream.steps, stream.steps, str(tmp_path))
+    run.run()
+    told = run.validate()
+    accuracy = {book: told[f"valid/top10/{book}"] for book in range(8)}
+    assert min(accuracy.values()) > 0.95, accuracy
+
+    ar, nar, _ = load_models(str(tmp_path))
+    requests = [Request(phones_L=u.phones_L, prompt_KP=u.codes_KT[:, :PROMPT_FRAMES], most_frames=400) for u in utterances]
+    torch.manual_seed(0)
+    made = generate(ar, nar, requests, SamplingConfig(top_p=0.5))
+    assert sum(one.ended for one in made) > 0.8 * len(made)
+    codec, recognizer = load_codec(EMBEDDED_WEIGHTS), Recognizer()
+    whole = [np.concatenate([r.prompt_KP, one.codes_KT], axis=1) for r, one in zip(requests, made, strict=True)]
+    texts = [words_of(stream.index.text(number)) for number in range(len(utterances))]
+    rates = {}
+    for name, codes in (("codec", [u.codes_KT for u in utterances]), ("model", whole)):
+        heard = [words_of(recognizer.hear(wave_S)) for wave_S in codec.decode(codes)]
+        rates[name] = sum(word_errors(*pair) for pair in zip(texts, heard, strict=True)) / sum(map(len, texts))
+    with capsys.disabled():
+        print(f"\nspoken back: {rates['model']:.1%} of words heard otherwise, {rates['codec']:.1%} through the codec alone")
+    assert rates["model"] < rates["codec"] + 0.3
