@@ -1,10 +1,13 @@
 """Samples per second of the stream beside stock webdataset, mosaicml-streaming and litdata: the same tokens, one process.
 
-    python benchmarks/loader.py [--samples N]
+    python benchmarks/loader.py [--samples N] [--bucket s3://BUCKET/PREFIX]
 
 Needs requirements/benchmarks.txt in an environment of its own. Each loader reads its own format, made from the same samples on
 local disk, shuffled as its documentation recommends, and gives every sample once: codes [8, T] and phone ids as arrays. "voxbeam
-batches" also forms padded batches of int64 tensors, which the peers leave to the user.
+batches" also forms padded batches of tensors, which the peers leave to the user.
+
+With a bucket, what was made is put there, and every loader reads one epoch of it with empty caches. Credentials and endpoint come
+from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL and, for a server without TLS, AWS_ALLOW_HTTP.
 """
 
 import argparse
@@ -15,13 +18,16 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import litdata
 import numpy as np
+import obstore
 import streaming
 import webdataset
+from obstore.store import S3Store
 from rich.console import Console
 from rich.table import Table
 
@@ -56,11 +62,11 @@ def make_members(count: int) -> Iterator[Member]:
         yield Member(row=row, codes=sink.getvalue(), flac=None)
 
 
-def make_release(folder: Path, count: int) -> None:
+def make_release(folder: Path, count: int, shard_bytes: int = 64 << 20) -> None:
     store = Store(str(folder))
     shards: list[ShardRow] = []
     files: list[ReleaseFile] = []
-    for shard, rows in write_shards(store, "train", 0, make_members(count), 64 << 20):
+    for shard, rows in write_shards(store, "train", 0, make_members(count), shard_bytes):
         shards.append(shard)
         files.append(ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples))
         files.append(put_part(store, "samples", Path(shard.shard).stem, list(rows)))
@@ -128,10 +134,66 @@ def timed(read: Callable[[Path], Iterator[int]], folder: Path, count: int) -> fl
     return seconds
 
 
+def upload(root: Path, bucket: str) -> None:
+    """Puts what the peers and we read."""
+    store = Store(bucket)
+    for part in ("release", "mosaic", "litdata"):
+        for file in sorted(path for path in Path(root, part).rglob("*") if path.is_file()):
+            store.put_file(str(file.relative_to(root)), file)
+
+
+def read_bucket_webdataset(bucket: str, cache: Path) -> Iterator[int]:
+    store = Store(f"{bucket}/release")
+    paths = [path for path, _ in store.walk("shards/")]
+    urls = obstore.sign(cast(S3Store, store.object_store), "GET", paths, expires_in=timedelta(hours=1))
+    for sample in webdataset.WebDataset(urls, shardshuffle=100).shuffle(1000).decode():
+        np.array(sample["json"]["phone_ids"], np.int16)
+        yield int(sample["codes.npy"].shape[0] == 8)
+
+
+def read_bucket_mosaic(bucket: str, cache: Path) -> Iterator[int]:
+    os.environ["S3_ENDPOINT_URL"] = os.environ.get("AWS_ENDPOINT_URL", "")
+    for sample in streaming.StreamingDataset(remote=f"{bucket}/mosaic", local=str(cache), shuffle=True, batch_size=16):
+        yield int(sample["codes"].shape[0] == 8)
+
+
+def read_bucket_litdata(bucket: str, cache: Path) -> Iterator[int]:
+    litdata.streaming.downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # it has no setting for a server without TLS
+    for sample in litdata.StreamingDataset(f"{bucket}/litdata", cache_dir=str(cache), shuffle=True):
+        yield int(sample["codes"].shape[0] == 8)
+
+
+def read_bucket_ours(bucket: str, cache: Path) -> Iterator[int]:
+    os.environ["VOXBEAM_CACHE"] = str(cache)
+    for batches, _ in Stream(f"{bucket}/release").epoch_steps(1):
+        yield from (len(batch.keys) for batch in batches)
+
+
+def timed_bucket(read: Callable[[str, Path], Iterator[int]], bucket: str, count: int) -> float:
+    """Seconds of an epoch that begins with nothing on this machine."""
+    with tempfile.TemporaryDirectory() as cache:
+        began = time.perf_counter()
+        seen = sum(read(bucket, Path(cache)))
+        seconds = time.perf_counter() - began
+    assert seen == count, f"{read.__name__}: {seen} of {count} samples"
+    return seconds
+
+
+def as_table(title: str, rates: dict[str, float], ours: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None)
+    for column in ("loader", "samples/s", f"{ours} is faster by"):
+        table.add_column(column, justify="left" if column == "loader" else "right")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:,.0f}", f"{rates[ours] / rate:.1f}×")
+    return table
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--samples", type=int, default=8_000, help="how many (default: %(default)s, about 150 MB)")
-    count = arguments.parse_args().samples
+    arguments.add_argument("--bucket", help="also from here; it must be empty")
+    given = arguments.parse_args()
+    count = given.samples
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as root:
         os.environ["VOXBEAM_CACHE"] = str(Path(root, "cache"))
@@ -147,6 +209,16 @@ def main() -> None:
             if make is not None:
                 make(folder, count)
             rates[name] = count / timed(read, folder, count)
+        if given.bucket:
+            upload(Path(root), given.bucket)
+            from_bucket = {
+                "voxbeam batches": read_bucket_ours,
+                "webdataset": read_bucket_webdataset,
+                "mosaicml-streaming": read_bucket_mosaic,
+                "litdata": read_bucket_litdata,
+            }
+            bucket_rates = {name: count / timed_bucket(read, given.bucket, count) for name, read in from_bucket.items()}
+        os.environ["VOXBEAM_CACHE"] = str(Path(root, "cache"))
         stream = Stream(str(Path(root, "release")))
         batches = [b for w in range(stream.epochs.windows) for b in stream.epochs.batches(0, w)]
         lengths = stream.epochs.lengths_N
@@ -155,13 +227,10 @@ def main() -> None:
         reopened = Stream(str(Path(root, "release")))
         next(reopened.steps(int(Place(0, reopened.epochs.windows - 1, int(len(batches) * 0.9 / reopened.epochs.windows)))))
         restored_s = time.perf_counter() - began
-    table = Table(title=f"{count} samples, one process", title_justify="left", box=None)
-    for column in ("loader", "samples/s", "voxbeam is faster by"):
-        table.add_column(column, justify="left" if column == "loader" else "right")
-    for name, rate in rates.items():
-        table.add_row(name, f"{rate:,.0f}", f"{rates['voxbeam'] / rate:.1f}×")
     console = Console()
-    console.print(table)
+    console.print(as_table(f"{count} samples, one process", rates, "voxbeam"))
+    if given.bucket:
+        console.print(as_table(f"{count} samples from {given.bucket}, one process", bucket_rates, "voxbeam batches"))
     console.print(
         f"voxbeam: padding {1 - int(lengths.sum()) / padded:.1%}, first step at 90 % of an epoch after {restored_s:.3f} s"
     )

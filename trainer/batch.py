@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,7 @@ PAD_PHONE = 0
 """the inventory's `<pad>`"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Utterance:
+class Utterance(NamedTuple):
     """One sample, or a crop of one, as numbers; perhaps behind a prompt, another utterance of its speaker."""
 
     key: str

@@ -72,6 +72,11 @@ class Index:
         start = self.arrays[f"{name}_start"]
         return self.arrays[name][start[sample] : start[sample + 1]]
 
+    def cut(self, name: str, samples: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """The same of several samples, faster than one by one."""
+        flat, starts = self.arrays[name], self.arrays[f"{name}_start"]
+        return [flat[start:end] for start, end in zip(starts[samples].tolist(), starts[samples + 1].tolist(), strict=True)]
+
     def text(self, sample: int) -> str:
         return self.flat("texts", sample).tobytes().decode()
 

@@ -129,10 +129,8 @@ class Stream:
 
     def read(self, samples: NDArray[np.int64]) -> list[Utterance]:
         """Samples as whole utterances. Raises StorageError for bytes that are not codes."""
-        return [self._whole(*one) for one in zip(samples.tolist(), self.codes.read(samples), strict=True)]
-
-    def _whole(self, sample: int, codes_KT: NDArray[np.int16]) -> Utterance:
-        return Utterance(key=self.index.key(sample), phones_L=self.index.flat("phones", sample), codes_KT=codes_KT)
+        keys = [key.tobytes().decode() for key in self.index.cut("keys", samples)]
+        return list(map(Utterance, keys, self.index.cut("phones", samples), self.codes.read(samples)))
 
     def _drawn(self, samples: NDArray[np.int64], epoch: int) -> list[Utterance]:
         """Samples as an epoch has them: perhaps cropped, perhaps behind a prompt."""
@@ -164,8 +162,7 @@ def neighbours(index: Index) -> NDArray[np.int8]:
 def behind(prompt: Utterance, utterance: Utterance, separator: int) -> Utterance:
     """An utterance behind its prompt, as a model that speaks meets them: phones in a row, frames in a row."""
     between = np.array([separator] if separator >= 0 else [], np.int16)
-    return replace(
-        utterance,
+    return utterance._replace(
         phones_L=np.concatenate([prompt.phones_L, between, utterance.phones_L]),
         codes_KT=np.concatenate([prompt.codes_KT, utterance.codes_KT], axis=1),
         prompt_frames=prompt.codes_KT.shape[1],
@@ -188,7 +185,7 @@ def crop(whole: Utterance, words_W2: NDArray[np.int32], separator: int, length: 
     joined: list[NDArray[Any]] = []
     for group in groups[first : last + 1]:
         joined += [np.array([separator], np.int16), group] if joined else [group]
-    return replace(whole, phones_L=np.concatenate(joined), codes_KT=whole.codes_KT[:, start : int(words_W2[last, 1])])
+    return whole._replace(phones_L=np.concatenate(joined), codes_KT=whole.codes_KT[:, start : int(words_W2[last, 1])])
 
 
 def ahead(function: Callable[[T_], R_], items: Iterable[T_], threads: int, depth: int) -> Iterator[R_]:
