@@ -11,6 +11,7 @@ import functools
 import os
 import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,8 @@ _GAP_BYTES = 64 << 10
 """what lies between two samples is read along up to this size: a sample's text is, its sound is not"""
 _FETCHES = 8
 """blocks on their way at the same time"""
+_ABANDONED_S = 3600
+"""a file that nobody has finished for so long was left by a process that died"""
 _TRIES = 3
 """for a block that arrives damaged; what fails to arrive is asked for again by the storage client"""
 
@@ -61,12 +64,20 @@ class Blocks:
         with self._lock:
             for block in [block for block, future in self._coming.items() if block not in blocks and future.done()]:
                 del self._coming[block]
-        files = [(file, file.stat()) for file in self.folder.parent.glob("*/*")]
+        files = sorted(self._stored(), key=lambda item: item[1].st_mtime)
         excess = sum(stat.st_size for _, stat in files) - self.most_bytes
-        for file, stat in sorted(files, key=lambda item: item[1].st_mtime):
+        for file, stat in files:
             if excess > 0 and not (file.parent == self.folder and int(file.name.split(".")[0]) in blocks):
                 file.unlink(missing_ok=True)
                 excess -= stat.st_size
+
+    def _stored(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Files of the cache, of all corpora; but none that some process is still writing."""
+        for file in self.folder.parent.glob("*/*"):
+            with suppress(FileNotFoundError):  # another process freed or finished it
+                stat = file.stat()
+                if file.suffix == ".bin" or stat.st_mtime < time.time() - _ABANDONED_S:
+                    yield file, stat
 
     def cancel(self) -> None:
         """Gives up what has not begun to come."""

@@ -17,6 +17,7 @@ from schemas.segment import Voice
 from schemas.unit import Tally, Unit, UnitResult
 
 PHONES = b'{"phones": ["a", "b"]}'
+WITH_SEPARATOR = b'{"phones": ["<pad>", "|", "a", "b", "c"]}'
 
 
 def unit_row(recording: str = "r", start_ms: int = 0, ms: int = 2000, **changes: Any) -> UnitRow:
@@ -96,3 +97,15 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[
     files = [ReleaseFile(path=s.shard, kind="shard", sha256=s.sha256, bytes=s.bytes, rows=s.samples) for s in shards]
     files += [put_part(store, table, "part", content) for table, content in rows.items()]
     return store, commit(store, draft(), files, {"samples": 5}, PHONES)
+
+
+def release_of(folder: Path, members: dict[str, list[Member]]) -> Store:
+    """A release that holds samples, by split, in a shard for each; no other tables."""
+    store = Store(str(folder))
+    files: list[ReleaseFile] = []
+    for split, some in members.items():
+        for shard, rows in write_shards(store, split, 0, some, 1 << 30):
+            files.append(ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples))
+            files.append(put_part(store, "samples", f"{split}-{len(files)}", list(rows)))
+    commit(store, draft(), files, {}, WITH_SEPARATOR)
+    return store

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import tarfile
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 import torch
 
-from schemas.release import Release, ReleaseFile
+from pipeline.shards import Member
+from tests.pipeline.made import member, release_of
 from trainer.codec_data import Utterance, draw_batch, find_utterances, read, read_at, split_speakers
 
 
@@ -52,27 +50,14 @@ def test_a_listing_of_a_bucket_is_refused_with_the_remedy(tmp_path: Path) -> Non
 
 
 def corpus(folder: Path, speech_folder: Path, keep_audio: bool) -> Path:
-    """A release of three samples in one shard, as far as it concerns who listens to it."""
-    (folder / "releases").mkdir(parents=True)
-    rows = []
-    with tarfile.open(folder / "a.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-        for path, split in zip(sorted(speech_folder.iterdir()), ("train", "train", "test"), strict=True):
-            sink = io.BytesIO()
-            sf.write(sink, sf.read(path, dtype="float32")[0], 24_000, format="FLAC")
-            member = tarfile.TarInfo(f"{path.stem}.flac")
-            member.size = len(sink.getvalue())
-            tar.addfile(member, io.BytesIO(sink.getvalue()))
-            duration_ms = 64_000 * 1000 // 24_000
-            rows.append({"key": path.stem, "speaker": f"s{path.stem[0]}", "split": split, "duration_ms": duration_ms})
-            rows[-1] |= {"text": "words", "shard": "a.tar", "flac_offset": None, "flac_bytes": None}
-    with tarfile.open(folder / "a.tar") as tar:
-        for row, member in zip(rows, tar.getmembers(), strict=True):
-            if keep_audio:
-                row |= {"flac_offset": member.offset_data, "flac_bytes": member.size}
-    pq.write_table(pa.Table.from_pylist(rows), folder / "samples.parquet")
-    about = {f.name: None for f in fields(Release)} | {"number": 1, "fingerprint": "", "config": {}, "models": {}, "counts": {}}
-    file = ReleaseFile(path="samples.parquet", kind="samples", sha256="", bytes=0, rows=3)
-    (folder / "releases" / "000001.json").write_bytes(Release(**about | {"files": (file,)}).to_json())
+    """A release of three samples of three speakers, one of them in another split."""
+    splits: dict[str, list[Member]] = {"train": [], "test": []}
+    for path, split in zip(sorted(speech_folder.iterdir()), ("train", "train", "test"), strict=True):
+        sink = io.BytesIO()
+        sf.write(sink, sf.read(path, dtype="float32")[0], 24_000, format="FLAC")
+        made = member(path.stem, split=split, speaker=f"s{path.stem[0]}", text="words")
+        splits[split].append(replace(made, flac=sink.getvalue() if keep_audio else None))
+    release_of(folder, splits)
     return folder
 
 

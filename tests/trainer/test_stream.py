@@ -17,10 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.storage import StorageError, Store, _open
-from pipeline.releases import commit, put_part
-from pipeline.shards import Member, write_shards
-from schemas.release import ReleaseFile
-from tests.pipeline.made import draft, member, small_release
+from tests.pipeline.made import member, release_of, small_release
 from tests.servers.faulty_proxy import Faults, FaultyProxy
 from tests.servers.s3 import s3_server
 from trainer.batch import Utterance
@@ -195,13 +192,8 @@ def test_a_crop_keeps_phones_and_sound_together(words: int, length: int, seed: i
 @pytest.mark.parametrize(("words", "kept"), [(1, 2), (2, 0)])
 def test_words_that_do_not_match_their_phones_are_left_out(tmp_path: Path, words: int, kept: int) -> None:
     """The phones of a made sample are one word."""
-    store = Store(str(tmp_path))
     told = [{"text": "w", "start_ms": 100 * n, "end_ms": 100 * n + 50, "probability": 1.0} for n in range(words)]
-    ((shard, rows),) = write_shards(store, "train", 0, [member(words=told)], 1 << 30)
-    files = [ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=1)]
-    commit(
-        store, draft(), [*files, put_part(store, "samples", "s", list(rows))], {}, b'{"phones": ["<pad>", "|", "a", "b", "c"]}'
-    )
+    release_of(tmp_path, {"train": [member(words=told)]})
     assert len(open_index(str(tmp_path)).flat("word_frames", 0)) == kept
 
 
@@ -257,7 +249,7 @@ def test_a_bucket_gives_what_a_folder_gives(tmp_path: Path, monkeypatch: pytest.
 def test_a_bucket_is_fetched_in_blocks_once_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through a proxy that counts: one request for a block, none for the second epoch; bytes damaged on the way are noticed."""
     members = [member("r", start, speaker="s") for start in range(0, 60_000, 3000)]
-    folder = release_of(tmp_path / "corpus", members)
+    folder = release_of(tmp_path / "corpus", {"train": members})
     blocks = StreamSettings(epochs=EpochSettings(batch_frames=400, block=5, window_blocks=2), rank_frames=400)
     with s3_server(tmp_path / "s3") as server, FaultyProxy(server.url, Faults()) as proxy:
         for name, value in server.environment(proxy.url).items():
@@ -287,7 +279,7 @@ def test_a_bucket_is_fetched_in_blocks_once_and_checked(tmp_path: Path, monkeypa
 @pytest.mark.s3
 def test_the_cache_of_a_bucket_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members = [member("r", start, speaker="s") for start in range(0, 90_000, 3000)]
-    folder = release_of(tmp_path / "corpus", members)
+    folder = release_of(tmp_path / "corpus", {"train": members})
     with s3_server(tmp_path / "s3") as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -301,17 +293,6 @@ def test_the_cache_of_a_bucket_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
         kept = list((tmp_path / "cache" / "stream" / "blocks").glob("*/*.bin"))
         assert len(kept) <= 4 * 3  # the window before, this one, the next, and what came while they were counted
     _open.cache_clear()
-
-
-def release_of(folder: Path, members: list[Member]) -> Store:
-    """A release of one shard that holds these samples."""
-    store = Store(str(folder))
-    ((shard, rows),) = write_shards(store, "train", 0, members, 1 << 30)
-    files = [ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples)]
-    commit(
-        store, draft(), [*files, put_part(store, "samples", "s", list(rows))], {}, b'{"phones": ["<pad>", "|", "a", "b", "c"]}'
-    )
-    return store
 
 
 @settings(deadline=None)
@@ -336,7 +317,8 @@ def test_a_prompt_is_another_utterance_of_the_speaker(speakers: list[int], epoch
 
 def test_an_utterance_behind_its_prompt(tmp_path: Path) -> None:
     """Phones in a row with a blank between, frames in a row; the sample counts once."""
-    store = release_of(tmp_path, [member("r", start, ms=4000, speaker="s") for start in (0, 5000, 10_000)])
+    members = [member("r", start, ms=4000, speaker="s") for start in (0, 5000, 10_000)]
+    store = release_of(tmp_path, {"train": members})
     settings = StreamSettings(epochs=EpochSettings(batch_frames=2000, prompt_share=1.0))
     stream = Stream(store.root, settings=settings)
     ((batches, _),) = list(stream.epoch_steps(0))
