@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,10 +23,10 @@ import torch
 from encodec import EncodecModel
 from encodec.modules import SEANetDecoder, SEANetEncoder
 from encodec.quantization import ResidualVectorQuantizer
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from assets.frame_layers import HOP, SAMPLE_RATE, FrameDecoder, FrameEncoder
+from assets.tensor_file import pack, unpack
 
 N_CODEBOOKS = 8  # 8 books of 10 bits, 75 times a second: 6 kbps
 ENCODEC_24KHZ_FILE = "encodec_24khz-d7cc33bc.th"
@@ -101,9 +100,7 @@ def export_codec(model: EncodecModel, config: CodecConfig, path: Path, notes: di
         for name, value in model.state_dict().items()
         if not name.endswith(_TRAINING_BUFFERS)
     }
-    # One metadata key: safetensors writes several in an order that changes from run to run.
-    about = {"config": asdict(config), "notes": notes}
-    content = save(tensors, metadata={"codec": json.dumps(about, sort_keys=True)})
+    content = pack(tensors, "codec", {"config": asdict(config), "notes": notes})
     path.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
@@ -142,10 +139,9 @@ def load_codec(path: Path, *, sha256: str | None = None, device: str = "cpu") ->
 
 
 def _parse_safetensors(content: bytes) -> tuple[CodecConfig, dict[str, Tensor]]:
-    tensors = {name: value.float() for name, value in load(content).items()}
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    fields = json.loads(header["__metadata__"]["codec"])["config"]
-    return CodecConfig(**fields | {"ratios": tuple(fields["ratios"])}), tensors
+    tensors, facts = unpack(content, "codec")
+    fields = facts["config"]
+    return CodecConfig(**fields | {"ratios": tuple(fields["ratios"])}), {name: t.float() for name, t in tensors.items()}
 
 
 def _parse_checkpoint(content: bytes) -> tuple[CodecConfig, dict[str, Tensor]]:

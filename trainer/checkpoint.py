@@ -6,16 +6,15 @@ that is killed while saving leaves its earlier checkpoints untouched. No pickle 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from assets.storage import Store
+from assets.tensor_file import pack, unpack
 
 _NAME = re.compile(r"step-(\d{9})\.safetensors")
 
@@ -42,9 +41,7 @@ def saved_steps(store: Store) -> list[int]:
 
 def write(store: Store, step: int, checkpoint: Checkpoint, keep: int) -> None:
     """Saves a checkpoint, then deletes all but the last `keep`."""
-    # One metadata key: safetensors writes several in an order that changes from run to run.
-    content = save(checkpoint.tensors, metadata={"fit": json.dumps(checkpoint.facts, sort_keys=True)})
-    store.replace(_path(step), content)
+    store.replace(_path(step), pack(checkpoint.tensors, "fit", checkpoint.facts))
     store.delete([_path(old) for old in saved_steps(store)[:-keep]])
 
 
@@ -57,9 +54,7 @@ def read(store: Store, step: int | None = None) -> Checkpoint:
         step = steps[-1]
     content = store.get(_path(step))
     try:
-        tensors = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return Checkpoint(tensors, json.loads(header["__metadata__"]["fit"]))
+        return Checkpoint(*unpack(content, "fit"))
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{store.uri(_path(step))} is not a checkpoint of voxbeam ({error}); delete it to continue from the one before"

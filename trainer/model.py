@@ -61,6 +61,12 @@ def score(logits_BTV: Tensor, target_BT: Tensor, counted_BT: Tensor) -> Score:
     )
 
 
+def placed(x_BSD: Tensor, position_BS: Tensor) -> Tensor:
+    """Embeddings with their positions, as large as these (Vaswani et al. 2017, section 3.4): small ones suit an output layer."""
+    width = x_BSD.shape[-1]
+    return width**0.5 * x_BSD + sinusoids(position_BS, width)
+
+
 class PhoneEmbedding(nn.Module):
     """Phones, closed by an end mark, with their positions."""
 
@@ -74,7 +80,7 @@ class PhoneEmbedding(nn.Module):
         closed_BL = F.pad(phones_BL, (0, 1))
         closed_BL = closed_BL.scatter(1, lengths_B[:, None], self.end)
         position_BL = torch.arange(closed_BL.shape[1], device=phones_BL.device).expand_as(closed_BL)
-        return self.table(closed_BL) + sinusoids(position_BL, self.table.embedding_dim), valid(lengths_B + 1, closed_BL.shape[1])
+        return placed(self.table(closed_BL), position_BL), valid(lengths_B + 1, closed_BL.shape[1])
 
 
 class AR(nn.Module):
@@ -103,7 +109,7 @@ class AR(nn.Module):
     def embed_codes(self, codes_BT: Tensor, first: Tensor | int) -> Tensor:
         """Embeddings of codes whose positions begin at `first`, a number or one per utterance [B, 1]."""
         position_BT = (torch.arange(codes_BT.shape[1], device=codes_BT.device) + first).expand_as(codes_BT)
-        return self.codes(codes_BT) + sinusoids(position_BT, self.codes.embedding_dim)
+        return placed(self.codes(codes_BT), position_BT)
 
     def logits(self, y_BSD: Tensor) -> Tensor:
         """[B, S, V + 1]: every code, and the end."""
@@ -175,7 +181,7 @@ class NAR(nn.Module):
             seen_BT1 = (in_prompt_BT | (book < stage_B)[:, None])[..., None]
             frames_BTD = frames_BTD + F.embedding(codes_BTK[..., book], self.tables_KVD[book]) * seen_BT1
         position_BT = torch.arange(T, device=codes_BTK.device).expand(codes_BTK.shape[:2])
-        x_BSD = torch.cat([x_BSD, frames_BTD + sinusoids(position_BT, x_BSD.shape[2])], dim=1)
+        x_BSD = torch.cat([x_BSD, placed(frames_BTD, position_BT)], dim=1)
         holds_BS = torch.cat([holds_BS, valid(lengths_B, T)], dim=1)
         y_BSD = self.transformer(x_BSD, attend(holds_BS, x_BSD.shape[1], causal=False), stage_B=stage_B)
         return torch.einsum("btd,bvd->btv", y_BSD[:, -T:], self.tables_KVD[stage_B])
@@ -205,6 +211,8 @@ def initialise(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             continue  # gains and biases keep torch's ones and zeros
+        if name == "transformer.stage_embedding.weight":
+            continue  # keeps torch's unit normal: what it modulates begins with small weights
         layers = len(model.transformer.layers)  # type: ignore[union-attr, arg-type]
         small = name.endswith(("out.weight", "down.weight"))
         nn.init.normal_(parameter, std=0.02 / (2 * layers) ** 0.5 if small else 0.02)

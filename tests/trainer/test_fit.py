@@ -16,6 +16,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from assets.storage import Store
+from assets.threads import pin_threads
 from tests.trainer.made import CONFIG, MODEL, made_run
 from trainer import checkpoint
 from trainer.configs import CONFIGS, FitConfig, changed
@@ -38,6 +39,7 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     folder = tmp_path_factory.mktemp("whole")
+    pin_threads()  # the fixture that pins them for every test comes after a module's
     made_run(str(folder), QUIET).run()
     return final(folder)
 

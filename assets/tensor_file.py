@@ -1,0 +1,20 @@
+"""Tensors with a few facts, as the bytes of a safetensors file. No pickle is ever read or written."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+
+def pack(tensors: dict[str, Tensor], name: str, facts: Mapping[str, Any]) -> bytes:
+    """A file of tensors, with facts under a name: one, since safetensors writes several in an order that changes every time."""
+    return save(tensors, metadata={name: json.dumps(facts, sort_keys=True)})
+
+
+def unpack(content: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `pack` packed. Raises SafetensorError, ValueError or KeyError for bytes that are something else."""
+    tensors = load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return tensors, json.loads(header["__metadata__"][name])
