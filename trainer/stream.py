@@ -106,17 +106,20 @@ class Stream:
         """The same places, while the blocks of a window and of the next are on their way."""
         before: set[int] = set()
         known = None
-        for place, samples in places:
-            if (place.epoch, place.window) != known:
-                known = (place.epoch, place.window)
-                after = (place.epoch, place.window + 1) if place.window + 1 < self.epochs.windows else (place.epoch + 1, 0)
-                now, soon = (self.epochs.window_blocks(*window) for window in (known, after))
-                # ranks of one machine share what they fetch, so each begins elsewhere
-                blocks.want(np.roll(now, -len(now) * self.rank // self.world).tolist())
-                blocks.want(np.roll(soon, -len(soon) * self.rank // self.world).tolist())
-                blocks.keep(before | set(now.tolist()) | set(soon.tolist()))
-                before = set(now.tolist())
-            yield place, samples
+        try:
+            for place, samples in places:
+                if (place.epoch, place.window) != known:
+                    known = (place.epoch, place.window)
+                    after = (place.epoch, place.window + 1) if place.window + 1 < self.epochs.windows else (place.epoch + 1, 0)
+                    now, soon = (self.epochs.window_blocks(*window) for window in (known, after))
+                    # ranks of one machine share what they fetch, so each begins elsewhere
+                    for blocks_R in (now, soon):
+                        blocks.want(np.roll(blocks_R, -len(blocks_R) * self.rank // self.world).tolist())
+                    blocks.keep(before | set(now.tolist()) | set(soon.tolist()))
+                    before = set(now.tolist())
+                yield place, samples
+        finally:
+            blocks.cancel()
 
     def _step(self, item: _Placed) -> Step:
         place, samples = item
