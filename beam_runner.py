@@ -21,9 +21,10 @@ from rich.table import Table
 
 from assets.storage import StorageError, Store, first_line
 from pipeline import fork_server
+from pipeline.runner_options import RunnerError, RunnerOptions
 from schemas.columns import SchemaError
 from schemas.config import ConfigError, CorpusConfig, commented_yaml, load_config
-from schemas.failure import ModelError, WorkerLost
+from schemas.failure import HandedOver, ModelError, WorkerLost
 
 OK, WRONG, UNUSABLE, QUARANTINED, RACE_LOST, WORKER_LOST = 0, 1, 2, 3, 4, 5
 
@@ -70,14 +71,14 @@ def main(argv: list[str] | None = None) -> int:
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(level=arguments.log_level, format="%(levelname)s %(name)s: %(message)s", force=True)
     console = Console()
-    if arguments.command in ("build", "demo") and fork_server.local_workers(rest) > 1:
+    if arguments.command in ("build", "demo") and RunnerOptions(rest).local_workers > 1:
         fork_server.start()  # imports in the background what the workers will need
     from pipeline.releases import CommitError
     from transforms.recordings import ListingError
 
     try:
         return COMMANDS[arguments.command](arguments, rest, console)
-    except (ConfigError, ListingError, ModelError, StorageError, SchemaError) as error:
+    except (ConfigError, ListingError, ModelError, RunnerError, StorageError, SchemaError) as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
         return UNUSABLE
     except BaseError as error:
@@ -88,6 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     except CommitError as error:
         console.print(f"[yellow]not committed:[/yellow] {error}", highlight=False)
         return RACE_LOST
+    except HandedOver as news:
+        console.print(f"{news}", highlight=False)
+        return OK
     except WorkerLost as error:
         console.print(f"[red]stopped:[/red] {error}", highlight=False)
         return WORKER_LOST
