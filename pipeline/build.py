@@ -17,6 +17,7 @@ from pathlib import Path
 import apache_beam as beam
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from rich.console import Console
 
@@ -182,4 +183,6 @@ def _run(job: Job, asked: RunnerOptions, options: PipelineOptions, log: str, con
             raise ModelError(f"a model cannot be loaded: {model[1].strip()}") from error
         if "CommitError" in str(error):
             raise race_lost(job.number) from error
+        if isinstance(error, DataflowRuntimeException):
+            raise WorkerLost(f"{str(error).strip()}\n{AFTER_LOSS}") from error
         raise
