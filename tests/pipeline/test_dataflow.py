@@ -1,7 +1,13 @@
 """The job that Dataflow would get, made by Beam's own runner without an account: what runs where, and what crosses a shuffle."""
 
+import argparse
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +19,7 @@ from apache_beam.portability.api import beam_runner_api_pb2 as api
 from rich.console import Console
 
 import assets
-from beam_runner import UNUSABLE, main
+from beam_runner import OK, UNUSABLE, main, parser
 from pipeline.build import _run
 from pipeline.graph import build_graph
 from pipeline.job import Job
@@ -21,11 +27,14 @@ from pipeline.releases import CommitError
 from pipeline.runner_options import GPU, RunnerOptions
 from schemas.config import CorpusConfig
 from schemas.failure import ModelError, WorkerLost
+from tests.pipeline.test_build import ROOT
 from tests.servers.dataflow import JOB, Service, dataflow_service
+from tests.servers.s3 import s3_server
 from transforms.stages import stages_of
 
 IMAGE = "europe-docker.pkg.dev/p/r/voxbeam:1"
 DEMO = Path(assets.__file__).parent / "demo"
+LAUNCH = ROOT / "deploy" / "dataflow" / "launch.py"
 HINT = common_urns.resource_hints.ACCELERATOR.urn
 GROUP = common_urns.primitives.GROUP_BY_KEY.urn
 PARDO = common_urns.primitives.PAR_DO.urn
@@ -212,3 +221,49 @@ def test_an_unusable_command_is_refused_at_once(
     monkeypatch.chdir(tmp_path)
     assert main(["build", "--input", str(DEMO), "--output", output, "--runner=DataflowRunner", *more]) == UNUSABLE
     assert words in " ".join(capsys.readouterr().out.split()) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.s3
+def test_a_flex_template_hands_the_job_over(tmp_path: Path) -> None:
+    """The launcher's program, as in the image: the listing lies in the bucket, the job is described, nobody waits."""
+    (tmp_path / "corpus.yaml").write_text("device: cuda\n")
+    with s3_server(tmp_path / "s3") as s3:
+        for name in ("speech/kennedy.flac", "corpus.yaml"):
+            (s3.folder / "corpora" / name).parent.mkdir(exist_ok=True)
+        shutil.copy(next((DEMO / "kennedy").rglob("*.flac")), s3.folder / "corpora" / "speech" / "kennedy.flac")
+        shutil.copy(tmp_path / "corpus.yaml", s3.folder / "corpora" / "corpus.yaml")
+        parameters = ["--input=s3://corpora/speech", "--output=s3://corpora/out", "--config=s3://corpora/corpus.yaml"]
+        launched = subprocess.run(
+            [sys.executable, LAUNCH, *parameters, f"--template_location={tmp_path}/job.json", *typed(tmp_path)],
+            env={**os.environ, **s3.environment(), "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        assert launched.returncode == OK, launched.stdout
+        assert "handed over: release 1 will be in s3://corpora/out" in " ".join(launched.stdout.split())
+        assert list((s3.folder / "corpora" / "out" / "listings").iterdir())
+        assert not (s3.folder / "corpora" / "out" / "releases").exists()
+    graph = api.Pipeline.FromString((tmp_path / "stage" / "pipeline.pb").read_bytes())
+    assert GPU.encode() in {e.resource_hints.get(HINT) for e in graph.components.environments.values()}
+
+
+def test_the_template_asks_for_options_that_exist() -> None:
+    template = json.loads((LAUNCH.parent / "metadata.json").read_text())
+    names = [parameter["name"] for parameter in template["parameters"]]
+    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    ours = {action.dest for action in commands.choices["build"]._actions}
+    assert set(names) - ours == {"sdk_container_image", "resource_hint"} and len(set(names)) == len(names)
+    required = {parameter["name"] for parameter in template["parameters"] if not parameter.get("isOptional")}
+    assert required == {"input", "output", "sdk_container_image"}
+
+
+def test_the_image_copies_what_is_there_and_has_the_pinned_beam() -> None:
+    lines = (LAUNCH.parent / "Dockerfile").read_text().splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]]
+    assert len(copied) > 8 and all((ROOT / name).exists() for name in copied)
+    assert f"FROM apache/beam_python3.11_sdk:{version('apache-beam')} AS beam" in lines
+    allowed = {line[1:] for line in (LAUNCH.parent / "Dockerfile.dockerignore").read_text().splitlines() if line[0] == "!"}
+    assert {name.rsplit("/", 1)[0] if name.startswith("requirements/") else name for name in copied} == allowed
