@@ -169,11 +169,10 @@ def _run(job: Job, asked: RunnerOptions, options: PipelineOptions, log: str, con
         root = beam.Pipeline(runner=runner, options=options)
         build_graph(root, job, asked.accelerator(job.config.device))
         result = root.run()
-        if asked.hands_over:
-            return
-        if asked.on_dataflow:
+        if asked.on_dataflow and result.has_job:
             console.print(f"Dataflow job {result.job_id()}; it goes on, and commits, even if this command is stopped")
-        result.wait_until_finish()
+        if asked.waits:
+            result.wait_until_finish()
     except WorkerLost:
         raise
     except Exception as error:

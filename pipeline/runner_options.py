@@ -44,10 +44,14 @@ class RunnerOptions:
         return self.runner == "dataflow"
 
     @property
+    def waits(self) -> bool:
+        """Whether the command shall wait for the runner, be it to run the job or to describe it."""
+        return not self._asked.no_wait_until_finish
+
+    @property
     def hands_over(self) -> bool:
-        """Whether the job is only to be described, or not to be waited for."""
-        asked = self._asked
-        return asked.no_wait_until_finish or bool(asked.template_location or asked.output_executable_path)
+        """Whether the job is only described, or not waited for: its release comes later, if somebody runs it."""
+        return not self.waits or bool(self._asked.template_location or self._asked.output_executable_path)
 
     def accelerator(self, device: str) -> str | None:
         """The accelerator hint of a unit's stages: only Dataflow reads one, and forbids it beside `worker_accelerator`."""
