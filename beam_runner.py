@@ -9,8 +9,8 @@ import argparse
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
-from pathlib import Path
 from typing import NoReturn
 
 os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")  # pyannote.audio would report home otherwise
@@ -19,11 +19,12 @@ from obstore.exceptions import BaseError
 from rich.console import Console
 from rich.table import Table
 
-from assets.storage import StorageError, Store, first_line
+from assets.storage import StorageError, Store, first_line, open_local
 from pipeline import fork_server
+from pipeline.runner_options import RunnerError, RunnerOptions
 from schemas.columns import SchemaError
 from schemas.config import ConfigError, CorpusConfig, commented_yaml, load_config
-from schemas.failure import ModelError, WorkerLost
+from schemas.failure import HandedOver, ModelError, WorkerLost
 
 OK, WRONG, UNUSABLE, QUARANTINED, RACE_LOST, WORKER_LOST = 0, 1, 2, 3, 4, 5
 
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     build = commands.add_parser("build", help="build or extend a corpus; other options go to Beam (--runner=…)")
     for command in (plan, build):
         command.add_argument("--input", required=True, help="folder, bucket, or listing (.parquet, .jsonl, .csv) of recordings")
-        command.add_argument("--config", type=Path, help="corpus.yaml; `voxbeam config` prints all keys")
+        command.add_argument("--config", help="corpus.yaml, here or in a bucket; `voxbeam config` prints all keys")
         command.add_argument("--codec", help="tokenize.codec of the configuration: embedded, encodec_24khz, a path, ...")
     plan.add_argument("--sample-minutes", type=float, default=3.0, help="how much speech to measure on (default: %(default)s)")
     build.add_argument("--output", required=True, help="folder or bucket of the corpus")
@@ -70,14 +71,14 @@ def main(argv: list[str] | None = None) -> int:
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(level=arguments.log_level, format="%(levelname)s %(name)s: %(message)s", force=True)
     console = Console()
-    if arguments.command in ("build", "demo") and fork_server.local_workers(rest) > 1:
+    if arguments.command in ("build", "demo") and RunnerOptions(rest).local_workers > 1:
         fork_server.start()  # imports in the background what the workers will need
     from pipeline.releases import CommitError
     from transforms.recordings import ListingError
 
     try:
         return COMMANDS[arguments.command](arguments, rest, console)
-    except (ConfigError, ListingError, ModelError, StorageError, SchemaError) as error:
+    except (ConfigError, ListingError, ModelError, RunnerError, StorageError, SchemaError) as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
         return UNUSABLE
     except BaseError as error:
@@ -88,6 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     except CommitError as error:
         console.print(f"[yellow]not committed:[/yellow] {error}", highlight=False)
         return RACE_LOST
+    except HandedOver as news:
+        console.print(f"{news}", highlight=False)
+        return OK
     except WorkerLost as error:
         console.print(f"[red]stopped:[/red] {error}", highlight=False)
         return WORKER_LOST
@@ -100,7 +104,11 @@ def _demo(arguments: argparse.Namespace, rest: list[str], console: Console) -> i
 
 
 def _configuration(arguments: argparse.Namespace) -> CorpusConfig:
-    config = load_config(arguments.config)
+    try:
+        with open_local(arguments.config) if arguments.config else nullcontext() as path:
+            config = load_config(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no configuration at {arguments.config}") from error
     if arguments.codec is None:
         return config
     return config.model_copy(update={"tokenize": config.tokenize.model_copy(update={"codec": arguments.codec})})

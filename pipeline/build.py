@@ -17,6 +17,7 @@ from pathlib import Path
 import apache_beam as beam
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from rich.console import Console
 
@@ -24,17 +25,16 @@ from assets.releases import latest_release, read_release, release_numbers
 from assets.storage import Store, is_bucket, local_path
 from assets.threads import pin_threads
 from pipeline.display import watching
-from pipeline.fork_server import LOCAL_RUNNER, local_workers
 from pipeline.graph import build_graph
 from pipeline.job import CODE_VERSION, Job, same_making
 from pipeline.local_workers import AFTER_LOSS, ForkedEnvironment
 from pipeline.models import model_hashes
-from pipeline.portable import with_defaults
 from pipeline.progress import Tallies, clear_progress, read_tallies
 from pipeline.releases import race_lost
+from pipeline.runner_options import LOCAL_RUNNER, RunnerOptions
 from schemas.columns import to_table
 from schemas.config import CorpusConfig, fingerprint
-from schemas.failure import ModelError, WorkerLost
+from schemas.failure import HandedOver, ModelError, WorkerLost
 from schemas.recording import Recording
 from schemas.release import Release
 from transforms.recordings import list_recordings
@@ -56,15 +56,19 @@ class Outcome:
 def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: Sequence[str], console: Console) -> Outcome:
     """Builds, or extends, a corpus.
 
-    Raises ListingError, StorageError, ModelError, CommitError, WorkerLost. Recordings that cannot be used are quarantined in
-    the release.
+    Raises ListingError, RunnerError, StorageError, ModelError, CommitError, WorkerLost; HandedOver when the job goes on
+    without us. Recordings that cannot be used are quarantined in the release.
     """
     started = time.perf_counter()
     pin_threads()
+    asked = RunnerOptions(beam_options)
+    asked.require_shared([output_uri])
+    options = PipelineOptions(asked.filled(output_uri, config.device))
     store = Store(output_uri)
     store.require_conditional_create()
     with console.status("Listing recordings"):
         recordings = list(list_recordings(input_uri, config.listing))
+        asked.require_shared(recording.uri for recording in recordings)
         listing = _put_listing(store, recordings)
     with console.status("Hashing models"):
         hashes = model_hashes(config)
@@ -83,7 +87,9 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
         run=uuid.uuid4().hex[:8],
     )
     with watching(store, job.run, len(recordings), console), _quiet_workers() as log:
-        _run(job, beam_options, log)
+        _run(job, asked, options, log, console)
+    if asked.hands_over:
+        raise HandedOver(f"handed over: release {job.number} will be in {store.root} once that job has run")
     tallies = read_tallies(store, job.run)
     clear_progress(store, job.run)
     committed = job.number in release_numbers(store)
@@ -152,17 +158,21 @@ def _put_listing(store: Store, recordings: list[Recording]) -> str:
     return path
 
 
-def _run(job: Job, beam_options: Sequence[str], log: str) -> None:
-    """Runs the graph to its end. Beam wraps what a worker raised; a lost race is told apart by what lies in the store."""
-    options, workers = PipelineOptions(with_defaults(beam_options)), local_workers(beam_options)
+def _run(job: Job, asked: RunnerOptions, options: PipelineOptions, log: str, console: Console) -> None:
+    """Runs the graph, to its end unless it is handed over. Beam wraps what a worker raised; its text tells what it was."""
     runner = None
-    if workers:
+    if workers := asked.local_workers:
         options.view_as(StandardOptions).runner = LOCAL_RUNNER
         options.view_as(DirectOptions).direct_num_workers = workers
         runner = FnApiRunner(default_environment=ForkedEnvironment(log) if workers > 1 else None)
     try:
-        with beam.Pipeline(runner=runner, options=options) as root:
-            build_graph(root, job)
+        root = beam.Pipeline(runner=runner, options=options)
+        build_graph(root, job, asked.accelerator(job.config.device))
+        result = root.run()
+        if asked.on_dataflow and result.has_job:
+            console.print(f"Dataflow job {result.job_id()}; it goes on, and commits, even if this command is stopped")
+        if asked.waits:
+            result.wait_until_finish()
     except WorkerLost:
         raise
     except Exception as error:
@@ -172,4 +182,6 @@ def _run(job: Job, beam_options: Sequence[str], log: str) -> None:
             raise ModelError(f"a model cannot be loaded: {model[1].strip()}") from error
         if "CommitError" in str(error):
             raise race_lost(job.number) from error
+        if isinstance(error, DataflowRuntimeException):
+            raise WorkerLost(f"{str(error).strip()}\n{AFTER_LOSS}") from error
         raise

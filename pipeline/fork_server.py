@@ -4,15 +4,12 @@ Torch, Beam and pyannote take 14 s of CPU to import. Beam's own worker processes
 cores that have work to do. This module is light, so that a command can start the server before it imports anything itself.
 """
 
-import argparse
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.forkserver import ensure_running, set_forkserver_preload
 
-LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 IMPORTS = (
     "apache_beam.runners.worker.sdk_worker_main",
     "pipeline.graph",
@@ -22,15 +19,6 @@ IMPORTS = (
 )
 # Elsewhere libraries may run threads that a fork would leave behind; a worker is then a fresh interpreter.
 _FORKS = sys.platform == "linux"
-
-
-def local_workers(beam_options: Sequence[str]) -> int:
-    """How many worker processes Beam's options ask of the in-process runner, by default one per core; 0 for another runner."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--runner")
-    parser.add_argument("--direct_num_workers", type=int, default=0)
-    asked, _ = parser.parse_known_args(list(beam_options))
-    return 0 if asked.runner not in (None, LOCAL_RUNNER) else asked.direct_num_workers or os.cpu_count() or 1
 
 
 def start() -> None:

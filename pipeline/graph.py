@@ -17,13 +17,13 @@ from pipeline.pack import (
     bucket_of,
     report_part,
 )
-from pipeline.work import FAILED, PlanUnits, ProbeRecordings, finish_units, read_listing
+from pipeline.work import FAILED, FinishUnits, PlanUnits, ProbeRecordings, read_listing
 from schemas.recording import Recording
 from schemas.unit import UnitResult
 
 
-def build_graph(root: beam.Pipeline, job: Job) -> None:
-    """Adds the build to a pipeline. Its last step puts the release."""
+def build_graph(root: beam.Pipeline, job: Job, accelerator: str | None = None) -> None:
+    """Adds the build to a pipeline. Its last step puts the release. `accelerator` goes to the stages of a unit, as a hint."""
     probed = (
         root
         | "Listing" >> beam.Create([job.listing])
@@ -34,8 +34,11 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
         | "GroupSameBytes" >> beam.GroupByKey()
         | "PlanUnits" >> beam.ParDo(PlanUnits(job)).with_outputs(FAILED, main="units")
     )
+    finish = FinishUnits(job)
     linked = (
-        finish_units(probed.units, job)
+        probed.units
+        | "GroupUnits" >> beam.GroupByKey()
+        | "FinishUnits" >> (finish.with_resource_hints(accelerator=accelerator) if accelerator else finish)
         | "KeyByItsRecording" >> beam.Map(lambda r: (r.unit.recording.recording, r)).with_output_types(tuple[str, UnitResult])
         | "GroupByRecording" >> beam.GroupByKey()
         | "LinkRecordings" >> beam.ParDo(LinkRecordings(job)).with_outputs(FAILED, SHARES, REPORTS)

@@ -192,9 +192,18 @@ def _heard(result: UnitResult, **more: Any) -> Tallies:
     return Tallies(accepted_ms=result.accepted_ms, rejected_ms=result.rejected.ms, **more)
 
 
-def finish_units(units: beam.PCollection, job: Job) -> beam.PCollection:
-    """Keyed units → UnitResults, through every stage that is not done yet. One chain of ParDos, which runners fuse."""
-    work = units | "GroupUnits" >> beam.GroupByKey() | "ResumeUnit" >> beam.ParDo(ResumeUnit(job)).with_output_types(UnitWork)
-    for stage in stages_of(job.config):
-        work = work | stage
-    return work | "PutUnit" >> beam.ParDo(PutUnit(job)).with_output_types(UnitResult)
+class FinishUnits(beam.PTransform):
+    """Grouped units → UnitResults, through every stage that is not done yet.
+
+    One chain of ParDos with the same resource hints, which runners fuse; a hint inside it would break it in two.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job = job
+
+    def expand(self, grouped: beam.PCollection) -> beam.PCollection:
+        work = grouped | "ResumeUnit" >> beam.ParDo(ResumeUnit(self.job)).with_output_types(UnitWork)
+        for stage in stages_of(self.job.config):
+            work = work | stage
+        return work | "PutUnit" >> beam.ParDo(PutUnit(self.job)).with_output_types(UnitResult)

@@ -47,3 +47,7 @@ class ModelError(RuntimeError):
 
 class WorkerLost(RuntimeError):
     """A worker process ended before its work was done. Nothing is lost: the next run reuses all finished units."""
+
+
+class HandedOver(Exception):
+    """No failure: the build was described, or given to a runner that goes on alone; nobody waits for its release here."""

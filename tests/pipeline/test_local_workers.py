@@ -12,27 +12,8 @@ import pytest
 from assets.releases import latest_release
 from assets.storage import Store
 from beam_runner import OK, WORKER_LOST
-from pipeline.fork_server import LOCAL_RUNNER, local_workers
 from pipeline.verify import verify_release
 from tests.pipeline.test_build import ROOT, SHORT, copy_speakers
-
-
-@pytest.mark.parametrize(
-    ("options", "workers"),
-    [
-        (["--direct_num_workers=3"], 3),
-        (["--direct_num_workers", "1", "--experiments=x"], 1),
-        ([f"--runner={LOCAL_RUNNER}", "--direct_num_workers=2"], 2),
-        (["--runner=SparkRunner", "--direct_num_workers=2"], 0),
-        (["--runner", "DataflowRunner"], 0),
-    ],
-)
-def test_workers_that_the_options_ask_for(options: list[str], workers: int) -> None:
-    assert local_workers(options) == workers
-
-
-def test_one_worker_per_core_by_default() -> None:
-    assert local_workers([]) == local_workers(["--direct_num_workers=0"]) >= 1
 
 
 class Build:

@@ -7,19 +7,9 @@ import pytest
 
 from assets.releases import latest_release
 from assets.storage import Store
-from pipeline.portable import with_defaults
 from pipeline.verify import verify_release
 from tests.pipeline.test_build import SHORT, copy_speakers, run_build, visible_bytes
 from tests.servers.spark import spark_cluster
-
-
-def test_defaults_that_a_portable_runner_needs() -> None:
-    filled = with_defaults(["--runner=SparkRunner", "--storage_level=DISK_ONLY"])
-    assert "--environment_cache_millis=3600000" in filled and "--environment_type=PROCESS" in filled
-    assert [option for option in filled if option.startswith("--storage_level")] == ["--storage_level=DISK_ONLY"]
-    docker = with_defaults(["--runner=PortableRunner", "--environment_type=DOCKER"])
-    assert not any(option.startswith("--environment_config") for option in docker)
-    assert with_defaults(["--direct_num_workers=2"]) == ["--direct_num_workers=2"]
 
 
 @pytest.fixture(scope="module")

@@ -1,58 +1,19 @@
 """A real Spark standalone cluster for tests: a master, two workers of one core each, and Beam's job server."""
 
-import os
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
+from tests.servers.processes import JAVA_OPENS, free_port, java_libraries, listens, running, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB_SERVER = ROOT / "deploy" / "spark" / "job_server.sh"
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come up"
-        time.sleep(0.2)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextmanager
-def running(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environment})
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
 @contextmanager
 def spark_cluster(folder: Path) -> Iterator[str]:
     """Starts the cluster and the job server; gives the job server's endpoint. Skips the test where Java or Maven is missing."""
-    if not shutil.which("java") or not shutil.which("mvn"):
-        pytest.skip("needs Java and Maven")
-    lib = Path(os.environ.get("VOXBEAM_SPARK_LIB", JOB_SERVER.parent / "lib"))
-    if not lib.exists():
-        fetch = ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies", f"-DoutputDirectory={lib}"]
-        subprocess.run(fetch, cwd=JOB_SERVER.parent, check=True, timeout=900)
+    lib = java_libraries(JOB_SERVER.parent, "VOXBEAM_SPARK_LIB")
     home = folder / "spark-home"
     home.mkdir(parents=True)
     (home / "jars").symlink_to(lib)
@@ -65,8 +26,7 @@ def spark_cluster(folder: Path) -> Iterator[str]:
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "local"),
     }
-    opens = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in ("java.lang", "java.nio", "java.util", "sun.nio.ch")]
-    java = ["java", *opens, "-Xmx512m", "-cp", f"{lib}/*"]
+    java = ["java", *JAVA_OPENS, "-Xmx512m", "-cp", f"{lib}/*"]
     deploy = "org.apache.spark.deploy"
     with ExitStack() as stack:
         start = [*java, f"{deploy}.master.Master", "--host", "127.0.0.1", "--port", str(master), "--webui-port", str(web)]
