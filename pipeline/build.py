@@ -163,9 +163,9 @@ def _run(job: Job, beam_options: Sequence[str], log: str) -> None:
     try:
         with beam.Pipeline(runner=runner, options=options) as root:
             build_graph(root, job)
-    except WorkerLost:
-        raise
     except Exception as error:
+        if lost := re.search(r"WorkerLost: (.+)", str(error)):
+            raise WorkerLost(lost[1]) from error
         if "Channel closed prematurely" in str(error):  # Beam's data channel notices a dead worker before we do
             raise WorkerLost("a worker process died; " + AFTER_LOSS) from error
         if model := re.search(r"ModelError: (.+)", str(error)):
