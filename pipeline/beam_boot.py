@@ -1,4 +1,4 @@
-"""What Spark starts for every worker process: asks the runner for its endpoints and becomes a Beam SDK worker.
+"""What Spark starts for every worker process: asks the runner for its endpoints and becomes a guarded SDK worker.
 
 Beam's own boot program is a Go binary inside its container images, and in no wheel. This one is for workers whose machine has
 voxbeam installed: `--environment_type=PROCESS --environment_config='{"command": "/path/to/venv/bin/voxbeam-boot"}'`.
@@ -6,8 +6,6 @@ voxbeam installed: `--environment_type=PROCESS --environment_config='{"command":
 
 import argparse
 import os
-import signal
-import subprocess
 import sys
 from typing import Any, NoReturn
 
@@ -44,27 +42,7 @@ def main() -> NoReturn:
         "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(info.control_endpoint),
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
     }
-    sys.exit(_run_worker(environment))
-
-
-def _run_worker(environment: dict[str, str]) -> int:
-    """The worker's exit status, once it has ended. If a signal killed it, the executor that started us is ended too.
-
-    An executor keeps its worker for an hour, dead or alive, and fails every task that it is given from then on; Spark gives it
-    all it has, because nobody fails as fast. In place of an executor that ends, Spark starts a new one and repeats what was lost.
-    """
-    executor = os.getppid()
-    worker = subprocess.Popen([sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"], env=environment)
-
-    def stop(*_: object) -> NoReturn:
-        worker.kill()
-        sys.exit(0)
-
-    signal.signal(signal.SIGTERM, stop)
-    status = worker.wait()
-    if status < 0 and os.getppid() == executor:
-        os.kill(executor, signal.SIGTERM)
-    return status
+    os.execve(sys.executable, [sys.executable, "-m", "pipeline.worker_guard"], environment)
 
 
 if __name__ == "__main__":

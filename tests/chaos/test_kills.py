@@ -5,14 +5,13 @@ import random
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
 import pytest
 
-from assets.storage import Store, _open
+from assets.storage import Store
 from beam_runner import QUARANTINED
 from schemas.failure import WorkerLost
 from tests.chaos.builds import (
@@ -29,7 +28,7 @@ from tests.chaos.builds import (
 from tests.pipeline.test_build import run_build
 from tests.servers.faulty_proxy import Faults, FaultyProxy, Request
 from tests.servers.process import wait_for
-from tests.servers.s3 import S3, s3_server
+from tests.servers.s3 import S3
 
 pytestmark = [pytest.mark.chaos, pytest.mark.build]
 
@@ -115,22 +114,6 @@ class Assassin:
                 victim = psutil.Process(self._victim.pid)
                 victim.kill()
                 victim.wait(10)
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
-@pytest.fixture
-def client(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process as a client of the server, past the proxy."""
-    for name, value in s3.environment().items():
-        monkeypatch.setenv(name, value)
-    _open.cache_clear()
-    yield
-    _open.cache_clear()
 
 
 @pytest.mark.s3
