@@ -1,8 +1,8 @@
 """Guard: runs a worker process for an executor of Spark or Flink, and ends the executor when a signal kills the worker.
 
-An executor keeps its worker for as long as the environment is cached, dead or alive. With a dead one it fails every task that it is
-given, and gets them all, because nobody is done as fast. In place of an executor that ends, Spark starts a new one, and repeats what
-was lost. This module imports nothing, since it stays in memory beside every worker.
+An executor keeps its worker for as long as the environment is cached, dead or alive. With a dead one it fails every task that it
+is given, and is given them all, because nobody is done as fast. In place of an executor that ends, Spark starts a new one and
+repeats what was lost. This module imports little, since it stays in memory beside every worker.
 """
 
 import os

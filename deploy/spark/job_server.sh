@@ -7,8 +7,7 @@
 set -eu
 cd "$(dirname "$0")"
 master="${1:-local[*]}"
-lib="${VOXBEAM_SPARK_LIB:-$PWD/lib}"
-[ -d "$lib" ] || mvn --quiet --batch-mode dependency:copy-dependencies -DoutputDirectory="$lib"
+lib="$(./libraries.sh)"
 
 opens=""
 for package in java.lang java.lang.invoke java.io java.net java.nio java.util java.util.concurrent java.util.concurrent.atomic \

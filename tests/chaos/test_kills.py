@@ -1,4 +1,4 @@
-"""A driver or a worker killed at any moment: the next run ends with the same bytes, does nothing twice, and readers never notice."""
+"""A driver or a worker killed at any moment: the next run ends with the same bytes, nothing is done twice, no reader notices."""
 
 import multiprocessing
 import random
@@ -20,7 +20,6 @@ from tests.chaos.builds import (
     Reader,
     assert_same_release,
     files,
-    kill_a_worker,
     moments,
     start_driver,
     striking,
@@ -36,6 +35,11 @@ TENTH = Faults(refuse=0.04, cut=0.03, lose=0.03, stall=0.02, stall_s=0.5)
 """one request in ten fails, half of them after the server did what it was asked; some stall"""
 
 
+def committed(output: Path) -> bool:
+    """Whether it was too late for the kill to matter: the watcher of a folder may be slow."""
+    return (output / "releases" / "000002.json").exists()
+
+
 def test_a_driver_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
     output = tmp_path / "out"
     shutil.copytree(corpus.base, output)
@@ -44,35 +48,48 @@ def test_a_driver_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
         for moment in corpus.moments(seed=1, count=4):
             before = files(output)
             driver = start_driver(arguments, tmp_path / "log")
-            with striking(output, [moment], driver.kill):
+            with striking(output, [moment], lambda: driver.kill() is None):  # noqa: B023
                 driver.join()
-            assert driver.exitcode == -signal.SIGKILL, (tmp_path / "log").read_text()
+            assert driver.exitcode == -signal.SIGKILL or committed(output), (tmp_path / "log").read_text()
             assert before.items() <= files(output).items()
-        before = files(output)
-        left = len(corpus.units() - before.keys())
-        outcome = run_build(corpus.source, output, "--direct_num_workers=2", config=CONFIG)
-    assert outcome.tallies.units == left
-    assert before.items() <= files(output).items()
+        finish(corpus, output, workers=2)
     assert (reader.wrong, reader.seen) == ([], {1, 2})
-    assert_same_release(Store(str(output)), corpus)
 
 
 def test_a_worker_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
     output = tmp_path / "out"
     shutil.copytree(corpus.base, output)
     draw = random.Random(2)
+
+    def kill_a_worker() -> bool:
+        workers = sorted(multiprocessing.active_children(), key=lambda worker: worker.pid or 0)
+        if workers:
+            draw.choice(workers).kill()
+        return bool(workers)
+
     with Reader(Store(str(output))) as reader:
         for moment in corpus.moments(seed=2, count=4):
             before = files(output)
-            with striking(output, [moment], lambda: kill_a_worker(draw)), pytest.raises(WorkerLost):
-                run_build(corpus.source, output, "--direct_num_workers=2", config=CONFIG)
+            lost = False
+            with striking(output, [moment], kill_a_worker) as hit:
+                try:
+                    run_build(corpus.source, output, "--direct_num_workers=2", config=CONFIG)
+                except WorkerLost:
+                    lost = True
+            assert hit and (lost or committed(output))
             wait_for(lambda: not multiprocessing.active_children(), 30, "the other worker's end")
             assert before.items() <= files(output).items()
-        before = files(output)
-        outcome = run_build(corpus.source, output, "--direct_num_workers=1", config=CONFIG)
-    assert before.items() <= files(output).items()
-    assert outcome.release.number == 2
+        finish(corpus, output, workers=1)
     assert (reader.wrong, reader.seen) == ([], {1, 2})
+
+
+def finish(corpus: Corpus, output: Path, workers: int) -> None:
+    """The build that nobody disturbs any more: what is left, and nothing else, is done."""
+    before = files(output)
+    left = corpus.units() - before.keys()
+    outcome = run_build(corpus.source, output, f"--direct_num_workers={workers}", config=CONFIG)
+    assert outcome.tallies.units == len(left)
+    assert before.items() <= files(output).items()
     assert_same_release(Store(str(output)), corpus)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,11 @@ class Race:
 
     def __init__(self, corpus: Corpus, folder: Path, output: str, environment: dict[str, str] | None = None) -> None:
         self.folder, self.environment = folder, environment
-        self.rows = {name: {"uri": str(corpus.source / f"{name}.flac"), "recording": name, "speaker": name} for name in "ben leo mia".split()}
+        names = {name for names in self.INPUTS for name in names}
+        self.rows = {n: {"uri": str(corpus.source / f"{n}.flac"), "recording": n, "speaker": n} for n in names}
         self.options = ["--config", str(corpus.config), "--output", output, "--direct_num_workers=1"]
 
-    def start(self, number: int):  # type: ignore[no-untyped-def]
+    def start(self, number: int) -> BaseProcess:
         listing = self.folder / f"{number}.jsonl"
         listing.write_text("".join(json.dumps(self.rows[name]) + "\n" for name in self.INPUTS[number]))
         return start_driver(["build", "--input", str(listing), *self.options], self.log(number), self.environment)

@@ -2,35 +2,16 @@
 
 import os
 import shutil
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-JOB_SERVER = ROOT / "deploy" / "spark" / "job_server.sh"
+from tests.servers.process import free_port, listens, wait_for
 
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come up"
-        time.sleep(0.2)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "spark"
 
 
 @contextmanager
@@ -49,10 +30,7 @@ def spark_cluster(folder: Path) -> Iterator[str]:
     """Starts the cluster and the job server; gives the job server's endpoint. Skips the test where Java or Maven is missing."""
     if not shutil.which("java") or not shutil.which("mvn"):
         pytest.skip("needs Java and Maven")
-    lib = Path(os.environ.get("VOXBEAM_SPARK_LIB", JOB_SERVER.parent / "lib"))
-    if not lib.exists():
-        fetch = ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies", f"-DoutputDirectory={lib}"]
-        subprocess.run(fetch, cwd=JOB_SERVER.parent, check=True, timeout=900)
+    lib = subprocess.run([DEPLOY / "libraries.sh"], check=True, timeout=900, stdout=subprocess.PIPE, text=True).stdout.strip()
     home = folder / "spark-home"
     home.mkdir(parents=True)
     (home / "jars").symlink_to(lib)
@@ -77,7 +55,7 @@ def spark_cluster(folder: Path) -> Iterator[str]:
             start = [*java, f"{deploy}.worker.Worker", *place, "--work-dir", str(folder / f"worker{number}"), url]
             stack.enter_context(running(start, folder / f"worker{number}.log", environment))
         ports = {"VOXBEAM_JOB_PORT": str(job), "VOXBEAM_ARTIFACT_PORT": str(free_port()), "VOXBEAM_SPARK_PARALLELISM": "2"}
-        server = {**environment, **ports, "VOXBEAM_SPARK_LIB": str(lib)}
-        stack.enter_context(running([str(JOB_SERVER), url], folder / "job_server.log", server))
+        server = {**environment, **ports, "VOXBEAM_SPARK_LIB": lib}
+        stack.enter_context(running([str(DEPLOY / "job_server.sh"), url], folder / "job_server.log", server))
         wait_for(lambda: listens(job), 90, "the job server")
         yield f"127.0.0.1:{job}"
