@@ -1,4 +1,4 @@
-"""What Spark starts for every worker process: asks the runner for its endpoints and becomes a Beam SDK worker.
+"""What Spark starts for every worker process: asks the runner for its endpoints and becomes a guarded SDK worker.
 
 Beam's own boot program is a Go binary inside its container images, and in no wheel. This one is for workers whose machine has
 voxbeam installed: `--environment_type=PROCESS --environment_config='{"command": "/path/to/venv/bin/voxbeam-boot"}'`.
@@ -42,7 +42,7 @@ def main() -> NoReturn:
         "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(info.control_endpoint),
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
     }
-    os.execve(sys.executable, [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"], environment)
+    os.execve(sys.executable, [sys.executable, "-m", "pipeline.worker_guard"], environment)
 
 
 if __name__ == "__main__":

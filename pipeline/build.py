@@ -173,9 +173,9 @@ def _run(job: Job, asked: RunnerOptions, options: PipelineOptions, log: str, con
             console.print(f"Dataflow job {result.job_id()}; it goes on, and commits, even if this command is stopped")
         if asked.waits:
             result.wait_until_finish()
-    except WorkerLost:
-        raise
     except Exception as error:
+        if lost := re.search(r"WorkerLost: (.+)", str(error)):
+            raise WorkerLost(lost[1]) from error
         if "Channel closed prematurely" in str(error):  # Beam's data channel notices a dead worker before we do
             raise WorkerLost("a worker process died; " + AFTER_LOSS) from error
         if model := re.search(r"ModelError: (.+)", str(error)):

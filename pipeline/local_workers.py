@@ -6,10 +6,11 @@ They take the place of Beam's `--direct_running_mode=multi_processing`, and spea
 import multiprocessing
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
-from apache_beam.portability.api import endpoints_pb2
+from apache_beam.portability.api import beam_fn_api_pb2, endpoints_pb2
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
 from apache_beam.runners.worker import sdk_worker_main
 from apache_beam.transforms.environments import Environment
@@ -21,6 +22,8 @@ from schemas.failure import WorkerLost
 
 URN = "voxbeam:env:forked_python:v1"
 AFTER_LOSS = "finished units are kept: run the same command again, with fewer workers if memory is short"
+
+_MOURN_EVERY_S = 0.2
 
 
 @Environment.register_urn(URN, bytes)
@@ -69,10 +72,17 @@ class ForkedWorker(GrpcWorkerHandler):
         self._process.join()
 
     def _watch(self) -> None:
-        """Fails what the runner waits for, when the worker dies; without this it would wait for ever."""
+        """When the worker dies, answers in its place whatever the runner asks of it, then and later, with how it ended.
+
+        Without this the runner would wait for ever. It does so even for an aborted request if the worker died before it could
+        connect its data channel; an answer that is an error ends every wait.
+        """
         self._process.join()
-        if not self._stopping:
-            self.control_conn.abort(WorkerLost(_how_it_ended(self._process.exitcode)))
+        answer = beam_fn_api_pb2.InstructionResponse(error=f"{WorkerLost.__name__}: {_how_it_ended(self._process.exitcode)}")
+        while not self._stopping:
+            for request in list(self.control_conn._futures_by_id.values()):
+                request.set(answer)
+            time.sleep(_MOURN_EVERY_S)
 
 
 def _how_it_ended(status: int | None) -> str:

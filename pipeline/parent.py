@@ -32,7 +32,7 @@ class Parent:
 
 
 @once_per_process
-def load_parent(output: str, number: int | None) -> Parent:
+def parent_of(output: str, number: int | None) -> Parent:
     """The parent's recordings; none without a parent. About 150 bytes of memory each."""
     if number is None:
         return Parent({})

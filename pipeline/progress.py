@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from assets.storage import Store, is_bucket
-from transforms.stage import UnitWork, once_per_process, watch_stages
+from transforms.stage import LOADS, UnitWork, once_per_process, watch_stages
 
 _LOCAL_EVERY_S = 1.0
 _BUCKET_EVERY_S = 10.0
@@ -42,12 +42,18 @@ class Tallies:
     """wall seconds in each stage"""
     accepted_ms: int = 0
     rejected_ms: int = 0
+    processes: int = 0
+    """worker processes that did any of it"""
+    loads: dict[str, float] = field(default_factory=dict)
+    """how often those processes have loaded each model"""
 
     def add(self, other: "Tallies") -> None:
-        for name in ("probed_ms", "kept_ms", "units", "reused_units", "quarantined", "accepted_ms", "rejected_ms"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        add_up(self.audio_ms, other.audio_ms)
-        add_up(self.seconds, other.seconds)
+        for name, mine in vars(self).items():
+            more = getattr(other, name)
+            if isinstance(mine, dict):
+                add_up(mine, more)
+            else:
+                setattr(self, name, mine + more)
 
 
 class Reporter:
@@ -56,7 +62,7 @@ class Reporter:
     def __init__(self, output: str, run: str) -> None:
         self.store = Store(output)
         self.path = f"progress/{run}/{socket.gethostname()}-{os.getpid()}.json"
-        self.tallies = Tallies()
+        self.tallies = Tallies(processes=1)
         self.every_s = _BUCKET_EVERY_S if is_bucket(output) else _LOCAL_EVERY_S
         self._written = 0.0
         self._lock = threading.Lock()
@@ -74,6 +80,7 @@ class Reporter:
             self._write()
 
     def _write(self) -> None:
+        self.tallies.loads = dict(LOADS)
         self.store.replace(self.path, json.dumps(asdict(self.tallies)).encode())
         self._written = time.monotonic()
 

@@ -25,6 +25,8 @@ def print_outcome(outcome: Outcome, store: Store, console: Console) -> None:
         )
     else:
         console.print(_stage_table(outcome))
+        loads = ", ".join(f"{name} {times:.0f}×" for name, times in sorted(tallies.loads.items()))
+        console.print(f"{tallies.processes} worker processes loaded: {loads}")
     if outcome.committed:
         console.print(f"Committed release {release.name} in {outcome.wall_s:.1f} s")
     else:

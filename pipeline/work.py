@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from assets.storage import open_local, sha256_of
 from pipeline.job import Job
-from pipeline.parent import Parent, load_parent
+from pipeline.parent import Parent, parent_of
 from pipeline.progress import Reporter, Tallies, reporter_of
 from pipeline.unit_file import read_result, unit_path, write_unit
 from pipeline.windows import plan_windows
@@ -117,6 +117,9 @@ class _Reporting(beam.DoFn):
     def reporter(self) -> Reporter:
         return reporter_of(self.job.output, self.job.run)
 
+    def setup(self) -> None:
+        _ = self.reporter  # it must be there before the first stage runs, or nobody counts that
+
     def finish_bundle(self) -> None:
         self.reporter.flush()
 
@@ -141,7 +144,7 @@ class PlanUnits(_Reporting):
 
     def process(self, keyed: tuple[str, Iterable[Probed]]) -> Iterator[Any]:
         everything = list(keyed[1])
-        parent = load_parent(self.job.output, self.job.parent)
+        parent = parent_of(self.job.output, self.job.parent)
         left = list(sort_out(everything, parent, self.job.grows))
         kept = {p.recording.recording for p in everything} - {p.recording.recording for p in left}
         kept_ms = sum(p.source.duration_ms for p in everything if p.source and p.recording.recording in kept)

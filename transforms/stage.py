@@ -6,6 +6,7 @@ All stages of a unit are ParDos in one chain, so a runner fuses them: the wavefo
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
@@ -49,22 +50,29 @@ class UnitWork:
         return self.audio
 
 
-def once_per_process(loader: Callable[..., T]) -> Callable[..., T]:
-    """Caches a model loader by its (hashable) arguments: threads wait for one load, every later call gets the same model.
+LOADS: Counter[str] = Counter()
+"""how often this process has loaded each model; progress shows that it is once"""
 
-    A loader that fails raises ModelError, which ends the run.
+
+def once_per_process(loader: Callable[..., T]) -> Callable[..., T]:
+    """Caches a loader by its (hashable) arguments: threads wait for one load, every later call gets the same object.
+
+    Loads by a `load_<model>` are counted. A loader that fails raises ModelError, which ends the run.
     """
     loaded: dict[Any, T] = {}
+    model = loader.__name__.removeprefix("load_") if loader.__name__.startswith("load_") else None
     lock = threading.Lock()
 
     def load(*args: Any) -> T:
         with lock:
             if args not in loaded:
-                Metrics.counter("models", f"{loader.__module__.split('.')[-1]}_loaded").inc()
                 try:
                     loaded[args] = loader(*args)
                 except Exception as error:
                     raise ModelError(f"{loader.__name__}: {error}") from error
+                if model:
+                    LOADS[model] += 1
+                    Metrics.counter("models", model).inc()
             return loaded[args]
 
     return load

@@ -6,8 +6,7 @@
 # Then: voxbeam build … --runner=PortableRunner --job_endpoint=127.0.0.1:8099 (docs/spark.md). Needs Java 17 and Maven.
 set -eu
 cd "$(dirname "$0")"
-lib="${VOXBEAM_FLINK_LIB:-$PWD/lib}"
-[ -d "$lib" ] || mvn --quiet --batch-mode dependency:copy-dependencies -DoutputDirectory="$lib"
+lib="$(../libraries.sh flink)"
 
 opens=""
 for package in java.lang java.lang.invoke java.io java.net java.nio java.util java.util.concurrent java.util.concurrent.atomic \

@@ -7,8 +7,7 @@
 set -eu
 cd "$(dirname "$0")"
 master="${1:-local[*]}"
-lib="${VOXBEAM_SPARK_LIB:-$PWD/lib}"
-[ -d "$lib" ] || mvn --quiet --batch-mode dependency:copy-dependencies -DoutputDirectory="$lib"
+lib="$(../libraries.sh spark)"
 
 opens=""
 for package in java.lang java.lang.invoke java.io java.net java.nio java.util java.util.concurrent java.util.concurrent.atomic \
@@ -16,10 +15,12 @@ for package in java.lang java.lang.invoke java.io java.net java.nio java.util ja
   opens="$opens --add-opens=java.base/$package=ALL-UNNAMED"
 done
 
+# A recording that cannot be used never fails a task; only a worker that is lost does, and a long job loses more than four.
 # shellcheck disable=SC2086 (one word per option is meant)
 exec java $opens -Xmx"${VOXBEAM_SPARK_MEMORY:-2g}" \
   -Dspark.serializer=org.apache.spark.serializer.KryoSerializer \
   -Dspark.default.parallelism="${VOXBEAM_SPARK_PARALLELISM:-$(nproc)}" \
+  -Dspark.task.maxFailures=20 \
   -Dspark.executor.extraJavaOptions="$opens" \
   -cp "$lib/*" org.apache.beam.runners.spark.SparkJobServerDriver \
   --job-port="${VOXBEAM_JOB_PORT:-8099}" --artifact-port="${VOXBEAM_ARTIFACT_PORT:-8098}" --expansion-port=0 \

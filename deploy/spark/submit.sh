@@ -3,11 +3,11 @@
 #
 #   SPARK_HOME=/usr/lib/spark deploy/spark/submit.sh job.jar --master yarn --deploy-mode cluster      (options of spark-submit)
 #
-# Sends Beam's libraries along, which job_server.sh has fetched. docs/spark.md says when it is needed.
+# Sends Beam's libraries along, which libraries.sh fetches. docs/spark.md says when it is needed.
 set -eu
 job="$1"
 shift
-lib="${VOXBEAM_SPARK_LIB:-$(dirname "$0")/lib}"
+lib="$("$(dirname "$0")/../libraries.sh" spark)"
 
 jars=""
 for jar in "$lib"/*.jar; do

@@ -57,6 +57,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("corpus")
     outcome = run_build(DEMO, output, "--direct_num_workers=2")
     assert outcome.committed and outcome.release.counts["samples"] >= 8
+    assert outcome.tallies.processes == 2 and max(outcome.tallies.loads.values()) <= 2  # each model at most once in each process
     return output
 
 

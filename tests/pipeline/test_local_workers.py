@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,6 +12,7 @@ from assets.storage import Store
 from beam_runner import OK, WORKER_LOST
 from pipeline.verify import verify_release
 from tests.pipeline.test_build import ROOT, SHORT, copy_speakers
+from tests.servers.processes import wait_for
 
 
 class Build:
@@ -39,17 +38,10 @@ class Build:
         return len(workers) == 2 and any(worker.children() for worker in workers)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
 @pytest.mark.build
 def test_a_killed_worker_ends_the_build_which_can_go_on(tmp_path: Path) -> None:
     build = Build(tmp_path)
-    wait_for(build.working, 120)
+    wait_for(build.working, 120, "a worker at work")
     build.workers()[0].kill()
     printed, _ = build.process.communicate(timeout=60)
     assert build.process.returncode == WORKER_LOST
@@ -67,7 +59,7 @@ def test_a_killed_worker_ends_the_build_which_can_go_on(tmp_path: Path) -> None:
 @pytest.mark.build
 def test_workers_go_when_the_driver_is_killed(tmp_path: Path) -> None:
     build = Build(tmp_path)
-    wait_for(build.working, 120)
+    wait_for(build.working, 120, "a worker at work")
     left = [process for worker in build.workers() for process in (worker, *worker.children())]
     build.process.kill()
     build.process.wait()

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -30,14 +31,28 @@ class Faults:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Request:
+    """A request as its watcher sees it."""
+
+    method: str
+    path: str
+    """below the server, without query"""
+    status: int | None
+    """of the server's answer, which the client has not got yet; None before the server hears of the request"""
+
+
 class FaultyProxy(ThreadingHTTPServer):
-    """Listens on a free port of 127.0.0.1 until closed; `counts` says how often each fault struck."""
+    """Listens on a free port of 127.0.0.1 until closed; `counts` says how often each fault struck.
+
+    `watch` is called before a request is passed on, and again when the server has answered it: what it does happens just then.
+    """
 
     daemon_threads = True
 
-    def __init__(self, target: str, faults: Faults) -> None:
+    def __init__(self, target: str, faults: Faults, watch: Callable[[Request], None] = lambda request: None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.target, self.faults = urlparse(target), faults
+        self.target, self.faults, self.watch = urlparse(target), faults, watch
         self.counts: Counter[str] = Counter()
         self._random, self._lock = random.Random(faults.seed), threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -85,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fate == "stall":
             time.sleep(self.server.faults.stall_s)
+        path = urlparse(self.path).path
+        self.server.watch(Request(self.command, path, None))
         connection = http.client.HTTPConnection(self.server.target.hostname or "", self.server.target.port, timeout=60)
         try:
             # every header as it came, Host included: the signature covers it
@@ -96,6 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = answer.read()
         finally:
             connection.close()
+        self.server.watch(Request(self.command, path, answer.status))
         if fate == "lose":
             self._hang_up()
             return

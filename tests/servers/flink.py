@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.servers.processes import JAVA_OPENS, free_port, java_libraries, listens, running, wait_for
+from tests.servers.processes import DEPLOY, JAVA_OPENS, free_port, java_libraries, listens, running, wait_for
 
-JOB_SERVER = Path(__file__).resolve().parents[2] / "deploy" / "flink" / "job_server.sh"
+JOB_SERVER = DEPLOY / "flink" / "job_server.sh"
 # What Flink's own start script would work out from the size of the machine.
 MEMORY = {
     "task.heap.size": "256m",
@@ -27,7 +27,7 @@ MEMORY = {
 @contextmanager
 def flink_cluster(folder: Path) -> Iterator[str]:
     """Starts the cluster and the job server; gives the job server's endpoint. Skips the test where Java or Maven is missing."""
-    lib = java_libraries(JOB_SERVER.parent, "VOXBEAM_FLINK_LIB")
+    lib = java_libraries("flink")
     rest, job = free_port(), free_port()
     settings = {
         "jobmanager.rpc.address": "127.0.0.1",

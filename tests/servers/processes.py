@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 JAVA_OPENS = tuple(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in ("java.lang", "java.nio", "java.util", "sun.nio.ch"))
 
 
@@ -21,10 +22,11 @@ def free_port() -> int:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Returns once it is true; fails the test, saying `what` was waited for, when that takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come up"
-        time.sleep(0.2)
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}, in vain"
+        time.sleep(0.02)
 
 
 def listens(port: int) -> bool:
@@ -43,12 +45,9 @@ def running(command: list[str], log: Path, environment: dict[str, str]) -> Itera
         process.wait(timeout=30)
 
 
-def java_libraries(folder: Path, variable: str) -> Path:
-    """Where the libraries of a `pom.xml` lie, fetched by Maven the first time. Skips the test where Java or Maven is missing."""
+def java_libraries(cluster: str) -> Path:
+    """Where the libraries of a cluster, spark or flink, lie, fetched by Maven the first time. Skips the test without Java or Maven."""
     if not shutil.which("java") or not shutil.which("mvn"):
         pytest.skip("needs Java and Maven")
-    lib = Path(os.environ.get(variable, folder / "lib"))
-    if not lib.exists():
-        fetch = ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies", f"-DoutputDirectory={lib}"]
-        subprocess.run(fetch, cwd=folder, check=True, timeout=900)
-    return lib
+    fetch = [str(DEPLOY / "libraries.sh"), cluster]
+    return Path(subprocess.run(fetch, check=True, timeout=900, stdout=subprocess.PIPE, text=True).stdout.strip())

@@ -2,15 +2,15 @@
 
 import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.servers.processes import free_port, listens, wait_for
 
 KEY, SECRET = "voxbeam-tests", "not-a-secret-at-all"
 
@@ -45,9 +45,7 @@ def s3_server(folder: Path) -> Iterator[S3]:
     program = server_program()
     if program is None:
         pytest.skip("versitygw is not installed (go install github.com/versity/versitygw/cmd/versitygw)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "corpora").mkdir(parents=True)
     process = subprocess.Popen(
         [program, "--port", f"127.0.0.1:{port}", "posix", str(folder)],
@@ -56,10 +54,7 @@ def s3_server(folder: Path) -> Iterator[S3]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 30
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert process.poll() is None and time.monotonic() < deadline, "the S3 server did not start"
-            time.sleep(0.05)
+        wait_for(lambda: listens(port), 30, "the S3 server")
         yield S3(url=f"http://127.0.0.1:{port}", folder=folder)
     finally:
         process.kill()

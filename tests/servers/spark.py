@@ -4,16 +4,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.servers.processes import JAVA_OPENS, free_port, java_libraries, listens, running, wait_for
-
-ROOT = Path(__file__).resolve().parents[2]
-JOB_SERVER = ROOT / "deploy" / "spark" / "job_server.sh"
+from tests.servers.processes import DEPLOY, JAVA_OPENS, free_port, java_libraries, listens, running, wait_for
 
 
 @contextmanager
 def spark_cluster(folder: Path) -> Iterator[str]:
     """Starts the cluster and the job server; gives the job server's endpoint. Skips the test where Java or Maven is missing."""
-    lib = java_libraries(JOB_SERVER.parent, "VOXBEAM_SPARK_LIB")
+    lib = java_libraries("spark")
     home = folder / "spark-home"
     home.mkdir(parents=True)
     (home / "jars").symlink_to(lib)
@@ -38,6 +35,6 @@ def spark_cluster(folder: Path) -> Iterator[str]:
             stack.enter_context(running(start, folder / f"worker{number}.log", environment))
         ports = {"VOXBEAM_JOB_PORT": str(job), "VOXBEAM_ARTIFACT_PORT": str(free_port()), "VOXBEAM_SPARK_PARALLELISM": "2"}
         server = {**environment, **ports, "VOXBEAM_SPARK_LIB": str(lib)}
-        stack.enter_context(running([str(JOB_SERVER), url], folder / "job_server.log", server))
+        stack.enter_context(running([str(DEPLOY / "spark" / "job_server.sh"), url], folder / "job_server.log", server))
         wait_for(lambda: listens(job), 90, "the job server")
         yield f"127.0.0.1:{job}"

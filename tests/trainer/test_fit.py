@@ -17,6 +17,7 @@ from torch import Tensor
 
 from assets.storage import Store
 from assets.threads import pin_threads
+from tests.servers.processes import wait_for
 from tests.trainer.made import CONFIG, MODEL, made_run
 from trainer import checkpoint
 from trainer.configs import CONFIGS, FitConfig, changed
@@ -67,7 +68,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, sent: signal.Sign
     steps = 400
     child = started(tmp_path, steps)
     store = checkpoint_store(str(tmp_path))
-    wait_for(lambda: len(checkpoint.saved_steps(store)) >= 2)
+    wait_for(lambda: len(checkpoint.saved_steps(store)) >= 2, 60, "two checkpoints")
     child.send_signal(sent)
     status = child.wait(timeout=60)
     reached = checkpoint.saved_steps(store)[-1]
@@ -98,13 +99,6 @@ def started(folder: Path, steps: int) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.trainer.made", str(folder), str(steps)]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-
-
-def wait_for(condition, seconds: float = 60) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_pieces_of_a_step_change_nothing(tmp_path: Path) -> None:
@@ -206,7 +200,7 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path: Path, delay: float) -> None:
     """Killed while it writes 16 MB after 16 MB: whatever is listed can be read."""
     child = subprocess.Popen([sys.executable, "-c", WRITES_FOR_EVER, str(tmp_path)], cwd=ROOT)
     store = Store(str(tmp_path))
-    wait_for(lambda: len(checkpoint.saved_steps(store)) >= 2)
+    wait_for(lambda: len(checkpoint.saved_steps(store)) >= 2, 60, "two checkpoints")
     time.sleep(delay)
     child.kill()
     child.wait()

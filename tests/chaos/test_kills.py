@@ -1,0 +1,168 @@
+"""A driver or a worker killed at any moment: the next run ends with the same bytes, nothing is done twice, no reader notices."""
+
+import multiprocessing
+import random
+import shutil
+import signal
+import threading
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from assets.storage import Store
+from beam_runner import QUARANTINED
+from schemas.failure import WorkerLost
+from tests.chaos.builds import (
+    CONFIG,
+    Corpus,
+    Reader,
+    assert_same_release,
+    files,
+    moments,
+    start_driver,
+    striking,
+)
+from tests.pipeline.test_build import run_build
+from tests.servers.faulty_proxy import Faults, FaultyProxy, Request
+from tests.servers.processes import wait_for
+from tests.servers.s3 import S3
+
+pytestmark = [pytest.mark.chaos, pytest.mark.build]
+
+TENTH = Faults(refuse=0.04, cut=0.03, lose=0.03, stall=0.02, stall_s=0.5)
+"""one request in ten fails, half of them after the server did what it was asked; some stall"""
+
+
+def committed(output: Path) -> bool:
+    """Whether it was too late for the kill to matter: the watcher of a folder may be slow."""
+    return (output / "releases" / "000002.json").exists()
+
+
+def test_a_driver_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(corpus.base, output)
+    arguments = [*corpus.arguments, "--output", str(output), "--direct_num_workers=1"]
+    with Reader(Store(str(output))) as reader:
+        for moment in corpus.moments(seed=1, count=4):
+            before = files(output)
+            driver = start_driver(arguments, tmp_path / "log")
+            with striking(output, [moment], lambda: driver.kill() is None):  # noqa: B023
+                driver.join()
+            assert driver.exitcode == -signal.SIGKILL or committed(output), (tmp_path / "log").read_text()
+            assert before.items() <= files(output).items()
+        finish(corpus, output, workers=2)
+    assert (reader.wrong, reader.seen) == ([], {1, 2})
+
+
+def test_a_worker_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(corpus.base, output)
+    draw = random.Random(2)
+
+    def kill_a_worker() -> bool:
+        workers = sorted(multiprocessing.active_children(), key=lambda worker: worker.pid or 0)
+        if workers:
+            draw.choice(workers).kill()
+        return bool(workers)
+
+    with Reader(Store(str(output))) as reader:
+        for moment in corpus.moments(seed=2, count=4):
+            before = files(output)
+            lost = False
+            with striking(output, [moment], kill_a_worker) as hit:
+                try:
+                    run_build(corpus.source, output, "--direct_num_workers=2", config=CONFIG)
+                except WorkerLost:
+                    lost = True
+            assert hit and (lost or committed(output))
+            wait_for(lambda: not multiprocessing.active_children(), 30, "the other worker's end")
+            assert before.items() <= files(output).items()
+        finish(corpus, output, workers=1)
+    assert (reader.wrong, reader.seen) == ([], {1, 2})
+
+
+def finish(corpus: Corpus, output: Path, workers: int) -> None:
+    """The build that nobody disturbs any more: what is left, and nothing else, is done."""
+    before = files(output)
+    left = corpus.units() - before.keys()
+    outcome = run_build(corpus.source, output, f"--direct_num_workers={workers}", config=CONFIG)
+    assert outcome.tallies.units == len(left)
+    assert before.items() <= files(output).items()
+    assert_same_release(Store(str(output)), corpus)
+
+
+class Assassin:
+    """Sees every request of a build and kills its driver in the middle of the one that makes the n-th new object."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = f"/corpora/{prefix}/"
+        self.made: set[str] = set()
+        """objects that the server has created"""
+        self.started: set[str] = set()
+        """units that this run has not found finished, and so works on"""
+        self.again: set[str] = set()
+        """objects put although they had been there when this run began"""
+        self._strike_at, self._server_hears = 0, False
+        self._victim: BaseProcess | None = None
+        self._before: frozenset[str] = frozenset()
+        self._lock = threading.Lock()
+
+    def aim(self, victim: BaseProcess | None, strike_at: int, server_hears: bool) -> None:
+        """At the next run; `server_hears`: after the server has made the object, else before it hears of it."""
+        self._victim, self._strike_at, self._server_hears = victim, strike_at, server_hears
+        self._before, self.started = frozenset(self.made), set()
+
+    def watch(self, request: Request) -> None:
+        path = request.path.removeprefix(self.prefix)
+        with self._lock:
+            if request.method == "GET" and path.startswith("units/") and request.status == 404:
+                self.started.add(path)
+            if request.method != "PUT" or path.startswith("progress/"):
+                return
+            if path in self._before and request.status == 200:
+                self.again.add(path)
+            new = path not in self.made
+            if new and request.status == 200:
+                self.made.add(path)
+            nth = len(self.made) + (request.status is None)
+            if new and nth == self._strike_at and self._server_hears == (request.status == 200) and self._victim:
+                victim = psutil.Process(self._victim.pid)
+                victim.kill()
+                victim.wait(10)
+
+
+@pytest.mark.s3
+def test_a_driver_killed_over_a_failing_bucket(corpus: Corpus, s3: S3, client: None, tmp_path: Path) -> None:
+    killed, whole = Assassin("killed"), Assassin("whole")
+    for prefix in ("killed", "whole"):
+        for path in files(corpus.base):
+            Store(f"s3://corpora/{prefix}").put_file(path, corpus.base / path)
+
+    def run(assassin: Assassin, prefix: str, strike_at: int = 0) -> int | None:
+        with FaultyProxy(s3.url, TENTH, assassin.watch) as proxy:
+            arguments = [*corpus.arguments, "--output", f"s3://corpora/{prefix}", "--direct_num_workers=1"]
+            driver = start_driver(arguments, tmp_path / prefix, s3.environment(proxy.url))
+            assassin.aim(driver, strike_at, server_hears=strike_at % 2 == 0)
+            driver.join()
+            return driver.exitcode
+
+    with Reader(Store("s3://corpora/whole")) as reader:
+        assert run(whole, "whole") == QUARANTINED, (tmp_path / "whole").read_text()
+    assert (reader.wrong, reader.seen) == ([], {1, 2})
+    assert_same_release(Store("s3://corpora/whole"), corpus)
+    assert len(whole.started) == len(corpus.units())
+
+    with Reader(Store("s3://corpora/killed")) as reader:
+        for moment in moments(seed=3, count=8, total=len(whole.made)):
+            finished = {path for path in killed.made if path.startswith("units/")}
+            assert run(killed, "killed", moment) == -signal.SIGKILL, (tmp_path / "killed").read_text()
+            assert not killed.started & finished
+            assert len(killed.started - killed.made) <= 1
+        finished = {path for path in killed.made if path.startswith("units/")}
+        assert run(killed, "killed") == QUARANTINED, (tmp_path / "killed").read_text()
+        assert killed.started == corpus.units() - finished
+    assert not killed.again and killed.made == whole.made
+    assert (reader.wrong, reader.seen) == ([], {1, 2})
+    assert_same_release(Store("s3://corpora/killed"), corpus)
