@@ -172,8 +172,8 @@ class WriteBucket(beam.DoFn):
 
     def _members(self, split: str, shares: list[UnitShare]) -> Iterator[Member]:
         for share in shares:
-            for row in read_rows(self.job.store.get(unit_path(share.unit))):
-                if not row.reasons and row.voice in share.speakers:
+            for row in read_rows(self.job.store.get(unit_path(share.unit)), accepted=True):
+                if row.voice in share.speakers:
                     yield sample_of(row, speaker=share.speakers[row.voice], split=split, licence=share.licence, basis=share.basis)
 
 
@@ -198,15 +198,14 @@ class WriteReports(beam.DoFn):
     def _rejected(self, report: Report) -> Iterator[RejectedRow]:
         names = [f.name for f in fields(SegmentRow) if f.name != "speaker"]
         for unit in report.row.units:
-            for row in read_rows(self.job.store.get(unit_path(unit))):
-                if row.reasons:
-                    speaker = report.speakers[unit].get(row.voice) if row.voice else None
-                    yield RejectedRow(
-                        **{name: getattr(row, name) for name in names},
-                        speaker=speaker,
-                        rejected_by=str(row.rejected_by),
-                        reasons=row.reasons,
-                    )
+            for row in read_rows(self.job.store.get(unit_path(unit)), accepted=False):
+                speaker = report.speakers[unit].get(row.voice) if row.voice else None
+                yield RejectedRow(
+                    **{name: getattr(row, name) for name in names},
+                    speaker=speaker,
+                    rejected_by=str(row.rejected_by),
+                    reasons=row.reasons,
+                )
 
 
 def report_part(report: Report, units: int) -> tuple[int, Report]:
