@@ -40,10 +40,11 @@ CONFIG = {
 def write_listing(path: Path, recordings: int) -> None:
     """A listing such as a user would bring. Speakers' recordings lie far apart in it."""
     speakers = max(1, recordings // RECORDINGS_OF_A_SPEAKER)
-    rows = [
-        {"uri": f"/audio/s{n % speakers}/b{n // 20}/{n}.flac", "recording": f"s{n % speakers}-b{n // 20}-{n}", "speaker": f"s{n % speakers}"}
-        for n in range(recordings)
-    ]  # fmt: skip
+    rows = []
+    for number in range(recordings):
+        speaker, book = f"s{number % speakers}", f"b{number // 20}"
+        name = f"{speaker}-{book}-{number}"
+        rows.append({"uri": f"/audio/{speaker}/{book}/{number}.flac", "recording": name, "speaker": speaker})
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
@@ -106,7 +107,7 @@ def _segment(start_ms: int, rejected: bool, a: float, b: float, c: float, d: flo
 
 
 def made_up_build() -> ExitStack:
-    """For as long as it is open, a build makes up what it would hear. The graph is built in this process; workers get the parts."""
+    """For as long as it is open, a build makes up what it would hear: this process makes the graph, and workers get its parts."""
     replaced = ExitStack()
     replaced.enter_context(patch("pipeline.graph.ProbeRecordings", MakeUpLength))
     replaced.enter_context(patch("pipeline.work.stages_of", lambda config: [MakeUpSpeech()]))
