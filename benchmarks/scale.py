@@ -1,4 +1,4 @@
-"""Time and memory of everything but audio and models, on a corpus of 12 million segments in 220,000 recordings, and on parts of it.
+"""Time and memory of everything but audio and models, for 12 million segments in 220,000 recordings, and for parts of it.
 
     PYTHONPATH=. python benchmarks/scale.py [--sixteenths 1 4 16] [--folder FOLDER] [--json FILE]
 
@@ -88,6 +88,9 @@ def step_build(folder: Path) -> None:
 
 def step_read(folder: Path) -> None:
     store = Store(str(folder / "corpus"))
+    for kind in ("units", "shards", "manifests"):
+        sizes = [size for _, size in store.walk(f"{kind}/")]
+        tell(**{kind: len(sizes), f"{kind}_bytes": sum(sizes)})
     tell(step="read: latest release")
     latest_release(store)
     tell(step="read: status")
@@ -127,22 +130,28 @@ def empty_shards(corpus: Path, emptied: set[Path]) -> None:
         emptied.add(shard)
 
 
-def measure(recordings: int, root: Path, show: Callable[[str], None]) -> Watched:
-    """All steps on a corpus of this many recordings."""
+def measure(recordings: int, root: Path, progress: Progress) -> Watched:
+    """All steps on a corpus of this many recordings. Shows the one at work, and leaves a line of each that has ended."""
     watched = Watched()
+    task = progress.add_task("")
     with tempfile.TemporaryDirectory(dir=root) as name:
         folder = Path(name)
         emptied: set[Path] = set()
+        told: set[str] = {HIDDEN}
         write_listing(folder / "listing.parquet", recordings)
 
         def meanwhile() -> None:
             empty_shards(folder / "corpus", emptied)
-            step = watched.steps.get(watched.now or "")
-            show(f"{recordings:,} recordings: {watched.now or '…'}, at most {step.all_gb if step else 0:.1f} GB so far")
+            progress.update(task, description=f"{recordings:,} recordings: {watched.now or ''}")
+            for ended in watched.steps.keys() - {watched.now} - told:
+                step = watched.steps[ended]
+                told.add(ended)
+                progress.console.print(f"{recordings:,} recordings: {ended}: {step.wall_s:,.1f} s, at most {step.all_gb:.1f} GB")
 
         for step in STEPS:
             command = [sys.executable, __file__, "--step", step, "--folder", str(folder)]
             watched.run(command, meanwhile, as_one="build again: nothing new" if step == "again" else None)
+    progress.stop_task(task)
     return watched
 
 
@@ -189,21 +198,12 @@ def main() -> None:
     arms: dict[int, Watched] = {}
     with Progress(SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"), console=console) as progress:
         for recordings in (round(RECORDINGS * sixteenths / 16) for sixteenths in options.sixteenths):
-            task = progress.add_task("")
-
-            def show(text: str, task: object = task) -> None:
-                progress.update(task, description=text)  # type: ignore[arg-type]
-
-            arms[recordings] = measure(recordings, options.folder, show)
-            progress.stop_task(task)
+            arms[recordings] = measure(recordings, options.folder, progress)
+            if options.json:
+                options.json.write_text(json.dumps({n: asdict(watched) for n, watched in arms.items()}, indent=1) + "\n")
     console.print(growth_table(arms))
     for recordings, watched in arms.items():
         console.print(f"{recordings:,} recordings: {watched.results}")
-    if options.json:
-        told = {
-            n: {"results": w.results, "steps": {name: asdict(step) for name, step in w.steps.items()}} for n, w in arms.items()
-        }
-        options.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -36,9 +36,11 @@ class Watched:
 
     steps: dict[str, Step] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
-    now: str | None = None
-    _since: float = 0.0
-    _cpu: dict[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.now: str | None = None
+        self._since = 0.0
+        self._cpu: dict[int, float] = {}
 
     def run(self, command: list[str], meanwhile: Callable[[], None], as_one: str | None = None) -> None:
         """Runs a command to its end; `meanwhile` is called four times a second. With `as_one`, all of it is one step."""

@@ -149,8 +149,13 @@ def bucket_of(
 ) -> tuple[tuple[str, int], UnitShare]:
     """((split, bucket), share): a recording's samples of a split stay together; the number of buckets follows from the bytes."""
     split, recording, unit_share = share
-    buckets = max(1, -(-bytes_by_split[split] // (config.target_shard_mb << 20)))
+    buckets = bucket_count(bytes_by_split[split], config)
     return (split, stable_hash(f"bucket:{recording}") % buckets), unit_share
+
+
+def bucket_count(split_bytes: int, config: PackConfig) -> int:
+    """How many buckets a split of this many bytes has; all but very uneven ones make one shard each."""
+    return max(1, -(-split_bytes // (config.target_shard_mb << 20)))
 
 
 class WriteBucket(beam.DoFn):
@@ -210,5 +215,9 @@ class WriteReports(beam.DoFn):
 
 def report_part(report: Report, units: int) -> tuple[int, Report]:
     """(part, report): the number of parts follows from the number of units."""
-    parts = max(1, -(-units // _UNITS_PER_REPORT))
-    return stable_hash(f"report:{report.row.recording}") % parts, report
+    return stable_hash(f"report:{report.row.recording}") % part_count(units), report
+
+
+def part_count(units: int) -> int:
+    """How many parts the recordings and the rejected manifests have."""
+    return max(1, -(-units // _UNITS_PER_REPORT))
