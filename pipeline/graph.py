@@ -19,7 +19,6 @@ from pipeline.pack import (
 )
 from pipeline.work import FAILED, PlanUnits, ProbeRecordings, finish_units, read_listing
 from schemas.recording import Recording
-from schemas.unit import UnitResult
 
 
 def build_graph(root: beam.Pipeline, job: Job) -> None:
@@ -36,7 +35,8 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
     )
     linked = (
         finish_units(probed.units, job)
-        | "KeyByItsRecording" >> beam.Map(lambda r: (r.unit.recording.recording, r)).with_output_types(tuple[str, UnitResult])
+        | "KeyByItsRecording"
+        >> beam.Map(lambda r: (r.unit.recording.recording, r.to_bytes())).with_output_types(tuple[str, bytes])
         | "GroupByRecording" >> beam.GroupByKey()
         | "LinkRecordings" >> beam.ParDo(LinkRecordings(job)).with_outputs(FAILED, SHARES, REPORTS)
     )

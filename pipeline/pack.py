@@ -119,8 +119,8 @@ class LinkRecordings(beam.DoFn):
         self.job = job
         self.accepted_ms = Metrics.counter("corpus", "accepted_ms")
 
-    def process(self, keyed: tuple[str, Iterable[UnitResult]]) -> Iterator[Any]:
-        results = sorted(keyed[1], key=attrgetter("unit.index"))
+    def process(self, keyed: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+        results = sorted(map(UnitResult.from_bytes, keyed[1]), key=attrgetter("unit.index"))
         report = account(results, self.job.config.diarize.link_threshold)
         if isinstance(report, RecordingRow):
             yield beam.pvalue.TaggedOutput(FAILED, report)

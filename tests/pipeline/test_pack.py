@@ -157,3 +157,11 @@ def test_parts_of_reports_stay_small() -> None:
     rows = (replace(report.row, recording=f"r{n}") for n in range(20_000))
     parts = Counter(report_part(replace(report, row=row), units=20_000)[0] for row in rows)
     assert len(parts) == 10 and max(parts.values()) < 2200
+
+
+def test_results_cross_a_shuffle_unchanged() -> None:
+    """Also without a voice; embeddings in single precision, which those of models are."""
+    accepted = {"v1": Tally(segments=1, ms=9000), "v2": Tally(segments=2, ms=1, bytes=3)}
+    failure = Failure(stage="transcribe", reason="unexpected", error="e", remedy="r")
+    for one in (result(0, 0, 9, 9, accepted=accepted, speaker="anna"), result(1, 0, 9, 9, failure=failure)):
+        assert UnitResult.from_bytes(one.to_bytes()) == one
