@@ -69,7 +69,7 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
     with console.status("Listing recordings"):
         recordings = list(list_recordings(input_uri, config.listing))
         asked.require_shared(recording.uri for recording in recordings)
-        listing = _put_listing(store, recordings)
+        listing = put_listing(store, recordings)
     with console.status("Hashing models"):
         hashes = model_hashes(config)
     parent = latest_release(store)
@@ -145,7 +145,7 @@ def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _put_listing(store: Store, recordings: list[Recording]) -> str:
+def put_listing(store: Store, recordings: list[Recording]) -> str:
     """The listing as an object, largest local files first so that the last worker does not wait on a long one."""
     sized = [
         (-(local_path(r.uri).stat().st_size if not is_bucket(r.uri) and local_path(r.uri).exists() else 0), r) for r in recordings

@@ -53,6 +53,24 @@ def progress_table(tallies: Tallies, elapsed_s: float) -> Table:
     return table
 
 
+def slowest_table(tallies: Tallies) -> Table:
+    """The units that kept a worker busy longest: where a build that is slower than planned should be looked at."""
+    table = Table(title="Slowest units", title_justify="left", box=None, header_style="dim")
+    for name in ("recording", "from", "audio", "busy", "× real time", "longest stage"):
+        table.add_column(name, justify="left" if name in ("recording", "longest stage") else "right", overflow="fold")
+    for unit in tallies.slowest:
+        ms = unit.end_ms - unit.start_ms
+        table.add_row(
+            unit.recording,
+            hours(unit.start_ms),
+            hours(ms),
+            f"{unit.seconds:.1f} s",
+            f"{ms / 1000 / unit.seconds:,.1f}×" if unit.seconds else "—",
+            f"{unit.stage}, {unit.stage_seconds:.1f} s",
+        )
+    return table
+
+
 @contextmanager
 def watching(store: Store, run: str, recordings: int, console: Console) -> Iterator[None]:
     """Shows the progress of a run for as long as the context lasts: a live table on a terminal, a line now and then elsewhere."""

@@ -19,7 +19,6 @@ from pipeline.pack import (
 )
 from pipeline.work import FAILED, FinishUnits, PlanUnits, ProbeRecordings, read_listing
 from schemas.recording import Recording
-from schemas.unit import UnitResult
 
 
 def build_graph(root: beam.Pipeline, job: Job, accelerator: str | None = None) -> None:
@@ -39,7 +38,8 @@ def build_graph(root: beam.Pipeline, job: Job, accelerator: str | None = None) -
         probed.units
         | "GroupUnits" >> beam.GroupByKey()
         | "FinishUnits" >> (finish.with_resource_hints(accelerator=accelerator) if accelerator else finish)
-        | "KeyByItsRecording" >> beam.Map(lambda r: (r.unit.recording.recording, r)).with_output_types(tuple[str, UnitResult])
+        | "KeyByItsRecording"
+        >> beam.Map(lambda r: (r.unit.recording.recording, r.to_bytes())).with_output_types(tuple[str, bytes])
         | "GroupByRecording" >> beam.GroupByKey()
         | "LinkRecordings" >> beam.ParDo(LinkRecordings(job)).with_outputs(FAILED, SHARES, REPORTS)
     )

@@ -119,8 +119,8 @@ class LinkRecordings(beam.DoFn):
         self.job = job
         self.accepted_ms = Metrics.counter("corpus", "accepted_ms")
 
-    def process(self, keyed: tuple[str, Iterable[UnitResult]]) -> Iterator[Any]:
-        results = sorted(keyed[1], key=attrgetter("unit.index"))
+    def process(self, keyed: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+        results = sorted(map(UnitResult.from_bytes, keyed[1]), key=attrgetter("unit.index"))
         report = account(results, self.job.config.diarize.link_threshold)
         if isinstance(report, RecordingRow):
             yield beam.pvalue.TaggedOutput(FAILED, report)
@@ -149,8 +149,13 @@ def bucket_of(
 ) -> tuple[tuple[str, int], UnitShare]:
     """((split, bucket), share): a recording's samples of a split stay together; the number of buckets follows from the bytes."""
     split, recording, unit_share = share
-    buckets = max(1, -(-bytes_by_split[split] // (config.target_shard_mb << 20)))
+    buckets = bucket_count(bytes_by_split[split], config)
     return (split, stable_hash(f"bucket:{recording}") % buckets), unit_share
+
+
+def bucket_count(split_bytes: int, config: PackConfig) -> int:
+    """How many buckets a split of this many bytes has; all but very uneven ones make one shard each."""
+    return max(1, -(-split_bytes // (config.target_shard_mb << 20)))
 
 
 class WriteBucket(beam.DoFn):
@@ -172,8 +177,8 @@ class WriteBucket(beam.DoFn):
 
     def _members(self, split: str, shares: list[UnitShare]) -> Iterator[Member]:
         for share in shares:
-            for row in read_rows(self.job.store.get(unit_path(share.unit))):
-                if not row.reasons and row.voice in share.speakers:
+            for row in read_rows(self.job.store.get(unit_path(share.unit)), accepted=True):
+                if row.voice in share.speakers:
                     yield sample_of(row, speaker=share.speakers[row.voice], split=split, licence=share.licence, basis=share.basis)
 
 
@@ -198,18 +203,21 @@ class WriteReports(beam.DoFn):
     def _rejected(self, report: Report) -> Iterator[RejectedRow]:
         names = [f.name for f in fields(SegmentRow) if f.name != "speaker"]
         for unit in report.row.units:
-            for row in read_rows(self.job.store.get(unit_path(unit))):
-                if row.reasons:
-                    speaker = report.speakers[unit].get(row.voice) if row.voice else None
-                    yield RejectedRow(
-                        **{name: getattr(row, name) for name in names},
-                        speaker=speaker,
-                        rejected_by=str(row.rejected_by),
-                        reasons=row.reasons,
-                    )
+            for row in read_rows(self.job.store.get(unit_path(unit)), accepted=False):
+                speaker = report.speakers[unit].get(row.voice) if row.voice else None
+                yield RejectedRow(
+                    **{name: getattr(row, name) for name in names},
+                    speaker=speaker,
+                    rejected_by=str(row.rejected_by),
+                    reasons=row.reasons,
+                )
 
 
 def report_part(report: Report, units: int) -> tuple[int, Report]:
     """(part, report): the number of parts follows from the number of units."""
-    parts = max(1, -(-units // _UNITS_PER_REPORT))
-    return stable_hash(f"report:{report.row.recording}") % parts, report
+    return stable_hash(f"report:{report.row.recording}") % part_count(units), report
+
+
+def part_count(units: int) -> int:
+    """How many parts the recordings and the rejected manifests have."""
+    return max(1, -(-units // _UNITS_PER_REPORT))

@@ -14,7 +14,9 @@ from rich.table import Table
 from assets.threads import pin_threads
 from pipeline.display import hours
 from pipeline.progress import add_up
+from pipeline.projection import Footprint, footprint
 from pipeline.unit_file import write_unit
+from pipeline.windows import plan_windows
 from pipeline.work import Probed, probe
 from schemas.config import CorpusConfig
 from schemas.recording import Recording
@@ -41,8 +43,8 @@ class Plan:
     """stage → worker-seconds for everything"""
     accepted_ms: int
     samples: int
-    bytes: int
-    """of finished units; shards are as large again"""
+    unit_bytes: int
+    footprint: Footprint
 
 
 def plan(input_uri: str, config: CorpusConfig, sample_minutes: float, console: Console) -> Plan:
@@ -55,7 +57,7 @@ def plan(input_uri: str, config: CorpusConfig, sample_minutes: float, console: C
     audio_ms = round(sum(p.source.duration_ms for p in usable if p.source) / share)
     units = _sample_units(usable, config, round(sample_minutes * 60_000))
     seconds: dict[str, float] = {}
-    accepted_ms = samples = size = measured_ms = 0
+    accepted_ms = samples = unit_bytes = shard_bytes = measured_ms = 0
     stages = stages_of(config)
     for number, unit in enumerate(track(units, "Measuring the stages on a sample", console=console)):
         if number == 0:
@@ -68,8 +70,10 @@ def plan(input_uri: str, config: CorpusConfig, sample_minutes: float, console: C
         add_up(seconds, work.seconds)
         accepted_ms += result.accepted_ms
         samples += sum(tally.segments for tally in result.accepted.values())
-        size += len(content)
+        shard_bytes += sum(tally.bytes for tally in result.accepted.values())
+        unit_bytes += len(content)
     scale = audio_ms / measured_ms if measured_ms else 0.0
+    windows = sum(len(plan_windows(p.recording, p.source, config.decode, "plan")) for p in usable if p.source)
     return Plan(
         recordings=len(recordings),
         unusable=sum(p.failure is not None for p in probed),
@@ -78,7 +82,8 @@ def plan(input_uri: str, config: CorpusConfig, sample_minutes: float, console: C
         seconds={stage: s * scale for stage, s in seconds.items()},
         accepted_ms=round(accepted_ms * scale),
         samples=round(samples * scale),
-        bytes=round(size * scale),
+        unit_bytes=round(unit_bytes * scale),
+        footprint=footprint(len(recordings), round(windows / share), round(shard_bytes * scale), config.pack),
     )
 
 
@@ -89,7 +94,12 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(f"{plan.recordings} recordings, {hours(plan.audio_ms)}; {plan.unusable} of those probed cannot be used")
     console.print(
         f"Projected from {hours(plan.measured_ms)} of it: {hours(plan.accepted_ms)} accepted in {plan.samples} samples, "
-        f"units {plan.bytes / 1e6:.1f} MB, shards as much again"
+        f"units {plan.unit_bytes / 1e6:.1f} MB, shards as much again"
+    )
+    foot = plan.footprint
+    console.print(
+        f"{foot.units} units of work, {foot.shards} shards, {foot.objects} objects; in a bucket {foot.writes} writes and "
+        f"{foot.reads} reads"
     )
     table = Table(box=None)
     for name in ("stage", "worker time", "× real time per worker"):

@@ -3,6 +3,7 @@
 The same objects feed the bars of the build that runs here and `status` anywhere else, on any runner and any storage.
 """
 
+import heapq
 import json
 import os
 import socket
@@ -16,12 +17,41 @@ from transforms.stage import LOADS, UnitWork, once_per_process, watch_stages
 
 _LOCAL_EVERY_S = 1.0
 _BUCKET_EVERY_S = 10.0
+SLOWEST = 10
+"""units that a build names as its slowest"""
 
 
 def add_up(total: dict[str, float], more: Mapping[str, float]) -> None:
     """Adds a sum of each stage to a total."""
     for stage, amount in more.items():
         total[stage] = total.get(stage, 0) + amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlowUnit:
+    """A unit that took long."""
+
+    recording: str
+    start_ms: int
+    end_ms: int
+    seconds: float
+    """wall seconds in all stages"""
+    stage: str
+    """the one that took longest"""
+    stage_seconds: float
+
+    @classmethod
+    def of(cls, work: UnitWork) -> "SlowUnit":
+        """A unit that has been through its stages, or failed in one."""
+        stage = max(work.seconds, key=work.seconds.__getitem__)
+        return cls(
+            recording=work.unit.recording.recording,
+            start_ms=work.unit.start_ms,
+            end_ms=work.unit.end_ms,
+            seconds=round(sum(work.seconds.values()), 3),
+            stage=stage,
+            stage_seconds=round(work.seconds[stage], 3),
+        )
 
 
 @dataclass(kw_only=True)
@@ -46,12 +76,16 @@ class Tallies:
     """worker processes that did any of it"""
     loads: dict[str, float] = field(default_factory=dict)
     """how often those processes have loaded each model"""
+    slowest: list[SlowUnit] = field(default_factory=list)
+    """the units that took longest, longest first"""
 
     def add(self, other: "Tallies") -> None:
         for name, mine in vars(self).items():
             more = getattr(other, name)
             if isinstance(mine, dict):
                 add_up(mine, more)
+            elif isinstance(mine, list):
+                setattr(self, name, heapq.nlargest(SLOWEST, mine + more, key=lambda unit: unit.seconds))
             else:
                 setattr(self, name, mine + more)
 
@@ -106,7 +140,8 @@ def read_tallies(store: Store, run: str) -> Tallies:
             tree = json.loads(store.get(path))
         except (FileNotFoundError, ValueError):
             continue
-        total.add(Tallies(**tree))
+        slowest = [SlowUnit(**unit) for unit in tree.pop("slowest")]
+        total.add(Tallies(**tree, slowest=slowest))
     return total
 
 

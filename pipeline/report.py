@@ -9,7 +9,7 @@ from rich.table import Table
 from assets.releases import read_rows
 from assets.storage import Store
 from pipeline.build import Outcome
-from pipeline.display import STAGES, hours
+from pipeline.display import STAGES, hours, slowest_table
 from schemas.manifest import RecordingRow, RejectedRow
 from schemas.release import Release
 
@@ -27,6 +27,7 @@ def print_outcome(outcome: Outcome, store: Store, console: Console) -> None:
         console.print(_stage_table(outcome))
         loads = ", ".join(f"{name} {times:.0f}×" for name, times in sorted(tallies.loads.items()))
         console.print(f"{tallies.processes} worker processes loaded: {loads}")
+        console.print(slowest_table(tallies))
     if outcome.committed:
         console.print(f"Committed release {release.name} in {outcome.wall_s:.1f} s")
     else:

@@ -4,6 +4,7 @@ Members of a sample: `<key>.codes.npy` (int16 [8, T]), `<key>.json`, and `<key>.
 A shard is built in a local temporary file and put once, under a name that carries its hash.
 """
 
+import functools
 import io
 import json
 import tarfile
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,10 +54,18 @@ def sample_of(row: UnitRow, *, speaker: str, split: str, licence: str | None, ba
         json_offset=0,
         json_bytes=0,
     )
-    codes = np.frombuffer(row.codes, dtype=np.int16).reshape(N_CODEBOOKS, row.frames)
+    header = _codes_header(row.frames)
+    if len(row.codes) != 2 * N_CODEBOOKS * row.frames:
+        raise ValueError(f"{row.key} has {len(row.codes)} bytes of codes for {row.frames} frames; remove its unit {row.unit}")
+    return Member(row=sample, codes=header + row.codes, flac=row.flac)
+
+
+@functools.lru_cache(maxsize=4096)
+def _codes_header(frames: int) -> bytes:
+    """What an npy file of codes [8, frames] begins with; NumPy takes longer to write it than to write the codes."""
     sink = io.BytesIO()
-    np.save(sink, codes, allow_pickle=False)
-    return Member(row=sample, codes=sink.getvalue(), flac=row.flac)
+    np.save(sink, np.empty((N_CODEBOOKS, frames), np.int16), allow_pickle=False)
+    return sink.getvalue()[: sink.tell() - 2 * N_CODEBOOKS * frames]
 
 
 def sample_json(row: SampleRow) -> bytes:
@@ -91,8 +101,7 @@ class _OpenShard:
 
     def __init__(self) -> None:
         self._file = tempfile.NamedTemporaryFile(suffix=".tar")  # noqa: SIM115 (it lives as long as the shard)
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
-        self._rows: list[SampleRow] = []
+        self._rows: list[tuple[SampleRow, dict[str, Any]]] = []  # without its place, and the place
 
     def bytes_with(self, member: Member) -> int:
         return self._file.tell() + len(member.codes) + len(member.flac or b"") + 16 * len(member.row.text or "") + 16_384
@@ -102,37 +111,37 @@ class _OpenShard:
         flac_offset = self._append(f"{member.row.key}.flac", member.flac) if member.flac is not None else None
         json_bytes = sample_json(member.row)
         json_offset = self._append(f"{member.row.key}.json", json_bytes)
-        self._rows.append(
-            replace(
-                member.row,
-                codes_offset=codes_offset,
-                codes_bytes=len(member.codes),
-                codes_crc32=zlib.crc32(member.codes),
-                json_offset=json_offset,
-                json_bytes=len(json_bytes),
-                flac_offset=flac_offset,
-                flac_bytes=len(member.flac) if member.flac is not None else None,
-            )
-        )
+        place: dict[str, Any] = {
+            "codes_offset": codes_offset,
+            "codes_bytes": len(member.codes),
+            "codes_crc32": zlib.crc32(member.codes),
+            "json_offset": json_offset,
+            "json_bytes": len(json_bytes),
+        }
+        if flac_offset is not None and member.flac is not None:
+            place |= {"flac_offset": flac_offset, "flac_bytes": len(member.flac)}
+        self._rows.append((member.row, place))
 
     def _append(self, name: str, content: bytes) -> int:
         """Adds a member; returns the offset of its first byte."""
         info = tarfile.TarInfo(name)
         info.size = len(content)
         info.mode = 0o644
-        self._tar.addfile(info, io.BytesIO(content))
-        blocks = -(-len(content) // tarfile.BLOCKSIZE)  # a long name takes headers of its own, so count back from the end
-        return self._file.tell() - blocks * tarfile.BLOCKSIZE
+        self._file.write(info.tobuf(tarfile.GNU_FORMAT))
+        offset = self._file.tell()
+        self._file.write(content + bytes(-len(content) % tarfile.BLOCKSIZE))
+        return offset
 
     def put(self, store: Store, split: str, bucket: int) -> tuple[ShardRow, list[SampleRow]]:
-        self._tar.close()
+        end = self._file.tell() + 2 * tarfile.BLOCKSIZE
+        self._file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
         self._file.flush()
         local = Path(self._file.name)
         digest, size = sha256_of(local), local.stat().st_size
         path = f"shards/{split}/{split}-{bucket:06d}-{digest[:16]}.tar"
         store.put_file(path, local)
         self._file.close()
-        rows = [replace(row, shard=path) for row in self._rows]
+        rows = [replace(row, shard=path, **place) for row, place in self._rows]
         shard = ShardRow(
             shard=path,
             split=split,

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from assets.releases import read_release, release_numbers
 from assets.storage import Store
-from pipeline.display import progress_line
+from pipeline.display import progress_line, slowest_table
 from pipeline.progress import read_tallies
 from pipeline.report import print_release
 
@@ -17,4 +17,7 @@ def print_status(store: Store, console: Console) -> None:
     if numbers:
         print_release(store, read_release(store, numbers[-1]), console)
     for run in sorted({path.split("/")[1] for path, _ in store.walk("progress/")}):
-        console.print(f"build {run}, running or killed: {progress_line(read_tallies(store, run), elapsed_s=0.0)}")
+        tallies = read_tallies(store, run)
+        console.print(f"build {run}, running or killed: {progress_line(tallies, elapsed_s=0.0)}")
+        if tallies.slowest:
+            console.print(slowest_table(tallies))

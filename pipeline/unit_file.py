@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import soundfile as sf
 
 from schemas.columns import arrow_schema, check_schema
@@ -64,11 +65,12 @@ def read_result(content: bytes, unit: Unit) -> UnitResult:
     )
 
 
-def read_rows(content: bytes) -> Iterator[UnitRow]:
-    """The segments of a unit file, in order of time. Raises SchemaError for a file of another version."""
+def read_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
+    """Accepted or rejected segments of a unit file, in order of time. Raises SchemaError for a file of another version."""
     table = pa.ipc.open_stream(content).read_all()
     check_schema(UnitRow, table.schema)
-    for row in table.to_pylist():
+    wanted = pc.equal(pc.equal(pc.list_value_length(table["reasons"]), 0), accepted)
+    for row in table.filter(wanted).to_pylist():
         yield UnitRow(**row)
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from assets.storage import open_local, sha256_of
 from pipeline.job import Job
 from pipeline.parent import Parent, parent_of
-from pipeline.progress import Reporter, Tallies, reporter_of
+from pipeline.progress import Reporter, SlowUnit, Tallies, reporter_of
 from pipeline.unit_file import read_result, unit_path, write_unit
 from pipeline.windows import plan_windows
 from schemas.config import DecodeConfig
@@ -182,12 +182,12 @@ class PutUnit(_Reporting):
             return
         unit = work.unit
         if work.failure:
-            self.reporter.update(Tallies(quarantined=1))
+            self.reporter.update(Tallies(quarantined=1, slowest=[SlowUnit.of(work)]))
             yield UnitResult(unit=unit, start_ms=unit.start_ms, end_ms=unit.end_ms, failure=work.failure)
             return
         result, content = write_unit(work, keep_audio=self.job.config.pack.keep_audio)
         self.job.store.put_new(unit_path(unit.name), content)
-        self.reporter.update(_heard(result, units=1))
+        self.reporter.update(_heard(result, units=1, slowest=[SlowUnit.of(work)]))
         yield result
 
 

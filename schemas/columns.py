@@ -5,7 +5,7 @@ beside the Python type, so the manifest's schema, its documentation (`docs/colum
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, Field, asdict, field, fields
+from dataclasses import MISSING, Field, field, fields
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import pyarrow as pa
@@ -50,7 +50,7 @@ def arrow_schema(record: type[Record]) -> pa.Schema:
 
 def to_table(record: type[Record], rows: Iterable[Record]) -> pa.Table:
     """Rows as an Arrow table with exactly the record's schema. Every row is checked first."""
-    return pa.Table.from_pylist([asdict(row.check()) for row in rows], schema=arrow_schema(record))
+    return pa.Table.from_pylist([vars(row.check()) for row in rows], schema=arrow_schema(record))
 
 
 def check_schema(record: type[Record], schema: pa.Schema) -> None:

@@ -1,7 +1,10 @@
 """Unit: the work that one worker does in one piece — a recording, or a window of a long one."""
 
 import hashlib
-from dataclasses import dataclass, field
+import pickle
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from schemas.failure import Failure
 from schemas.recording import Recording, Source
@@ -49,7 +52,7 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitResult:
-    """What is known of a finished unit without opening it: about 2 kB, the only thing that crosses a shuffle."""
+    """What is known of a finished unit without opening it. It crosses a shuffle as bytes, about 2 kB."""
 
     unit: Unit
     start_ms: int
@@ -65,3 +68,16 @@ class UnitResult:
     @property
     def accepted_ms(self) -> int:
         return sum(tally.ms for tally in self.accepted.values())
+
+    def to_bytes(self) -> bytes:
+        """For a shuffle: a runner that holds bytes needs a fifth of the memory of one that holds this object."""
+        embeddings = [np.asarray(voice.embedding, np.float32).tobytes() for voice in self.voices]
+        bare = replace(self, voices=tuple(replace(voice, embedding=()) for voice in self.voices))
+        return pickle.dumps((bare, embeddings), protocol=5)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "UnitResult":
+        """What `to_bytes` made, its embeddings in single precision. Only for bytes of the same build."""
+        bare, embeddings = pickle.loads(content)
+        voices = zip(bare.voices, embeddings, strict=True)
+        return replace(bare, voices=tuple(replace(v, embedding=tuple(np.frombuffer(e, np.float32).tolist())) for v, e in voices))

@@ -1,12 +1,15 @@
 """Pack: splits by speaker, and the accounting law of a recording."""
 
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.pack import Report, account, bucket_of, split_of
+from pipeline.pack import Report, UnitShare, account, bucket_of, report_part, split_of
 from schemas.config import PackConfig
 from schemas.failure import Failure
 from schemas.manifest import RecordingRow
@@ -100,3 +103,65 @@ def test_buckets_follow_from_bytes(size: int, recording: str) -> None:
     config = PackConfig(target_shard_mb=256)
     (split, bucket), _ = bucket_of(("train", recording, None), {"train": size}, config)  # type: ignore[arg-type]
     assert split == "train" and 0 <= bucket < -(-size // (256 << 20))
+
+
+Share = tuple[str, str, UnitShare]
+
+
+def shares(recording: str, speaker: str, *, hours: float, units: int = 1) -> Iterator[Share]:
+    """A recording's share in the train split: 75 frames of 16 bytes a second, and 2.5 kB of text every 15 seconds."""
+    size = round(hours * 3600 * (75 * 16 + 2500 / 15) / units)
+    for number in range(units):
+        key = f"{recording}_{number:08d}"
+        yield "train", recording, UnitShare(unit=key, order=key, speakers={"v1": speaker}, licence=None, basis=None, bytes=size)
+
+
+def bucket_bytes(everything: list[Share]) -> list[int]:
+    config = PackConfig()
+    total = sum(share.bytes for _, _, share in everything)
+    filled = Counter[int]()
+    for one in everything:
+        (_, bucket), share = bucket_of(one, {"train": total}, config)
+        filled[bucket] += share.bytes
+    assert len(filled) == -(-total // (config.target_shard_mb << 20))
+    return list(filled.values())
+
+
+def uneven(filled: list[int]) -> float:
+    return max(filled) / (sum(filled) / len(filled))
+
+
+def test_one_speaker_with_half_the_data_fills_no_bucket_of_its_own() -> None:
+    speakers = ["dominant", *(f"speaker_{n}" for n in range(2500))]
+    recordings = [(f"r{n}", speakers[0 if n % 2 else 1 + n // 2]) for n in range(5000)]
+    filled = bucket_bytes([share for name, speaker in recordings for share in shares(name, speaker, hours=2, units=6)])
+    assert len(filled) == 184 and uneven(filled) < 2
+
+
+def test_hundred_thousand_tiny_recordings_make_few_even_shards() -> None:
+    tiny = [share for n in range(100_000) for share in shares(f"clip_{n}", f"s{n % 900}", hours=10 / 3600)]
+    filled = bucket_bytes(tiny)
+    assert len(filled) == 6 and uneven(filled) < 1.05
+
+
+def test_ten_hours_beside_ten_seconds() -> None:
+    long = [share for n in range(200) for share in shares(f"long_{n}", "a", hours=10, units=30)]
+    tiny = [share for n in range(20_000) for share in shares(f"clip_{n}", "b", hours=10 / 3600)]
+    filled = bucket_bytes(long + tiny)
+    assert len(filled) == 38 and uneven(filled) < 3, "a recording's samples stay together, so long ones fill buckets unevenly"
+    assert max(filled) < PackConfig().max_shard_mb << 20
+
+
+def test_parts_of_reports_stay_small() -> None:
+    report = done([result(0, 0, 10_000, 10_000, accepted={"v1": Tally(segments=1, ms=1)})])
+    rows = (replace(report.row, recording=f"r{n}") for n in range(20_000))
+    parts = Counter(report_part(replace(report, row=row), units=20_000)[0] for row in rows)
+    assert len(parts) == 10 and max(parts.values()) < 2200
+
+
+def test_results_cross_a_shuffle_unchanged() -> None:
+    """Also without a voice; embeddings in single precision, which those of models are."""
+    accepted = {"v1": Tally(segments=1, ms=9000), "v2": Tally(segments=2, ms=1, bytes=3)}
+    failure = Failure(stage="transcribe", reason="unexpected", error="e", remedy="r")
+    for one in (result(0, 0, 9, 9, accepted=accepted, speaker="anna"), result(1, 0, 9, 9, failure=failure)):
+        assert UnitResult.from_bytes(one.to_bytes()) == one

@@ -23,3 +23,15 @@ def test_windows_cover_the_recording(duration_ms: int, window_s: float) -> None:
     assert [unit.is_last for unit in units] == [False] * (len(units) - 1) + [True]
     if len(units) > 1:  # edges that move towards each other never cross
         assert min(unit.end_ms - unit.start_ms for unit in units) >= 2 * units[0].margin_ms
+
+
+def test_ten_hours_beside_ten_seconds() -> None:
+    """A long recording keeps no worker for longer than a window, and a short one is a unit of its own."""
+
+    def lengths(hours: float) -> list[int]:
+        source = Source(sha256="0", bytes=1, format="wav", sample_rate=16_000, channels=1, duration_ms=round(hours * 3_600_000))
+        units = plan_windows(Recording(recording="r", uri="x"), source, DecodeConfig(), "f")
+        return [unit.end_ms - unit.start_ms for unit in units]
+
+    assert lengths(10) == [1_200_000] * 30
+    assert lengths(10 / 3600) == [10_000]

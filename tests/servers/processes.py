@@ -46,7 +46,7 @@ def running(command: list[str], log: Path, environment: dict[str, str]) -> Itera
 
 
 def java_libraries(cluster: str) -> Path:
-    """Where the libraries of a cluster, spark or flink, lie, fetched by Maven the first time. Skips the test without Java or Maven."""
+    """Where the libraries of a cluster (spark, flink) lie; Maven fetches them once. Skips the test without Java or Maven."""
     if not shutil.which("java") or not shutil.which("mvn"):
         pytest.skip("needs Java and Maven")
     fetch = [str(DEPLOY / "libraries.sh"), cluster]

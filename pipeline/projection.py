@@ -1,0 +1,45 @@
+"""Projection: what a corpus comes to in objects and storage requests, from what the build's own rules make of its size."""
+
+from dataclasses import dataclass
+
+from pipeline.pack import bucket_count, part_count
+from schemas.config import PackConfig
+
+_PART_BYTES = 5 << 20
+"""of which the storage client puts larger objects together"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What a first build leaves in a bucket, and asks of it. Requests are counted as stores bill them."""
+
+    units: int
+    shards: int
+    parts: int
+    """of the manifests"""
+    writes: int
+    """PUT, COPY and parts of larger objects"""
+    reads: int
+    """GET and HEAD, those of the input included; listing and progress are left out"""
+
+    @property
+    def objects(self) -> int:
+        """Everything that stays: units, shards, manifests; the listing, the phones and the release."""
+        return self.units + self.shards + self.parts + 3
+
+
+def footprint(recordings: int, units: int, shard_bytes: int, config: PackConfig) -> Footprint:
+    """Of a corpus whose samples lie in one split, where all units are accepted; small splits add a shard each."""
+    shards = bucket_count(shard_bytes, config)
+    parts = shards + 2 * part_count(units) + 1  # samples; recordings and rejected; shards
+    uploads = max(1, -(-shard_bytes // shards // _PART_BYTES))
+    return Footprint(
+        units=units,
+        shards=shards,
+        parts=parts,
+        # a unit once; a shard in parts, with a beginning and an end; a part of a manifest put, then copied to its place; listing,
+        # phones, release, and two to see that the store creates conditionally
+        writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + 5,
+        # a recording for its hash; a unit to see whether it is there, its recording again, its file for shards and for reports
+        reads=recordings + 4 * units + shards + parts,
+    )

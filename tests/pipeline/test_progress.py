@@ -1,0 +1,51 @@
+"""Progress: tallies of all workers add up, and the slowest units of all are named."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from assets.storage import Store
+from pipeline.display import slowest_table
+from pipeline.progress import SLOWEST, Reporter, SlowUnit, Tallies, clear_progress, read_tallies
+from tests.pipeline.made import result
+from transforms.stage import UnitWork
+
+
+def unit(seconds: float) -> SlowUnit:
+    return SlowUnit(recording="r", start_ms=0, end_ms=60_000, seconds=seconds, stage="score", stage_seconds=seconds / 2)
+
+
+@given(st.lists(st.lists(st.floats(0, 1e4)), max_size=5))
+def test_slowest_of_all_workers_are_kept(workers: list[list[float]]) -> None:
+    total = Tallies()
+    for seconds in workers:
+        own = Tallies()
+        for each in seconds:
+            own.add(Tallies(units=1, slowest=[unit(each)]))
+        total.add(own)
+    everyone = sorted((each for seconds in workers for each in seconds), reverse=True)
+    assert [slow.seconds for slow in total.slowest] == everyone[:SLOWEST]
+    assert total.units == len(everyone)
+
+
+def test_the_longest_stage_is_named() -> None:
+    work = UnitWork(unit=result(0, 20_000, 80_000, 80_000).unit, seconds={"decode": 1.0, "score": 3.25, "judge": 0.5})
+    assert SlowUnit.of(work) == replace(unit(4.75), start_ms=20_000, end_ms=80_000, stage_seconds=3.25)
+
+
+def test_what_workers_write_is_read_and_shown(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for number in range(2):
+        reporter = Reporter(str(tmp_path), "run")
+        reporter.path += str(number)  # as another process would
+        reporter.update(Tallies(units=1, seconds={"score": 2.0}, slowest=[unit(2.0 + number)]))
+    tallies = read_tallies(store, "run")
+    assert (tallies.units, tallies.seconds, tallies.slowest) == (2, {"score": 4.0}, [unit(3.0), unit(2.0)])
+    console = Console(width=120, record=True, file=(tmp_path / "out").open("w"))
+    console.print(slowest_table(tallies))
+    assert "r 0 s 60 s 3.0 s 20.0× score, 1.5 s r 0 s 60 s 2.0 s 30.0×" in " ".join(console.export_text().split())
+    clear_progress(store, "run")
+    assert read_tallies(store, "run") == Tallies()
