@@ -131,6 +131,8 @@ class Assassin:
                 victim = psutil.Process(self._victim.pid)
                 victim.kill()
                 victim.wait(10)
+                if not self._server_hears:
+                    raise ConnectionAbortedError("the request dies with its client")
 
 
 @pytest.mark.s3
