@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from assets.storage import Store
+from assets.storage import Store, is_bucket
 from pipeline.progress import Tallies, read_tallies
 
 STAGES = ("decode", "diarize", "cut", "transcribe", "score", "judge", "phonemize", "tokenize")
 _TERMINAL_EVERY_S = 0.5
+_BUCKET_EVERY_S = 10.0
+"""workers write to a bucket no oftener, and a look takes a request for each of them"""
 _LOG_EVERY_S = 20.0
 
 
@@ -81,7 +83,7 @@ def watching(store: Store, run: str, recordings: int, console: Console) -> Itera
     def show() -> None:
         if console.is_terminal:
             with Live(console=console, auto_refresh=False, transient=True) as live:
-                while not stop.wait(_TERMINAL_EVERY_S):
+                while not stop.wait(_BUCKET_EVERY_S if is_bucket(store.root) else _TERMINAL_EVERY_S):
                     live.update(progress_table(read_tallies(store, run), time.perf_counter() - started), refresh=True)
         else:
             while not stop.wait(_LOG_EVERY_S):
