@@ -69,7 +69,8 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
     with console.status("Listing recordings"):
         recordings = list(list_recordings(input_uri, config.listing))
         asked.require_shared(recording.uri for recording in recordings)
-        listing = put_listing(store, recordings)
+        listing, listed = put_listing(store, recordings), len(recordings)
+        del recordings  # the driver lives as long as the build
     with console.status("Hashing models"):
         hashes = model_hashes(config)
     parent = latest_release(store)
@@ -86,7 +87,7 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
         grows=grows,
         run=uuid.uuid4().hex[:8],
     )
-    with watching(store, job.run, len(recordings), console), _quiet_workers() as log:
+    with watching(store, job.run, listed, console), _quiet_workers() as log:
         _run(job, asked, options, log, console)
     if asked.hands_over:
         raise HandedOver(f"handed over: release {job.number} will be in {store.root} once that job has run")
