@@ -26,6 +26,7 @@ from encodec.quantization import ResidualVectorQuantizer
 from torch import Tensor, nn
 
 from assets.frame_layers import HOP, SAMPLE_RATE, FrameDecoder, FrameEncoder
+from assets.halving import in_batches
 from assets.tensor_file import pack, unpack
 
 N_CODEBOOKS = 8  # 8 books of 10 bits, 75 times a second: 6 kbps
@@ -193,11 +194,14 @@ class Codec:
         codes: list[np.ndarray] = [np.zeros((self.n_codebooks, 0), np.int16)] * len(waveforms)
         for batch in self._batches([len(wave_S) for wave_S in waveforms], HOP):
             x_BS = _stack([waveforms[index] for index in batch])
-            z_BDT = self.model.encoder(torch.from_numpy(x_BS).to(self.device)[:, None])
-            codes_KBT = self.model.quantizer.vq.encode(z_BDT).to("cpu", torch.int16).numpy()
-            for row, index in enumerate(batch):
-                codes[index] = codes_KBT[:, row, : math.ceil(len(waveforms[index]) / HOP)].copy()
+            for index, codes_KT in zip(batch, in_batches(self._encode, x_BS, len(batch)), strict=True):
+                codes[index] = codes_KT[:, : math.ceil(len(waveforms[index]) / HOP)].copy()
         return codes
+
+    def _encode(self, x_BS: np.ndarray) -> list[np.ndarray]:
+        z_BDT = self.model.encoder(torch.from_numpy(x_BS).to(self.device)[:, None])
+        codes_KBT = self.model.quantizer.vq.encode(z_BDT).to("cpu", torch.int16).numpy()
+        return list(codes_KBT.swapaxes(0, 1))
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -213,11 +217,13 @@ class Codec:
         waves = [np.zeros(0, np.float32)] * len(codes)
         for batch in self._batches([codes_KT.shape[1] for codes_KT in codes], 1):
             codes_BKT = _stack([codes[index] for index in batch]).astype(np.int64)
-            z_BDT = self.model.quantizer.vq.decode(torch.from_numpy(codes_BKT).to(self.device).transpose(0, 1))
-            y_BS = self.model.decoder(z_BDT)[:, 0].cpu().numpy()
-            for row, index in enumerate(batch):
-                waves[index] = y_BS[row, : codes[index].shape[1] * HOP].copy()
+            for index, y_S in zip(batch, in_batches(self._decode, codes_BKT, len(batch)), strict=True):
+                waves[index] = y_S[: codes[index].shape[1] * HOP].copy()
         return waves
+
+    def _decode(self, codes_BKT: np.ndarray) -> list[np.ndarray]:
+        z_BDT = self.model.quantizer.vq.decode(torch.from_numpy(codes_BKT).to(self.device).transpose(0, 1))
+        return list(self.model.decoder(z_BDT)[:, 0].cpu().numpy())
 
     def _batches(self, lengths: list[int], per_frame: int) -> Iterator[list[int]]:
         """Indices of what is not empty: one by one on a CPU, else shortest first, up to two padded minutes a batch."""

@@ -11,6 +11,8 @@ import torchaudio
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from assets.halving import in_batches
+
 SAMPLE_RATE = 16_000
 HOP = 160
 WINDOW = 400
@@ -61,10 +63,10 @@ class GE2E(nn.Module):
             for part in _partials(mel_TM, max_partials):
                 partials.append(part)
                 owners.append(index)
-        rows = [self(torch.stack(partials[i : i + batch])) for i in range(0, len(partials), batch)]
+        rows = in_batches(lambda some: list(self(torch.stack(some))), partials, batch)
         sums = torch.zeros(len(mels), DIMENSION, device=self.fbank_FM.device)
         if rows:
-            sums.index_add_(0, torch.tensor(owners, device=sums.device), torch.cat(rows))
+            sums.index_add_(0, torch.tensor(owners, device=sums.device), torch.stack(rows))
         return nn.functional.normalize(sums, dim=1)
 
 

@@ -82,7 +82,7 @@ class GE2EEmbedding(Model):
     def select(self, mels_TM: Tensor, waveform: Tensor, weights: Tensor | None) -> Tensor | None:
         """As `heard`, with the mel spectrogram of the waveform at hand."""
         if weights is not None:
-            index = (torch.arange(len(mels_TM) - 1) * len(weights)) // (len(mels_TM) - 1)
+            index = (torch.arange(len(mels_TM) - 1, device=weights.device) * len(weights)) // (len(mels_TM) - 1)
             keep = weights[index] > 0.5
             mels_TM = mels_TM[:-1][keep]
             waveform = waveform[: len(keep) * HOP].view(-1, HOP)[keep]
@@ -143,7 +143,8 @@ class EmbeddedDiarization(SpeakerDiarization):
         )
         masks = np.nan_to_num(binary_segmentations.data, nan=0.0).astype(np.float32)
         windows, _, voices = masks.shape
-        padded = torch.nn.functional.pad(waveform[0], (0, max(0, (windows - 1) * step + window - waveform.shape[1])))
+        missing = max(0, (windows - 1) * step + window - waveform.shape[1])
+        padded = torch.nn.functional.pad(waveform[0].to(model.device), (0, missing))
         clean = masks * (masks.sum(axis=2, keepdims=True) < 2) if exclude_overlap else masks
         with torch.inference_mode():
             chosen: list[Tensor | None] = []
@@ -153,7 +154,7 @@ class EmbeddedDiarization(SpeakerDiarization):
                 frames = mels[w * step // HOP : (w * step + window) // HOP + 1]
                 for v in range(voices):
                     alone = clean[w, :, v] if clean[w, :, v].sum() > MIN_ALONE * masks.shape[1] else masks[w, :, v]
-                    chosen.append(model.select(frames, sound, torch.from_numpy(alone)))
+                    chosen.append(model.select(frames, sound, torch.from_numpy(alone).to(model.device)))
             embeddings = model.embed(chosen, MAX_PARTIALS).cpu().numpy()
         return embeddings.reshape(windows, voices, -1)
 

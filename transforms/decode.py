@@ -1,13 +1,18 @@
 """Decode: a unit's window of a recording as mono sound at the models' rates, in a process that may be killed."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from assets.storage import open_local
 from schemas.config import DecodeConfig
+from transforms.ahead import RunAhead
 from transforms.audio_file import Limits, Shape
 from transforms.sandbox import Sandbox
-from transforms.stage import UnitStage, UnitWork, once_per_process
+from transforms.stage import RunStage, UnitStage, UnitWork, once_per_process
+
+AHEAD = 2
+"""windows that wait, decoded, for a GPU; 190 MB each at the default of 20 minutes, and a decoder process each"""
 
 
 def limits_of(config: DecodeConfig) -> Limits:
@@ -22,7 +27,7 @@ def limits_of(config: DecodeConfig) -> Limits:
 
 @once_per_process
 def _sandbox(memory_mb: int) -> Sandbox:
-    return Sandbox(memory_mb)
+    return Sandbox(memory_mb, children=AHEAD)
 
 
 def probe_safely(path: Path, config: DecodeConfig) -> Shape:
@@ -34,13 +39,17 @@ def probe_safely(path: Path, config: DecodeConfig) -> Shape:
 
 
 class Decode(UnitStage):
-    """Fills `audio` and `peak`."""
+    """Fills `audio` and `peak`. Where the models run on a GPU, the next windows are decoded meanwhile."""
 
     name = "decode"
+    lock = nullcontext()  # no model here, and the sandbox knows how many may decode at once
 
-    def __init__(self, config: DecodeConfig) -> None:
+    def __init__(self, config: DecodeConfig, device: str = "cpu") -> None:
         super().__init__()
-        self.config = config
+        self.config, self.device = config, device
+
+    def at_work(self) -> RunStage:
+        return RunAhead(self, AHEAD) if self.device == "cuda" else RunStage(self)
 
     def run(self, work: UnitWork) -> UnitWork:
         unit = work.unit

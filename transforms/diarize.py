@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from assets.halving import free_memory, out_of_memory
+from assets.storage import first_line
 from schemas.config import DiarizeConfig
 from schemas.failure import ModelError
 from schemas.segment import Turn, Voice
 from transforms.stage import UnitStage, UnitWork, once_per_process
 
+log = logging.getLogger(__name__)
 SAMPLE_RATE = 16_000
 SAMPLES_PER_MS = 16
 EMBEDDED_MS = 30_000
@@ -53,7 +56,7 @@ def diarize(diarizer: Any, pcm16k: NDArray[np.float32], start_ms: int) -> tuple[
     with warnings.catch_warnings():
         # pyannote turns TF32 off and warns that it did, and takes statistics of single frames; both are as intended
         warnings.simplefilter("ignore")
-        output = diarizer({"waveform": waveform, "sample_rate": SAMPLE_RATE, "uri": "unit"})
+        output = _run(diarizer, {"waveform": waveform, "sample_rate": SAMPLE_RATE, "uri": "unit"})
         annotation = getattr(output, "speaker_diarization", output)
         spoken: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for segment, _, label in annotation.itertracks(yield_label=True):
@@ -127,6 +130,24 @@ class Diarize(UnitStage):
         diarizer = load_diarizer(self.config, self.device)
         turns, voices = diarize(diarizer, work.sound.pcm16k, work.sound.start_ms)
         return replace(work, turns=turns, voices=voices)
+
+
+def _run(diarizer: Any, file: dict[str, Any]) -> Any:
+    """What the diarizer makes of a file; all of it again with half the batches where memory runs out."""
+    sizes = diarizer.segmentation_batch_size, diarizer.embedding_batch_size
+    try:
+        while True:
+            try:
+                return diarizer(file)
+            except Exception as error:
+                if diarizer.segmentation_batch_size == 1 or not out_of_memory(error):
+                    raise
+                half = diarizer.segmentation_batch_size // 2
+                log.warning("out of memory; diarizing again with batches of %d: %s", half, first_line(error))
+            free_memory()
+            diarizer.segmentation_batch_size = diarizer.embedding_batch_size = half
+    finally:  # the next unit is none of this one's business
+        diarizer.segmentation_batch_size, diarizer.embedding_batch_size = sizes
 
 
 def _united(turns: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio, get_suppressed_tokens, merge_punctuations
 from numpy.typing import NDArray
 
+from assets.halving import in_batches
 from assets.whisper_models import load_model
 from schemas.config import TranscribeConfig
 from schemas.failure import ModelError
@@ -82,6 +83,21 @@ class FasterWhisper:
 
     def _transcribe_batch(self, waveforms: list[Waveform], language: str | None, numerals: bool) -> list[Decode]:
         features, frames = padded_features(self._model, waveforms, self._config.padding_s)
+
+        def some(rows: Sequence[int]) -> list[Decode]:
+            few = [waveforms[i] for i in rows], features[rows], [frames[i] for i in rows]
+            return self._transcribe_padded(*few, language, numerals)
+
+        return in_batches(some, range(len(waveforms)), len(waveforms))
+
+    def _transcribe_padded(
+        self,
+        waveforms: list[Waveform],
+        features: NDArray[np.float32],
+        frames: list[int],
+        language: str | None,
+        numerals: bool,
+    ) -> list[Decode]:
         encoded = self._model.encode(features)
         heard: list[tuple[str, float | None]] = [("en", None)] * len(frames)
         if self.multilingual:

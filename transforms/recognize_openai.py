@@ -8,6 +8,7 @@ import whisper
 from whisper.timing import find_alignment, merge_punctuations
 from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
+from assets.halving import in_batches
 from schemas.config import TranscribeConfig
 from schemas.failure import ModelError
 from schemas.segment import Transcript, Word
@@ -60,9 +61,12 @@ class OpenAIWhisper:
         require_window(waveforms)
         require_language(language, list(LANGUAGES) if self.multilingual else ["en"])
         decodes: dict[int, Decode] = {}
+
+        def some(rows: Sequence[int]) -> list[Decode]:
+            return self._transcribe_batch([waveforms[i] for i in rows], language, numerals)
+
         for batch in batches(waveforms, self._config.batch):
-            batch_decodes = self._transcribe_batch([waveforms[i] for i in batch], language, numerals)
-            decodes.update(zip(batch, batch_decodes, strict=True))
+            decodes.update(zip(batch, in_batches(some, batch, len(batch)), strict=True))
         return [decodes[i] for i in range(len(waveforms))]
 
     def redecode(self, waveforms: Sequence[Waveform], *, languages: Sequence[str]) -> list[Decode | None]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from queue import LifoQueue
 from typing import IO, Any
 
 from schemas.failure import StageError
@@ -19,71 +20,83 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Sandbox:
-    """A child process that runs functions by name, one at a time, within `memory_mb` of address space."""
+    """Child processes that run functions by name, each one at a time, within `memory_mb` of address space.
 
-    def __init__(self, memory_mb: int) -> None:
-        self.memory_mb = memory_mb
-        self._child: subprocess.Popen[bytes] | None = None
-        self._one_at_a_time = threading.Lock()
+    There are as many as have been busy at once, at most `children`; further callers wait.
+    """
+
+    def __init__(self, memory_mb: int, children: int = 1) -> None:
+        self.memory_mb, self.children = memory_mb, children
+        self._idle: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()
+        for _ in range(children):
+            self._idle.put(None)
 
     def call(self, function: str, arguments: tuple[Any, ...], timeout_s: float) -> Any:
         """Result of `module:function` on the arguments.
 
         Raises what the function raised, or StageError when the child took too long, too much memory, or died.
         """
-        with self._one_at_a_time:
-            succeeded, result = self._ask(function, arguments, timeout_s)
+        child = self._idle.get()
+        try:
+            if child is None or child.poll() is not None:
+                child = self._start()
+            succeeded, result = _ask(child, function, arguments, timeout_s)
+        finally:
+            self._idle.put(child)
         if succeeded:
             return result
         raise result
 
-    def _ask(self, function: str, arguments: tuple[Any, ...], timeout_s: float) -> tuple[bool, Any]:
-        child = self._running_child()
-        assert child.stdin is not None and child.stdout is not None
-        expired = threading.Event()
-
-        def kill() -> None:
-            expired.set()
-            child.kill()
-
-        timer = threading.Timer(timeout_s, kill)
-        timer.start()
-        try:
-            _send(child.stdin, (function, arguments))
-            reply: tuple[bool, Any] = _receive(child.stdout)
-        except (EOFError, BrokenPipeError) as error:
-            self.close()
-            if expired.is_set():
-                raise StageError(
-                    "decoder_timeout",
-                    f"the decoder was killed after {timeout_s:g} s",
-                    "re-encode the recording, or raise decode.timeout_s",
-                ) from error
-            raise StageError(
-                "decoder_crash",
-                f"the decoder process died (exit status {child.returncode})",
-                "re-encode the recording, e.g. to FLAC",
-            ) from error
-        finally:
-            timer.cancel()
-            timer.join()
-        if expired.is_set():  # killed just after it had answered
-            self.close()
-        return reply
-
     def close(self) -> None:
-        """Ends the child."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
-            self._child = None
+        """Ends the children, each when it has answered."""
+        for child in [self._idle.get() for _ in range(self.children)]:
+            if child is not None:
+                _end(child)
+            self._idle.put(None)
 
-    def _running_child(self) -> subprocess.Popen[bytes]:
-        if self._child is None or self._child.poll() is not None:
-            command = [sys.executable, "-m", "transforms.sandbox", str(self.memory_mb)]
-            root = Path(__file__).resolve().parent.parent
-            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
-        return self._child
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "transforms.sandbox", str(self.memory_mb)]
+        root = Path(__file__).resolve().parent.parent
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+
+
+def _ask(child: subprocess.Popen[bytes], function: str, arguments: tuple[Any, ...], timeout_s: float) -> tuple[bool, Any]:
+    assert child.stdin is not None and child.stdout is not None
+    expired = threading.Event()
+
+    def kill() -> None:
+        expired.set()
+        child.kill()
+
+    timer = threading.Timer(timeout_s, kill)
+    timer.start()
+    try:
+        _send(child.stdin, (function, arguments))
+        reply: tuple[bool, Any] = _receive(child.stdout)
+    except (EOFError, BrokenPipeError) as error:
+        _end(child)
+        if expired.is_set():
+            raise StageError(
+                "decoder_timeout",
+                f"the decoder was killed after {timeout_s:g} s",
+                "re-encode the recording, or raise decode.timeout_s",
+            ) from error
+        raise StageError(
+            "decoder_crash",
+            f"the decoder process died (exit status {child.returncode})",
+            "re-encode the recording, e.g. to FLAC",
+        ) from error
+    finally:
+        timer.cancel()
+        timer.join()
+    if expired.is_set():  # killed just after it had answered
+        _end(child)
+    return reply
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.communicate()
 
 
 def _send(stream: IO[bytes], message: Any) -> None:

@@ -8,20 +8,24 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from assets.halving import free_memory, out_of_memory
+from assets.storage import first_line
 from assets.threads import pin_threads
 from schemas.audio import Audio
-from schemas.failure import Failure, ModelError, failure_of
+from schemas.failure import Failure, ModelError, StageError, failure_of
 from schemas.segment import Segment, Turn, Voice
 from schemas.unit import Unit, UnitResult
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+OUT_OF_MEMORY = "out_of_memory"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,8 @@ class UnitStage(beam.PTransform):
     """
 
     name: ClassVar[str]
+    lock: ClassVar[AbstractContextManager[Any]] = _models_lock
+    """held while a unit is in this stage"""
 
     def run(self, work: UnitWork) -> UnitWork:
         """One unit through this stage. Raises StageError for input that cannot be used."""
@@ -120,22 +126,39 @@ class UnitStage(beam.PTransform):
             return work
         started = time.perf_counter()
         try:
-            with _models_lock:
+            with self.lock:
                 done = self.run(work)
         except ModelError:
             raise
         except Exception as error:  # any other failure belongs to this unit alone; it is reported, never lost
             log.warning("%s: %s gave up on window %d: %s", work.unit.recording.recording, self.name, work.unit.index, error)
             log.debug("traceback", exc_info=True)
-            done = replace(work, audio=None, segments=(), failure=failure_of(self.name, error))
+            done = replace(work, audio=None, segments=(), failure=_failure(self.name, error))
+        if done.failure and done.failure.reason == OUT_OF_MEMORY:
+            free_memory()
         seconds = time.perf_counter() - started
         return replace(done, seconds={**work.seconds, self.name: seconds})
 
     def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
-        return pcoll | self.name.capitalize() >> beam.ParDo(_RunStage(self)).with_output_types(UnitWork)
+        return pcoll | self.name.capitalize() >> beam.ParDo(self.at_work()).with_output_types(UnitWork)
+
+    def at_work(self) -> "RunStage":
+        """The DoFn that runs this stage."""
+        return RunStage(self)
 
 
-class _RunStage(beam.DoFn):
+def _failure(stage: str, error: Exception) -> Failure:
+    """What an exception came to; memory that ran out even for one item (`assets.halving`) has a remedy of its own."""
+    if not out_of_memory(error):
+        return failure_of(stage, error)
+    text = f"{type(error).__name__}: {first_line(error)}"
+    remedy = "lower decode.window_s, run fewer workers beside it, or use a machine or GPU with more memory; then build again"
+    return failure_of(stage, StageError(OUT_OF_MEMORY, text, remedy))
+
+
+class RunStage(beam.DoFn):
+    """A stage at work: counts, and tells who watches."""
+
     def __init__(self, stage: UnitStage) -> None:
         self.stage = stage
         self.milliseconds = Metrics.distribution("stage_ms", stage.name)
@@ -146,10 +169,15 @@ class _RunStage(beam.DoFn):
 
     def process(self, work: UnitWork) -> Iterator[UnitWork]:
         done = self.stage.run_timed(work)
-        if done is not work:
-            seconds = done.seconds[self.stage.name]
-            self.milliseconds.update(int(seconds * 1000))
-            self.quarantined.inc(int(done.failure is not None))
-            if _watcher is not None:
-                _watcher(self.stage.name, done, seconds)
+        self.tell(work, done)
         yield done
+
+    def tell(self, before: UnitWork, after: UnitWork) -> None:
+        """What the stage made of a unit, to the counters and to the watcher; nothing where it passed by."""
+        if after is before:
+            return
+        seconds = after.seconds[self.stage.name]
+        self.milliseconds.update(int(seconds * 1000))
+        self.quarantined.inc(int(after.failure is not None))
+        if _watcher is not None:
+            _watcher(self.stage.name, after, seconds)

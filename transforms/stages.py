@@ -15,7 +15,7 @@ from transforms.transcribe import Transcribe
 def stages_of(config: CorpusConfig) -> list[UnitStage]:
     """The stages that the configuration asks for."""
     return [
-        Decode(config.decode),
+        Decode(config.decode, config.device),
         Diarize(config.diarize, config.device),
         Cut(config.cut),
         Transcribe(config.transcribe, config.device),

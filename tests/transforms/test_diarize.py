@@ -120,6 +120,27 @@ def test_pipeline_and_forward_agree_on_embeddings(diarizer):
     assert model.dimension == 256 == len(alone)
 
 
+def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
+    pcm = voices.sample()
+    whole = diarize(diarizer, pcm, 0)
+    sizes = []
+
+    def short_of_memory(module, inputs):
+        sizes.append(len(inputs[0]))
+        if len(inputs[0]) > 5:
+            raise RuntimeError("CUDA error: out of memory")
+
+    hook = diarizer._segmentation.model.register_forward_pre_hook(short_of_memory)
+    try:
+        halved = diarize(diarizer, pcm, 0)
+    finally:
+        hook.remove()
+    assert sizes[0] > 5 >= max(sizes[-3:]) and diarizer.segmentation_batch_size == 32
+    assert [(t.start_ms, t.end_ms, t.voice) for t in halved[0]] == [(t.start_ms, t.end_ms, t.voice) for t in whole[0]]
+    for one, two in zip(halved[1], whole[1], strict=True):
+        np.testing.assert_allclose(one.embedding, two.embedding, atol=1e-5)
+
+
 def test_embedded_weights_fill_the_models_exactly():
     assert set(load_ge2e().state_dict()) == set(load_file(WEIGHTS))
     assert set(pyannote_models.load_segmentation().state_dict()) == set(load_file(pyannote_models.SEGMENTATION_WEIGHTS))

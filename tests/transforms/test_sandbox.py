@@ -1,5 +1,7 @@
 """The sandbox: a decoder may hang, crash or eat memory, and costs one call."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +74,24 @@ def test_threads_take_turns(sandbox: Sandbox) -> None:
 
 def test_a_child_that_died_between_calls_is_replaced(sandbox: Sandbox) -> None:
     assert works(sandbox)
-    assert sandbox._child is not None
-    sandbox._child.kill()
-    sandbox._child.wait()
+    pid = sandbox.call("os:getpid", (), 20)
+    assert sandbox.call("os:getpid", (), 20) == pid
+    os.kill(pid, signal.SIGKILL)
+    while Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z":
+        time.sleep(0.01)
     assert works(sandbox)
+
+
+def test_two_children_work_at_once_and_no_more(tmp_path: Path) -> None:
+    """A pipe opens for either side only when the other opens it too."""
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    box = Sandbox(memory_mb=2048, children=2)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            sides = [pool.submit(box.call, "os:open", (pipe, flags), 60) for flags in (os.O_RDONLY, os.O_WRONLY)]
+            assert all(isinstance(side.result(), int) for side in sides)
+            pids = set(pool.map(lambda _: box.call("os:getpid", (), 20), range(50)))
+        assert len(pids) <= 2
+    finally:
+        box.close()

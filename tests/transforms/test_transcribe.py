@@ -165,6 +165,40 @@ def test_batched_is_like_one_by_one_and_in_order(utterances: list[Waveform]) -> 
     assert wer([d.transcript.text for d in alone], [d.transcript.text for d in together]) < 0.05
 
 
+def short_of_memory(patch: pytest.MonkeyPatch, model: Any, method: str, most: int, error: Exception) -> list[int]:
+    """Has a model's method fail for more than `most` rows, as on a GPU that is too small; the sizes that it was given."""
+    whole, sizes = getattr(model, method), []
+
+    def call(rows: Any) -> Any:
+        sizes.append(len(rows))
+        if len(rows) > most:
+            raise error
+        return whole(rows)
+
+    patch.setattr(model, method, call)
+    return sizes
+
+
+def test_out_of_memory_halves_the_batch_and_changes_nothing(utterances: list[Waveform], monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = load_recognizer(CONFIG, "cpu")
+    whole = recognizer.transcribe(utterances[:7], language="en")
+    error = RuntimeError("CUDA failed with error out of memory")
+    sizes = short_of_memory(monkeypatch, recognizer._model, "encode", 3, error)  # type: ignore[attr-defined]
+    assert recognizer.transcribe(utterances[:7], language="en") == whole
+    assert sizes == [7, 4, 2, 2, 2, 1]
+
+
+def test_out_of_memory_for_one_segment_fails_the_unit_with_a_remedy(
+    utterances: list[Waveform], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer = load_recognizer(CONFIG, "cpu")
+    error = RuntimeError("CUDA failed with error out of memory")
+    short_of_memory(monkeypatch, recognizer._model, "encode", 0, error)  # type: ignore[attr-defined]
+    failure = Transcribe(CONFIG, "cpu").run_timed(unit_work(utterances[:2])).failure
+    assert failure is not None and failure.reason == "out_of_memory"
+    assert failure.stage == "transcribe" and "window_s" in failure.remedy and "CUDA failed" in failure.error
+
+
 def test_real_chapters_are_like_plain_faster_whisper() -> None:
     if not LIBRISPEECH.exists():
         pytest.skip("LibriSpeech is not here")
@@ -329,6 +363,22 @@ def test_engines_agree(utterances: list[Waveform], openai_checkpoint: str) -> No
     (timed,) = recognize(load_recognizer(with_words, "cpu"), utterances[:1], language="en", config=with_words)
     assert " ".join(word.text for word in timed.words) == timed.text
     assert 0 <= timed.words[0].start_ms < timed.words[-1].end_ms <= len(utterances[0]) / 16
+
+
+@pytest.mark.slow
+def test_openai_out_of_memory_halves_the_batch(
+    utterances: list[Waveform], openai_checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TranscribeConfig(engine="openai-whisper", model=openai_checkpoint)
+    recognizer = load_recognizer(config, "cpu")
+    whole = recognizer.transcribe(utterances[:4], language="en")
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    sizes = short_of_memory(monkeypatch, recognizer._model, "embed_audio", 2, error)  # type: ignore[attr-defined]
+    halved = recognizer.transcribe(utterances[:4], language="en")
+    assert sizes == [4, 2, 2]
+    assert [d.transcript.text for d in halved] == [d.transcript.text for d in whole]
+    apart = [abs(a.transcript.avg_logprob - b.transcript.avg_logprob) for a, b in zip(halved, whole, strict=True)]
+    assert max(apart) < 1e-4, "float32 matrices of other sizes may be added up in another order"
 
 
 @pytest.mark.slow
