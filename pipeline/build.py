@@ -25,6 +25,7 @@ from assets.storage import Store, is_bucket, local_path
 from assets.threads import pin_threads
 from pipeline.display import watching
 from pipeline.fork_server import LOCAL_RUNNER, local_workers
+from pipeline.gpus import visible_gpus
 from pipeline.graph import build_graph
 from pipeline.job import CODE_VERSION, Job, same_making
 from pipeline.local_workers import AFTER_LOSS, ForkedEnvironment
@@ -157,9 +158,11 @@ def _run(job: Job, beam_options: Sequence[str], log: str) -> None:
     options, workers = PipelineOptions(with_defaults(beam_options)), local_workers(beam_options)
     runner = None
     if workers:
+        gpus = visible_gpus() if job.config.device == "cuda" else []
+        workers = local_workers(beam_options, len(gpus))
         options.view_as(StandardOptions).runner = LOCAL_RUNNER
         options.view_as(DirectOptions).direct_num_workers = workers
-        runner = FnApiRunner(default_environment=ForkedEnvironment(log) if workers > 1 else None)
+        runner = FnApiRunner(default_environment=ForkedEnvironment(log, gpus) if workers > 1 else None)
     try:
         with beam.Pipeline(runner=runner, options=options) as root:
             build_graph(root, job)

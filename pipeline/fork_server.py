@@ -24,13 +24,16 @@ IMPORTS = (
 _FORKS = sys.platform == "linux"
 
 
-def local_workers(beam_options: Sequence[str]) -> int:
-    """How many worker processes Beam's options ask of the in-process runner, by default one per core; 0 for another runner."""
+def local_workers(beam_options: Sequence[str], gpus: int = 0) -> int:
+    """How many worker processes Beam's options ask of the in-process runner; 0 for another runner.
+
+    By default as many as the models have GPUs to run on, or one per core where they run on the CPU.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--runner")
     parser.add_argument("--direct_num_workers", type=int, default=0)
     asked, _ = parser.parse_known_args(list(beam_options))
-    return 0 if asked.runner not in (None, LOCAL_RUNNER) else asked.direct_num_workers or os.cpu_count() or 1
+    return 0 if asked.runner not in (None, LOCAL_RUNNER) else asked.direct_num_workers or gpus or os.cpu_count() or 1
 
 
 def start() -> None:
