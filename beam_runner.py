@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(level=arguments.log_level, format="%(levelname)s %(name)s: %(message)s", force=True)
     console = Console()
-    if arguments.command in ("build", "demo") and RunnerOptions(rest).local_workers > 1:
+    if arguments.command in ("build", "demo") and RunnerOptions(rest).local_workers() > 1:
         fork_server.start()  # imports in the background what the workers will need
     from pipeline.releases import CommitError
     from transforms.recordings import ListingError

@@ -32,7 +32,8 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of the GPU, or of the machine, is full."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAYS_SO)
+    foreign = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    return foreign and any(words in str(error).lower() for words in _SAYS_SO)
 
 
 def free_memory() -> None:

@@ -25,6 +25,7 @@ from assets.releases import latest_release, read_release, release_numbers
 from assets.storage import Store, is_bucket, local_path
 from assets.threads import pin_threads
 from pipeline.display import watching
+from pipeline.gpus import visible_gpus
 from pipeline.graph import build_graph
 from pipeline.job import CODE_VERSION, Job, same_making
 from pipeline.local_workers import AFTER_LOSS, ForkedEnvironment
@@ -162,10 +163,12 @@ def put_listing(store: Store, recordings: list[Recording]) -> str:
 def _run(job: Job, asked: RunnerOptions, options: PipelineOptions, log: str, console: Console) -> None:
     """Runs the graph, to its end unless it is handed over. Beam wraps what a worker raised; its text tells what it was."""
     runner = None
-    if workers := asked.local_workers:
+    if asked.local_workers():
+        gpus = visible_gpus() if job.config.device == "cuda" else []
+        workers = asked.local_workers(len(gpus))
         options.view_as(StandardOptions).runner = LOCAL_RUNNER
         options.view_as(DirectOptions).direct_num_workers = workers
-        runner = FnApiRunner(default_environment=ForkedEnvironment(log) if workers > 1 else None)
+        runner = FnApiRunner(default_environment=ForkedEnvironment(log, gpus) if workers > 1 else None)
     try:
         root = beam.Pipeline(runner=runner, options=options)
         build_graph(root, job, asked.accelerator(job.config.device))

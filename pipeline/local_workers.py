@@ -3,10 +3,12 @@
 They take the place of Beam's `--direct_running_mode=multi_processing`, and speak the same protocol with the runner.
 """
 
+import json
 import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from google.protobuf import json_format, text_format
 
 from assets.threads import pin_threads
 from pipeline.fork_server import worker_context
+from pipeline.gpus import gpu_of
 from schemas.failure import WorkerLost
 
 URN = "voxbeam:env:forked_python:v1"
@@ -28,20 +31,24 @@ _MOURN_EVERY_S = 0.2
 
 @Environment.register_urn(URN, bytes)
 class ForkedEnvironment(Environment):
-    """Where Beam runs our functions: forked processes on this machine. `log` is where they write standard error."""
+    """Where Beam runs our functions: forked processes on this machine.
 
-    def __init__(self, log: str, **parts: Any) -> None:
+    `log` is where they write standard error; `gpus` are dealt to them, if there are any.
+    """
+
+    def __init__(self, log: str, gpus: Sequence[str] = (), **parts: Any) -> None:
         super().__init__(**parts)
-        self.log = log
+        self.log, self.gpus = log, list(gpus)
 
     def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
-        return URN, self.log.encode()
+        return URN, json.dumps({"log": self.log, "gpus": self.gpus}).encode()
 
     @staticmethod
     def from_runner_api_parameter(
         payload: bytes, capabilities: Any, artifacts: Any, resource_hints: Any, context: Any
     ) -> "ForkedEnvironment":
-        return ForkedEnvironment(payload.decode(), capabilities=capabilities, artifacts=artifacts, resource_hints=resource_hints)
+        parts = {"capabilities": capabilities, "artifacts": artifacts, "resource_hints": resource_hints}
+        return ForkedEnvironment(**json.loads(payload), **parts)
 
 
 @WorkerHandler.register_environment(URN, bytes)
@@ -50,7 +57,8 @@ class ForkedWorker(GrpcWorkerHandler):
 
     def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
         super().__init__(state, provision_info, grpc_server)
-        self._log = payload.decode()
+        asked = json.loads(payload)
+        self._log, self._gpus = asked["log"], asked["gpus"]
         self._stopping = False
 
     def start_worker(self) -> None:
@@ -63,6 +71,8 @@ class ForkedWorker(GrpcWorkerHandler):
             "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.logging_api_service_descriptor()),
             "PIPELINE_OPTIONS": json_format.MessageToJson(options),
         }
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = gpu_of(self.worker_id, self._gpus)
         self._process = worker_context().Process(target=run_worker, args=(environment, self._log))
         self._process.start()
         threading.Thread(target=self._watch, daemon=True).start()

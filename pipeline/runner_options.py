@@ -34,10 +34,12 @@ class RunnerOptions:
         """The runner by its short name; as Beam has it, `SparkRunner`, `spark` and the full path are all 'spark'."""
         return str(self._asked.runner).rpartition(".")[2].lower().removesuffix("runner")
 
-    @property
-    def local_workers(self) -> int:
-        """How many worker processes the in-process runner shall have, by default one per core; 0 for another runner."""
-        return (self._asked.direct_num_workers or os.cpu_count() or 1) if self.runner == "fnapi" else 0
+    def local_workers(self, gpus: int = 0) -> int:
+        """How many worker processes the in-process runner shall have; 0 for another runner.
+
+        By default as many as the models have GPUs to run on, or one per core where they run on the CPU.
+        """
+        return (self._asked.direct_num_workers or gpus or os.cpu_count() or 1) if self.runner == "fnapi" else 0
 
     @property
     def on_dataflow(self) -> bool:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as OnnxRuntimeException
 
 from assets.encodec_model import EMBEDDED_WEIGHTS, Codec, load_codec
 from assets.ge2e import load_ge2e
@@ -73,6 +74,7 @@ def test_what_memory_held_is_let_go_before_the_next_try() -> None:
         (RuntimeError("CUDA failed with error out of memory"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (OnnxRuntimeException("Failed to allocate memory for requested buffer of size 1048576"), True),
         (MemoryError("batch_size ( 32) is probably too large."), True),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (FileNotFoundError("out of memory.wav"), False),

@@ -1,18 +1,62 @@
 """Worker processes of a local build: forked, mourned when they die, and gone when the driver is."""
 
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
+import apache_beam as beam
 import psutil
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from assets.releases import latest_release
 from assets.storage import Store
 from beam_runner import OK, WORKER_LOST
+from pipeline.gpus import visible_gpus
+from pipeline.local_workers import ForkedEnvironment
+from pipeline.runner_options import RunnerOptions
 from pipeline.verify import verify_release
+from schemas.failure import ModelError
 from tests.pipeline.test_build import ROOT, SHORT, copy_speakers
 from tests.servers.processes import wait_for
+
+
+def test_one_worker_per_gpu_where_the_models_run_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RunnerOptions([]).local_workers(gpus=4) == 4
+    assert RunnerOptions(["--direct_num_workers=6"]).local_workers(gpus=4) == 6
+    assert RunnerOptions(["--runner=SparkRunner"]).local_workers(gpus=4) == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", " 3,GPU-8a,")
+    assert visible_gpus() == ["3", "GPU-8a"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(ModelError, match="device: cpu"):
+        visible_gpus()
+
+
+def gpu_seen_by(element: tuple[int, Iterable[int]]) -> str:
+    time.sleep(0.05)  # so that one worker does not take everything
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+
+
+@pytest.mark.slow
+def test_each_worker_sees_one_gpu(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    options = PipelineOptions(["--direct_num_workers=2"])
+    runner = FnApiRunner(default_environment=ForkedEnvironment(str(tmp_path / "log"), ["5", "7"]))
+    with beam.Pipeline(runner=runner, options=options) as root:
+        _ = (
+            root
+            | beam.Create([(number, number) for number in range(40)])
+            | beam.GroupByKey()
+            | beam.Map(gpu_seen_by)
+            | beam.combiners.Count.PerElement()
+            | beam.io.WriteToText(str(seen))
+        )
+    lines = [line for file in tmp_path.glob("seen*") for line in file.read_text().splitlines()]
+    assert sorted(line.split("'")[1] for line in lines) == ["5", "7"]
 
 
 class Build:

@@ -33,11 +33,11 @@ def filled(*options: str, output: str = "gs://corpora/a", device: str = "cpu") -
     ],
 )
 def test_workers_that_the_options_ask_for(options: list[str], workers: int) -> None:
-    assert RunnerOptions(options).local_workers == workers
+    assert RunnerOptions(options).local_workers() == workers
 
 
 def test_one_worker_per_core_by_default() -> None:
-    assert RunnerOptions([]).local_workers == RunnerOptions(["--direct_num_workers=0"]).local_workers >= 1
+    assert RunnerOptions([]).local_workers() == RunnerOptions(["--direct_num_workers=0"]).local_workers() >= 1
 
 
 def test_looking_at_options_loads_no_beam() -> None:
