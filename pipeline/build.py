@@ -24,13 +24,14 @@ from rich.console import Console
 from assets.releases import latest_release, read_release, release_numbers
 from assets.storage import Store, is_bucket, local_path
 from assets.threads import pin_threads
+from pipeline.changes import Changes, changes_since
 from pipeline.display import watching
 from pipeline.gpus import visible_gpus
 from pipeline.graph import build_graph
-from pipeline.job import CODE_VERSION, Job, same_making
+from pipeline.job import CODE_VERSION, Job
 from pipeline.local_workers import AFTER_LOSS, ForkedEnvironment
 from pipeline.models import model_hashes
-from pipeline.progress import Tallies, clear_progress, read_tallies
+from pipeline.progress import Head, Tallies, beating, clear_progress, read_tallies
 from pipeline.releases import race_lost
 from pipeline.runner_options import LOCAL_RUNNER, RunnerOptions
 from schemas.columns import to_table
@@ -50,8 +51,8 @@ class Outcome:
     """False when the release was there already and nothing had to be added"""
     tallies: Tallies
     wall_s: float
-    replaces: str | None
-    """why nothing of the parent could be kept, if so"""
+    changes: Changes
+    """why the release was not only added to, if so"""
 
 
 def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: Sequence[str], console: Console) -> Outcome:
@@ -71,12 +72,14 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
         recordings = list(list_recordings(input_uri, config.listing))
         asked.require_shared(recording.uri for recording in recordings)
         listing, listed = put_listing(store, recordings), len(recordings)
-        del recordings  # the driver lives as long as the build
     with console.status("Hashing models"):
         hashes = model_hashes(config)
     parent = latest_release(store)
     mark = fingerprint(config, hashes, CODE_VERSION)
-    grows = parent is not None and same_making(parent, mark, config)
+    changes = changes_since(store, parent, recordings, config, mark, hashes) if parent is not None else Changes()
+    del recordings  # the driver lives as long as the build
+    if parent is not None and changes:
+        console.print(f"Changed since release {parent.name}: {changes}", highlight=False)
     job = Job(
         output=store.root,
         listing=listing,
@@ -85,10 +88,11 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
         model_hashes=hashes,
         number=(parent.number if parent else 0) + 1,
         parent=parent.number if parent else None,
-        grows=grows,
+        grows=parent is not None and not changes,
         run=uuid.uuid4().hex[:8],
     )
-    with watching(store, job.run, listed, console), _quiet_workers() as log:
+    head = Head(recordings=listed, release=job.number, began=time.time())
+    with beating(store, job.run, head), watching(store, job.run, listed, console), _quiet_workers() as log:
         _run(job, asked, options, log, console)
     if asked.hands_over:
         raise HandedOver(f"handed over: release {job.number} will be in {store.root} once that job has run")
@@ -102,7 +106,7 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
         committed=committed,
         tallies=tallies,
         wall_s=time.perf_counter() - started,
-        replaces=what_changed(parent, job) if parent is not None and not grows else None,
+        changes=changes,
     )
 
 
@@ -128,23 +132,6 @@ def _quiet_workers() -> Iterator[str]:
             os.dup2(visible, 2)
             os.close(visible)
         Path(log.name).unlink()
-
-
-def what_changed(parent: Release, job: Job) -> str:
-    """The keys of the configuration and the models in which a release differs from a job."""
-    old, new = _flat(parent.config), _flat(job.config.model_dump(mode="json"))
-    keys = [
-        f"{key}: {old.get(key)!r} → {new.get(key)!r}" for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)
-    ]
-    models = [name for name in sorted(job.model_hashes) if parent.models.get(name) != job.model_hashes[name]]
-    return "; ".join(keys + [f"model {name}" for name in models]) or "the code of a stage"
-
-
-def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def put_listing(store: Store, recordings: list[Recording]) -> str:

@@ -28,25 +28,27 @@ def hours(ms: float) -> str:
 
 
 def work_left_ms(tallies: Tallies) -> float:
-    """Audio probed but not yet through the last stage, nor reused, nor released."""
-    return max(0, tallies.probed_ms - tallies.kept_ms - tallies.audio_ms.get("reused", 0) - tallies.audio_ms.get(STAGES[-1], 0))
+    """Audio probed but not yet through the last stage, nor reused, nor released, nor in quarantine."""
+    settled = sum(tallies.audio_ms.get(name, 0) for name in ("reused", "failed", STAGES[-1]))
+    return max(0, tallies.probed_ms - tallies.kept_ms - settled)
 
 
-def progress_line(tallies: Tallies, elapsed_s: float) -> str:
-    """The state of a build in one line."""
+def progress_line(tallies: Tallies, recordings: int, elapsed_s: float) -> str:
+    """The state of a build of so many recordings in one line."""
     done, left = tallies.audio_ms.get(STAGES[-1], 0), work_left_ms(tallies)
     speed = done / 1000 / elapsed_s if elapsed_s else 0.0
     eta = hours(left / speed) if speed else "—"
     return (
-        f"{hours(done)} of {hours(done + left)} done ({speed:.1f}× real time, {eta} left), "
+        f"{tallies.probed} of {recordings} recordings probed, "
+        f"{hours(done)} done, {hours(left)} of those left ({speed:.1f}× real time, {eta} to go), "
         f"accepted {hours(tallies.accepted_ms)}, rejected {hours(tallies.rejected_ms)}, "
         f"reused {tallies.reused_units} units, quarantined {tallies.quarantined}"
     )
 
 
-def progress_table(tallies: Tallies, elapsed_s: float) -> Table:
+def progress_table(tallies: Tallies, recordings: int, elapsed_s: float) -> Table:
     """The state of a build, a row a stage."""
-    table = Table(title=progress_line(tallies, elapsed_s), title_justify="left", box=None, header_style="dim")
+    table = Table(title=progress_line(tallies, recordings, elapsed_s), title_justify="left", box=None, header_style="dim")
     for name in ("stage", "audio done", "busy", "× real time per worker"):
         table.add_column(name, justify="left" if name == "stage" else "right")
     for stage in STAGES:
@@ -84,10 +86,11 @@ def watching(store: Store, run: str, recordings: int, console: Console) -> Itera
         if console.is_terminal:
             with Live(console=console, auto_refresh=False, transient=True) as live:
                 while not stop.wait(_BUCKET_EVERY_S if is_bucket(store.root) else _TERMINAL_EVERY_S):
-                    live.update(progress_table(read_tallies(store, run), time.perf_counter() - started), refresh=True)
+                    elapsed_s = time.perf_counter() - started
+                    live.update(progress_table(read_tallies(store, run), recordings, elapsed_s), refresh=True)
         else:
             while not stop.wait(_LOG_EVERY_S):
-                console.print(progress_line(read_tallies(store, run), time.perf_counter() - started))
+                console.print(progress_line(read_tallies(store, run), recordings, time.perf_counter() - started))
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()

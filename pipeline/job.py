@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from assets.storage import Store
 from schemas.config import CorpusConfig
-from schemas.release import Release
 
 CODE_VERSION = 1
 """Raise it when a stage's code changes what it makes of the same input: finished units are then made again."""
@@ -32,8 +31,3 @@ class Job:
     @property
     def store(self) -> Store:
         return Store(self.output)
-
-
-def same_making(release: Release, fingerprint: str, config: CorpusConfig) -> bool:
-    """Whether a release was made with the same stages, models and packing, so that new recordings can be added to it."""
-    return release.fingerprint == fingerprint and release.config.get("pack") == config.model_dump(mode="json")["pack"]

@@ -1,24 +1,34 @@
 """Progress: what every worker has done so far, as one small object a worker that it overwrites; readers add them up.
+The driver has one too, which says what it set out to do and, by its age, whether it is still there.
 
 The same objects feed the bars of the build that runs here and `status` anywhere else, on any runner and any storage.
 """
 
 import heapq
 import json
+import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 
-from assets.storage import Store, is_bucket
+from obstore.exceptions import BaseError
+
+from assets.storage import Store, first_line, is_bucket
 from transforms.stage import LOADS, UnitWork, once_per_process, watch_stages
 
+log = logging.getLogger(__name__)
 _LOCAL_EVERY_S = 1.0
 _BUCKET_EVERY_S = 10.0
 SLOWEST = 10
 """units that a build names as its slowest"""
+_HEAD = "build.json"
+LOST_AFTER = timedelta(seconds=60)
+"""a driver that has said nothing for so long, which is several of its beats, is taken for dead"""
 
 
 def add_up(total: dict[str, float], more: Mapping[str, float]) -> None:
@@ -58,6 +68,8 @@ class SlowUnit:
 class Tallies:
     """Sums of one worker, or of all."""
 
+    probed: int = 0
+    """recordings whose bytes have been read and hashed"""
     probed_ms: int = 0
     """duration of the recordings probed so far"""
     kept_ms: int = 0
@@ -67,7 +79,7 @@ class Tallies:
     """units whose result lay there from an earlier run"""
     quarantined: int = 0
     audio_ms: dict[str, float] = field(default_factory=dict)
-    """audio through each stage"""
+    """audio through each stage; also `reused` from an earlier run, and `failed`: no stage will see it again"""
     seconds: dict[str, float] = field(default_factory=dict)
     """wall seconds in each stage"""
     accepted_ms: int = 0
@@ -132,10 +144,57 @@ def reporter_of(output: str, run: str) -> Reporter:
     return reporter
 
 
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a build set out to do."""
+
+    recordings: int
+    release: int
+    """number of the release that it would make"""
+    began: float
+    """seconds since 1970; no release holds it"""
+
+
+@contextmanager
+def beating(store: Store, run: str, head: Head) -> Iterator[None]:
+    """Writes the head of a run again and again for as long as the context lasts."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while True:
+            try:
+                store.replace(f"progress/{run}/{_HEAD}", json.dumps(asdict(head)).encode())
+            except BaseError as error:  # the build itself will say so if the store is gone for good
+                log.warning("cannot write progress: %s", first_line(error))
+            if stop.wait(_BUCKET_EVERY_S):
+                return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def read_head(store: Store, run: str, now: datetime) -> tuple[Head, timedelta] | None:
+    """What a run set out to do, and how long ago its driver last said that it is there; None for a run without a head."""
+    for path, _, written in store.walk_dated(f"progress/{run}/"):
+        if path.endswith(f"/{_HEAD}"):
+            try:
+                return Head(**json.loads(store.get(path))), now - written
+            except (FileNotFoundError, ValueError):  # gone, or just being replaced
+                return None
+    return None
+
+
 def read_tallies(store: Store, run: str) -> Tallies:
     """The sums of all workers of a run. An object that is just being replaced is passed over."""
     total = Tallies()
     for path, _ in store.walk(f"progress/{run}/"):
+        if path.endswith(f"/{_HEAD}"):
+            continue
         try:
             tree = json.loads(store.get(path))
         except (FileNotFoundError, ValueError):

@@ -17,8 +17,8 @@ from schemas.release import Release
 def print_outcome(outcome: Outcome, store: Store, console: Console) -> None:
     """The summary of a build."""
     release, tallies = outcome.release, outcome.tallies
-    if outcome.replaces:
-        console.print(f"Everything was made anew, because this changed since the release before: {outcome.replaces}")
+    if outcome.changes:
+        console.print(f"Changed since the release before: {outcome.changes}", highlight=False)
     if tallies.units == 0:
         console.print(
             f"No model work: {tallies.reused_units} units reused, {hours(tallies.kept_ms)} of recordings released before"

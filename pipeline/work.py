@@ -132,7 +132,7 @@ class ProbeRecordings(_Reporting):
         for recording in keyed[1]:
             probed = probe(recording, self.job.config.decode)
             change = Tallies(
-                probed_ms=probed.source.duration_ms if probed.source else 0, quarantined=int(probed.failure is not None)
+                probed=1, probed_ms=probed.source.duration_ms if probed.source else 0, quarantined=int(probed.failure is not None)
             )
             self.reporter.update(change)
             yield probed.source.sha256 if probed.source else f"failed {recording.recording}", probed
@@ -148,7 +148,9 @@ class PlanUnits(_Reporting):
         left = list(sort_out(everything, parent, self.job.grows))
         kept = {p.recording.recording for p in everything} - {p.recording.recording for p in left}
         kept_ms = sum(p.source.duration_ms for p in everything if p.source and p.recording.recording in kept)
-        self.reporter.update(Tallies(kept_ms=kept_ms))
+        failed = [p.source for p in left if p.failure and p.source]  # those without a source were counted when they were probed
+        failed_ms = sum(source.duration_ms for source in failed)
+        self.reporter.update(Tallies(kept_ms=kept_ms, quarantined=len(failed), audio_ms={"failed": failed_ms}))
         for probed in left:
             if probed.failure or probed.source is None:
                 assert probed.failure is not None
@@ -182,7 +184,8 @@ class PutUnit(_Reporting):
             return
         unit = work.unit
         if work.failure:
-            self.reporter.update(Tallies(quarantined=1, slowest=[SlowUnit.of(work)]))
+            failed: dict[str, float] = {"failed": unit.end_ms - unit.start_ms}
+            self.reporter.update(Tallies(quarantined=1, audio_ms=failed, slowest=[SlowUnit.of(work)]))
             yield UnitResult(unit=unit, start_ms=unit.start_ms, end_ms=unit.end_ms, failure=work.failure)
             return
         result, content = write_unit(work, keep_audio=self.job.config.pack.keep_audio)

@@ -213,13 +213,22 @@ def _yaml_line(section: BaseModel, key: str, indent: str) -> str:
     return f"{indent}{key}: {text}" + (f"  # {description}" if description else "")
 
 
+_CHANGES_NOTHING: dict[str, Any] = {
+    "listing": True,
+    "decode": {"timeout_s", "memory_mb"},
+    "pack": {"max_shard_mb", "target_shard_mb", "valid_share", "test_share"},
+}
+
+
+def shapes_units(key: str) -> bool:
+    """Whether a key of the configuration, such as `cut.max_s`, can change a unit's result; some change only what is packed."""
+    section, _, name = key.partition(".")
+    excluded = _CHANGES_NOTHING.get(section, set())
+    return excluded is not True and name not in excluded
+
+
 def fingerprint(config: CorpusConfig, models: dict[str, str], code_version: int) -> str:
     """Hash of all that can change a unit's result: most of the configuration, model hashes, code version."""
-    changes_nothing: dict[str, Any] = {
-        "listing": True,
-        "decode": {"timeout_s", "memory_mb"},
-        "pack": {"max_shard_mb", "target_shard_mb", "valid_share", "test_share"},
-    }
-    tree = config.model_dump(mode="json", exclude=changes_nothing)
+    tree = config.model_dump(mode="json", exclude=_CHANGES_NOTHING)
     canonical = json.dumps({"config": tree, "models": models, "code": code_version}, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,81 @@
+"""What `status` says of builds that run elsewhere."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from assets.storage import Store, _open
+from beam_runner import QUARANTINED
+from pipeline.progress import Head, Tallies
+from pipeline.status import print_status, run_line
+from tests.pipeline.test_build import ROOT, SHORT, copy_speakers
+from tests.servers.s3 import s3_server
+
+HEAD = Head(recordings=7, release=3, began=time.time() - 9000)
+
+
+def test_a_build_that_runs_and_one_that_does_not() -> None:
+    tallies = Tallies(
+        probed=5,
+        probed_ms=400_000,
+        quarantined=1,
+        kept_ms=50_000,
+        audio_ms={"failed": 30_000, "reused": 20_000, "tokenize": 180_000},
+    )
+    running = run_line("ab12", HEAD, timedelta(seconds=5), tallies)
+    assert (
+        "build ab12 towards release 000003, running for 2.5 h: 5 of 7 recordings probed, 3.0 min done, 2.0 min of those left"
+        in running
+    )
+    assert "quarantined 1" in running
+    gone = run_line("ab12", HEAD, timedelta(minutes=10), tallies)
+    assert "ended or killed 10.0 min ago; the same command goes on where it was" in gone
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with s3_server(tmp_path / "s3") as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        _open.cache_clear()
+        yield "s3://corpora/corpus"
+        _open.cache_clear()
+
+
+@pytest.mark.build
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.s3)])
+def test_done_left_and_quarantined_while_a_build_runs_elsewhere(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Seen through the store alone, as from another machine."""
+    output = str(tmp_path / "out") if where == "folder" else str(request.getfixturevalue("bucket"))
+    source = copy_speakers(tmp_path / "in", *SHORT)
+    (source / "empty.wav").touch()
+    command = [sys.executable, "beam_runner.py", "build", "--input", str(source), "--output", output, "--direct_num_workers=2"]
+    build = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    seen = ""
+    deadline = time.monotonic() + 300
+    while build.poll() is None and time.monotonic() < deadline:
+        seen += status(output)
+        time.sleep(0.3)
+    assert build.wait() == QUARANTINED, build.stdout and build.stdout.read()
+    assert re.search(r"towards release 000001, running for \d+ s: 0 of 3 recordings probed", seen), seen
+    assert re.search(r"3 of 3 recordings probed, 0 s done, 3\d s of those left .* quarantined 1", seen), seen
+    assert "1 done, 1 quarantined" not in seen
+    at_the_end = status(output)
+    assert "2 done, 1 quarantined" in at_the_end and "running" not in at_the_end
+
+
+def status(output: str) -> str:
+    console = Console(width=400, no_color=True)
+    with console.capture() as printed:
+        print_status(Store(output), console)
+    return printed.get()
