@@ -91,7 +91,7 @@ def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: S
         grows=parent is not None and not changes,
         run=uuid.uuid4().hex[:8],
     )
-    head = Head(recordings=listed, release=job.number, began=time.time())
+    head = Head(recordings=listed, release=job.number)
     with beating(store, job.run, head), watching(store, job.run, listed, console), _quiet_workers() as log:
         _run(job, asked, options, log, console)
     if asked.hands_over:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from obstore.exceptions import BaseError
 
@@ -28,7 +28,7 @@ SLOWEST = 10
 """units that a build names as its slowest"""
 _HEAD = "build.json"
 LOST_AFTER = timedelta(seconds=60)
-"""a driver that has said nothing for so long, which is several of its beats, is taken for dead"""
+"""a build whose driver and workers have said nothing for so long, which is several beats, is taken for dead"""
 
 
 def add_up(total: dict[str, float], more: Mapping[str, float]) -> None:
@@ -151,19 +151,30 @@ class Head:
     recordings: int
     release: int
     """number of the release that it would make"""
-    began: float
-    """seconds since 1970; no release holds it"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beat:
+    """A build as others see it: what it set out to do, and when it was last heard of."""
+
+    head: Head
+    elapsed_s: float
+    """from its start to its last sign of life"""
+    silent: timedelta
+    """since the last sign of life of its driver or of any of its workers"""
 
 
 @contextmanager
 def beating(store: Store, run: str, head: Head) -> Iterator[None]:
     """Writes the head of a run again and again for as long as the context lasts."""
     stop = threading.Event()
+    started = time.monotonic()
 
     def beat() -> None:
         while True:
             try:
-                store.replace(f"progress/{run}/{_HEAD}", json.dumps(asdict(head)).encode())
+                tree = {**asdict(head), "elapsed_s": time.monotonic() - started}
+                store.replace(f"progress/{run}/{_HEAD}", json.dumps(tree).encode())
             except BaseError as error:  # the build itself will say so if the store is gone for good
                 log.warning("cannot write progress: %s", first_line(error))
             if stop.wait(_BUCKET_EVERY_S):
@@ -178,15 +189,22 @@ def beating(store: Store, run: str, head: Head) -> Iterator[None]:
         thread.join()
 
 
-def read_head(store: Store, run: str, now: datetime) -> tuple[Head, timedelta] | None:
-    """What a run set out to do, and how long ago its driver last said that it is there; None for a run without a head."""
-    for path, _, written in store.walk_dated(f"progress/{run}/"):
-        if path.endswith(f"/{_HEAD}"):
-            try:
-                return Head(**json.loads(store.get(path))), now - written
-            except (FileNotFoundError, ValueError):  # gone, or just being replaced
-                return None
-    return None
+def read_beat(store: Store, run: str) -> Beat | None:
+    """How a run was last heard of; None for a run without a head.
+
+    The driver measures its time by itself, and the store's clock dates both it and the workers, so that builds on
+    machines whose clocks differ can be told apart; a job handed over to a cluster lives on in its workers.
+    """
+    written = {path.rpartition("/")[2]: at for path, _, at in store.walk_dated(f"progress/{run}/")}
+    if _HEAD not in written:
+        return None
+    try:
+        tree = json.loads(store.get(f"progress/{run}/{_HEAD}"))
+    except (FileNotFoundError, ValueError):  # gone, or just being replaced
+        return None
+    last = max(written.values())
+    elapsed_s = tree.pop("elapsed_s") + (last - written[_HEAD]).total_seconds()
+    return Beat(head=Head(**tree), elapsed_s=elapsed_s, silent=max(timedelta(), datetime.now(UTC) - last))
 
 
 def read_tallies(store: Store, run: str) -> Tallies:
