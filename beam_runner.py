@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import NoReturn
 
 os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")  # pyannote.audio would report home otherwise
@@ -19,7 +18,7 @@ from obstore.exceptions import BaseError
 from rich.console import Console
 from rich.table import Table
 
-from assets.storage import StorageError, Store, first_line
+from assets.storage import StorageError, Store, first_line, open_local
 from pipeline import fork_server
 from schemas.columns import SchemaError
 from schemas.config import ConfigError, CorpusConfig, commented_yaml, load_config
@@ -41,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     build = commands.add_parser("build", help="build or extend a corpus; other options go to Beam (--runner=…)")
     for command in (plan, build):
         command.add_argument("--input", required=True, help="folder, bucket, or listing (.parquet, .jsonl, .csv) of recordings")
-        command.add_argument("--config", type=Path, help="corpus.yaml; `voxbeam config` prints all keys")
+        command.add_argument("--config", help="corpus.yaml, by path or bucket address; `voxbeam config` prints all keys")
         command.add_argument("--codec", help="tokenize.codec of the configuration: embedded, encodec_24khz, a path, ...")
     plan.add_argument("--sample-minutes", type=float, default=3.0, help="how much speech to measure on (default: %(default)s)")
     build.add_argument("--output", required=True, help="folder or bucket of the corpus")
@@ -99,8 +98,20 @@ def _demo(arguments: argparse.Namespace, rest: list[str], console: Console) -> i
     return OK if run_demo(arguments.output, console) else WRONG
 
 
+def _file_of(config: str | None) -> CorpusConfig:
+    if config is None:
+        return load_config(None)
+    try:
+        with open_local(config) as path:
+            return load_config(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f"cannot read the configuration {config}: no such object") from error
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(str(path), config)) from error
+
+
 def _configuration(arguments: argparse.Namespace) -> CorpusConfig:
-    config = load_config(arguments.config)
+    config = _file_of(arguments.config)
     if arguments.codec is None:
         return config
     return config.model_copy(update={"tokenize": config.tokenize.model_copy(update={"codec": arguments.codec})})
