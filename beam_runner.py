@@ -9,7 +9,6 @@ import argparse
 import logging
 import os
 import sys
-from contextlib import nullcontext
 from datetime import timedelta
 from typing import NoReturn
 
@@ -42,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     build = commands.add_parser("build", help="build or extend a corpus; other options go to Beam (--runner=…)")
     for command in (plan, build):
         command.add_argument("--input", required=True, help="folder, bucket, or listing (.parquet, .jsonl, .csv) of recordings")
-        command.add_argument("--config", help="corpus.yaml, here or in a bucket; `voxbeam config` prints all keys")
+        command.add_argument("--config", help="corpus.yaml, by path or bucket address; `voxbeam config` prints all keys")
         command.add_argument("--codec", help="tokenize.codec of the configuration: embedded, encodec_24khz, a path, ...")
     plan.add_argument("--sample-minutes", type=float, default=3.0, help="how much speech to measure on (default: %(default)s)")
     build.add_argument("--output", required=True, help="folder or bucket of the corpus")
@@ -103,12 +102,20 @@ def _demo(arguments: argparse.Namespace, rest: list[str], console: Console) -> i
     return OK if run_demo(arguments.output, console) else WRONG
 
 
-def _configuration(arguments: argparse.Namespace) -> CorpusConfig:
+def _file_of(config: str | None) -> CorpusConfig:
+    if config is None:
+        return load_config(None)
     try:
-        with open_local(arguments.config) if arguments.config else nullcontext() as path:
-            config = load_config(path)
+        with open_local(config) as path:
+            return load_config(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no configuration at {arguments.config}") from error
+        raise ConfigError(f"there is no configuration at {config}") from error
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(str(path), config)) from error
+
+
+def _configuration(arguments: argparse.Namespace) -> CorpusConfig:
+    config = _file_of(arguments.config)
     if arguments.codec is None:
         return config
     return config.model_copy(update={"tokenize": config.tokenize.model_copy(update={"codec": arguments.codec})})

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from assets.ge2e import DIMENSION, HOP, SAMPLE_RATE, load_ge2e, loudness_gain
+from assets.resolve import local_model
 
 SEGMENTATION_WEIGHTS = Path(__file__).parent / "weights" / "segmentation_pyannet.safetensors"
 MAX_PARTIALS = 3
@@ -51,8 +52,8 @@ def load_segmentation(path: Path = SEGMENTATION_WEIGHTS) -> PyanNet:
 
 
 def load_pipeline(name: str) -> Pipeline | None:
-    """A pyannote pipeline by path or hub name; None when the hub refuses it."""
-    return Pipeline.from_pretrained(name)
+    """A pyannote pipeline by path, bucket address or hub name; None when the hub refuses it."""
+    return Pipeline.from_pretrained(local_model(name))
 
 
 class GE2EEmbedding(Model):

@@ -89,5 +89,8 @@ def _copy_from_bucket(address: str, target: Path) -> None:
             local.parent.mkdir(parents=True, exist_ok=True)
             with store.as_local(path) as copy:
                 shutil.copyfile(copy, local)
-        if not target.exists():
+        try:
             staged.replace(target)
+        except OSError:  # another process put a folder there meanwhile, whole like this one
+            if not target.exists():
+                raise

@@ -1,4 +1,4 @@
-"""Whisper models on CTranslate2: the two that come as packages, and any other by its directory or hub name."""
+"""Whisper models on CTranslate2: the two that come as packages, and any other by its directory, bucket address or hub name."""
 
 import hashlib
 from importlib.resources import files
@@ -6,15 +6,17 @@ from typing import Any
 
 from faster_whisper import WhisperModel
 
+from assets.resolve import local_model
 from schemas.failure import ModelError
 
 _BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 
 
 def load_model(name: str, device: str) -> WhisperModel:
-    """A faster-whisper model: 'embedded' (tiny.en), 'embedded-base' (base, multilingual), a directory or a hub name.
+    """A faster-whisper model: 'embedded' (tiny.en), 'embedded-base' (base, multilingual), or one by its address.
 
-    One thread, whatever the machine has: parallelism comes from processes. Raises ModelError if a package is missing.
+    That is a directory, a bucket address or a hub's name. One thread, whatever the machine has: parallelism comes from
+    processes. Raises ModelError if a package is missing.
     """
     options: dict[str, Any] = {
         "device": device,
@@ -34,7 +36,7 @@ def load_model(name: str, device: str) -> WhisperModel:
             f"the embedded model needs the package {error.name}"
             "; install requirements/embedded.txt, or set transcribe.model and transcribe.language_model"
         ) from error
-    return WhisperModel(name, **options)
+    return WhisperModel(str(local_model(name)), **options)
 
 
 def _base_files() -> dict[str, bytes]:

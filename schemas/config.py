@@ -45,7 +45,7 @@ class DecodeConfig(_Section):
 class DiarizeConfig(_Section):
     """Who speaks when (pyannote.audio SpeakerDiarization). All but `pipeline` and `batch` belong to the embedded one."""
 
-    pipeline: str = Field("embedded", description="'embedded', or a pyannote pipeline by path or hub name")
+    pipeline: str = Field("embedded", description="'embedded', or a pyannote pipeline by path, bucket or hub name")
     step: float = Field(0.3, gt=0, le=1, description="window step, as a share of the segmentation model's 5 s window")
     batch: int = Field(32, gt=0)
     threshold: float = Field(

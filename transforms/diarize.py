@@ -113,7 +113,7 @@ def _other_pipeline(name: str) -> Any:
         cause = error
     raise ModelError(
         f"{name} is not a pyannote speaker diarization pipeline" + (f" that loads: {cause}" if cause else "") + "; "
-        "name one by path or hub name (a gated one needs its terms accepted and HF_TOKEN), or use 'embedded'"
+        "name one by path, bucket address or hub name (a gated one needs its terms accepted and HF_TOKEN), or use 'embedded'"
     ) from cause
 
 

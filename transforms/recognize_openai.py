@@ -9,6 +9,7 @@ from whisper.timing import find_alignment, merge_punctuations
 from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
 from assets.halving import in_batches
+from assets.resolve import local_model
 from schemas.config import TranscribeConfig
 from schemas.failure import ModelError
 from schemas.segment import Transcript, Word
@@ -36,8 +37,8 @@ HOP = 160
 class OpenAIWhisper:
     """Recognizer on PyTorch. `padding_s` does not apply to it: every waveform is padded to thirty seconds.
 
-    The model is one of whisper's own names, or the path of a checkpoint; whisper loads it with `weights_only`, so it
-    cannot run code.
+    The model is one of whisper's own names, or the path or bucket address of a checkpoint; whisper loads it with
+    `weights_only`, so it cannot run code.
     """
 
     def __init__(self, config: TranscribeConfig, device: str) -> None:
@@ -47,7 +48,7 @@ class OpenAIWhisper:
                 "; set transcribe.engine to faster-whisper, or transcribe.model to a model of openai-whisper"
             )
         self._config, self._device = config, device
-        self._model = whisper.load_model(config.model, device=device).eval()
+        self._model = whisper.load_model(str(local_model(config.model)), device=device).eval()
         self.multilingual: bool = self._model.is_multilingual
         tokenizer = self._tokenizer("en")
         self._numerals = numeral_tokens(tokenizer.encoding.decode, tokenizer.eot)

