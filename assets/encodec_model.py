@@ -180,6 +180,11 @@ class Codec:
         self.lookahead: int = getattr(model.decoder, "reach", 0)
         """frames that must be there before the sound of a frame is final; none for SEANet, which is causal"""
 
+    @property
+    def books_KVC(self) -> Tensor:
+        """The vectors that the codes stand for, [K, codes of a book, C]: a frame of sound is the sum of its codes' vectors."""
+        return torch.stack([layer.codebook.detach() for layer in self.model.quantizer.vq.layers[: self.n_codebooks]])
+
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Waveforms, float32 [S] at 24 kHz in -1..1, to codes, int16 [K, T] with T = ceil(S / 320).

@@ -73,7 +73,7 @@ def evaluate(
 
     With `continual`, an utterance is prompted by its own first 3 s and goes on from there (VALL-E-continual, section 5.2).
     """
-    ar, nar, config = load_models(run_uri, device)
+    ar, nar, config = load_models(run_uri, device, codec)
     if config.phones != len(stream.index.phones):
         raise ValueError(
             f"the run knows {config.phones} phones, the corpus has {len(stream.index.phones)}: they do not belong together"

@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from assets.encodec_model import Codec
 from assets.storage import Store, is_bucket, local_path
 from trainer import checkpoint
 from trainer.batch import Batch
@@ -48,18 +49,29 @@ class Fit:
     """One run over `train`, validated on `valid`, with an inventory of `phones` phones.
 
     `data` tells what the source's integers mean, such as `Stream.fingerprint`: a run goes on only where that is the same.
+    `codec` made the codes: the models begin with its vectors, and speak through no other. Without one they begin at random.
     `run_uri` is a folder or a bucket prefix: checkpoints lie below `checkpoints/`, and in a folder also TensorBoard's files.
     """
 
     def __init__(
-        self, config: FitConfig, phones: int, train: Source, valid: Source | None, run_uri: str, *, data: str = ""
+        self,
+        config: FitConfig,
+        phones: int,
+        train: Source,
+        valid: Source | None,
+        run_uri: str,
+        *,
+        data: str = "",
+        codec: Codec | None = None,
     ) -> None:
         self.config, self.train, self.valid, self.data = config, train, valid, data
+        self.codec = codec.sha256 if codec else ""
         self.model_config = ModelConfig(phones=phones, codes=config.codes, transformer=config.transformer)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
         self.store = checkpoint_store(run_uri)
-        self.learners = [Learner(name, self.model_config, config, self.device) for name in config.models]
+        books_KVC = codec.books_KVC if codec else None
+        self.learners = [Learner(name, self.model_config, config, self.device, books_KVC) for name in config.models]
         self.position = Position()
         self.stopping = False
         self.writer: SummaryWriter | None = None
@@ -133,6 +145,7 @@ class Fit:
             facts = {
                 **asdict(self.position),
                 "data": self.data,
+                "codec": self.codec,
                 "config": asdict(self.config),
                 "model": asdict(self.model_config),
             }
@@ -157,6 +170,7 @@ class Fit:
                 f"the run in {self.store.root} had other data: another release or split, or batches of other settings. Name the "
                 "release that it began with (--release) and its settings, or choose another folder"
             )
+        _require_codec(held, self.codec, self.store.root)
         self.position = Position(held.facts["step"], held.facts["stream"])
         for learner in self.learners:
             learner.load(held.tensors, self.position.step)
@@ -206,9 +220,14 @@ class Tally:
         self.norms[name], self.flops = norm, self.flops + flops
 
 
-def load_models(run_uri: str, device: str = "cpu") -> tuple[AR, NAR, ModelConfig]:
-    """The averaged AR and NAR of a run's last checkpoint, ready to speak. Raises CheckpointError when it has only one of them."""
+def load_models(run_uri: str, device: str = "cpu", codec: Codec | None = None) -> tuple[AR, NAR, ModelConfig]:
+    """The averaged AR and NAR of a run's last checkpoint, ready to speak through a codec.
+
+    Raises CheckpointError when it has only one of them, or learned the codes of another codec.
+    """
     held = checkpoint.read(checkpoint_store(run_uri))
+    if codec is not None:
+        _require_codec(held, codec.sha256, run_uri)
     fields = held.facts["model"]
     config = ModelConfig(**fields | {"transformer": TransformerConfig(**fields["transformer"])})
     found = set(held.facts["config"]["models"])
@@ -220,6 +239,14 @@ def load_models(run_uri: str, device: str = "cpu") -> tuple[AR, NAR, ModelConfig
         weights = {key.removeprefix(prefix): value for key, value in held.tensors.items() if key.startswith(prefix)}
         model.load_state_dict(weights)
     return ar.to(device).eval(), nar.to(device).eval(), config
+
+
+def _require_codec(held: checkpoint.Checkpoint, sha256: str, run_uri: str) -> None:
+    learned = held.facts["codec"]
+    if learned and sha256 and learned != sha256:
+        raise checkpoint.CheckpointError(
+            f"the run in {run_uri} learned the codes of a codec with sha256 {learned}, not of {sha256}: name that one (--codec)"
+        )
 
 
 def checkpoint_store(run_uri: str) -> Store:

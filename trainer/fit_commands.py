@@ -8,6 +8,9 @@ import os
 import torch
 import torch.distributed as dist
 
+from assets.codec_weights import codec_weights
+from assets.encodec_model import Codec, load_codec
+from assets.releases import read_release
 from assets.threads import pin_threads
 from trainer.configs import CONFIGS, FitConfig, changed
 from trainer.epoch import EpochSettings
@@ -32,6 +35,7 @@ def add_fit(rooms: argparse._SubParsersAction) -> None:
         metavar="NAME=VALUE",
         help="settings that differ, such as steps=500 models=ar",
     )
+    fit.add_argument("--codec", default="embedded", help="the corpus's codec, named as `voxbeam build --codec` names it")
     fit.add_argument("--release", type=int, help="number of the release to train on (default: the latest)")
     fit.add_argument("--no-validation", action="store_true", help="for a corpus so small that its valid split is empty")
     fit.set_defaults(command=run_fit)
@@ -51,11 +55,27 @@ def run_fit(arguments: argparse.Namespace) -> None:
             valid = None if arguments.no_validation else open_stream(arguments, "valid", config).steps
         except ValueError as error:
             raise ValueError(f"nothing to validate on ({error}); --no-validation trains without") from error
-        position = Fit(config, len(train.index.phones), train.steps, valid, arguments.out, data=train.fingerprint).run()
+        codec = corpus_codec(arguments.codec, train)
+        run = Fit(config, len(train.index.phones), train.steps, valid, arguments.out, data=train.fingerprint, codec=codec)
+        position = run.run()
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
     print(f"step {position.step} of {config.steps}, in {arguments.out}")
+
+
+def corpus_codec(name: str, stream: Stream) -> Codec:
+    """The codec of that name. Raises ValueError when a release was made with another one."""
+    path, sha256 = codec_weights(name)
+    codec = load_codec(path, sha256=sha256)
+    index = stream.index
+    made_with = read_release(index.store, index.release).models["tokenize"] if index.release is not None else codec.sha256
+    if made_with != codec.sha256:
+        raise ValueError(
+            f"{index.store.root} was made with a codec of sha256 {made_with}, and {name} has {codec.sha256}: "
+            "name (--codec) what the build had as tokenize.codec"
+        )
+    return codec
 
 
 def open_stream(arguments: argparse.Namespace, split: str, config: FitConfig) -> Stream:

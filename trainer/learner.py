@@ -26,12 +26,16 @@ _PARTS = ("weight", "average", "moment1", "moment2")
 
 
 class Learner:
-    """AR or NAR in training. `name` is "ar" or "nar"."""
+    """AR or NAR in training. `name` is "ar" or "nar"; its tables begin with `books_KVC`, the codec's, where they are known."""
 
-    def __init__(self, name: str, model_config: ModelConfig, config: FitConfig, device: torch.device) -> None:
+    def __init__(
+        self, name: str, model_config: ModelConfig, config: FitConfig, device: torch.device, books_KVC: Tensor | None = None
+    ) -> None:
         torch.manual_seed(config.seed)  # every rank begins with the same weights
         self.name, self.config, self.device = name, config, device
         self.model: AR | NAR = (AR if name == "ar" else NAR)(model_config).to(device)
+        if books_KVC is not None:
+            self.model.begin_with(books_KVC)
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         if config.compile:
             for layer in self.model.transformer.layers:

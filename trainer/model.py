@@ -95,6 +95,11 @@ class AR(nn.Module):
         self.transformer = Transformer(config.transformer)
         initialise(self)
 
+    def begin_with(self, books_KVC: Tensor) -> None:
+        """Begins with the codec's vectors for embeddings of the codes."""
+        with torch.no_grad():
+            self.codes.weight[: self.end] = as_tables(books_KVC[:1], self.codes.embedding_dim)[0]
+
     def forward(self, batch: Batch) -> Score:
         """Score of the first book; the end mark counts as a frame."""
         frames_B, codes_BT = batch.frame_lengths_B, batch.codes_BKT[:, 0].long()
@@ -161,6 +166,11 @@ class NAR(nn.Module):
         self.transformer = Transformer(config.transformer, stages=config.n_books)
         initialise(self)
 
+    def begin_with(self, books_KVC: Tensor) -> None:
+        """Begins with the codec's vectors for tables."""
+        with torch.no_grad():
+            self.tables_KVD.copy_(as_tables(books_KVC, self.tables_KVD.shape[2]))
+
     def forward(self, batch: Batch, stage_B: Tensor, prompt_B: Tensor) -> Score:
         """Score of book `stage` (1 … K − 1, counted from 0) of every utterance, over the frames behind its prompt."""
         codes_BTK, T = batch.codes_BTK, batch.codes_BKT.shape[2]
@@ -206,6 +216,24 @@ def prompt_lengths(batch: Batch) -> Tensor:
     return torch.where(batch.prompt_lengths_B > 0, batch.prompt_lengths_B, own_B)
 
 
+SMALL = 0.02
+"""standard deviation of weights in the beginning"""
+
+
+def as_tables(books_KVC: Tensor, width: int) -> Tensor:
+    """A codec's vectors as embeddings [K, V, D]: codes that sound alike begin alike, which random ones have to learn.
+
+    Turned at random into the models' width, and together as large as other weights in the beginning. A higher book's stay
+    smaller than a lower one's, as what they add to the sound is.
+    """
+    books_KVC = books_KVC.cpu().float() - books_KVC.cpu().float().mean(1, keepdim=True)
+    size = books_KVC.shape[2]
+    random = torch.randn(max(size, width), min(size, width), generator=torch.Generator().manual_seed(0))
+    turn, _ = torch.linalg.qr(random)
+    tables_KVD = books_KVC @ (turn.T if size <= width else turn)
+    return tables_KVD * (SMALL / tables_KVD.std())
+
+
 def initialise(model: nn.Module) -> None:
     """Small normal weights; the two projections that add to the residual are smaller the more layers there are (GPT-2)."""
     for name, parameter in model.named_parameters():
@@ -215,7 +243,7 @@ def initialise(model: nn.Module) -> None:
             continue  # keeps torch's unit normal: what it modulates begins with small weights
         layers = len(model.transformer.layers)  # type: ignore[union-attr, arg-type]
         small = name.endswith(("out.weight", "down.weight"))
-        nn.init.normal_(parameter, std=0.02 / (2 * layers) ** 0.5 if small else 0.02)
+        nn.init.normal_(parameter, std=SMALL / (2 * layers) ** 0.5 if small else SMALL)
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)

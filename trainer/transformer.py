@@ -81,8 +81,7 @@ class Layer(nn.Module):
         q_BHSC, k_BHNC, v_BHNC = parts.unbind(0)
         if cache is not None:
             k_BHNC, v_BHNC = cache.extend(self.index, k_BHNC, v_BHNC)
-        dropout = self.dropout if self.training else 0.0
-        y_BHSC = F.scaled_dot_product_attention(q_BHSC, k_BHNC, v_BHNC, attn_mask=mask_B1SN, dropout_p=dropout)
+        y_BHSC = F.scaled_dot_product_attention(q_BHSC, k_BHNC, v_BHNC, attn_mask=mask_B1SN)
         attended_BSD = self.out(y_BHSC.transpose(1, 2).reshape(B, S, D))
         x_BSD = x_BSD + F.dropout(attended_BSD, self.dropout, self.training)
         fed_BSD = self.down(F.gelu(self.up(self.norm_feed(x_BSD, stage_BD))))

@@ -73,7 +73,7 @@ class Voice:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        self.ar, self.nar, self.config = load_models(self.run_uri, self.device)
+        self.ar, self.nar, self.config = load_models(self.run_uri, self.device, self.codec)
         self.inventory = espeak.load_inventory(self.language)
         if len(self.inventory.phones) != self.config.phones:
             raise ValueError(

@@ -62,7 +62,7 @@ def result(
 
 
 def draft(number: int = 1, fingerprint: str = "f") -> Draft:
-    return Draft(number=number, parent=None, fingerprint=fingerprint, config={}, models={"m": "1"})
+    return Draft(number=number, parent=None, fingerprint=fingerprint, config={}, models={"tokenize": "1" * 64})
 
 
 def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[Store, Release]:

@@ -9,13 +9,13 @@ import soundfile as sf
 import torch
 from rich.console import Console
 
-from assets.encodec_model import EMBEDDED_WEIGHTS, load_codec
 from pipeline.build import build
 from schemas.config import CorpusConfig, CutConfig
 from tests.speech import RATE, SENTENCES, join, tts_voice
 from trainer.configs import CONFIGS, changed
 from trainer.epoch import EpochSettings
 from trainer.fit import Fit, load_models
+from trainer.fit_commands import corpus_codec
 from trainer.generate import Request, generate
 from trainer.listen import Recognizer, word_errors, words_of
 from trainer.sampling import SamplingConfig
@@ -44,18 +44,19 @@ def test_twenty_utterances_are_learned_by_heart_and_said_back(stream: Stream, tm
     assert len(utterances) >= 19
     settings = "steps=300 warmup=20 learning_rate=5e-3 ema=0.9 save_every=300 validate_every=300 validate_batches=9"
     config = changed(CONFIGS["tiny_cpu"](), settings.split())
-    run = Fit(config, len(stream.index.phones), stream.steps, stream.steps, str(tmp_path))
+    codec = corpus_codec("embedded", stream)
+    run = Fit(config, len(stream.index.phones), stream.steps, stream.steps, str(tmp_path), codec=codec)
     run.run()
     told = run.validate()
     accuracy = {book: told[f"valid/top10/{book}"] for book in range(8)}
     assert min(accuracy.values()) > 0.95, accuracy
 
-    ar, nar, _ = load_models(str(tmp_path))
+    ar, nar, _ = load_models(str(tmp_path), codec=codec)
     requests = [Request(phones_L=u.phones_L, prompt_KP=u.codes_KT[:, :PROMPT_FRAMES], most_frames=400) for u in utterances]
     torch.manual_seed(0)
     made = generate(ar, nar, requests, SamplingConfig(top_p=0.5))
     assert sum(one.ended for one in made) > 0.8 * len(made)
-    codec, recognizer = load_codec(EMBEDDED_WEIGHTS), Recognizer()
+    recognizer = Recognizer()
     whole = [np.concatenate([r.prompt_KP, one.codes_KT], axis=1) for r, one in zip(requests, made, strict=True)]
     texts = [words_of(stream.index.text(number)) for number in range(len(utterances))]
     rates = {}
