@@ -76,13 +76,14 @@ def tiny_cpu() -> FitConfig:
 
 
 def hour_cpu() -> FitConfig:
-    """About an hour of speech on one CPU core, in as long, without learning it by heart."""
+    """About an hour of speech on one CPU core, in a quarter of one, without learning it by heart."""
     small = tiny_cpu()
     return replace(
         small,
-        transformer=replace(small.transformer, dropout=0.1),
-        steps=800,
-        warmup=100,
+        transformer=replace(small.transformer, dropout=0.2),
+        steps=600,
+        learning_rate=1e-3,
+        weight_decay=0.3,
         validate_every=50,
         validate_batches=8,
     )
