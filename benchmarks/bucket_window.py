@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python benchmarks/bucket_window.py --bucket s3://corpora/long --hours 10 --kind flac
 
-Noise and a tone, mono at 16 kHz, made once and put into the bucket; window 15 of 20 minutes, as a build decodes it. Both must give
-the same samples. Requests are those for the object itself: one HEAD and the ranges, or one GET. Credentials and endpoint come
-from the usual environment.
+Noise and a tone, mono at 16 kHz, made once and put into the bucket; a window of 20 minutes in the middle, as a build decodes it.
+Both must give the same samples. Requests are those for the object itself: one HEAD and the ranges, or one GET. Credentials and
+endpoint come from the usual environment.
 """
 
 import argparse
@@ -52,8 +52,9 @@ def main() -> None:
 def _write(path: Path, hours: int) -> Path:
     seconds = np.arange(RATE * 60) / RATE
     noise = np.random.default_rng(0).integers(-300, 300, RATE * 60)
-    minute = ((noise + 3000 * np.sin(1382 * seconds)) * (1 + np.sin(0.9 * seconds)) / 2).astype(np.int16)
-    with sf.SoundFile(path, "w", RATE, 1) as file:
+    tone = 3000 * np.sin(2 * np.pi * 220 * seconds)
+    minute = ((noise + tone) * (1 + np.sin(2 * np.pi * seconds / 7)) / 2).astype(np.int16)
+    with sf.SoundFile(path, "w", RATE, 1, compression_level=0.0) as file:
         for number in range(hours * 60):
             file.write(np.roll(minute, number * 7919))
     return path

@@ -154,9 +154,9 @@ def _soundfile_info(file: AudioFile) -> sf._SoundFileInfo:
         try:
             return sf.info(source)
         except sf.SoundFileError:
-            if isinstance(file, Path) or file.whole:
+            if isinstance(file, Path) or isinstance(source, str):
                 raise
-    file.bring(0, file.size)  # a path says more to the library than bytes do: it finds an MP3 behind junk by its suffix
+    file.bring(0, file.size)  # what it does not know by its bytes, the library judges by its suffix, for which it needs the path
     return _soundfile_info(file)
 
 
