@@ -48,7 +48,7 @@ class SparseFile:
         end = -(-min(start + length, self.size) // BLOCK)
         for block in range(start // BLOCK, end):
             if block not in self._there:
-                self._bring(block, max(end - block, self._in_a_row(block) // 4, 1))
+                self._bring(block, max(end - block, _ahead(self._in_a_row(block))))
 
     def _in_a_row(self, block: int) -> int:
         """How many blocks just before this one are there, as far as that matters."""
@@ -62,6 +62,20 @@ class SparseFile:
         after = next((block for block in range(first, last) if block in self._there), last)
         self.fill(first * BLOCK, min(after * BLOCK, self.size) - first * BLOCK)
         self._there.update(range(first, after))
+
+
+def _ahead(row: int) -> int:
+    """How many blocks are asked for after so many in a row."""
+    return min(max(row // 4, 1), _MOST_BLOCKS)
+
+
+def asked_in_a_row(size: int) -> int:
+    """How often a file of `size` bytes asks for more while it is read from beginning to end."""
+    asked = there = 0
+    while there * BLOCK < size:
+        there += _ahead(there)
+        asked += 1
+    return asked
 
 
 AudioFile = Path | SparseFile

@@ -18,7 +18,7 @@ from transforms.audio_file import Shape, probe_file, read_mono
 from transforms.audio_window import decode
 from transforms.decode import limits_of
 from transforms.sandbox import Sandbox
-from transforms.sparse_file import BLOCK, SparseFile
+from transforms.sparse_file import BLOCK, SparseFile, asked_in_a_row
 
 LIMITS = limits_of(DecodeConfig())
 LONG_S = 1800
@@ -119,6 +119,16 @@ def test_a_window_of_a_long_recording_asks_for_little(
     np.testing.assert_array_equal(same.pcm16k, audio.pcm16k)
     assert stored.asked_once() and stored.share < at_most
     assert len(stored.asked) < 40
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK, 9 * BLOCK + 1, 90 * BLOCK])
+def test_requests_are_foretold(size: int, tmp_path: Path) -> None:
+    (tmp_path / "whole").write_bytes(bytes(size))
+    stored = Stored(tmp_path / "whole", tmp_path / "sparse")
+    with stored.file.open() as file:
+        while file.read(10_000):
+            pass
+    assert len(stored.asked) == asked_in_a_row(size)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
