@@ -42,7 +42,7 @@ def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, c
         # a unit once; a shard in parts, with a beginning and an end; a part of a manifest put, then copied to its place; listing,
         # phones, release, and two to see that the store creates conditionally
         writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + 5,
-        # a recording for its hash; a unit to see whether it is there, its file for shards and for reports; what its recording is now,
-        # and its part of that, by ranges
+        # a recording for its hash; a unit to see whether it is there, its file for shards and for reports, what its recording is
+        # now, and its part of that by ranges
         reads=recordings + (3 + 1 + ranges) * units + shards + parts,
     )
