@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -149,7 +149,7 @@ def _soundfile_shape(file: AudioFile) -> Shape:
     return Shape(format=info.format.lower(), sample_rate=info.samplerate, channels=info.channels, frames=info.frames)
 
 
-def _soundfile_info(file: AudioFile) -> sf._SoundFileInfo:
+def _soundfile_info(file: AudioFile) -> Any:
     with _opened(file) as source:
         try:
             return sf.info(source)
