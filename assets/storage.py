@@ -8,23 +8,31 @@ import functools
 import hashlib
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 from urllib.parse import urlparse
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 BUCKET_SCHEMES = ("s3", "gs", "az")
 _HASH_CHUNK = 1 << 20
+_LONGEST_NAME = 255
+
+Fill = Callable[[int, int], None]
+"""`fill(start, length)` brings that part of an object into the local file that stands for it"""
 
 
 class StorageError(OSError):
     """A location that cannot be used; the message says why and what to do."""
+
+
+class ObjectReplaced(StorageError):
+    """An object is not the one any more that was opened."""
 
 
 def first_line(error: BaseException) -> str:
@@ -146,11 +154,43 @@ class Store:
         if not is_bucket(self.root):
             yield local_path(self.root) / path
             return
-        with tempfile.NamedTemporaryFile(suffix=Path(path).suffix) as file:
+        with _temporary(path) as (local, file):
             for chunk in obstore.get(self.object_store, path).stream(min_chunk_size=8 << 20):
                 file.write(cast(Any, chunk))
             file.flush()
-            yield Path(file.name)
+            yield local
+
+    @contextmanager
+    def as_sparse(self, path: str) -> Iterator[tuple[Path, Fill]]:
+        """A bucket's object as a local file of its size that holds nothing yet, and what fills it.
+
+        Raises FileNotFoundError. Filling raises ObjectReplaced once the object has been written again.
+        """
+        found = obstore.head(self.object_store, path)
+        with _temporary(path) as (local, file):
+            file.truncate(found["size"])
+
+            def fill(start: int, length: int) -> None:
+                try:
+                    same = {"range": (start, start + length), "if_match": found["e_tag"]}
+                    content = obstore.get(self.object_store, path, options=cast(Any, same)).bytes()
+                except PreconditionError as error:
+                    raise ObjectReplaced(f"{self.uri(path)} was replaced while it was read") from error
+                if len(content) != length:
+                    raise ObjectReplaced(f"{self.uri(path)} became shorter while it was read")
+                file.seek(start)
+                file.write(cast(Any, content))
+                file.flush()
+
+            yield local, fill
+
+
+@contextmanager
+def _temporary(path: str) -> Iterator[tuple[Path, IO[bytes]]]:
+    """An empty file with an object's own name, which messages tell and whose suffix may matter."""
+    name = Path(path).name.encode()[-_LONGEST_NAME:].decode(errors="ignore")
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / name).open("wb") as file:
+        yield Path(folder) / name, file
 
 
 @contextmanager
@@ -162,6 +202,17 @@ def open_local(uri: str) -> Iterator[Path]:
     root, _, name = uri.rpartition("/")
     with Store(root).as_local(name) as path:
         yield path
+
+
+@contextmanager
+def open_sparse(uri: str) -> Iterator[tuple[Path, Fill | None]]:
+    """Any address as a local file for as long as the context lasts, and what fills it where it is not whole already."""
+    if not is_bucket(uri):
+        yield local_path(uri), None
+        return
+    root, _, name = uri.rpartition("/")
+    with Store(root).as_sparse(name) as opened:
+        yield opened
 
 
 def sha256_of(path: Path) -> str:

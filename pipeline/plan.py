@@ -74,6 +74,7 @@ def plan(input_uri: str, config: CorpusConfig, sample_minutes: float, console: C
         unit_bytes += len(content)
     scale = audio_ms / measured_ms if measured_ms else 0.0
     windows = sum(len(plan_windows(p.recording, p.source, config.decode, "plan")) for p in usable if p.source)
+    input_bytes = round(sum(p.source.bytes for p in usable if p.source) / share)
     return Plan(
         recordings=len(recordings),
         unusable=sum(p.failure is not None for p in probed),
@@ -83,7 +84,7 @@ def plan(input_uri: str, config: CorpusConfig, sample_minutes: float, console: C
         accepted_ms=round(accepted_ms * scale),
         samples=round(samples * scale),
         unit_bytes=round(unit_bytes * scale),
-        footprint=footprint(len(recordings), round(windows / share), round(shard_bytes * scale), config.pack),
+        footprint=footprint(len(recordings), round(windows / share), input_bytes, round(shard_bytes * scale), config.pack),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.pack import bucket_count, part_count
 from schemas.config import PackConfig
+from transforms.sparse_file import asked_in_a_row
 
 _PART_BYTES = 5 << 20
 """of which the storage client puts larger objects together"""
@@ -28,8 +29,9 @@ class Footprint:
         return self.units + self.shards + self.parts + 3
 
 
-def footprint(recordings: int, units: int, shard_bytes: int, config: PackConfig) -> Footprint:
+def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, config: PackConfig) -> Footprint:
     """Of a corpus whose samples lie in one split, where all units are accepted; small splits add a shard each."""
+    ranges = asked_in_a_row(input_bytes // units) if units else 0
     shards = bucket_count(shard_bytes, config)
     parts = shards + 2 * part_count(units) + 1  # samples; recordings and rejected; shards
     uploads = max(1, -(-shard_bytes // shards // _PART_BYTES))
@@ -40,6 +42,7 @@ def footprint(recordings: int, units: int, shard_bytes: int, config: PackConfig)
         # a unit once; a shard in parts, with a beginning and an end; a part of a manifest put, then copied to its place; listing,
         # phones, release, and two to see that the store creates conditionally
         writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + 5,
-        # a recording for its hash; a unit to see whether it is there, its recording again, its file for shards and for reports
-        reads=recordings + 4 * units + shards + parts,
+        # a recording for its hash; a unit to see whether it is there, its file for shards and for reports, what its recording is
+        # now, and its part of that by ranges
+        reads=recordings + (3 + 1 + ranges) * units + shards + parts,
     )

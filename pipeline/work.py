@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from assets.storage import open_local, sha256_of
+from assets.storage import open_local, open_sparse, sha256_of
 from pipeline.job import Job
 from pipeline.parent import Parent, parent_of
 from pipeline.progress import Reporter, SlowUnit, Tallies, reporter_of
@@ -20,6 +20,7 @@ from schemas.failure import Failure, StageError, failure_of
 from schemas.manifest import RecordingRow
 from schemas.recording import Recording, Source
 from schemas.unit import Unit, UnitResult
+from transforms.audio_file import Shape
 from transforms.decode import probe_safely
 from transforms.stage import UnitWork
 from transforms.stages import stages_of
@@ -56,22 +57,29 @@ def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) 
     Without `identify` the hash, which takes reading the whole file, is left empty.
     """
     try:
-        with open_local(recording.uri) as path:
-            shape = probe_safely(path, config)
-            source = Source(
-                sha256=sha256_of(path) if identify else "",
-                bytes=path.stat().st_size,
-                format=shape.format,
-                sample_rate=shape.sample_rate,
-                channels=shape.channels,
-                duration_ms=shape.duration_ms,
-            )
+        if identify:
+            with open_local(recording.uri) as path:
+                source = _source(probe_safely(path, config), path.stat().st_size, sha256_of(path))
+        else:
+            with open_sparse(recording.uri) as (path, fill):
+                source = _source(probe_safely(path, config, fill), path.stat().st_size, "")
     except StageError as error:
         return Probed(recording=recording, failure=failure_of("probe", error))
     except OSError as error:
         unreadable = StageError("unreadable", str(error), "check that the file exists, and its owner and mode")
         return Probed(recording=recording, failure=failure_of("probe", unreadable))
     return Probed(recording=recording, source=source)
+
+
+def _source(shape: Shape, size: int, sha256: str) -> Source:
+    return Source(
+        sha256=sha256,
+        bytes=size,
+        format=shape.format,
+        sample_rate=shape.sample_rate,
+        channels=shape.channels,
+        duration_ms=shape.duration_ms,
+    )
 
 
 def sort_out(same_bytes: Iterable[Probed], parent: Parent, grows: bool) -> Iterator[Probed]:

@@ -5,8 +5,10 @@ libsndfile reads WAV, FLAC, OGG/Opus and MP3; FFmpeg (PyAV) reads what it cannot
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -14,6 +16,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from schemas.failure import StageError
+from transforms.sparse_file import AudioFile
 
 _BLOCK_FRAMES = 1 << 18
 _LONGEST_OGG_PAGE = 27 + 255 + 255 * 255
@@ -46,17 +49,20 @@ class Limits:
     max_duration_s: float
 
 
-def probe_file(path: Path, limits: Limits) -> Shape:
+def probe_file(file: AudioFile, limits: Limits) -> Shape:
     """The shape of a file. Raises StageError for one that is empty, unreadable, or outside the limits."""
-    if not os.access(path, os.R_OK):
+    try:
+        with file.open("rb") as content:
+            size = content.seek(0, os.SEEK_END)
+    except OSError as error:
         raise StageError(
-            "unreadable", f"{path.name} cannot be opened for reading", "check that it exists, and its owner and mode"
-        )
-    if path.stat().st_size == 0:
-        raise StageError("empty_file", f"{path.name} has 0 bytes", "copy it again from its source")
-    shape = _ffmpeg_shape(path) if path.suffix.lower() in _FFMPEG_SUFFIXES else _soundfile_shape(path)
+            "unreadable", f"{file.name} cannot be opened for reading", "check that it exists, and its owner and mode"
+        ) from error
+    if size == 0:
+        raise StageError("empty_file", f"{file.name} has 0 bytes", "copy it again from its source")
+    shape = _ffmpeg_shape(file) if file.suffix.lower() in _FFMPEG_SUFFIXES else _soundfile_shape(file)
     if shape.frames == 0:
-        raise StageError("no_samples", f"{path.name} has a header but no samples", "copy it again from its source")
+        raise StageError("no_samples", f"{file.name} has a header but no samples", "copy it again from its source")
     if shape.sample_rate > limits.max_sample_rate:
         raise StageError(
             "sample_rate",
@@ -85,13 +91,13 @@ def probe_file(path: Path, limits: Limits) -> Shape:
     return shape
 
 
-def read_mono(path: Path, shape: Shape, start: int, frames: int) -> NDArray[np.float32]:
+def read_mono(file: AudioFile, shape: Shape, start: int, frames: int) -> NDArray[np.float32]:
     """`frames` samples from `start` at the file's own rate, channels averaged: float32 [frames].
 
     Raises StageError when the file ends before its header says, or holds NaN or infinity.
     """
     mono = np.empty(frames, dtype=np.float32)
-    blocks = _ffmpeg_blocks(path, start) if path.suffix.lower() in _FFMPEG_SUFFIXES else _soundfile_blocks(path, start, frames)
+    blocks = _ffmpeg_blocks(file, start) if file.suffix.lower() in _FFMPEG_SUFFIXES else _soundfile_blocks(file, start, frames)
     filled = 0
     try:
         for block in blocks:
@@ -102,92 +108,122 @@ def read_mono(path: Path, shape: Shape, start: int, frames: int) -> NDArray[np.f
                 break
     except (sf.SoundFileError, av.FFmpegError) as error:
         raise StageError(
-            "corrupt", f"{path.name} breaks off near {(start + filled) / shape.sample_rate:.1f} s: {error}", _REENCODE
+            "corrupt", f"{file.name} breaks off near {(start + filled) / shape.sample_rate:.1f} s: {_said(error)}", _REENCODE
         ) from error
     if filled < frames:
         raise StageError(
             "truncated",
-            f"{path.name} promises {shape.frames / shape.sample_rate:.1f} s and ends at "
+            f"{file.name} promises {shape.frames / shape.sample_rate:.1f} s and ends at "
             f"{(start + filled) / shape.sample_rate:.1f} s",
             "copy it again from its source, or " + _REENCODE,
         )
     if not np.isfinite(mono).all():
-        raise StageError("non_finite", f"{path.name} holds NaN or infinite samples", "export it again as integer PCM or FLAC")
+        raise StageError("non_finite", f"{file.name} holds NaN or infinite samples", "export it again as integer PCM or FLAC")
     return mono
 
 
-def _soundfile_shape(path: Path) -> Shape:
+@contextmanager
+def _opened(file: AudioFile) -> Iterator[str | BinaryIO]:
+    """What a library reads: it opens a local file itself, and one that is filled while it is read through Python."""
+    if isinstance(file, Path):
+        yield str(file)
+    elif file.whole:
+        yield str(file.path)
+    else:
+        with file.open("rb") as content:
+            yield content
+
+
+def _said(error: Exception) -> str:
+    """What a library says of a failure, without the path: it may be a worker's own, and messages go into releases."""
+    return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
+
+
+def _soundfile_shape(file: AudioFile) -> Shape:
     try:
-        info = sf.info(str(path))
+        info = _soundfile_info(file)
     except sf.SoundFileError as error:
-        raise StageError("not_audio", f"{path.name} is not audio that libsndfile reads: {error}", _REENCODE) from error
-    _refuse_short_riff(path)
-    _refuse_short_ogg(path)
+        raise StageError("not_audio", f"{file.name} is not audio that libsndfile reads: {_said(error)}", _REENCODE) from error
+    _refuse_short_riff(file)
+    _refuse_short_ogg(file)
     return Shape(format=info.format.lower(), sample_rate=info.samplerate, channels=info.channels, frames=info.frames)
 
 
-def _refuse_short_riff(path: Path) -> None:
+def _soundfile_info(file: AudioFile) -> Any:
+    with _opened(file) as source:
+        try:
+            return sf.info(source)
+        except sf.SoundFileError:
+            if isinstance(file, Path) or isinstance(source, str):
+                raise
+    file.bring(0, file.size)  # what it does not know by its bytes, the library judges by its suffix, for which it needs the path
+    return _soundfile_info(file)
+
+
+def _refuse_short_riff(file: AudioFile) -> None:
     """libsndfile takes a WAV that was cut off for a shorter one; its RIFF header still knows the true size."""
-    with path.open("rb") as file:
-        header = file.read(12)
+    with file.open("rb") as content:
+        header = content.read(12)
+        size = content.seek(0, os.SEEK_END)
     promised = int.from_bytes(header[4:8], "little") + 8
     streamed = promised >= 0xFFFFFFF0  # written by a recorder that did not know the length
-    if header[:4] == b"RIFF" and not streamed and promised > path.stat().st_size + 1:
+    if header[:4] == b"RIFF" and not streamed and promised > size + 1:
         raise StageError(
             "truncated",
-            f"{path.name} promises {promised} bytes and has {path.stat().st_size}",
+            f"{file.name} promises {promised} bytes and has {size}",
             "copy it again from its source, or " + _REENCODE,
         )
 
 
-def _refuse_short_ogg(path: Path) -> None:
+def _refuse_short_ogg(file: AudioFile) -> None:
     """libsndfile takes an OGG that was cut off for a shorter one; only its true last page says that it is the last."""
-    with path.open("rb") as file:
-        if file.read(4) != b"OggS":
+    with file.open("rb") as content:
+        if content.read(4) != b"OggS":
             return
-        file.seek(max(0, path.stat().st_size - _LONGEST_OGG_PAGE))
-        tail = file.read()
+        size = content.seek(0, os.SEEK_END)
+        content.seek(max(0, size - _LONGEST_OGG_PAGE))
+        tail = content.read()
     page = tail[tail.rfind(b"OggS") :]
     lacing = page[27 : 27 + page[26]] if len(page) > 26 else b""
     if len(page) <= 26 or not page[5] & 4 or len(page) < 27 + page[26] + sum(lacing):
         raise StageError(
             "truncated",
-            f"{path.name} breaks off before its last page",
+            f"{file.name} breaks off before its last page",
             "copy it again from its source, or " + _REENCODE,
         )
 
 
-def _soundfile_blocks(path: Path, start: int, frames: int) -> Iterator[NDArray[np.float32]]:
+def _soundfile_blocks(file: AudioFile, start: int, frames: int) -> Iterator[NDArray[np.float32]]:
     """Every read of the library ends with a seek, so every block brings its own warm-up, in the same read."""
-    with sf.SoundFile(str(path)) as file:
+    with _opened(file) as source, sf.SoundFile(source) as sound:
         end = start + frames
         while start < end:
-            warm = min(start, round(_WARM_UP_S * file.samplerate))
-            file.seek(start - warm)
-            block = file.read(warm + min(_BLOCK_FRAMES, end - start), dtype="float32", always_2d=True)[warm:]
+            warm = min(start, round(_WARM_UP_S * sound.samplerate))
+            sound.seek(start - warm)
+            block = sound.read(warm + min(_BLOCK_FRAMES, end - start), dtype="float32", always_2d=True)[warm:]
             if len(block) == 0:
                 return
             start += len(block)
             yield block.mean(axis=1)
 
 
-def _ffmpeg_shape(path: Path) -> Shape:
+def _ffmpeg_shape(file: AudioFile) -> Shape:
     """AAC says its length only roughly, so its samples are counted by decoding once."""
     try:
-        with av.open(str(path)) as container:
+        with _opened(file) as source, av.open(source) as container:
             if not container.streams.audio:
-                raise StageError("not_audio", f"{path.name} has no audio stream", _REENCODE)
+                raise StageError("not_audio", f"{file.name} has no audio stream", _REENCODE)
             stream = container.streams.audio[0]
             frames = sum(frame.samples for frame in container.decode(stream))
             return Shape(format=container.format.name, sample_rate=stream.rate, channels=stream.channels, frames=frames)
     except av.FFmpegError as error:
-        raise StageError("not_audio", f"{path.name} is not audio that FFmpeg reads: {error}", _REENCODE) from error
+        raise StageError("not_audio", f"{file.name} is not audio that FFmpeg reads: {_said(error)}", _REENCODE) from error
 
 
-def _ffmpeg_blocks(path: Path, start: int) -> Iterator[NDArray[np.float32]]:
+def _ffmpeg_blocks(file: AudioFile, start: int) -> Iterator[NDArray[np.float32]]:
     """Decodes from the beginning and skips: seeking in AAC is not exact, and windows must be."""
     position = 0
-    with av.open(str(path)) as container:
+    with _opened(file) as source, av.open(source) as container:
         to_float = av.AudioResampler(format="fltp")
         for frame in container.decode(container.streams.audio[0]):
             for planar in to_float.resample(frame):

@@ -4,8 +4,6 @@ Two neighbouring windows must agree on their common edge without talking to each
 on either side of the nominal edge, and take the centre of the best pause there.
 """
 
-from pathlib import Path
-
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -13,22 +11,23 @@ from numpy.typing import NDArray
 from schemas.audio import Audio
 from transforms.audio_file import Limits, Shape, probe_file, read_mono
 from transforms.pauses import pause_near
+from transforms.sparse_file import AudioFile
 
 _SAMPLES_PER_MS = {16_000: 16, 24_000: 24}
 
 
-def decode(path: Path, limits: Limits, start_ms: int, end_ms: int, margin_ms: int) -> tuple[Audio, float]:
+def decode(file: AudioFile, limits: Limits, start_ms: int, end_ms: int, margin_ms: int) -> tuple[Audio, float]:
     """A window of a file as `Audio`, and the largest absolute sample in it.
 
     `start_ms` and `end_ms` are the nominal edges; each that is not the recording's own beginning or end moves to a pause.
     Raises StageError for audio that cannot be decoded.
     """
-    shape = probe_file(path, limits)
+    shape = probe_file(file, limits)
     whole_ms = shape.duration_ms
     first_ms = max(0, start_ms - margin_ms)
     last_ms = min(whole_ms, end_ms + margin_ms)
     offset = _frame(first_ms, shape)
-    mono = read_mono(path, shape, offset, _frame(last_ms, shape) - offset)
+    mono = read_mono(file, shape, offset, _frame(last_ms, shape) - offset)
 
     def edge(nominal_ms: int, *, read_again: bool) -> int:
         if nominal_ms <= 0 or nominal_ms >= whole_ms:
@@ -36,7 +35,7 @@ def decode(path: Path, limits: Limits, start_ms: int, end_ms: int, margin_ms: in
         left = _frame(max(0, nominal_ms - margin_ms), shape)
         right = _frame(min(whole_ms, nominal_ms + margin_ms), shape)
         # After a seek, MP3 and Opus differ in the last digits: both neighbours must come to this stretch by the same seek.
-        stretch = read_mono(path, shape, left, right - left) if read_again else mono[left - offset : right - offset]
+        stretch = read_mono(file, shape, left, right - left) if read_again else mono[left - offset : right - offset]
         pause = pause_near(stretch, shape.sample_rate)
         return (left + pause) * 1000 // shape.sample_rate
 

@@ -3,12 +3,15 @@
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from assets.storage import open_local
+from assets.storage import Fill, ObjectReplaced, open_sparse
 from schemas.config import DecodeConfig
+from schemas.failure import StageError
 from transforms.ahead import RunAhead
 from transforms.audio_file import Limits, Shape
 from transforms.sandbox import Sandbox
+from transforms.sparse_file import SparseFile
 from transforms.stage import RunStage, UnitStage, UnitWork, once_per_process
 
 AHEAD = 2
@@ -30,12 +33,18 @@ def _sandbox(memory_mb: int) -> Sandbox:
     return Sandbox(memory_mb, children=AHEAD)
 
 
-def probe_safely(path: Path, config: DecodeConfig) -> Shape:
-    """`probe_file` inside the sandbox."""
-    shape: Shape = _sandbox(config.memory_mb).call(
-        "transforms.audio_file:probe_file", (path, limits_of(config)), config.timeout_s
-    )
+def probe_safely(path: Path, config: DecodeConfig, fill: Fill | None = None) -> Shape:
+    """`probe_file` inside the sandbox; `fill` as `open_sparse` gives it."""
+    shape: Shape = _call("transforms.audio_file:probe_file", path, config, fill)
     return shape
+
+
+def _call(function: str, path: Path, config: DecodeConfig, fill: Fill | None, *arguments: int) -> Any:
+    file = SparseFile(path) if fill else path
+    try:
+        return _sandbox(config.memory_mb).call(function, (file, limits_of(config), *arguments), config.timeout_s, fill)
+    except ObjectReplaced as error:
+        raise StageError("replaced", str(error), "build again when nobody writes to the input any more") from error
 
 
 class Decode(UnitStage):
@@ -53,10 +62,8 @@ class Decode(UnitStage):
 
     def run(self, work: UnitWork) -> UnitWork:
         unit = work.unit
-        with open_local(unit.recording.uri) as path:
-            audio, peak = _sandbox(self.config.memory_mb).call(
-                "transforms.audio_window:decode",
-                (path, limits_of(self.config), unit.start_ms, unit.end_ms, unit.margin_ms),
-                self.config.timeout_s,
+        with open_sparse(unit.recording.uri) as (path, fill):
+            audio, peak = _call(
+                "transforms.audio_window:decode", path, self.config, fill, unit.start_ms, unit.end_ms, unit.margin_ms
             )
         return replace(work, audio=audio, peak=peak)

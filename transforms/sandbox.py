@@ -2,21 +2,25 @@
 
 Audio decoders are C code that reads whatever a crawler found. A crash, a decompression bomb or an endless loop there must cost
 one recording, not the worker with its models: the child has limits on memory and time, and is started again when it dies.
+It knows no credentials: where a file lies in a bucket, it asks for the bytes that it needs, and the parent fetches them.
 """
 
-import pickle
+import os
 import resource
-import struct
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from queue import LifoQueue
-from typing import IO, Any
+from types import TracebackType
+from typing import Any
 
 from schemas.failure import StageError
+from transforms.pipe import connect, receive, send
 
-_LENGTH = struct.Struct("<Q")
+_CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_")
 
 
 class Sandbox:
@@ -31,16 +35,19 @@ class Sandbox:
         for _ in range(children):
             self._idle.put(None)
 
-    def call(self, function: str, arguments: tuple[Any, ...], timeout_s: float) -> Any:
-        """Result of `module:function` on the arguments.
+    def call(
+        self, function: str, arguments: tuple[Any, ...], timeout_s: float, fill: Callable[[int, int], None] | None = None
+    ) -> Any:
+        """Result of `module:function` on the arguments; `fill(start, length)` is done for the child when it asks for it.
 
-        Raises what the function raised, or StageError when the child took too long, too much memory, or died.
+        Raises what the function or `fill` raised, or StageError when the child took too long, too much memory, or died. The
+        time that `fill` takes is not the child's.
         """
         child = self._idle.get()
         try:
             if child is None or child.poll() is not None:
                 child = self._start()
-            succeeded, result = _ask(child, function, arguments, timeout_s)
+            succeeded, result = _ask(child, function, arguments, timeout_s, fill)
         finally:
             self._idle.put(child)
         if succeeded:
@@ -57,25 +64,64 @@ class Sandbox:
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "transforms.sandbox", str(self.memory_mb)]
         root = Path(__file__).resolve().parent.parent
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+        harmless = {name: value for name, value in os.environ.items() if not name.startswith(_CREDENTIALS)}
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, env=harmless)
 
 
-def _ask(child: subprocess.Popen[bytes], function: str, arguments: tuple[Any, ...], timeout_s: float) -> tuple[bool, Any]:
+class _Clock:
+    """Kills a child that has used up its seconds; runs only inside `with`."""
+
+    def __init__(self, child: subprocess.Popen[bytes], seconds: float) -> None:
+        self.child, self.left = child, seconds
+        self.expired = threading.Event()
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+        self._timer = threading.Timer(self.left, self._kill)
+        self._timer.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        self.left -= time.monotonic() - self._started
+
+    def _kill(self) -> None:
+        self.expired.set()
+        self.child.kill()
+
+
+def _ask(
+    child: subprocess.Popen[bytes],
+    function: str,
+    arguments: tuple[Any, ...],
+    timeout_s: float,
+    fill: Callable[[int, int], None] | None,
+) -> tuple[bool, Any]:
+    clock = _Clock(child, timeout_s)
+    kind, content = _exchange(child, (function, arguments), clock, timeout_s)
+    while kind == "fill":
+        try:
+            assert fill is not None, f"{function} asks for bytes of a file that is whole"
+            fill(*content)
+        except BaseException:
+            _end(child)  # it waits in the middle of its work
+            raise
+        kind, content = _exchange(child, None, clock, timeout_s)
+    if clock.expired.is_set():  # killed just after it had answered
+        _end(child)
+    return kind == "done", content
+
+
+def _exchange(child: subprocess.Popen[bytes], message: Any, clock: _Clock, timeout_s: float) -> tuple[str, Any]:
+    """Sends the child a message and waits for its answer: `done`, `failed`, or `fill` when it needs bytes first."""
     assert child.stdin is not None and child.stdout is not None
-    expired = threading.Event()
-
-    def kill() -> None:
-        expired.set()
-        child.kill()
-
-    timer = threading.Timer(timeout_s, kill)
-    timer.start()
     try:
-        _send(child.stdin, (function, arguments))
-        reply: tuple[bool, Any] = _receive(child.stdout)
+        with clock:
+            send(child.stdin, message)
+            answer: tuple[str, Any] = receive(child.stdout)
     except (EOFError, BrokenPipeError) as error:
         _end(child)
-        if expired.is_set():
+        if clock.expired.is_set():
             raise StageError(
                 "decoder_timeout",
                 f"the decoder was killed after {timeout_s:g} s",
@@ -86,12 +132,7 @@ def _ask(child: subprocess.Popen[bytes], function: str, arguments: tuple[Any, ..
             f"the decoder process died (exit status {child.returncode})",
             "re-encode the recording, e.g. to FLAC",
         ) from error
-    finally:
-        timer.cancel()
-        timer.join()
-    if expired.is_set():  # killed just after it had answered
-        _end(child)
-    return reply
+    return answer
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -99,43 +140,25 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.communicate()
 
 
-def _send(stream: IO[bytes], message: Any) -> None:
-    content = pickle.dumps(message, protocol=5)
-    stream.write(_LENGTH.pack(len(content)))
-    stream.write(content)
-    stream.flush()
-
-
-def _receive(stream: IO[bytes]) -> Any:
-    header = stream.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
-        raise EOFError
-    (length,) = _LENGTH.unpack(header)
-    content = stream.read(length)
-    if len(content) < length:
-        raise EOFError
-    return pickle.loads(content)
-
-
 def _serve(memory_mb: int) -> None:
     """The child's loop: until the parent closes the pipe."""
     import importlib
-    import os
 
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a C library prints must not end up between the replies
+    connect(requests, replies)
     while True:
         try:
-            name, arguments = _receive(requests)
+            name, arguments = receive(requests)
         except EOFError:
             return
         module, _, function = name.partition(":")
         try:
-            reply = (True, getattr(importlib.import_module(module), function)(*arguments))
+            reply = ("done", getattr(importlib.import_module(module), function)(*arguments))
         except MemoryError:
             reply = (
-                False,
+                "failed",
                 StageError(
                     "decoder_memory",
                     f"decoding needs more than {memory_mb} MB",
@@ -143,8 +166,8 @@ def _serve(memory_mb: int) -> None:
                 ),
             )
         except Exception as error:
-            reply = (False, error)
-        _send(replies, reply)
+            reply = ("failed", error)
+        send(replies, reply)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import obstore
 import pytest
 
-from assets.storage import StorageError, Store, _open, is_bucket, local_path, open_local, sha256_of
+from assets.storage import ObjectReplaced, StorageError, Store, _open, _temporary, is_bucket, local_path, open_local, sha256_of
 from tests.servers.azure import azure_server
 from tests.servers.s3 import s3_server
 
@@ -123,6 +123,39 @@ def test_as_local_and_open_local(store: Store, tmp_path: Path) -> None:
         assert path.read_bytes() == same.read_bytes() == b"content"
         assert sha256_of(path) == hashlib.sha256(b"content").hexdigest()
     assert local_path("file:///a/b") == Path("/a/b")
+
+
+def test_a_sparse_file_is_filled_with_what_is_asked_for(store: Store) -> None:
+    content = os.urandom(1 << 20)
+    store.put_new("x/y.bin", content)
+    with store.as_sparse("x/y.bin") as (path, fill):
+        assert path.name == "y.bin" and path.read_bytes() == bytes(1 << 20)
+        fill(1000, 5000)
+        fill((1 << 20) - 1, 1)
+        filled = path.read_bytes()
+    assert filled == bytes(1000) + content[1000:6000] + bytes((1 << 20) - 6001) + content[-1:]
+    with pytest.raises(FileNotFoundError), store.as_sparse("x/nowhere.bin"):
+        pass
+
+
+def test_a_sparse_file_is_of_one_object(store: Store) -> None:
+    store.put_new("x", b"first" * 1000)
+    with store.as_sparse("x") as (_, fill):
+        fill(0, 10)
+        store.replace("x", b"other" * 1000)
+        with pytest.raises(ObjectReplaced, match="was replaced while it was read"):
+            fill(10, 10)
+        store.delete(["x"])
+        with pytest.raises(FileNotFoundError):
+            fill(10, 10)
+
+
+def test_a_temporary_file_has_the_name_of_its_object(store: Store) -> None:
+    store.put_new("x/späce and 名.flac", b"content")
+    with store.as_local("x/späce and 名.flac") as path:
+        assert path.name == "späce and 名.flac" and path.read_bytes() == b"content"
+    with _temporary("x/" + "名" * 100 + ".flac") as (path, _):  # longer than a file's name may be
+        assert path.name == "名" * 83 + ".flac"
 
 
 def test_pickled_store_is_the_same(store: Store) -> None:

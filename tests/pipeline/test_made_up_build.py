@@ -15,6 +15,7 @@ from pipeline.projection import footprint
 from pipeline.report import print_outcome
 from pipeline.verify import verify_release
 from schemas.config import CorpusConfig, PackConfig
+from transforms.sparse_file import BLOCK
 
 RECORDINGS = 30
 """so few that the shard goes up in one piece"""
@@ -58,20 +59,20 @@ def test_objects_and_requests(built: Built) -> None:
     counts, units = outcome.release.counts, calls["put_new units"]
     assert units == outcome.tallies.units > RECORDINGS
     shard_bytes = sum(file.bytes for file in outcome.release.of_kind("shard"))
-    foretold = footprint(RECORDINGS, units, shard_bytes, PackConfig())
+    foretold = footprint(RECORDINGS, units, units * BLOCK, shard_bytes, PackConfig())
     assert sum(1 for _ in store.walk()) == foretold.objects
     manifests = [path for path, _ in store.walk("manifests/")]
     assert (counts["shards"], len(manifests) - 1) == (foretold.shards, foretold.parts)
     assert foretold.writes == sum(n for call, n in calls.items() if call.split()[0] in ("put_new", "put_file", "copy"))
     assert calls["get units"] == 3 * units, "is it there, its samples, its rejections"
     assert calls["exists shards"] + calls["exists manifests"] == foretold.shards + foretold.parts
-    # what reads the input is made up here: a recording for its hash, and again for each of its units
-    assert foretold.reads == RECORDINGS + units + calls["get units"] + foretold.shards + foretold.parts
+    # what reads the input is made up here: a recording for its hash, and for each of its units a HEAD and one range
+    assert foretold.reads == RECORDINGS + 2 * units + calls["get units"] + foretold.shards + foretold.parts
 
 
 @pytest.mark.parametrize(("shard_bytes", "shards", "writes"), [(1, 1, 10 + 1 + 8 + 5), (300 << 20, 2, 10 + 2 * 32 + 10 + 5)])
 def test_large_shards_go_up_in_parts(shard_bytes: int, shards: int, writes: int) -> None:
-    found = footprint(5, 10, shard_bytes, PackConfig())
+    found = footprint(5, 10, 1, shard_bytes, PackConfig())
     assert (found.shards, found.writes) == (shards, writes)
 
 

@@ -40,6 +40,8 @@ class Request:
     """below the server, without query"""
     status: int | None
     """of the server's answer, which the client has not got yet; None before the server hears of the request"""
+    length: int = 0
+    """bytes of the answer's body"""
 
 
 class FaultyProxy(ThreadingHTTPServer):
@@ -113,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = answer.read()
         finally:
             connection.close()
-        self.server.watch(Request(self.command, path, answer.status))
+        self.server.watch(Request(self.command, path, answer.status, len(content)))
         if fate == "lose":
             self._hang_up()
             return
