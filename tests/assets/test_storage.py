@@ -13,6 +13,7 @@ import pytest
 
 from assets.storage import ObjectReplaced, StorageError, Store, _open, _temporary, is_bucket, local_path, open_local, sha256_of
 from tests.servers.azure import azure_server
+from tests.servers.gcs import gcs_server
 from tests.servers.s3 import s3_server
 
 
@@ -28,7 +29,13 @@ def az() -> Iterator[dict[str, str]]:
         yield environment
 
 
-@pytest.fixture(params=["folder", *(pytest.param(scheme, marks=getattr(pytest.mark, scheme)) for scheme in ("s3", "az"))])
+@pytest.fixture(scope="module")
+def gs() -> Iterator[dict[str, str]]:
+    with gcs_server() as environment:
+        yield environment
+
+
+@pytest.fixture(params=["folder", "gs", *(pytest.param(scheme, marks=getattr(pytest.mark, scheme)) for scheme in ("s3", "az"))])
 def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """An empty store."""
     if request.param == "folder":
@@ -146,7 +153,7 @@ def test_a_sparse_file_is_of_one_object(store: Store) -> None:
         with pytest.raises(ObjectReplaced, match="was replaced while it was read"):
             fill(10, 10)
         store.delete(["x"])
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises((FileNotFoundError, ObjectReplaced)):  # Azure says no more than that the condition does not hold
             fill(10, 10)
 
 

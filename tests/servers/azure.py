@@ -4,15 +4,15 @@ import base64
 import hashlib
 import hmac
 import shutil
-import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+
+from tests.servers.processes import free_port, listens, wait_for
 
 ACCOUNT = "devstoreaccount1"  # the emulator's own account, which its documentation publishes with its key
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -25,9 +25,7 @@ def azure_server() -> Iterator[dict[str, str]]:
     program = shutil.which("azurite-blob")
     if program is None:
         pytest.skip("azurite is not installed (npm install --global azurite)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
     process = subprocess.Popen(
         [program, *options, "--blobHost", "127.0.0.1", "--blobPort", str(port)],
@@ -35,10 +33,7 @@ def azure_server() -> Iterator[dict[str, str]]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 60
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert process.poll() is None and time.monotonic() < deadline, "the Azure server did not start"
-            time.sleep(0.1)
+        wait_for(lambda: listens(port), 60, "the Azure server")
         _make_container(f"http://127.0.0.1:{port}", "corpora")
         yield {
             "AZURE_STORAGE_USE_EMULATOR": "true",
