@@ -64,6 +64,7 @@ class ForkedWorker(GrpcWorkerHandler):
     def start_worker(self) -> None:
         options = self.provision_info.provision_info.pipeline_options
         environment = {
+            **os.environ,  # the fork server's own is that of its start
             "WORKER_ID": self.worker_id,
             "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(
                 endpoints_pb2.ApiServiceDescriptor(url=self.control_address)

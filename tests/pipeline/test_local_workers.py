@@ -36,6 +36,22 @@ def test_one_worker_per_gpu_where_the_models_run_on_gpus(monkeypatch: pytest.Mon
         visible_gpus()
 
 
+def told(element: tuple[int, Iterable[int]]) -> str:
+    return os.environ.get("TOLD_LATER", "nothing")
+
+
+@pytest.mark.slow
+def test_workers_know_what_the_driver_was_told_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time, the fork server is older than what was said."""
+    for word in ("first", "second"):
+        monkeypatch.setenv("TOLD_LATER", word)
+        seen = tmp_path / word
+        runner = FnApiRunner(default_environment=ForkedEnvironment(str(tmp_path / "log")))
+        with beam.Pipeline(runner=runner, options=PipelineOptions(["--direct_num_workers=1"])) as root:
+            _ = root | beam.Create([(1, 1)]) | beam.GroupByKey() | beam.Map(told) | beam.io.WriteToText(str(seen))
+        assert [file.read_text().strip() for file in tmp_path.glob(f"{word}*")] == [word]
+
+
 def gpu_seen_by(element: tuple[int, Iterable[int]]) -> str:
     time.sleep(0.05)  # so that one worker does not take everything
     return os.environ.get("CUDA_VISIBLE_DEVICES", "all")
