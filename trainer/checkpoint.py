@@ -33,6 +33,11 @@ class Checkpoint:
     """step, stream (the loader's integer), configuration"""
 
 
+def checkpoint_store(run_uri: str) -> Store:
+    """Where a run keeps its checkpoints."""
+    return Store(f"{run_uri.rstrip('/')}/checkpoints")
+
+
 def saved_steps(store: Store) -> list[int]:
     """Steps of which the store holds a checkpoint, in order."""
     found = (_NAME.fullmatch(path) for path, _ in store.walk())
@@ -59,6 +64,15 @@ def read(store: Store, step: int | None = None) -> Checkpoint:
         raise CheckpointError(
             f"{store.uri(_path(step))} is not a checkpoint of voxbeam ({error}); delete it to continue from the one before"
         ) from error
+
+
+def require_codec(held: Checkpoint, sha256: str, run_uri: str) -> None:
+    """Raises CheckpointError when a run learned the codes of a codec with another hash; an empty one is unknown."""
+    learned = held.facts["codec"]
+    if learned and sha256 and learned != sha256:
+        raise CheckpointError(
+            f"the run in {run_uri} learned the codes of a codec with sha256 {learned}, not of {sha256}: name that one (--codec)"
+        )
 
 
 def _path(step: int) -> str:

@@ -18,11 +18,11 @@ from assets.encodec_model import SAMPLE_RATE, Codec
 from assets.spoken_text import normalize_text
 from schemas.manifest import FRAME_RATE
 from trainer.cases import Case, choose_cases, read_recordings
-from trainer.fit import load_models
 from trainer.generate import Request, generate
 from trainer.listen import Recognizer, voice_of, word_error_rate
 from trainer.sampling import SamplingConfig
 from trainer.stream import Stream
+from trainer.trained import load_models
 
 CONTINUED_FRAMES = 3 * FRAME_RATE
 """of an utterance that VALL-E-continual hears before it goes on"""

@@ -24,13 +24,12 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from assets.encodec_model import Codec
-from assets.storage import Store, is_bucket, local_path
+from assets.storage import is_bucket, local_path
 from trainer import checkpoint
 from trainer.batch import Batch
 from trainer.configs import FitConfig
 from trainer.learner import Learner, learning_rate, total
-from trainer.model import AR, NAR, ModelConfig, Score
-from trainer.transformer import TransformerConfig
+from trainer.model import ModelConfig, Score
 
 Source = Callable[[int], Iterator[tuple[list[Batch], int]]]
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
@@ -69,7 +68,7 @@ class Fit:
         self.model_config = ModelConfig(phones=phones, codes=config.codes, transformer=config.transformer)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
-        self.store = checkpoint_store(run_uri)
+        self.store = checkpoint.checkpoint_store(run_uri)
         books_KVC = codec.books_KVC if codec else None
         self.learners = [Learner(name, self.model_config, config, self.device, books_KVC) for name in config.models]
         self.position = Position()
@@ -170,7 +169,7 @@ class Fit:
                 f"the run in {self.store.root} had other data: another release or split, or batches of other settings. Name the "
                 "release that it began with (--release) and its settings, or choose another folder"
             )
-        _require_codec(held, self.codec, self.store.root)
+        checkpoint.require_codec(held, self.codec, self.store.root)
         self.position = Position(held.facts["step"], held.facts["stream"])
         for learner in self.learners:
             learner.load(held.tensors, self.position.step)
@@ -218,40 +217,6 @@ class Tally:
     def add(self, name: str, score: Score, norm: float, flops: float) -> None:
         self.scores.setdefault(name, []).append(score)
         self.norms[name], self.flops = norm, self.flops + flops
-
-
-def load_models(run_uri: str, device: str = "cpu", codec: Codec | None = None) -> tuple[AR, NAR, ModelConfig]:
-    """The averaged AR and NAR of a run's last checkpoint, ready to speak through a codec.
-
-    Raises CheckpointError when it has only one of them, or learned the codes of another codec.
-    """
-    held = checkpoint.read(checkpoint_store(run_uri))
-    if codec is not None:
-        _require_codec(held, codec.sha256, run_uri)
-    fields = held.facts["model"]
-    config = ModelConfig(**fields | {"transformer": TransformerConfig(**fields["transformer"])})
-    found = set(held.facts["config"]["models"])
-    if found != {"ar", "nar"}:
-        raise checkpoint.CheckpointError(f"{run_uri} holds {', '.join(found)} alone; to speak, train ar and nar in one run")
-    ar, nar = AR(config), NAR(config)
-    for name, model in (("ar", ar), ("nar", nar)):
-        prefix = f"{name}/average/"
-        weights = {key.removeprefix(prefix): value for key, value in held.tensors.items() if key.startswith(prefix)}
-        model.load_state_dict(weights)
-    return ar.to(device).eval(), nar.to(device).eval(), config
-
-
-def _require_codec(held: checkpoint.Checkpoint, sha256: str, run_uri: str) -> None:
-    learned = held.facts["codec"]
-    if learned and sha256 and learned != sha256:
-        raise checkpoint.CheckpointError(
-            f"the run in {run_uri} learned the codes of a codec with sha256 {learned}, not of {sha256}: name that one (--codec)"
-        )
-
-
-def checkpoint_store(run_uri: str) -> Store:
-    """Where a run keeps its checkpoints."""
-    return Store(f"{run_uri.rstrip('/')}/checkpoints")
 
 
 def local_rank() -> int:

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from assets import espeak
 from assets.encodec_model import EMBEDDED_WEIGHTS, SAMPLE_RATE, Codec, load_codec
 from assets.spoken_text import normalize_text
-from trainer.fit import load_models
 from trainer.generate import Generated, Request, generate, stream
 from trainer.listen import Recognizer, similarity, word_error_rate
 from trainer.sampling import SamplingConfig
+from trainer.trained import load_models
 
 PHONES_PER_SECOND = 5
 """slower than anybody reads; what takes longer is taken for a loop and cut"""
@@ -62,7 +62,7 @@ class Take:
 
 @dataclass
 class Voice:
-    """A prompt, and the models that speak as it does. Raises what `fit.load_models` raises for a run without checkpoints."""
+    """A prompt, and the models that speak as it does. Raises what `trained.load_models` raises for a run without checkpoints."""
 
     run_uri: str
     prompt: Prompt

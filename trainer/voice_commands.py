@@ -70,7 +70,7 @@ def add_generate(rooms: argparse._SubParsersAction) -> None:
         help="speak a text in the voice of a recording",
         description="Speaks a text in the voice of the first seconds of a recording. Uses the last checkpoint of a run.",
     )
-    generate.add_argument("run", help="folder or bucket prefix that `fit --out` named")
+    generate.add_argument("run", help="what `fit --out` named, or a folder of two such: ar and nar")
     generate.add_argument("--text", required=True, help="what to say; several sentences are said one after the other")
     generate.add_argument("--prompt", type=Path, required=True, help="sound file of the voice")
     generate.add_argument("--prompt-text", help="what the prompt's seconds say; without it, the recognizer listens")
@@ -112,7 +112,7 @@ def add_edit(rooms: argparse._SubParsersAction) -> None:
         help="replace words in a recording, in its own voice",
         description="Replaces words in a recording of up to half a minute, in its own voice; the rest of it is kept as it is.",
     )
-    edit.add_argument("run", help="folder or bucket prefix that `fit --out` named")
+    edit.add_argument("run", help="what `fit --out` named, or a folder of two such: ar and nar")
     edit.add_argument("--audio", type=Path, required=True, help="sound file")
     edit.add_argument("--replace", required=True, metavar="WORDS", help="what it says, as the recognizer hears it")
     edit.add_argument("--by", required=True, metavar="WORDS", help='what it shall say instead; "" takes the words out')
@@ -140,7 +140,7 @@ def add_evaluate(rooms: argparse._SubParsersAction) -> None:
         help="speak a corpus's utterances again, and measure",
         description="Speaks utterances of 4 to 10 s again, each prompted by another of its speaker. Writes a table and a page.",
     )
-    evaluate.add_argument("run", help="folder or bucket prefix that `fit --out` named")
+    evaluate.add_argument("run", help="what `fit --out` named, or a folder of two such: ar and nar")
     evaluate.add_argument("corpus", help="folder or bucket prefix that holds the release")
     evaluate.add_argument("--split", default="test", choices=("train", "valid", "test"))
     evaluate.add_argument("--count", type=int, default=40, help="utterances (default: 40)")

@@ -10,10 +10,11 @@ from assets.encodec_model import Codec, CodecConfig, build_codec
 from tests.pipeline.made import member, release_of
 from tests.trainer.made import CONFIG, MODEL, made_steps
 from trainer import checkpoint
-from trainer.fit import Fit, load_models
+from trainer.fit import Fit
 from trainer.fit_commands import corpus_codec
 from trainer.model import SMALL, as_tables
 from trainer.stream import Stream
+from trainer.trained import load_models
 
 
 def small_codec(sha256: str = "a" * 64) -> Codec:

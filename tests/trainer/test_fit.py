@@ -20,9 +20,11 @@ from assets.threads import pin_threads
 from tests.servers.processes import wait_for
 from tests.trainer.made import CONFIG, MODEL, made_run
 from trainer import checkpoint
+from trainer.checkpoint import checkpoint_store
 from trainer.configs import CONFIGS, FitConfig, changed
-from trainer.fit import Position, checkpoint_store, load_models
+from trainer.fit import Position
 from trainer.learner import learning_rate
+from trainer.trained import load_models
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = replace(CONFIG, log_every=1000, validate_every=1000, save_every=1000)
@@ -184,6 +186,16 @@ def test_what_speaks_is_the_average(tmp_path: Path) -> None:
     assert torch.equal(ar.codes.weight, held["ar/average/codes.weight"])
     assert torch.equal(nar.tables_KVD, held["nar/average/tables_KVD"])
     assert not torch.equal(held["nar/average/tables_KVD"], held["nar/weight/tables_KVD"])
+
+
+def test_models_trained_apart_speak_together(tmp_path: Path) -> None:
+    made_run(str(tmp_path / "both"), replace(QUIET, steps=2)).run()
+    made_run(str(tmp_path / "apart" / "ar"), replace(QUIET, steps=2, models=("ar",))).run()
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint in .*apart/nar"):
+        load_models(str(tmp_path / "apart"))
+    made_run(str(tmp_path / "apart" / "nar"), replace(QUIET, steps=2, models=("nar",))).run()
+    for ours, theirs in zip(load_models(str(tmp_path / "apart"))[:2], load_models(str(tmp_path / "both"))[:2], strict=True):
+        assert_same(ours.state_dict(), theirs.state_dict())
 
 
 WRITES_FOR_EVER = """

@@ -14,12 +14,13 @@ from schemas.config import CorpusConfig, CutConfig
 from tests.speech import RATE, SENTENCES, join, tts_voice
 from trainer.configs import CONFIGS, changed
 from trainer.epoch import EpochSettings
-from trainer.fit import Fit, load_models
+from trainer.fit import Fit
 from trainer.fit_commands import corpus_codec
 from trainer.generate import Request, generate
 from trainer.listen import Recognizer, word_errors, words_of
 from trainer.sampling import SamplingConfig
 from trainer.stream import Stream, StreamSettings
+from trainer.trained import load_models
 
 pytestmark = [pytest.mark.build, pytest.mark.slow]
 PROMPT_FRAMES = 60
