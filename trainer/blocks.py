@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,16 @@ _TRIES = 3
 """for a block that arrives damaged; what fails to arrive is asked for again by the storage client"""
 
 
+Place = tuple[mmap, int, int]
+"""the bytes of a sample: a file that is mapped into memory, from where to where in it"""
+
+
+def map_file(path: Path) -> mmap:
+    """A file as bytes that are read when they are looked at."""
+    with path.open("rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+
+
 class Blocks:
     """Blocks of `size` samples of an index. On disk they take `most_bytes`, or as much as is wanted at once."""
 
@@ -48,8 +59,8 @@ class Blocks:
         self._pool = ThreadPoolExecutor(_FETCHES, thread_name_prefix="blocks")
         self._cut = functools.lru_cache(maxsize=512)(self._mapped)
 
-    def contents(self, samples: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        """The bytes of samples, fetched where they are not there yet. Raises StorageError for what arrives damaged."""
+    def places(self, samples: NDArray[np.int64]) -> list[Place]:
+        """Where samples lie, fetched where they are not there yet. Raises StorageError for what arrives damaged."""
         blocks, rows = (samples // self.size).tolist(), (samples % self.size).tolist()
         self.want(set(blocks))
         return [self._cut(block)[row] for block, row in zip(blocks, rows, strict=True)]
@@ -91,17 +102,17 @@ class Blocks:
                 self._coming[block] = self._pool.submit(self._fetch, block)
             return self._coming[block]
 
-    def _mapped(self, block: int) -> list[NDArray[np.uint8]]:
+    def _mapped(self, block: int) -> list[Place]:
         while True:
             self._wanted(block).result()
             try:
-                content = np.asarray(np.memmap(self._file(block), np.uint8, "r"))
+                content = map_file(self._file(block))
                 break
             except FileNotFoundError:  # another process needed the space
                 with self._lock:
                     self._coming.pop(block, None)
         edges = np.cumsum(self.index.arrays["bytes"][block * self.size : (block + 1) * self.size], dtype=np.int64)
-        return [content[start:end] for start, end in pairwise([0, *edges.tolist()])]
+        return [(content, start, end) for start, end in pairwise([0, *edges.tolist()])]
 
     def _file(self, block: int) -> Path:
         return self.folder / f"{block}.bin"

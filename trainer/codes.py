@@ -1,4 +1,7 @@
-"""Codes: those of any samples of an index, from the shards of a folder or the blocks of a bucket, checked to be codes.
+"""Codes: those of any samples of an index, as views of a folder's shards or of a bucket's blocks.
+
+That they are codes of the right shape is seen here; that none is too large costs reading them all, and is seen when a batch of
+them is put together (`trainer.stream`), which reads them anyhow.
 
 Shapes: K codebooks, T frames.
 """
@@ -6,13 +9,14 @@ Shapes: K codebooks, T frames.
 from __future__ import annotations
 
 import functools
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assets.storage import StorageError, is_bucket
-from trainer.blocks import Blocks
+from trainer.blocks import Blocks, Place, map_file
 from trainer.index import Index
 
 N_BOOKS, N_CODES = 8, 1024
@@ -29,32 +33,44 @@ class Codes:
         self._shard = functools.lru_cache(_OPEN_SHARDS)(self._mapped)
 
     def read(self, samples: NDArray[np.int64]) -> list[NDArray[np.int16]]:
-        """Codes [K, T] of samples, in their order. Raises StorageError, naming the sample, for bytes that are something else."""
-        contents = self.blocks.contents(samples) if self.blocks else self._contents(samples)
+        """Codes [K, T] of samples, in their order. Raises StorageError, naming the sample, for bytes of something else."""
+        places = self.blocks.places(samples) if self.blocks else self._places(samples)
         frames = self.index.arrays["frames"][samples].tolist()
-        return [self._checked(*one) for one in zip(samples.tolist(), contents, frames, strict=True)]
+        return [self._array(*one) for one in zip(samples.tolist(), places, frames, strict=True)]
 
-    def _contents(self, samples: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        places = (self.index.arrays[name][samples].tolist() for name in ("shard", "offset", "bytes"))
-        return [self._shard(shard)[start : start + size] for shard, start, size in zip(*places, strict=True)]
+    def refuse(self, samples: NDArray[np.int64]) -> None:
+        """Raises StorageError, naming the first of these samples with numbers that are no codes."""
+        for sample, codes_KT in zip(samples.tolist(), self.read(samples), strict=True):
+            if not are_codes(codes_KT):
+                raise self._damaged(sample, codes_KT.shape[1])
 
-    def _mapped(self, shard: int) -> NDArray[np.uint8]:
-        path = Path(self.index.store.root, self.index.shards[shard])
-        return np.asarray(np.memmap(path, np.uint8, "r"))  # a plain view of it is cut several times faster
+    def _places(self, samples: NDArray[np.int64]) -> list[Place]:
+        shards, starts, sizes = (self.index.arrays[name][samples] for name in ("shard", "offset", "bytes"))
+        files = map(self._shard, shards.tolist())
+        return list(zip(files, starts.tolist(), (starts + sizes).tolist(), strict=True))
 
-    def _checked(self, sample: int, content: NDArray[np.uint8], frames: int) -> NDArray[np.int16]:
-        """Bytes of an npy file as codes. Its header is not parsed: what it must say is known, and the parser is slow."""
-        begin = max(0, len(content) - _CODE_BYTES * N_BOOKS * frames)
-        if _HEADER % frames in content[:begin].tobytes():
-            codes_KT = content[begin:].view(np.int16).reshape(N_BOOKS, frames)
-            # as unsigned numbers, negative ones are large too
-            if not frames or np.maximum.reduce(codes_KT.view(np.uint16), axis=None) < N_CODES:
-                return codes_KT
+    def _mapped(self, shard: int) -> mmap:
+        return map_file(Path(self.index.store.root, self.index.shards[shard]))
+
+    def _array(self, sample: int, place: Place, frames: int) -> NDArray[np.int16]:
+        """An npy file as codes. Its header is not parsed: what it must say is known, and the parser is slow."""
+        file, start, end = place
+        begin = end - _CODE_BYTES * N_BOOKS * frames
+        if begin > start and _HEADER % frames in file[start:begin] and end <= len(file):
+            return np.ndarray((N_BOOKS, frames), np.int16, file, begin)
+        raise self._damaged(sample, frames)
+
+    def _damaged(self, sample: int, frames: int) -> StorageError:
         where = f"{self.index.shards[self.index.arrays['shard'][sample]]} at byte {self.index.arrays['offset'][sample]}"
-        raise StorageError(
+        return StorageError(
             f"{where} does not hold the {frames} frames of {self.index.key(sample)}: the shard was damaged or replaced; "
             "`voxbeam verify` finds what else is wrong, and a copy of the shard mends it"
         )
+
+
+def are_codes(codes: NDArray[np.int16]) -> bool:
+    """Whether all numbers of a contiguous array are codes."""
+    return codes.size == 0 or bool(codes.view(np.uint16).max() < N_CODES)  # as unsigned numbers, negative ones are large too
 
 
 _HEADER = b"'descr': '<i2', 'fortran_order': False, 'shape': (8, %d)"

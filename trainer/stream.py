@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from schemas.manifest import FRAME_RATE
 from trainer.batch import Batch, Utterance, collate
 from trainer.blocks import Blocks
-from trainer.codes import open_codes
+from trainer.codes import are_codes, open_codes
 from trainer.epoch import Epochs, EpochSettings, Place, share
 from trainer.index import Index, open_index, separator_of
 
@@ -45,7 +45,8 @@ class StreamSettings:
     """frames of a micro-batch at most, padding included: what one device can hold"""
     crop_s: tuple[float, float] = (10.0, 20.0)
     """a longer sample is cut at words to a length drawn from this range, where its words have times; else it stays whole"""
-    threads: int = 2
+    threads: int = 1
+    """that make steps; a second one mostly waits for Python's lock, unless a folder's disk is slow"""
     ahead: int = 4
     """steps that are read ahead"""
     cache_bytes: int = 32 << 30
@@ -125,19 +126,21 @@ class Stream:
         place, samples = item
         parts = share(samples, self.epochs.lengths(place.epoch, samples), self.rank, self.world, self.settings.rank_frames)
         own = [part if len(part) else samples[-1:] for part in parts]
-        utterances = iter(self._drawn(np.concatenate(own), place.epoch))
+        drawn, prompts = np.concatenate(own), self.epochs.prompts(place.epoch, np.concatenate(own))
+        utterances = iter(self._drawn(drawn, prompts, place.epoch))
         batches = [collate(list(islice(utterances, len(part)))) for part in own]
+        if not all(are_codes(batch.codes_BKT.numpy()) for batch in batches):
+            self.codes.refuse(np.concatenate([drawn, prompts[prompts >= 0]]))
         in_step = [replace(batch, counted=len(part) > 0) for batch, part in zip(batches, parts, strict=True)]
         return in_step, int(Place(place.epoch, place.window, place.batch + 1))
 
     def read(self, samples: NDArray[np.int64]) -> list[Utterance]:
-        """Samples as whole utterances. Raises StorageError for bytes that are not codes."""
+        """Samples as whole utterances. Raises StorageError for bytes that are no array of codes."""
         keys = [key.tobytes().decode() for key in self.index.cut("keys", samples)]
         return list(map(Utterance, keys, self.index.cut("phones", samples), self.codes.read(samples)))
 
-    def _drawn(self, samples: NDArray[np.int64], epoch: int) -> list[Utterance]:
-        """Samples as an epoch has them: perhaps cropped, perhaps behind a prompt."""
-        prompts = self.epochs.prompts(epoch, samples)
+    def _drawn(self, samples: NDArray[np.int64], prompts: NDArray[np.int64], epoch: int) -> list[Utterance]:
+        """Samples as an epoch has them: perhaps cropped, perhaps behind a prompt; -1 is none."""
         read = self.read(np.concatenate([samples, prompts[prompts >= 0]]))
         own, before = read[: len(samples)], iter(read[len(samples) :])
         lengths = self.epochs.own_lengths(epoch, samples).tolist()
