@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,23 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
     for parallel in ("ddp", "fsdp"):
         assert_close(tmp_path / "one", tmp_path / parallel)
         assert made_run(str(tmp_path / parallel), replace(config, steps=2)).run() == Position(2, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_layers_make_the_same_run(tmp_path: Path) -> None:
+    config = without_dropout(replace(QUIET, steps=1, warmup=1))
+    made_run(str(tmp_path / "plain"), config).run()
+    made_run(str(tmp_path / "compiled"), replace(config, compile=True)).run()
+    assert_close(tmp_path / "plain", tmp_path / "compiled")
+
+
+def test_half_precision_learns_the_same(tmp_path: Path) -> None:
+    config = without_dropout(replace(QUIET, steps=20))
+    runs = [made_run(str(tmp_path / str(bf16)), replace(config, bf16=bf16)) for bf16 in (False, True)]
+    whole, half = ([run.run() and run.validate()[f"valid/loss/{book}"] for book in range(8)] for run in runs)
+    assert whole != half and whole == pytest.approx(half, rel=0.01)
+    assert {value.dtype for value in runs[1].learners[0].parameters.values()} == {torch.float32}
 
 
 def run_rank(rank: int, folder: str, config: FitConfig) -> None:
