@@ -26,6 +26,7 @@ lint: $(VENV)/.dev
 $(VENV)/.run: requirements/embedded.txt pyproject.toml | $(UV)
 	$(UV) pip install --python $(BIN)/python --require-hashes -r requirements/embedded.txt
 	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/voxbeam # the type checker looks for a folder of the package's name
 	@touch $@
 
 # What the tests need beyond that: linters, peers, voices.

@@ -18,12 +18,12 @@ from obstore.exceptions import BaseError
 from rich.console import Console
 from rich.table import Table
 
-from assets.storage import StorageError, Store, first_line, open_local
-from pipeline import fork_server
-from pipeline.runner_options import RunnerError, RunnerOptions
-from schemas.columns import SchemaError
-from schemas.config import ConfigError, CorpusConfig, commented_yaml, load_config
-from schemas.failure import HandedOver, ModelError, WorkerLost
+from voxbeam.pipeline.runners import fork_server
+from voxbeam.pipeline.runners.options import RunnerError, RunnerOptions
+from voxbeam.schemas.columns import SchemaError
+from voxbeam.schemas.config import ConfigError, CorpusConfig, commented_yaml, load_config
+from voxbeam.schemas.errors import HandedOver, ModelError, WorkerLost
+from voxbeam.storage.store import StorageError, Store, first_line, open_local
 
 OK, WRONG, UNUSABLE, QUARANTINED, RACE_LOST, WORKER_LOST = 0, 1, 2, 3, 4, 5
 
@@ -72,8 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     console = Console()
     if arguments.command in ("build", "demo") and RunnerOptions(rest).local_workers() > 1:
         fork_server.start()  # imports in the background what the workers will need
-    from pipeline.releases import CommitError
-    from transforms.recordings import ListingError
+    from voxbeam.pipeline.steps.discover import ListingError
+    from voxbeam.pipeline.steps.release_writer import CommitError
 
     try:
         return COMMANDS[arguments.command](arguments, rest, console)
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _demo(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
-    from pipeline.demo import run_demo
+    from voxbeam.commands.demo import run_demo
 
     return OK if run_demo(arguments.output, console) else WRONG
 
@@ -122,15 +122,15 @@ def _configuration(arguments: argparse.Namespace) -> CorpusConfig:
 
 
 def _plan(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
-    from pipeline.plan import plan, print_plan
+    from voxbeam.pipeline.plan import plan, print_plan
 
     print_plan(plan(arguments.input, _configuration(arguments), arguments.sample_minutes, console), console)
     return OK
 
 
 def _build(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
-    from pipeline.build import build
-    from pipeline.report import print_outcome
+    from voxbeam.commands.report import print_outcome
+    from voxbeam.pipeline.build import build
 
     outcome = build(arguments.input, arguments.output, _configuration(arguments), rest, console)
     print_outcome(outcome, Store(arguments.output), console)
@@ -138,22 +138,22 @@ def _build(arguments: argparse.Namespace, rest: list[str], console: Console) -> 
 
 
 def _status(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
-    from pipeline.status import print_status
+    from voxbeam.commands.status import print_status
 
     print_status(Store(arguments.output), console)
     return OK
 
 
 def _gc(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
-    from pipeline.garbage import collect_garbage
+    from voxbeam.pipeline.gc import collect_garbage
 
     collect_garbage(Store(arguments.output), timedelta(hours=arguments.older_than), arguments.dry_run, console)
     return OK
 
 
 def _verify(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
-    from assets.releases import latest_release, read_release
-    from pipeline.verify import verify_release
+    from voxbeam.pipeline.verify import verify_release
+    from voxbeam.storage.releases import latest_release, read_release
 
     store = Store(arguments.output)
     release = latest_release(store) if arguments.release is None else read_release(store, arguments.release)

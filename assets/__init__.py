@@ -1,1 +1,8 @@
-"""Small weights that ship with the project, each with a model card, and the code that reads them."""
+"""Data that ships with voxbeam: weights with their model cards, phone sets, demo speech. No code but these paths."""
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+WEIGHTS = _HERE / "weights"
+PHONES = _HERE / "phones"
+DEMO = _HERE / "demo"

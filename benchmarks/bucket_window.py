@@ -18,14 +18,14 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from assets.storage import Store, open_local, open_sparse
-from transforms.audio_file import Limits
-from transforms.sandbox import Sandbox
-from transforms.sparse_file import SparseFile
+from voxbeam.storage.store import Store, open_local, open_sparse
+from voxbeam.transforms.audio.file import Limits
+from voxbeam.transforms.audio.sandbox import Sandbox
+from voxbeam.transforms.audio.sparse_file import SparseFile
 
 RATE = 16_000
 LIMITS = Limits(max_sample_rate=96_000, max_channels=2, min_duration_s=0.5, max_duration_s=86_400)
-DECODE = "transforms.audio_window:decode"
+DECODE = "voxbeam.transforms.audio.window:decode"
 MINUTES, MARGIN_MS = 20, 15_000
 
 
@@ -42,7 +42,9 @@ def main() -> None:
     start = options.hours * 3_600_000 // 2
     window = (start, start + MINUTES * 60_000, MARGIN_MS)
     sandbox = Sandbox(memory_mb=4096)
-    sandbox.call("builtins:exec", ("import transforms.audio_window",), 300)  # libraries are loaded once in a worker's life
+    sandbox.call(
+        "builtins:exec", ("import voxbeam.transforms.audio.window",), 300
+    )  # libraries are loaded once in a worker's life
     whole = _timed("whole", lambda: _whole(sandbox, store.uri(name), window))
     parts = _timed("by ranges", lambda: _by_ranges(sandbox, store.uri(name), window))
     sandbox.close()

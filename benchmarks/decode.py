@@ -14,9 +14,9 @@ import time
 import torch
 from torch import Tensor
 
-from schemas.manifest import FRAME_RATE
-from trainer.model import AR, NAR, Decoder, ModelConfig
-from trainer.transformer import TransformerConfig
+from voxbeam.models.transformer import TransformerConfig
+from voxbeam.models.valle import AR, NAR, Decoder, ModelConfig
+from voxbeam.schemas.manifest import FRAME_RATE
 
 
 @torch.inference_mode()

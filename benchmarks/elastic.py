@@ -35,8 +35,8 @@ Read = tuple[list[str], Any]
 
 
 def read_voxbeam(folder: Path, rank: int, world: int, workers: int, state: Any, batches: int | None) -> Read:
-    from trainer.epoch import EpochSettings, Place
-    from trainer.stream import Stream, StreamSettings
+    from voxbeam.trainer.data.sampler import EpochSettings, Place
+    from voxbeam.trainer.data.stream import Stream, StreamSettings
 
     epochs = EpochSettings(batch_frames=BATCH * 2250 * BEFORE[0])
     stream = Stream(str(folder), settings=StreamSettings(epochs=epochs, threads=workers), rank=rank, world=world)

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer.codes import N_BOOKS, N_CODES
-from trainer.stream import Stream
+from voxbeam.trainer.data.code_reader import N_BOOKS, N_CODES
+from voxbeam.trainer.data.stream import Stream
 
 Codes = list[NDArray[np.int16]]
 WEIGHTS = (3, 10, 30, 100, 300, 1000)

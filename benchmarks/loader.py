@@ -31,13 +31,13 @@ from obstore.store import S3Store
 from rich.console import Console
 from rich.table import Table
 
-from assets.storage import Store
-from pipeline.releases import Draft, commit, put_part
-from pipeline.shards import Member, write_shards
-from schemas.manifest import SampleRow, ShardRow, sample_key
-from schemas.release import ReleaseFile
-from trainer.epoch import Place
-from trainer.stream import Stream
+from voxbeam.pipeline.steps.release_writer import Draft, commit, put_part
+from voxbeam.pipeline.steps.shards import Member, write_shards
+from voxbeam.schemas.manifest import SampleRow, ShardRow, sample_key
+from voxbeam.schemas.release import ReleaseFile
+from voxbeam.storage.store import Store
+from voxbeam.trainer.data.sampler import Place
+from voxbeam.trainer.data.stream import Stream
 
 PHONES = ["<pad>", "|", *"abcdefghij"]
 

@@ -29,17 +29,18 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from assets.releases import latest_release
-from assets.storage import Store
-from benchmarks.made_up import CONFIG, RECORDINGS, made_up_build, put_back, write_listing
-from benchmarks.watched import Step, Watched, tell
-from pipeline import fork_server
-from pipeline.build import build, put_listing
-from pipeline.status import print_status
-from schemas.config import CorpusConfig
-from trainer.epoch import Place
-from trainer.stream import Stream
-from transforms.recordings import list_recordings
+from voxbeam.commands.status import print_status
+from voxbeam.pipeline.build import build, put_listing
+from voxbeam.pipeline.runners import fork_server
+from voxbeam.pipeline.steps.discover import list_recordings
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.storage.releases import latest_release
+from voxbeam.storage.store import Store
+from voxbeam.trainer.data.sampler import Place
+from voxbeam.trainer.data.stream import Stream
+
+from benchmarks.resource_monitor import Step, Watched, tell
+from benchmarks.synthetic import CONFIG, RECORDINGS, made_up_build, put_back, write_listing
 
 FUSED = {
     "ReadListing": "build: read the listing",

@@ -21,10 +21,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from assets.encodec_model import CodecConfig, build_codec, export_codec
-from pipeline.display import STAGES
-from pipeline.progress import add_up
-from pipeline.unit_file import read_seconds
+from voxbeam.commands.display import STAGES
+from voxbeam.models.codec import CodecConfig, build_codec, export_codec
+from voxbeam.pipeline.progress import add_up
+from voxbeam.pipeline.steps.unit_file import read_seconds
 
 SHARED = Path("../shared/data/librispeech/test-other")
 
@@ -72,7 +72,7 @@ def main() -> None:
         ours: dict[str, float] = {}
         for unit in (output / "units").rglob("*.arrow"):
             add_up(ours, read_seconds(unit.read_bytes()))
-        printed, plain_wall_s = timed(["benchmarks/plain.py", str(config), str(source)])
+        printed, plain_wall_s = timed(["benchmarks/baseline.py", str(config), str(source)])
         plain: dict[str, float] = json.loads(printed.splitlines()[-1])
     table = Table(title=f"{audio_s:.0f} s of speech, {cores} cores", title_justify="left", box=None)
     for name in ("stage", "voxbeam, worker s", "× real time per worker", "plain, s", "× real time"):

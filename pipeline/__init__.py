@@ -1,1 +1,1 @@
-"""The corpus job: the Beam graph, work units, shards, releases, storage, progress and reports."""
+"""The corpus build as an Apache Beam job."""

@@ -21,25 +21,25 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeExceptio
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from rich.console import Console
 
-from assets.releases import latest_release, read_release, release_numbers
-from assets.storage import Store, is_bucket, local_path
-from assets.threads import pin_threads
-from pipeline.changes import Changes, changes_since
-from pipeline.display import watching
-from pipeline.gpus import visible_gpus
-from pipeline.graph import build_graph
-from pipeline.job import CODE_VERSION, Job
-from pipeline.local_workers import AFTER_LOSS, ForkedEnvironment
-from pipeline.models import model_hashes
-from pipeline.progress import Head, Tallies, beating, clear_progress, read_tallies
-from pipeline.releases import race_lost
-from pipeline.runner_options import LOCAL_RUNNER, RunnerOptions
-from schemas.columns import to_table
-from schemas.config import CorpusConfig, fingerprint
-from schemas.failure import HandedOver, ModelError, WorkerLost
-from schemas.recording import Recording
-from schemas.release import Release
-from transforms.recordings import list_recordings
+from voxbeam.commands.display import watching
+from voxbeam.models.threads import pin_threads
+from voxbeam.pipeline.graph import build_graph
+from voxbeam.pipeline.job import CODE_VERSION, Job
+from voxbeam.pipeline.model_fingerprints import model_hashes
+from voxbeam.pipeline.progress import Head, Tallies, beating, clear_progress, read_tallies
+from voxbeam.pipeline.release_diff import Changes, changes_since
+from voxbeam.pipeline.runners.gpus import visible_gpus
+from voxbeam.pipeline.runners.local import AFTER_LOSS, ForkedEnvironment
+from voxbeam.pipeline.runners.options import LOCAL_RUNNER, RunnerOptions
+from voxbeam.pipeline.steps.discover import list_recordings
+from voxbeam.pipeline.steps.release_writer import race_lost
+from voxbeam.schemas.columns import to_table
+from voxbeam.schemas.config import CorpusConfig, fingerprint
+from voxbeam.schemas.errors import HandedOver, ModelError, WorkerLost
+from voxbeam.schemas.recording import Recording
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import latest_release, read_release, release_numbers
+from voxbeam.storage.store import Store, is_bucket, local_path
 
 
 @dataclass(frozen=True, kw_only=True)

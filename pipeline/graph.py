@@ -3,9 +3,9 @@
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsList, AsSingleton
 
-from pipeline.commit import commit_release
-from pipeline.job import Job
-from pipeline.pack import (
+from voxbeam.pipeline.job import Job
+from voxbeam.pipeline.steps.commit import commit_release
+from voxbeam.pipeline.steps.pack import (
     REPORTS,
     SHARES,
     LinkRecordings,
@@ -17,8 +17,8 @@ from pipeline.pack import (
     bucket_of,
     report_part,
 )
-from pipeline.work import FAILED, FinishUnits, PlanUnits, ProbeRecordings, read_listing
-from schemas.recording import Recording
+from voxbeam.pipeline.steps.units import FAILED, FinishUnits, PlanUnits, ProbeRecordings, read_listing
+from voxbeam.schemas.recording import Recording
 
 
 def build_graph(root: beam.Pipeline, job: Job, accelerator: str | None = None) -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from assets.storage import Store
-from schemas.config import CorpusConfig
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.storage.store import Store
 
 CODE_VERSION = 1
 """Raise it when a stage's code changes what it makes of the same input: finished units are then made again."""

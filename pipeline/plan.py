@@ -11,19 +11,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from assets.threads import pin_threads
-from pipeline.display import hours
-from pipeline.progress import add_up
-from pipeline.projection import Footprint, footprint
-from pipeline.unit_file import write_unit
-from pipeline.windows import plan_windows
-from pipeline.work import Probed, probe
-from schemas.config import CorpusConfig
-from schemas.recording import Recording
-from schemas.unit import Unit
-from transforms.recordings import list_recordings
-from transforms.stage import UnitStage, UnitWork
-from transforms.stages import stages_of
+from voxbeam.commands.display import hours
+from voxbeam.models.threads import pin_threads
+from voxbeam.pipeline.cost_model import Footprint, footprint
+from voxbeam.pipeline.progress import add_up
+from voxbeam.pipeline.steps.discover import list_recordings
+from voxbeam.pipeline.steps.unit_file import write_unit
+from voxbeam.pipeline.steps.units import Probed, probe
+from voxbeam.pipeline.steps.windows import plan_windows
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.recording import Recording
+from voxbeam.schemas.unit import Unit
+from voxbeam.transforms.base import UnitStage, UnitWork
+from voxbeam.transforms.chain import stages_of
 
 _SAMPLE_WINDOW_MS = 60_000
 _PROBED_AT_MOST = 2_000

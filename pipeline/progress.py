@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 
 from obstore.exceptions import BaseError
 
-from assets.storage import Store, first_line, is_bucket
-from transforms.stage import LOADS, UnitWork, once_per_process, watch_stages
+from voxbeam.storage.store import Store, first_line, is_bucket
+from voxbeam.transforms.base import LOADS, UnitWork, once_per_process, watch_stages
 
 log = logging.getLogger(__name__)
 _LOCAL_EVERY_S = 1.0

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.releases import RECORDS, read_part, read_rows
-from assets.storage import Store, sha256_of
-from pipeline.shards import N_CODEBOOKS
-from schemas.columns import SchemaError
-from schemas.manifest import FRAME_MS, RecordingRow, RejectedRow, SampleRow, ShardRow
-from schemas.release import Release, ReleaseFile
+from voxbeam.pipeline.steps.shards import N_CODEBOOKS
+from voxbeam.schemas.columns import SchemaError
+from voxbeam.schemas.manifest import FRAME_MS, RecordingRow, RejectedRow, SampleRow, ShardRow
+from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.storage.releases import RECORDS, read_part, read_rows
+from voxbeam.storage.store import Store, sha256_of
 
 CODEBOOK_SIZE = 1024
 

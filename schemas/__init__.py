@@ -1,1 +1,1 @@
-"""The nouns of voxbeam: typed records, their Arrow schemas and validators."""
+"""The nouns: their fields, Arrow schemas and validators; the configuration; the errors. Imports nothing else of voxbeam."""

@@ -1,10 +1,10 @@
-"""Writes docs/columns.md: every column of every manifest table, from the records themselves. `python -m schemas.document`."""
+"""Writes docs/columns.md: every column of every table of a release. `python -m voxbeam.schemas.document`."""
 
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow
 
 TABLES: dict[str, type[Any]] = {
     "samples": SampleRow,
@@ -16,7 +16,7 @@ TABLES: dict[str, type[Any]] = {
 
 def columns_markdown() -> str:
     """The document's text."""
-    parts = ["# Columns of the manifests\n\nMade by `python -m schemas.document`; times are whole milliseconds.\n"]
+    parts = ["# Columns of the manifests\n\nMade by `python -m voxbeam.schemas.document`; times are whole milliseconds.\n"]
     for table, record in TABLES.items():
         parts.append(
             f"\n## {table} (version {record.VERSION})\n\n{record.__doc__}\n\n"

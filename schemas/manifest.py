@@ -1,6 +1,6 @@
 """Manifest rows: what the Parquet tables of a release say about every sample, rejection, recording and shard.
 
-`docs/columns.md` is made from this file (`python -m schemas.document`).
+`docs/columns.md` is made from this file (`python -m voxbeam.schemas.document`).
 """
 
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 
 import pyarrow as pa
 
-from schemas.columns import column, require
-from schemas.recording import Recording
+from voxbeam.schemas.columns import column, require
+from voxbeam.schemas.recording import Recording
 
 FRAME_RATE = 75
 """codec frames per second"""

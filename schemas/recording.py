@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 import pyarrow as pa
 
-from schemas.columns import column, require
+from voxbeam.schemas.columns import column, require
 
 KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from schemas.columns import SchemaError, require
+from voxbeam.schemas.columns import SchemaError, require
 
 TABLES = ("samples", "rejected", "recordings", "shards")
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from schemas.failure import Failure
-from schemas.recording import Recording, Source
-from schemas.segment import Voice
+from voxbeam.schemas.errors import Failure
+from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.segment import Voice
 
 
 @dataclass(frozen=True, kw_only=True)

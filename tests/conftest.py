@@ -1,6 +1,5 @@
 """Fixtures that all tests share: real speech, and the data beside the repository where it is present."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import pytest
 import soundfile as sf
 import soxr
 from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `tests.pipeline.made`, however pytest is started
 
 Writer = Callable[..., Path]
 _SUBTYPES = {

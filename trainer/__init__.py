@@ -1,1 +1,1 @@
-"""Training: the codec (`trainer.codec`) and, over the shards that the pipeline packs, the codec language model."""
+"""Training VALL-E: the loop, its configurations and its optimization. Never imports Beam."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from trainer.transformer import TransformerConfig
+from voxbeam.models.transformer import TransformerConfig
 
 
 @dataclass(frozen=True, kw_only=True)

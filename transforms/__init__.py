@@ -1,1 +1,1 @@
-"""One stage per file: a pure function on plain values, and the PTransform that applies it at scale."""
+"""The stages of the pipeline: one file each, a pure function and the stage that applies it to a unit."""

@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assets.storage import Fill, ObjectReplaced, open_sparse
-from schemas.config import DecodeConfig
-from schemas.failure import StageError
-from transforms.ahead import RunAhead
-from transforms.audio_file import Limits, Shape
-from transforms.sandbox import Sandbox
-from transforms.sparse_file import SparseFile
-from transforms.stage import RunStage, UnitStage, UnitWork, once_per_process
+from voxbeam.schemas.config import DecodeConfig
+from voxbeam.schemas.errors import StageError
+from voxbeam.storage.store import Fill, ObjectReplaced, open_sparse
+from voxbeam.transforms.audio.file import Limits, Shape
+from voxbeam.transforms.audio.sandbox import Sandbox
+from voxbeam.transforms.audio.sparse_file import SparseFile
+from voxbeam.transforms.base import RunStage, UnitStage, UnitWork, once_per_process
+from voxbeam.transforms.prefetch import RunAhead
 
 AHEAD = 2
 """windows that wait, decoded, for a GPU; 190 MB each at the default of 20 minutes, and a decoder process each"""
@@ -35,7 +35,7 @@ def _sandbox(memory_mb: int) -> Sandbox:
 
 def probe_safely(path: Path, config: DecodeConfig, fill: Fill | None = None) -> Shape:
     """`probe_file` inside the sandbox; `fill` as `open_sparse` gives it."""
-    shape: Shape = _call("transforms.audio_file:probe_file", path, config, fill)
+    shape: Shape = _call("voxbeam.transforms.audio.file:probe_file", path, config, fill)
     return shape
 
 
@@ -64,6 +64,6 @@ class Decode(UnitStage):
         unit = work.unit
         with open_sparse(unit.recording.uri) as (path, fill):
             audio, peak = _call(
-                "transforms.audio_window:decode", path, self.config, fill, unit.start_ms, unit.end_ms, unit.margin_ms
+                "voxbeam.transforms.audio.window:decode", path, self.config, fill, unit.start_ms, unit.end_ms, unit.margin_ms
             )
         return replace(work, audio=audio, peak=peak)

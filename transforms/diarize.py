@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from assets.halving import free_memory, out_of_memory
-from assets.storage import first_line
-from schemas.config import DiarizeConfig
-from schemas.failure import ModelError
-from schemas.segment import Turn, Voice
-from transforms.stage import UnitStage, UnitWork, once_per_process
+from voxbeam.models.oom import free_memory, out_of_memory
+from voxbeam.schemas.config import DiarizeConfig
+from voxbeam.schemas.errors import ModelError
+from voxbeam.schemas.segment import Turn, Voice
+from voxbeam.storage.store import first_line
+from voxbeam.transforms.base import UnitStage, UnitWork, once_per_process
 
 log = logging.getLogger(__name__)
 SAMPLE_RATE = 16_000
@@ -90,7 +90,7 @@ def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu")
     logging.getLogger("pyannote").setLevel(logging.ERROR)
     if config.pipeline == "embedded":
         # imported here, because it brings Lightning along: seconds that a build without model work can spare
-        from assets.pyannote_models import EmbeddedDiarization
+        from voxbeam.models.pyannote_models import EmbeddedDiarization
 
         diarizer: Any = EmbeddedDiarization(config.step, config.batch)
         clustering = {"method": "average", "threshold": config.threshold, "min_cluster_size": config.min_cluster_size}
@@ -102,7 +102,7 @@ def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu")
 
 
 def _other_pipeline(name: str) -> Any:
-    from assets.pyannote_models import load_pipeline
+    from voxbeam.models.pyannote_models import load_pipeline
 
     cause: Exception | None = None
     try:

@@ -5,11 +5,11 @@ from dataclasses import replace
 from apache_beam.metrics import Metrics
 from phonemizer.backend import EspeakBackend
 
-from assets.espeak import Inventory, UnknownPhone, espeak_version, load_inventory, open_backend, phonemize
-from assets.spoken_text import normalize_text
-from schemas.config import PhonemizeConfig
-from schemas.segment import Segment
-from transforms.stage import UnitStage, UnitWork, once_per_process
+from voxbeam.models.phones import Inventory, UnknownPhone, espeak_version, load_inventory, open_backend, phonemize
+from voxbeam.models.text_normalization import normalize_text
+from voxbeam.schemas.config import PhonemizeConfig
+from voxbeam.schemas.segment import Segment
+from voxbeam.transforms.base import UnitStage, UnitWork, once_per_process
 
 __all__ = ["Phonemize", "espeak_version", "load_backend", "load_inventory", "normalize_text", "phonemize"]
 

@@ -6,12 +6,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from assets.dnsmos import dnsmos, open_model
-from assets.threads import pin_threads
-from schemas.config import ScoreConfig
-from schemas.segment import Scores
-from transforms.acoustics import bandwidth_hz, clipping, loudness_lufs, snr_db
-from transforms.stage import UnitStage, UnitWork, once_per_process
+from voxbeam.models.dnsmos import dnsmos, open_model
+from voxbeam.models.threads import pin_threads
+from voxbeam.schemas.config import ScoreConfig
+from voxbeam.schemas.segment import Scores
+from voxbeam.transforms.audio.signal_quality import bandwidth_hz, clipping, loudness_lufs, snr_db
+from voxbeam.transforms.base import UnitStage, UnitWork, once_per_process
 
 
 @once_per_process

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.codec_weights import codec_weights
-from assets.encodec_model import Codec, load_codec
-from assets.threads import pin_threads
-from schemas.config import TokenizeConfig
-from transforms.stage import UnitStage, UnitWork, once_per_process
+from voxbeam.models.codec import Codec, load_codec
+from voxbeam.models.codec_weights import codec_weights
+from voxbeam.models.threads import pin_threads
+from voxbeam.schemas.config import TokenizeConfig
+from voxbeam.transforms.base import UnitStage, UnitWork, once_per_process
 
 
 @once_per_process

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from assets.threads import pin_threads
-from schemas.config import TranscribeConfig
-from schemas.segment import Segment, Transcript
-from transforms.recognizers import Recognizer, Waveform, better, flagged, has_numerals, spelled
-from transforms.stage import UnitStage, UnitWork, once_per_process
+from voxbeam.models.threads import pin_threads
+from voxbeam.schemas.config import TranscribeConfig
+from voxbeam.schemas.segment import Segment, Transcript
+from voxbeam.transforms.asr.base import Recognizer, Waveform, better, flagged, has_numerals, spelled
+from voxbeam.transforms.base import UnitStage, UnitWork, once_per_process
 
 if TYPE_CHECKING:
-    from transforms.recognize_faster import LanguageModel
+    from voxbeam.transforms.asr.faster_whisper import LanguageModel
 
 EXCERPTS = 3
 """longest segments of a voice that tell its language"""
@@ -22,10 +22,10 @@ def load_recognizer(config: TranscribeConfig, device: str) -> Recognizer:
     """The recognizer that the configuration names, on 'cpu' or 'cuda'. Raises ModelError if it cannot load."""
     pin_threads()
     if config.engine == "openai-whisper":
-        from transforms.recognize_openai import OpenAIWhisper
+        from voxbeam.transforms.asr.openai_whisper import OpenAIWhisper
 
         return OpenAIWhisper(config, device)
-    from transforms.recognize_faster import FasterWhisper
+    from voxbeam.transforms.asr.faster_whisper import FasterWhisper
 
     return FasterWhisper(config, device)
 
@@ -33,7 +33,7 @@ def load_recognizer(config: TranscribeConfig, device: str) -> Recognizer:
 @once_per_process
 def load_language_model(name: str, device: str) -> "LanguageModel":
     """The model that tells languages where the recognizer knows only one. Raises ModelError if not."""
-    from transforms.recognize_faster import LanguageModel
+    from voxbeam.transforms.asr.faster_whisper import LanguageModel
 
     return LanguageModel(name, device)
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from beam_runner import run
+from voxbeam.beam_runner import run
 
 sys.argv[1:1] = ["build", "--runner=DataflowRunner"]
 run()

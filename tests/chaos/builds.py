@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from assets.releases import latest_release
-from assets.storage import Store
-from pipeline.fork_server import worker_context
-from schemas.config import CorpusConfig
-from schemas.release import Release
+from voxbeam.pipeline.runners.fork_server import worker_context
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import latest_release
+from voxbeam.storage.store import Store
+
 from tests.pipeline.test_build import DEMO, run_build
 
 CONFIG = CorpusConfig.model_validate(
@@ -114,7 +115,7 @@ def drive(arguments: list[str], environment: Mapping[str, str], log: str) -> Non
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.environ.update(environment)
-    import beam_runner
+    from voxbeam import beam_runner
 
     os._exit(beam_runner.main(arguments))
 

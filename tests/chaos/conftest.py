@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from assets.storage import _open
+from voxbeam.storage.store import _open
+
 from tests.chaos.builds import Corpus, make_corpus
 from tests.servers.s3 import S3, s3_server
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from assets.storage import Store
-from beam_runner import QUARANTINED
-from schemas.failure import WorkerLost
+from voxbeam.beam_runner import QUARANTINED
+from voxbeam.schemas.errors import WorkerLost
+from voxbeam.storage.store import Store
+
 from tests.chaos.builds import (
     CONFIG,
     Corpus,

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from assets.releases import latest_release, read_release, read_rows
-from assets.storage import Store
-from beam_runner import OK, RACE_LOST
-from pipeline.verify import verify_release
-from schemas.manifest import RecordingRow
+from voxbeam.beam_runner import OK, RACE_LOST
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.storage.releases import latest_release, read_release, read_rows
+from voxbeam.storage.store import Store
+
 from tests.chaos.builds import Corpus, Reader, start_driver
 from tests.servers.faulty_proxy import Faults, FaultyProxy, Request
 from tests.servers.s3 import S3

@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from assets.storage import Store
+from voxbeam.storage.store import Store
+
 from tests.chaos.builds import CONFIG, Corpus, Reader, assert_same_release, files, striking
 from tests.pipeline.test_build import run_build
 from tests.servers.spark import spark_cluster

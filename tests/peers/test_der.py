@@ -3,18 +3,15 @@
 import re
 import shutil
 import subprocess
-import sys
 import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "transforms"))
-import voices
+from voxbeam.schemas.config import DiarizeConfig
+from voxbeam.transforms.diarize import diarize, load_diarizer
 
-from schemas.config import DiarizeConfig
-from transforms.diarize import diarize, load_diarizer
+from tests import audio_fixtures as voices
 
 pytestmark = pytest.mark.peers
 COLLAR_S = 0.25

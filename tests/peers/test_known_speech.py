@@ -11,13 +11,14 @@ import soundfile as sf
 from rich.console import Console
 from whisper.normalizers import EnglishTextNormalizer
 
-from assets.releases import read_rows
-from assets.storage import Store
-from pipeline.build import build
-from pipeline.verify import verify_release
-from schemas.config import CorpusConfig
-from schemas.manifest import RecordingRow, RejectedRow, SampleRow
-from schemas.release import Release
+from voxbeam.pipeline.build import build
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import read_rows
+from voxbeam.storage.store import Store
+
 from tests.speech import RATE, SENTENCES, Wave, join, tts_voice
 
 pytestmark = [pytest.mark.peers, pytest.mark.build]

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assets.storage import Store, _open
-from beam_runner import OK
+from voxbeam.beam_runner import OK
+from voxbeam.storage.store import Store, _open
+from voxbeam.trainer.data.stream import Stream
+
 from tests.pipeline.test_bucket import voxbeam
 from tests.pipeline.test_build import copy_speakers, run_build
 from tests.servers.azure import azure_server
-from trainer.stream import Stream
 
 pytestmark = [pytest.mark.az, pytest.mark.build]
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-import assets
-from assets.releases import latest_release, read_rows
-from assets.storage import Store
-from pipeline.verify import verify_release
-from schemas.manifest import RecordingRow, RejectedRow, SampleRow
-from schemas.release import Release
+from voxbeam import assets
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import latest_release, read_rows
+from voxbeam.storage.store import Store
 
 pytestmark = pytest.mark.build
 
 ROOT = Path(__file__).resolve().parents[2]
-GOOD = Path(assets.__file__).parent / "demo" / "kennedy" / "inaugural_address_1961" / "ask_not.flac"
+GOOD = assets.DEMO / "kennedy" / "inaugural_address_1961" / "ask_not.flac"
 ODD_NAME = "späce and\nnewline 名.flac"
 
 

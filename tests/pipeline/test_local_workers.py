@@ -13,14 +13,15 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from assets.releases import latest_release
-from assets.storage import Store
-from beam_runner import OK, WORKER_LOST
-from pipeline.gpus import visible_gpus
-from pipeline.local_workers import ForkedEnvironment
-from pipeline.runner_options import RunnerOptions
-from pipeline.verify import verify_release
-from schemas.failure import ModelError
+from voxbeam.beam_runner import OK, WORKER_LOST
+from voxbeam.pipeline.runners.gpus import visible_gpus
+from voxbeam.pipeline.runners.local import ForkedEnvironment
+from voxbeam.pipeline.runners.options import RunnerOptions
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.errors import ModelError
+from voxbeam.storage.releases import latest_release
+from voxbeam.storage.store import Store
+
 from tests.pipeline.test_build import ROOT, SHORT, copy_speakers
 from tests.servers.processes import wait_for
 

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.pack import Report, UnitShare, account, bucket_of, report_part, split_of
-from schemas.config import PackConfig
-from schemas.failure import Failure
-from schemas.manifest import RecordingRow
-from schemas.unit import Tally, UnitResult
-from tests.pipeline.made import result
+from voxbeam.pipeline.steps.pack import Report, UnitShare, account, bucket_of, report_part, split_of
+from voxbeam.schemas.config import PackConfig
+from voxbeam.schemas.errors import Failure
+from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.unit import Tally, UnitResult
+
+from tests.pipeline.factories import result
 
 
 def test_splits_have_about_their_share() -> None:

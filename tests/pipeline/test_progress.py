@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from assets.storage import Store
-from pipeline.display import slowest_table
-from pipeline.progress import SLOWEST, Reporter, SlowUnit, Tallies, clear_progress, read_tallies
-from tests.pipeline.made import result
-from transforms.stage import UnitWork
+from voxbeam.commands.display import slowest_table
+from voxbeam.pipeline.progress import SLOWEST, Reporter, SlowUnit, Tallies, clear_progress, read_tallies
+from voxbeam.storage.store import Store
+from voxbeam.transforms.base import UnitWork
+
+from tests.pipeline.factories import result
 
 
 def unit(seconds: float) -> SlowUnit:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from assets.releases import latest_release, read_release, read_rows, release_numbers
-from assets.storage import Store
-from pipeline.releases import CommitError, commit, parquet_bytes, put_part
-from schemas.columns import SchemaError
-from schemas.manifest import RecordingRow, SampleRow
-from schemas.release import Release
-from tests.pipeline.made import PHONES, draft, member, small_release
+from voxbeam.pipeline.steps.release_writer import CommitError, commit, parquet_bytes, put_part
+from voxbeam.schemas.columns import SchemaError
+from voxbeam.schemas.manifest import RecordingRow, SampleRow
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import latest_release, read_release, read_rows, release_numbers
+from voxbeam.storage.store import Store
+
+from tests.pipeline.factories import PHONES, draft, member, small_release
 
 
 def rows(*names: str) -> list[RecordingRow]:

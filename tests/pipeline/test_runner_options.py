@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from pipeline.runner_options import GPU, LOCAL_RUNNER, RunnerError, RunnerOptions
+from voxbeam.pipeline.runners.options import GPU, LOCAL_RUNNER, RunnerError, RunnerOptions
+
 from tests.pipeline.test_build import ROOT
 
 IMAGE = "--sdk_container_image=pkg.dev/p/r/voxbeam:1"
@@ -41,7 +42,7 @@ def test_one_worker_per_core_by_default() -> None:
 
 
 def test_looking_at_options_loads_no_beam() -> None:
-    code = "import sys, pipeline.runner_options; sys.exit('apache_beam' in sys.modules or 'torch' in sys.modules)"
+    code = "import sys, voxbeam.pipeline.runners.options; sys.exit('apache_beam' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

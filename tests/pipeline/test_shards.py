@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import webdataset as wds
 
-from assets.storage import Store, sha256_of
-from pipeline.shards import sample_of, write_shards
-from schemas.columns import to_table
-from schemas.manifest import SampleRow
-from tests.pipeline.made import member, unit_row
+from voxbeam.pipeline.steps.shards import sample_of, write_shards
+from voxbeam.schemas.columns import to_table
+from voxbeam.schemas.manifest import SampleRow
+from voxbeam.storage.store import Store, sha256_of
+
+from tests.pipeline.factories import member, unit_row
 
 LONG = "x" * 120 + "-0123abcd"
 

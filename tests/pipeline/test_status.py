@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assets.storage import Store, _open
-from beam_runner import QUARANTINED
-from pipeline.progress import Beat, Head, Reporter, Tallies, beating, read_beat
-from pipeline.status import print_status, run_line
+from voxbeam.beam_runner import QUARANTINED
+from voxbeam.commands.status import print_status, run_line
+from voxbeam.pipeline.progress import Beat, Head, Reporter, Tallies, beating, read_beat
+from voxbeam.storage.store import Store, _open
+
 from tests.pipeline.test_build import ROOT, SHORT, copy_speakers
 from tests.servers.s3 import s3_server
 

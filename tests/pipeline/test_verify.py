@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.verify import verify_release
-from tests.pipeline.made import small_release
+from voxbeam.pipeline.verify import verify_release
+
+from tests.pipeline.factories import small_release
 
 
 def test_a_good_release_has_no_problem(tmp_path: Path) -> None:

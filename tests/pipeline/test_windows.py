@@ -5,9 +5,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.windows import plan_windows
-from schemas.config import DecodeConfig
-from schemas.recording import Recording, Source
+from voxbeam.pipeline.steps.windows import plan_windows
+from voxbeam.schemas.config import DecodeConfig
+from voxbeam.schemas.recording import Recording, Source
 
 
 @given(duration_ms=st.integers(1, 90_000_000), window_s=st.floats(60, 3600))

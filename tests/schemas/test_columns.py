@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.columns import SchemaError, arrow_schema, check_schema, from_table, to_table
-from schemas.document import columns_markdown
-from schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow
-from schemas.recording import Recording
+from voxbeam.schemas.columns import SchemaError, arrow_schema, check_schema, from_table, to_table
+from voxbeam.schemas.document import columns_markdown
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow
+from voxbeam.schemas.recording import Recording
 
 
 def test_schema_says_what_the_record_says() -> None:
@@ -67,4 +67,4 @@ def test_impossible_rows_are_not_written() -> None:
 
 def test_document_is_up_to_date() -> None:
     document = Path(__file__).resolve().parents[2] / "docs" / "columns.md"
-    assert document.read_text() == columns_markdown(), "run `python -m schemas.document`"
+    assert document.read_text() == columns_markdown(), "run `python -m voxbeam.schemas.document`"

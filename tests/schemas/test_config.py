@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from schemas.config import ConfigError, CorpusConfig, commented_yaml, fingerprint, load_config
+from voxbeam.schemas.config import ConfigError, CorpusConfig, commented_yaml, fingerprint, load_config
 
 _NOT_IN_FINGERPRINT = {
     "pack.max_shard_mb",

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from schemas.columns import SchemaError
-from schemas.release import Release, ReleaseFile
+from voxbeam.schemas.columns import SchemaError
+from voxbeam.schemas.release import Release, ReleaseFile
 
 
 def release() -> Release:

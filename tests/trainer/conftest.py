@@ -7,8 +7,8 @@ import pyannote.audio
 import pytest
 import soundfile as sf
 
-from assets.threads import pin_threads
-from trainer.codec_data import Utterance, find_utterances, split_speakers
+from voxbeam.models.threads import pin_threads
+from voxbeam.trainer.codec.data import Utterance, find_utterances, split_speakers
 
 SAMPLE = next((Path(pyannote.audio.__file__).parent / "sample").glob("*.wav"))
 

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from assets.encodec_model import Codec, CodecConfig, build_codec
-from tests.pipeline.made import member, release_of
-from tests.trainer.made import CONFIG, MODEL, made_steps
-from trainer import checkpoint
-from trainer.fit import Fit
-from trainer.fit_commands import corpus_codec
-from trainer.model import SMALL, as_tables
-from trainer.stream import Stream
-from trainer.trained import load_models
+from voxbeam.commands.train import corpus_codec
+from voxbeam.models import checkpoint
+from voxbeam.models.codec import Codec, CodecConfig, build_codec
+from voxbeam.models.load_valle import load_models
+from voxbeam.models.valle import SMALL, as_tables
+from voxbeam.trainer.data.stream import Stream
+from voxbeam.trainer.training import Fit
+
+from tests.pipeline.factories import member, release_of
+from tests.trainer.factories import CONFIG, MODEL, made_steps
 
 
 def small_codec(sha256: str = "a" * 64) -> Codec:

@@ -9,18 +9,19 @@ import soundfile as sf
 import torch
 from rich.console import Console
 
-from pipeline.build import build
-from schemas.config import CorpusConfig, CutConfig
+from voxbeam.commands.train import corpus_codec
+from voxbeam.models.load_valle import load_models
+from voxbeam.models.speech_metrics import Recognizer, word_errors, words_of
+from voxbeam.pipeline.build import build
+from voxbeam.schemas.config import CorpusConfig, CutConfig
+from voxbeam.synthesis.generate import Request, generate
+from voxbeam.synthesis.sampling import SamplingConfig
+from voxbeam.trainer.configs import CONFIGS, changed
+from voxbeam.trainer.data.sampler import EpochSettings
+from voxbeam.trainer.data.stream import Stream, StreamSettings
+from voxbeam.trainer.training import Fit
+
 from tests.speech import RATE, SENTENCES, join, tts_voice
-from trainer.configs import CONFIGS, changed
-from trainer.epoch import EpochSettings
-from trainer.fit import Fit
-from trainer.fit_commands import corpus_codec
-from trainer.generate import Request, generate
-from trainer.listen import Recognizer, word_errors, words_of
-from trainer.sampling import SamplingConfig
-from trainer.stream import Stream, StreamSettings
-from trainer.trained import load_models
 
 pytestmark = [pytest.mark.build, pytest.mark.slow]
 PROMPT_FRAMES = 60

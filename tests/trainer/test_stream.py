@@ -16,15 +16,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.storage import StorageError, Store, _open
-from tests.pipeline.made import member, release_of, small_release
+from voxbeam.models.batch import Utterance
+from voxbeam.models.valle import prompt_lengths
+from voxbeam.storage.store import StorageError, Store, _open
+from voxbeam.trainer.data.index import Index, open_index
+from voxbeam.trainer.data.sampler import Epochs, EpochSettings, Place, share
+from voxbeam.trainer.data.stream import Step, Stream, StreamSettings, ahead, crop, neighbours
+
+from tests.pipeline.factories import member, release_of, small_release
 from tests.servers.faulty_proxy import Faults, FaultyProxy
 from tests.servers.s3 import s3_server
-from trainer.batch import Utterance
-from trainer.epoch import Epochs, EpochSettings, Place, share
-from trainer.index import Index, open_index
-from trainer.model import prompt_lengths
-from trainer.stream import Step, Stream, StreamSettings, ahead, crop, neighbours
 
 SMALL = EpochSettings(batch_frames=400, block=8, window_blocks=4, seed=3)
 lengths = st.lists(st.integers(1, 150), min_size=1, max_size=200).map(lambda values: np.array(values, np.int32))

@@ -9,8 +9,8 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from schemas.failure import StageError
-from transforms.audio_file import Limits, probe_file, read_mono
+from voxbeam.schemas.errors import StageError
+from voxbeam.transforms.audio.file import Limits, probe_file, read_mono
 
 Writer = Callable[..., Path]
 LIMITS = Limits(max_sample_rate=96_000, max_channels=2, min_duration_s=0.5, max_duration_s=86_400)

@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.windows import plan_windows
-from schemas.config import DecodeConfig
-from schemas.failure import StageError
-from schemas.recording import Recording, Source
-from schemas.unit import Unit
-from transforms.audio_file import probe_file, read_mono
-from transforms.audio_window import decode
-from transforms.decode import Decode, limits_of, probe_safely
-from transforms.stage import UnitWork
+from voxbeam.pipeline.steps.windows import plan_windows
+from voxbeam.schemas.config import DecodeConfig
+from voxbeam.schemas.errors import StageError
+from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.unit import Unit
+from voxbeam.transforms.audio.file import probe_file, read_mono
+from voxbeam.transforms.audio.window import decode
+from voxbeam.transforms.base import UnitWork
+from voxbeam.transforms.decode import Decode, limits_of, probe_safely
 
 Writer = Callable[..., Path]
 LIMITS = limits_of(DecodeConfig())
@@ -129,8 +129,8 @@ def test_too_little_memory_is_a_clean_failure(tmp_path: Path, speech: NDArray[np
     sf.write(path, np.tile(np.repeat(speech, 6), 40), 96_000)
     config = DecodeConfig(memory_mb=700)
     with pytest.raises(StageError) as caught:
-        from transforms.decode import _sandbox
+        from voxbeam.transforms.decode import _sandbox
 
-        _sandbox(700).call("transforms.audio_window:decode", (path, limits_of(config), 0, 1_200_000, 15_000), 120)
+        _sandbox(700).call("voxbeam.transforms.audio.window:decode", (path, limits_of(config), 0, 1_200_000, 15_000), 120)
     assert caught.value.reason in ("decoder_memory", "decoder_crash")
     assert probe_safely(path, config).duration_ms == 1_200_000

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from assets.storage import Store, _open, open_sparse
-from pipeline.work import probe
-from schemas.config import DecodeConfig
-from schemas.failure import StageError
-from schemas.recording import Recording, Source
-from schemas.unit import Unit
+from voxbeam.pipeline.steps.units import probe
+from voxbeam.schemas.config import DecodeConfig
+from voxbeam.schemas.errors import StageError
+from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.unit import Unit
+from voxbeam.storage.store import Store, _open, open_sparse
+from voxbeam.transforms.base import UnitWork
+from voxbeam.transforms.decode import Decode, probe_safely
+
 from tests.conftest import FORMATS, Writer
 from tests.servers.faulty_proxy import Faults, FaultyProxy, Request
 from tests.servers.s3 import S3, s3_server
-from transforms.decode import Decode, probe_safely
-from transforms.stage import UnitWork
 
 pytestmark = pytest.mark.s3
 SPEECH = "s3://corpora/speech"

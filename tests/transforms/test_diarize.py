@@ -3,23 +3,20 @@
 import itertools
 import pickle
 import socket
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-sys.path.insert(0, str(Path(__file__).parent))
-import voices
+from voxbeam.models import pyannote_models
+from voxbeam.models.ge2e import WEIGHTS, load_ge2e
+from voxbeam.schemas.config import DiarizeConfig
+from voxbeam.schemas.errors import ModelError
+from voxbeam.transforms.diarize import Diarize, diarize, load_diarizer
 
-from assets import pyannote_models
-from assets.ge2e import WEIGHTS, load_ge2e
-from schemas.config import DiarizeConfig
-from schemas.failure import ModelError
-from transforms.diarize import Diarize, diarize, load_diarizer
+from tests import audio_fixtures as voices
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +151,7 @@ def test_the_stage_travels_to_workers():
 def test_a_pyannote_pipeline_by_path(tmp_path, monkeypatch):
     """Any pyannote diarization pipeline plugs in; here one from a configuration file."""
     (tmp_path / "config.yaml").write_text(
-        "pipeline:\n  name: assets.pyannote_models.EmbeddedDiarization\n  params: {step: 0.3, batch: 8}\n"
+        "pipeline:\n  name: voxbeam.models.pyannote_models.EmbeddedDiarization\n  params: {step: 0.3, batch: 8}\n"
         "params:\n  segmentation: {threshold: 0.5, min_duration_off: 0.0}\n"
         "  clustering: {method: average, threshold: 0.285, min_cluster_size: 3}\n"
     )

@@ -1,17 +1,13 @@
 """Pauses: found where sound falls to the background, whatever its level."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent))
-import voices
+from voxbeam.transforms.audio.pauses import levels, pause_near, quiet_frames, runs
 
-from transforms.pauses import levels, pause_near, quiet_frames, runs
+from tests import audio_fixtures as voices
 
 RATES = [16_000, 24_000, 44_100]
 

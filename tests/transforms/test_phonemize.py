@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.espeak import SPECIALS, UnknownPhone
-from transforms.phonemize import espeak_version, load_backend, load_inventory, normalize_text, phonemize
+from voxbeam.models.phones import SPECIALS, UnknownPhone
+from voxbeam.transforms.phonemize import espeak_version, load_backend, load_inventory, normalize_text, phonemize
 
 INVENTORY = load_inventory("en-us")
 BACKEND = load_backend("en-us")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.failure import StageError
-from transforms.sandbox import Sandbox
+from voxbeam.schemas.errors import StageError
+from voxbeam.transforms.audio.sandbox import Sandbox
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import butter, sosfiltfilt
 
-from assets.dnsmos import WINDOW, dnsmos, model_path, windows
-from transforms.acoustics import LOUDNESS_FLOOR_LUFS, bandwidth_hz, clipping, loudness_lufs, snr_db
-from transforms.score import load_dnsmos, score
+from voxbeam.models.dnsmos import WINDOW, dnsmos, model_path, windows
+from voxbeam.transforms.audio.signal_quality import LOUDNESS_FLOOR_LUFS, bandwidth_hz, clipping, loudness_lufs, snr_db
+from voxbeam.transforms.score import load_dnsmos, score
 
 SAMPLE = Path(find_spec("pyannote.audio").submodule_search_locations[0]) / "sample" / "sample.wav"
 SPEECH = soundfile.read(SAMPLE, dtype="float32")[0][: 12 * 16_000]

@@ -11,18 +11,21 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.config import DecodeConfig
-from schemas.failure import StageError
+from voxbeam.schemas.config import DecodeConfig
+from voxbeam.schemas.errors import StageError
+from voxbeam.transforms.audio.file import Shape, probe_file, read_mono
+from voxbeam.transforms.audio.sandbox import Sandbox
+from voxbeam.transforms.audio.sparse_file import BLOCK, SparseFile, asked_in_a_row
+from voxbeam.transforms.audio.window import decode
+from voxbeam.transforms.decode import limits_of
+
 from tests.conftest import FORMATS, Writer
-from transforms.audio_file import Shape, probe_file, read_mono
-from transforms.audio_window import decode
-from transforms.decode import limits_of
-from transforms.sandbox import Sandbox
-from transforms.sparse_file import BLOCK, SparseFile, asked_in_a_row
 
 LIMITS = limits_of(DecodeConfig())
 LONG_S = 1800
-ASK_AND_HANG = "import time; from transforms.pipe import ask_parent_to_fill as ask; ask(0, 1); time.sleep(60)"
+ASK_AND_HANG = (
+    "import time; from voxbeam.transforms.audio.sandbox_ipc import ask_parent_to_fill as ask; ask(0, 1); time.sleep(60)"
+)
 
 
 class Stored:
@@ -182,7 +185,7 @@ def test_damaged_bytes_come_to_the_same(kind: str, tmp_path: Path, write_audio: 
 
 
 def probe_in(sandbox: Sandbox, stored: Stored, fill: Callable[[int, int], None], timeout_s: float = 20) -> Shape:
-    shape: Shape = sandbox.call("transforms.audio_file:probe_file", (SparseFile(stored.path), LIMITS), timeout_s, fill)
+    shape: Shape = sandbox.call("voxbeam.transforms.audio.file:probe_file", (SparseFile(stored.path), LIMITS), timeout_s, fill)
     return shape
 
 

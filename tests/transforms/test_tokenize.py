@@ -10,14 +10,14 @@ import pytest
 import torch
 from encodec import EncodecModel
 
-from assets import codec_weights as names
-from assets import resolve
-from assets.codec_weights import codec_weights
-from assets.encodec_model import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256
-from assets.threads import pin_threads
-from schemas.config import TokenizeConfig
-from schemas.failure import ModelError
-from transforms.tokenize import load_tokenizer
+from voxbeam.models import codec_weights as names
+from voxbeam.models.codec import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256
+from voxbeam.models.codec_weights import codec_weights
+from voxbeam.models.threads import pin_threads
+from voxbeam.schemas.config import TokenizeConfig
+from voxbeam.schemas.errors import ModelError
+from voxbeam.storage import cache as resolve
+from voxbeam.transforms.tokenize import load_tokenizer
 
 pin_threads()
 

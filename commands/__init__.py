@@ -1,0 +1,1 @@
+"""What a terminal sees. The only folder that prints."""

@@ -1,0 +1,88 @@
+"""`python -m trainer fit`: from a release to a model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import torch
+import torch.distributed as dist
+
+from voxbeam.models.codec import Codec, load_codec
+from voxbeam.models.codec_weights import codec_weights
+from voxbeam.models.threads import pin_threads
+from voxbeam.storage.releases import read_release
+from voxbeam.trainer.configs import CONFIGS, FitConfig, changed
+from voxbeam.trainer.data.sampler import EpochSettings
+from voxbeam.trainer.data.stream import Stream, StreamSettings
+from voxbeam.trainer.training import Fit, local_rank
+
+
+def add_fit(rooms: argparse._SubParsersAction) -> None:
+    fit = rooms.add_parser(
+        "fit",
+        help="train VALL-E on a release",
+        description="Trains AR and NAR on a release, or continues the run that --out holds. Several GPUs: torchrun.",
+    )
+    fit.add_argument("corpus", help="folder or bucket prefix that holds the release")
+    fit.add_argument("--out", required=True, help="folder or bucket prefix for checkpoints")
+    fit.add_argument("--config", choices=sorted(CONFIGS), default="tiny_cpu", help="configuration (default: tiny_cpu)")
+    fit.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings that differ, such as steps=500 models=ar",
+    )
+    fit.add_argument("--codec", default="embedded", help="the corpus's codec, named as `voxbeam build --codec` names it")
+    fit.add_argument("--release", type=int, help="number of the release to train on (default: the latest)")
+    fit.add_argument("--no-validation", action="store_true", help="for a corpus so small that its valid split is empty")
+    fit.set_defaults(command=run_fit)
+
+
+def run_fit(arguments: argparse.Namespace) -> None:
+    config = changed(CONFIGS[arguments.config](), arguments.set)
+    if not torch.cuda.is_available():
+        pin_threads()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(local_rank())
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        train = open_stream(arguments, "train", config)
+        try:
+            valid = None if arguments.no_validation else open_stream(arguments, "valid", config).steps
+        except ValueError as error:
+            raise ValueError(f"nothing to validate on ({error}); --no-validation trains without") from error
+        codec = corpus_codec(arguments.codec, train)
+        run = Fit(config, len(train.index.phones), train.steps, valid, arguments.out, data=train.fingerprint, codec=codec)
+        position = run.run()
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    print(f"step {position.step} of {config.steps}, in {arguments.out}")
+
+
+def corpus_codec(name: str, stream: Stream) -> Codec:
+    """The codec of that name. Raises ValueError when a release was made with another one."""
+    path, sha256 = codec_weights(name)
+    codec = load_codec(path, sha256=sha256)
+    index = stream.index
+    made_with = read_release(index.store, index.release).models["tokenize"] if index.release is not None else codec.sha256
+    if made_with != codec.sha256:
+        raise ValueError(
+            f"{index.store.root} was made with a codec of sha256 {made_with}, and {name} has {codec.sha256}: "
+            "name (--codec) what the build had as tokenize.codec"
+        )
+    return codec
+
+
+def open_stream(arguments: argparse.Namespace, split: str, config: FitConfig) -> Stream:
+    """A split of a release, as far as it is this rank's."""
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    epochs = EpochSettings(
+        batch_frames=config.batch_frames, prompt_share=config.prompt_share if split == "train" else 0.0, seed=config.seed
+    )
+    settings = StreamSettings(epochs=epochs, rank_frames=config.rank_frames)
+    return Stream(arguments.corpus, split=split, release=arguments.release, settings=settings, rank=rank, world=world)

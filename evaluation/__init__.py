@@ -1,0 +1,1 @@
+"""What is measured of models, and the pages that show it."""

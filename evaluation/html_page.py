@@ -1,0 +1,52 @@
+"""The evaluation as files: table.json, and a page, complete in itself, on which every case can be heard."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from voxbeam.evaluation.zero_shot import Evaluation
+from voxbeam.models.codec import SAMPLE_RATE
+
+
+def write_page(evaluation: Evaluation, folder: Path) -> None:
+    """Writes both into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.json").write_text(json.dumps([asdict(row) for row in evaluation.rows], indent=1) + "\n")
+    (folder / "index.html").write_text(page(evaluation), encoding="utf-8")
+
+
+def page(evaluation: Evaluation) -> str:
+    """The page: the table, and below it a line for every case with a player for each of its sounds."""
+    head = "<tr><th>" + "<th>".join(name.replace("_", " ") for name in asdict(evaluation.rows[0])) + "</tr>"
+    table = "".join("<tr>" + "".join(_cell(value) for value in asdict(row).values()) + "</tr>" for row in evaluation.rows)
+    columns = "".join(f"<th>{html.escape(name)}" for name in evaluation.sounds)
+    waves = zip(*evaluation.sounds.values(), strict=True)
+    cases = "".join(
+        f"<tr><td>{html.escape(case.text)}" + "".join(f"<td>{_player(wave)}" for wave in sounds) + "</tr>"
+        for case, sounds in zip(evaluation.cases, waves, strict=True)
+    )
+    return (
+        "<!doctype html><meta charset=utf-8><title>Evaluation</title><style>body{font:16px sans-serif;margin:2em}"
+        "td,th{padding:.3em .8em;text-align:left}</style>"
+        f"<h1>Evaluation</h1><table>{head}{table}</table>"
+        f"<h2>Listen</h2><table><tr><th>text{columns}</tr>{cases}</table>\n"
+    )
+
+
+def _cell(value: object) -> str:
+    return f"<td>{value:.3f}" if isinstance(value, float) else f"<td>{html.escape(str(value))}"
+
+
+def _player(wave_S: NDArray[np.float32]) -> str:
+    sink = io.BytesIO()
+    sf.write(sink, wave_S, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return f'<audio controls preload=none src="data:audio/wav;base64,{base64.b64encode(sink.getvalue()).decode()}"></audio>'

@@ -1,0 +1,72 @@
+"""Cases: which utterances of a split are spoken again, and what each is prompted by (VALL-E, section 5.2)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile as sf
+import soxr
+from numpy.typing import NDArray
+
+from voxbeam.models.batch import Utterance
+from voxbeam.models.codec import SAMPLE_RATE
+from voxbeam.schemas.manifest import FRAME_RATE
+from voxbeam.storage.releases import read_release, sample_columns
+from voxbeam.trainer.data.stream import PROMPT_S, Stream
+
+TARGET_S = (4.0, 10.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An utterance to be spoken again, and another of its speaker as the prompt."""
+
+    target: Utterance
+    text: str
+    prompt: Utterance
+
+
+def choose_cases(stream: Stream, count: int, seed: int = 0) -> list[Case]:
+    """Up to `count` utterances that have another of their speaker to be prompted by. Raises ValueError where there is none."""
+    frames = np.asarray(stream.index.arrays["frames"])
+    speakers = np.asarray(stream.index.arrays["speaker"])
+    long_enough = (frames >= PROMPT_S[0] * FRAME_RATE) & (frames <= PROMPT_S[1] * FRAME_RATE)
+    targets = np.flatnonzero((frames >= TARGET_S[0] * FRAME_RATE) & (frames <= TARGET_S[1] * FRAME_RATE))
+    rng = np.random.default_rng(seed)
+    pairs: list[int] = []
+    for target in rng.permutation(targets).tolist():
+        others = np.flatnonzero(long_enough & (speakers == speakers[target]))
+        others = others[others != target]
+        if len(others):
+            pairs += [target, int(rng.choice(others))]
+        if len(pairs) == 2 * count:
+            break
+    if not pairs:
+        raise ValueError(
+            f"no speaker of this split has two utterances of {PROMPT_S[0]:g} to {PROMPT_S[1]:g} s; take another split"
+        )
+    found = stream.read(np.array(pairs, np.int64))
+    return [
+        Case(target=target, text=stream.index.text(sample), prompt=prompt)
+        for sample, target, prompt in zip(pairs[::2], found[::2], found[1::2], strict=True)
+    ]
+
+
+def read_recordings(stream: Stream, cases: Sequence[Case]) -> list[NDArray[np.float32]] | None:
+    """What was recorded of every target, at 24 kHz; None where the release keeps no sound (`pack.keep_audio`)."""
+    index = stream.index
+    if index.release is None:
+        return None
+    wanted = {case.target.key for case in cases}
+    columns = ["key", "shard", "flac_offset", "flac_bytes"]
+    rows = sample_columns(index.store, read_release(index.store, index.release), index.split, columns)
+    found: dict[str, NDArray[np.float32]] = {}
+    for row in rows:
+        if row["key"] in wanted and row["flac_offset"] is not None:
+            content = index.store.get_range(row["shard"], row["flac_offset"], row["flac_bytes"])
+            wave_S, rate = sf.read(io.BytesIO(content), dtype="float32")
+            found[row["key"]] = soxr.resample(wave_S, rate, SAMPLE_RATE)
+    return [found[case.target.key] for case in cases] if found.keys() == wanted else None

@@ -1,0 +1,1 @@
+"""Networks and their loaders. No training, no Beam."""

@@ -1,0 +1,79 @@
+"""DNSMOS: how good speech sounds to people, predicted (Reddy et al., arXiv 2110.01763; model file of the `speechmos` package).
+
+The package's own class also loads a second model (P.808) for which nobody asks here, and lets onnxruntime take every core: a
+result would then depend on the machine. So the model file is run directly, with the package's windows and polynomials.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from voxbeam.schemas.errors import ModelError
+
+SAMPLE_RATE = 16_000
+WINDOW = 144_160
+"""samples that the model hears at once (9.01 s)"""
+
+# Raw outputs to MOS: a·x² + b·x + c, as in the package (not the personalized model).
+_SIG = (-0.08397278, 1.22083953, 0.0052439)
+_BAK = (-0.13166888, 1.60915514, -0.39604546)
+_OVRL = (-0.06766283, 1.11546468, 0.04602535)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mos:
+    """Mean opinion scores, about 1 (bad) to 5 (excellent)."""
+
+    ovrl: float
+    sig: float
+    """the speech signal itself"""
+    bak: float
+    """freedom from background noise"""
+
+
+def model_path() -> Path:
+    """The model file inside the `speechmos` package. Raises ModelError where the package is missing."""
+    spec = find_spec("speechmos")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError("package speechmos is not installed; install voxbeam[embedded], which brings the DNSMOS model")
+    return Path(spec.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
+
+
+def open_model(device: str) -> onnxruntime.InferenceSession:
+    """The model on 'cpu' (one thread) or 'cuda'. Raises ModelError when onnxruntime cannot use the device."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    # onnxruntime would fall back to the CPU with no more than a log line, and other last digits.
+    if provider not in onnxruntime.get_available_providers():
+        raise ModelError(f"onnxruntime lacks {provider}; install onnxruntime-gpu, or set `device: cpu`")
+    return onnxruntime.InferenceSession(str(model_path()), sess_options=options, providers=[provider])
+
+
+def windows(waveform_T: NDArray[np.float32], every: int = 1) -> NDArray[np.float32]:
+    """Every n-th of the windows [N, 144160], one second apart, in which the package hears a waveform [T] at 16 kHz.
+
+    A clip shorter than a window is doubled until it fills one. Raises ValueError for an empty waveform.
+    """
+    if not len(waveform_T):
+        raise ValueError("DNSMOS cannot score an empty waveform")
+    while len(waveform_T) < WINDOW:
+        waveform_T = np.concatenate([waveform_T, waveform_T])
+    # The package takes whole seconds − 9.01, plus one; it can be one window short of what fits, and is followed in that.
+    count = max(int(len(waveform_T) // SAMPLE_RATE - WINDOW / SAMPLE_RATE) + 1, 1)
+    starts = [i * SAMPLE_RATE for i in range(0, count, every) if i * SAMPLE_RATE + WINDOW <= len(waveform_T)]
+    return np.stack([waveform_T[start : start + WINDOW] for start in starts])
+
+
+def dnsmos(session: onnxruntime.InferenceSession, waveform_T: NDArray[np.float32], every: int = 1) -> Mos:
+    """Scores of a waveform [T] at 16 kHz in [−1, 1]: the mean over every n-th window; exact at 1.
+
+    Windows go one by one: batches are no faster on a CPU, and would make a result depend on its neighbours.
+    """
+    raw_N3 = np.array([session.run(None, {"input_1": window[None]})[0][0] for window in windows(waveform_T, every)])
+    sig, bak, ovrl = (float(np.mean(np.polyval(poly, raw_N3[:, column]))) for column, poly in enumerate((_SIG, _BAK, _OVRL)))
+    return Mos(ovrl=ovrl, sig=sig, bak=bak)

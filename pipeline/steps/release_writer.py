@@ -1,0 +1,97 @@
+"""Commit of a release: manifest parts, then one create-only put of `releases/<number>.json`."""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from voxbeam.schemas.columns import Record, to_table
+from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.storage.releases import RECORDS, release_path
+from voxbeam.storage.store import Store
+
+
+class CommitError(RuntimeError):
+    """Another build committed the same release number first. Nothing is lost: the next run reuses all finished units."""
+
+
+def race_lost(number: int) -> CommitError:
+    """The error of the slower of two builds, with what to do."""
+    return CommitError(
+        f"release {number:06d} was committed by another build while this one ran; run the same command again: "
+        "finished units are reused, and the result becomes the next release"
+    )
+
+
+def parquet_bytes(record: type[Record], rows: list[Record]) -> bytes:
+    """Rows as the bytes of a Parquet file; the same rows give the same bytes."""
+    sink = io.BytesIO()
+    pq.write_table(to_table(record, rows), sink, compression="zstd", row_group_size=50_000)
+    return sink.getvalue()
+
+
+def put_part(store: Store, kind: str, stem: str, rows: list[Record]) -> ReleaseFile:
+    """Puts rows as a part of a manifest under a name that carries their hash; the commit gives it its place in a release."""
+    content = parquet_bytes(RECORDS[kind], rows)
+    digest = hashlib.sha256(content).hexdigest()
+    path = f"manifests/parts/{kind}/{stem}-{digest[:16]}.parquet"
+    store.put_new(path, content)
+    return ReleaseFile(path=path, kind=kind, sha256=digest, bytes=len(content), rows=len(rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A release before it has files: what the build was asked to make."""
+
+    number: int
+    parent: int | None
+    fingerprint: str
+    config: dict[str, object]
+    models: dict[str, str]
+
+
+def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str, int], phones: bytes) -> Release:
+    """Gives every manifest part its place under `manifests/<release>-<content>/` and puts the release.
+
+    Raises CommitError when another build was faster. Called again with the same arguments, it changes nothing.
+    """
+    phones_file = ReleaseFile(
+        path="phones.json",
+        kind="phones",
+        sha256=hashlib.sha256(phones).hexdigest(),
+        bytes=len(phones),
+        rows=len(json.loads(phones)["phones"]),
+    )
+    made = sorted([*made, phones_file], key=lambda file: (file.kind, file.sha256))
+    content_id = hashlib.sha256("".join(file.sha256 for file in made).encode()).hexdigest()[:8]
+    folder = f"manifests/{draft.number:06d}-{content_id}"
+    files: list[ReleaseFile] = []
+    for file in made:
+        if file.kind == "shard":
+            files.append(file)
+            continue
+        name = f"{folder}/phones.json" if file.kind == "phones" else f"{folder}/{file.kind}/{file.path.rsplit('/', 1)[-1]}"
+        if file.kind == "phones":
+            store.put_new(name, phones)
+        elif not store.exists(name):
+            try:
+                store.copy(file.path, name)
+            except FileNotFoundError as error:  # a faster build that made the same part has cleared it away
+                raise race_lost(draft.number) from error
+        files.append(ReleaseFile(path=name, kind=file.kind, sha256=file.sha256, bytes=file.bytes, rows=file.rows))
+    release = Release(
+        number=draft.number,
+        parent=draft.parent,
+        fingerprint=draft.fingerprint,
+        config=draft.config,
+        models=draft.models,
+        counts=counts,
+        files=tuple(sorted(files, key=lambda file: (file.kind, file.path))),
+    )
+    content = release.to_json()
+    if not store.put_new(release_path(release.number), content) and store.get(release_path(release.number)) != content:
+        raise race_lost(release.number)
+    store.delete([file.path for file in made if file.path.startswith("manifests/parts/")])
+    return release

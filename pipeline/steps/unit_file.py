@@ -1,0 +1,150 @@
+"""Unit file: the result of a unit as one immutable Arrow object — its segments with codes, its voices, its accounting.
+
+Put whole, once, under the unit's name; any later run with the same fingerprint uses it. Packing needs nothing else.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import soundfile as sf
+
+from voxbeam.schemas.columns import arrow_schema, check_schema
+from voxbeam.schemas.manifest import UnitRow, sample_key
+from voxbeam.schemas.segment import Segment, Voice
+from voxbeam.schemas.unit import Tally, Unit, UnitResult
+from voxbeam.transforms.base import UnitWork
+from voxbeam.transforms.filter import chars_per_second
+
+_TAR_OVERHEAD = 4 * 512  # two members: a header and half a block of padding each, and the JSON's share is counted by its text
+
+
+def unit_path(name: str) -> str:
+    """Where a unit's result lies below the corpus; two letters of its name keep folders small."""
+    return f"units/{name[:2]}/{name}.arrow"
+
+
+def write_unit(work: UnitWork, *, keep_audio: bool) -> tuple[UnitResult, bytes]:
+    """A finished unit as its result and the bytes of its file."""
+    rows = [_row(work, segment, keep_audio) for segment in work.segments]
+    result = _result(work, rows)
+    header = {
+        "start_ms": result.start_ms,
+        "end_ms": result.end_ms,
+        "peak": result.peak,
+        "voices": [asdict(voice) for voice in result.voices],
+        "accepted": {voice: asdict(tally) for voice, tally in result.accepted.items()},
+        "rejected": asdict(result.rejected),
+        "seconds": {stage: round(seconds, 4) for stage, seconds in work.seconds.items()},
+    }
+    schema = arrow_schema(UnitRow)
+    schema = schema.with_metadata({**(schema.metadata or {}), b"unit": json.dumps(header).encode()})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_table(
+            pa.Table.from_pylist([{f.name: getattr(row, f.name) for f in fields(row)} for row in rows], schema=schema)
+        )
+    return result, sink.getvalue()
+
+
+def read_result(content: bytes, unit: Unit) -> UnitResult:
+    """The result of a unit from the bytes of its file."""
+    header = _header(pa.ipc.open_stream(content).schema)
+    return UnitResult(
+        unit=unit,
+        start_ms=header["start_ms"],
+        end_ms=header["end_ms"],
+        peak=header["peak"],
+        voices=tuple(Voice(**{**voice, "embedding": tuple(voice["embedding"])}) for voice in header["voices"]),
+        accepted={voice: Tally(**tally) for voice, tally in header["accepted"].items()},
+        rejected=Tally(**header["rejected"]),
+    )
+
+
+def read_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
+    """Accepted or rejected segments of a unit file, in order of time. Raises SchemaError for a file of another version."""
+    table = pa.ipc.open_stream(content).read_all()
+    check_schema(UnitRow, table.schema)
+    wanted = pc.equal(pc.equal(pc.list_value_length(table["reasons"]), 0), accepted)
+    for row in table.filter(wanted).to_pylist():
+        yield UnitRow(**row)
+
+
+def read_seconds(content: bytes) -> dict[str, float]:
+    """Wall seconds that each stage took for a unit."""
+    seconds: dict[str, float] = _header(pa.ipc.open_stream(content).schema)["seconds"]
+    return seconds
+
+
+def _header(schema: pa.Schema) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads((schema.metadata or {})[b"unit"])
+    return header
+
+
+def _result(work: UnitWork, rows: list[UnitRow]) -> UnitResult:
+    accepted: dict[str, Tally] = {}
+    rejected = Tally()
+    for row in rows:
+        if row.reasons:
+            rejected = rejected.plus(row.duration_ms)
+        else:
+            size = len(row.codes or b"") + len(row.flac or b"") + 8 * len(row.text or "") + _TAR_OVERHEAD
+            accepted[str(row.voice)] = accepted.get(str(row.voice), Tally()).plus(row.duration_ms, size)
+    return UnitResult(
+        unit=work.unit,
+        start_ms=work.sound.start_ms,
+        end_ms=work.sound.end_ms,
+        peak=work.peak,
+        voices=work.voices,
+        accepted=accepted,
+        rejected=rejected,
+    )
+
+
+def _row(work: UnitWork, segment: Segment, keep_audio: bool) -> UnitRow:
+    t, s = segment.transcript, segment.scores
+    recording = work.unit.recording.recording
+    return UnitRow(
+        key=sample_key(recording, segment.start_ms, segment.end_ms),
+        recording=recording,
+        unit=work.unit.name,
+        voice=segment.voice,
+        start_ms=segment.start_ms,
+        end_ms=segment.end_ms,
+        duration_ms=segment.duration_ms,
+        text=t.text if t else None,
+        language=t.language if t else None,
+        language_probability=t.language_probability if t else None,
+        avg_logprob=t.avg_logprob if t else None,
+        no_speech_prob=t.no_speech_prob if t else None,
+        compression_ratio=t.compression_ratio if t else None,
+        temperature=t.temperature if t else None,
+        redecoded=t.redecoded if t else None,
+        chars_per_second=chars_per_second(segment) if t else None,
+        speech_ratio=segment.speech_ratio,
+        dnsmos_ovrl=s.dnsmos_ovrl if s else None,
+        dnsmos_sig=s.dnsmos_sig if s else None,
+        dnsmos_bak=s.dnsmos_bak if s else None,
+        snr_db=s.snr_db if s else None,
+        bandwidth_hz=s.bandwidth_hz if s else None,
+        clipping=s.clipping if s else None,
+        loudness_lufs=s.loudness_lufs if s else None,
+        phones=segment.phones,
+        phone_ids=list(segment.phone_ids),
+        words=[asdict(word) for word in t.words] if t and t.words else None,
+        frames=segment.codes.shape[1] if segment.codes is not None else 0,
+        codes=segment.codes.tobytes() if segment.codes is not None else None,
+        flac=_flac(work, segment) if keep_audio and segment.accepted else None,
+        rejected_by=segment.rejected_by,
+        reasons=list(segment.reasons),
+    ).check()
+
+
+def _flac(work: UnitWork, segment: Segment) -> bytes:
+    sink = io.BytesIO()
+    sf.write(sink, work.sound.slice24k(segment.start_ms, segment.end_ms), 24_000, format="FLAC", subtype="PCM_16")
+    return sink.getvalue()

@@ -1,0 +1,1 @@
+"""Folders and buckets: objects, releases, listings, downloaded models."""

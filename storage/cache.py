@@ -1,0 +1,96 @@
+"""Resolve: from the name of a model to a local file or folder, and to a hash that says which model it is.
+
+A name is a local path, a bucket address (copied once into the cache), or the name of a model on a hub, which the engine that
+asked for it loads by itself. The cache is `$VOXBEAM_CACHE`, else `~/.cache/voxbeam`.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from voxbeam.storage.store import Store, is_bucket, sha256_of
+
+
+def cache_folder() -> Path:
+    """Where models from buckets and the web are kept."""
+    return Path(os.environ.get("VOXBEAM_CACHE", Path.home() / ".cache" / "voxbeam"))
+
+
+def local_model(name: str) -> Path:
+    """A model's local path. What is neither a path nor a bucket address comes back as it is: a hub's name.
+
+    Raises FileNotFoundError for a path, absolute or beginning with '.', at which nothing lies.
+    """
+    if not is_bucket(name):
+        path = Path(name)
+        if not path.exists() and (path.is_absolute() or name.startswith(".")):
+            raise FileNotFoundError(f"there is no model at {name}")
+        return path
+    target = cache_folder() / hashlib.sha256(name.encode()).hexdigest()[:16] / name.rstrip("/").rsplit("/", 1)[-1]
+    if not target.exists():
+        _copy_from_bucket(name, target)
+    return target
+
+
+def downloaded(url: str) -> Path:
+    """A file from the web, kept in the cache. Raises OSError when the address cannot be reached."""
+    target = cache_folder() / url.rsplit("/", 1)[-1]
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+            try:
+                with urllib.request.urlopen(url, timeout=60) as response:
+                    shutil.copyfileobj(response, file)
+            except OSError as error:
+                Path(file.name).unlink()
+                raise OSError(
+                    f"cannot download {url}: {error}; fetch it elsewhere and give its path or bucket address"
+                ) from error
+        Path(file.name).replace(target)
+    return target
+
+
+def hub_file(name: str) -> Path:
+    """A file `owner/repository/path` of the Hugging Face hub, kept in the hub's own cache. Raises OSError without it."""
+    from huggingface_hub import hf_hub_download
+
+    owner, repository, path = name.split("/", 2)
+    try:
+        return Path(hf_hub_download(f"{owner}/{repository}", path))
+    except (OSError, ValueError) as error:
+        raise OSError(f"cannot fetch {name} from the hub: {error}; fetch it elsewhere and give its path") from error
+
+
+def model_hash(name: str) -> str:
+    """Which model a name means: the hash of its bytes where they can be had, else the hub's name itself."""
+    path = local_model(name)
+    if path.is_file():
+        return sha256_of(path)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{file.relative_to(path)}:{sha256_of(file)}\n" for file in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
+    return f"hub:{name}"
+
+
+def _copy_from_bucket(address: str, target: Path) -> None:
+    """Copies a file, or all files below a prefix; the target appears only when it is whole."""
+    root, _, last = address.rstrip("/").rpartition("/")
+    store = Store(root)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        staged = Path(folder) / last
+        paths = [path for path, _ in store.walk(last + "/")] or [last]
+        for path in paths:
+            local = staged / path.removeprefix(last).lstrip("/") if path != last else staged
+            local.parent.mkdir(parents=True, exist_ok=True)
+            with store.as_local(path) as copy:
+                shutil.copyfile(copy, local)
+        try:
+            staged.replace(target)
+        except OSError:  # another process put a folder there meanwhile, whole like this one
+            if not target.exists():
+                raise

@@ -1,0 +1,74 @@
+"""Releases, as readers see them: which there are, and the rows of their tables. The trainer reads them here too."""
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from voxbeam.schemas.columns import Record, check_schema, from_table
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow
+from voxbeam.schemas.release import Release
+from voxbeam.storage.store import Store
+
+R = TypeVar("R", bound=Record)
+RECORDS: dict[str, type[Record]] = {
+    "samples": SampleRow,
+    "rejected": RejectedRow,
+    "recordings": RecordingRow,
+    "shards": ShardRow,
+}
+
+
+def release_path(number: int) -> str:
+    return f"releases/{number:06d}.json"
+
+
+def release_numbers(store: Store) -> list[int]:
+    """Numbers of all releases, in order."""
+    return [int(path[len("releases/") : -len(".json")]) for path, _ in store.walk("releases/") if path.endswith(".json")]
+
+
+def read_release(store: Store, number: int) -> Release:
+    return Release.from_json(store.get(release_path(number)))
+
+
+def latest_release(store: Store) -> Release | None:
+    """The release that readers see: the highest."""
+    numbers = release_numbers(store)
+    return read_release(store, numbers[-1]) if numbers else None
+
+
+def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
+    """Rows of one part of a manifest. Raises SchemaError when it is not of its schema."""
+    table = pq.read_table(io.BytesIO(store.get(path)))
+    check_schema(record, table.schema)
+    return from_table(record, table)
+
+
+def read_rows(store: Store, release: Release, record: type[R]) -> Iterator[R]:
+    """Every row of a release's table, part by part."""
+    kind = next(name for name, known in RECORDS.items() if known is record)
+    for file in release.of_kind(kind):
+        yield from read_part(store, record, file.path)
+
+
+def sample_batches(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of the samples of a split, in the order in which they are stored, without holding a whole part.
+
+    Raises SchemaError for a manifest of another version.
+    """
+    for file in sorted(release.of_kind("samples"), key=lambda file: file.path):
+        with store.as_local(file.path) as local:
+            table = pq.ParquetFile(local)
+            check_schema(SampleRow, table.schema_arrow)
+            for batch in table.iter_batches(batch_size=10_000, columns=[*columns, "split"]):
+                yield batch.filter(pc.equal(batch["split"], split))
+
+
+def sample_columns(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The same, row by row."""
+    for batch in sample_batches(store, release, split, columns):
+        yield from batch.to_pylist()

@@ -1,0 +1,1 @@
+"""Speaking: text and a 3-second prompt to sound. Does not import the trainer."""

@@ -1,0 +1,67 @@
+"""The protocol on a release made by hand, by a model that knows nothing: who is prompted by whom, and what is written."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voxbeam.evaluation.html_page import write_page
+from voxbeam.evaluation.prompts import choose_cases
+from voxbeam.evaluation.zero_shot import evaluate
+from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
+from voxbeam.models.speech_metrics import Recognizer
+from voxbeam.pipeline.steps.release_writer import commit, put_part
+from voxbeam.pipeline.steps.shards import write_shards
+from voxbeam.schemas.release import ReleaseFile
+from voxbeam.storage.store import Store
+from voxbeam.trainer.data.stream import Stream
+from voxbeam.trainer.training import Fit
+
+from tests.pipeline.factories import draft, member
+from tests.trainer.factories import CONFIG, made_steps
+
+PHONES = ["<pad>", "|", *"abcdefghijklmnopqr"]
+
+
+@pytest.fixture
+def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stream:
+    """Three utterances of 5 s of one speaker, and one of another, who has nothing to be prompted by."""
+    monkeypatch.setenv("VOXBEAM_CACHE", str(tmp_path / "cache"))
+    store = Store(str(tmp_path / "corpus"))
+    members = [member("r", start, ms=5000, speaker="many") for start in (0, 6000, 12_000)]
+    members.append(member("z", 0, ms=5000, speaker="one"))
+    ((shard, rows),) = write_shards(store, "train", 0, members, 1 << 30)
+    files = [ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples)]
+    files += [put_part(store, "samples", "s", list(rows)), put_part(store, "shards", "s", [shard])]
+    commit(store, draft(), files, {"samples": 4}, json.dumps({"phones": PHONES}).encode())
+    return Stream(str(tmp_path / "corpus"))
+
+
+def test_every_case_has_another_prompt_of_its_speaker(stream: Stream) -> None:
+    cases = choose_cases(stream, 10)
+    assert len(cases) == 3
+    for case in cases:
+        assert case.target.key.startswith("r_") and case.prompt.key.startswith("r_") and case.target.key != case.prompt.key
+    assert [c.target.key for c in choose_cases(stream, 2, seed=5)] == [c.target.key for c in choose_cases(stream, 2, seed=5)]
+
+
+def test_a_split_without_pairs_is_an_error(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stream.index.arrays, "speaker", np.arange(4, dtype=np.int32))
+    with pytest.raises(ValueError, match="another split"):
+        choose_cases(stream, 10)
+
+
+@pytest.mark.parametrize("continual", [False, True])
+def test_table_and_page(stream: Stream, tmp_path: Path, continual: bool) -> None:
+    config = replace(CONFIG, codes=1024, steps=1, warmup=1)
+    Fit(config, len(PHONES), made_steps, None, str(tmp_path / "run")).run()
+    result = evaluate(str(tmp_path / "run"), stream, load_codec(EMBEDDED_WEIGHTS), Recognizer(), 2, continual=continual)
+    codec, model = result.rows
+    assert codec.duration == pytest.approx(1.0, abs=0.01) and codec.unended == 0
+    assert 0 < model.duration <= (2.61 if continual else 2.0) and 0 <= model.unended <= 1
+    write_page(result, tmp_path / "page")
+    assert len(json.loads((tmp_path / "page" / "table.json").read_text())) == 2
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert page.count("<audio") == 6 and "h\u00e9llo" in page

@@ -1,0 +1,158 @@
+"""The laws of the models: padding means nothing, a cache changes nothing, a stage never sees what it predicts."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voxbeam.models.batch import Batch, Utterance, collate
+from voxbeam.models.transformer import TransformerConfig
+from voxbeam.models.valle import AR, NAR, Decoder, ModelConfig, draw_stages
+
+TINY = ModelConfig(phones=20, codes=32, transformer=TransformerConfig(layers=2, heads=2, width=32, hidden=64, dropout=0.0))
+PAPER = ModelConfig(phones=70)
+
+
+def utterance(number: int, phones: int, frames: int) -> Utterance:
+    rng = np.random.default_rng(number)
+    return Utterance(
+        key=f"u{number}",
+        phones_L=rng.integers(1, 20, phones),
+        codes_KT=rng.integers(0, 32, (8, frames), dtype=np.int16),
+    )
+
+
+def batch_of(*lengths: tuple[int, int]) -> Batch:
+    return collate([utterance(number, *pair) for number, pair in enumerate(lengths)])
+
+
+def lone(batch: Batch, row: int) -> Batch:
+    """One utterance of a batch, without padding."""
+    phones, frames = int(batch.phone_lengths_B[row]), int(batch.frame_lengths_B[row])
+    return Batch(
+        keys=batch.keys[row : row + 1],
+        phones_BL=batch.phones_BL[row : row + 1, :phones],
+        phone_lengths_B=batch.phone_lengths_B[row : row + 1],
+        codes_BKT=batch.codes_BKT[row : row + 1, :, :frames],
+        frame_lengths_B=batch.frame_lengths_B[row : row + 1],
+        prompt_lengths_B=batch.prompt_lengths_B[row : row + 1],
+    )
+
+
+@pytest.fixture(scope="module")
+def ar() -> AR:
+    torch.manual_seed(0)
+    return AR(TINY).eval()
+
+
+@pytest.fixture(scope="module")
+def nar() -> NAR:
+    torch.manual_seed(0)
+    return NAR(TINY).eval()
+
+
+lengths = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 17)), min_size=1, max_size=4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths)
+def test_padding_means_nothing_to_the_ar_model(ar: AR, pairs: list[tuple[int, int]]) -> None:
+    batch = batch_of(*pairs)
+    together = ar(batch)
+    alone = [ar(lone(batch, row)) for row in range(len(pairs))]
+    torch.testing.assert_close(together.loss, torch.stack([s.loss for s in alone]).sum(), rtol=1e-5, atol=1e-4)
+    assert together.frames == sum(s.frames for s in alone) == sum(frames + 1 for _, frames in pairs)
+    assert together.top10 == sum(s.top10 for s in alone)
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths, st.randoms(use_true_random=False))
+def test_padding_means_nothing_to_the_nar_model(nar: NAR, pairs: list[tuple[int, int]], random: object) -> None:
+    batch = batch_of(*pairs)
+    stage_B, prompt_B = draw_stages(batch, 8, seed=len(pairs))
+    together = nar(batch, stage_B, prompt_B)
+    alone = [nar(lone(batch, row), stage_B[row : row + 1], prompt_B[row : row + 1]) for row in range(len(pairs))]
+    torch.testing.assert_close(together.loss, torch.stack([s.loss for s in alone]).sum(), rtol=1e-5, atol=1e-4)
+    assert together.frames == sum(s.frames for s in alone) == sum(frames - frames // 2 for _, frames in pairs)
+
+
+def test_decoding_with_a_cache_equals_the_full_forward(ar: AR) -> None:
+    """Ragged phones and prompts in one batch, against every utterance alone and without a cache."""
+    batch = batch_of((5, 12), (9, 7), (2, 15))
+    prompts = torch.tensor([4, 1, 6])
+    decoder = Decoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :6, 0], prompts, most=8)
+    cached = [decoder.logits_BV]
+    for step in range(6):
+        cached.append(
+            decoder.step(batch.codes_BTK[torch.arange(3), prompts + step, 0] * (prompts + step < batch.frame_lengths_B))
+        )
+    for row in range(3):
+        for step in range(min(6, int(batch.frame_lengths_B[row] - prompts[row])) + 1):
+            frames = int(prompts[row]) + step
+            alone = lone(batch, row)
+            full = Decoder(
+                ar, alone.phones_BL, alone.phone_lengths_B, alone.codes_BTK[:, :frames, 0], torch.tensor([frames]), most=0
+            )
+            torch.testing.assert_close(cached[step][row], full.logits_BV[0], rtol=1e-4, atol=1e-5)
+            assert cached[step][row].argmax() == full.logits_BV[0].argmax()
+
+
+def test_the_decoder_scores_as_training_does(ar: AR) -> None:
+    """The loss of an utterance is the sum of what the decoder says of each of its codes."""
+    batch = batch_of((5, 9))
+    decoder = Decoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :0, 0], torch.tensor([0]), most=9)
+    logits = [decoder.logits_BV] + [decoder.step(batch.codes_BTK[:, t, 0]) for t in range(9)]
+    target = torch.cat([batch.codes_BTK[0, :, 0], torch.tensor([ar.end])])
+    told = -torch.log_softmax(torch.cat(logits), dim=1)[torch.arange(10), target].sum()
+    torch.testing.assert_close(told, ar(batch).loss, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stage", range(1, 8))
+def test_a_stage_never_sees_its_targets(nar: NAR, stage: int) -> None:
+    """Behind the prompt, no book from the stage on changes a logit; every book of the prompt does, and each book before."""
+    batch = batch_of((4, 10))
+    stage_B, prompt_B = torch.tensor([stage]), torch.tensor([3])
+
+    def logits(codes_BTK: torch.Tensor) -> torch.Tensor:
+        return nar.logits(batch.phones_BL, batch.phone_lengths_B, codes_BTK, batch.frame_lengths_B, stage_B, prompt_B)
+
+    before = logits(batch.codes_BTK)
+    for book in range(8):
+        for frames, seen in ((slice(3, None), book < stage), (slice(0, 3), True)):
+            other = batch.codes_BTK.clone()
+            other[:, frames, book] = (other[:, frames, book] + 1) % 32
+            assert torch.equal(logits(other), before) != seen, (book, frames)
+
+
+def test_ar_never_looks_ahead(ar: AR) -> None:
+    batch = batch_of((4, 10))
+    decoder = Decoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :5, 0], torch.tensor([5]), most=0)
+    full = Decoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :9, 0], torch.tensor([5]), most=0)
+    torch.testing.assert_close(decoder.logits_BV, full.logits_BV)
+
+
+def test_paper_size() -> None:
+    """153.8 M and 213.6 M parameters, as the reference implementations count them, to two in a hundred."""
+    with torch.device("meta"):
+        sizes = [sum(p.numel() for p in model(PAPER).parameters()) / 1e6 for model in (AR, NAR)]
+    assert sizes == pytest.approx([153.8, 213.6], rel=0.02)
+
+
+def test_a_tiny_model_learns_by_heart() -> None:
+    torch.manual_seed(1)
+    batch = batch_of((6, 20), (9, 30), (4, 25))
+    ar, nar = AR(TINY), NAR(TINY)
+    optimizer = torch.optim.AdamW([*ar.parameters(), *nar.parameters()], lr=3e-3)
+    for step in range(250):
+        optimizer.zero_grad()
+        first = ar(batch)
+        others = nar(batch, *draw_stages(batch, 8, seed=step))
+        (first.loss / first.frames + others.loss / others.frames).backward()
+        optimizer.step()
+    ar.eval()
+    nar.eval()
+    stage_B = torch.tensor([1, 4, 7])
+    for told in (ar(batch), nar(batch, stage_B, batch.frame_lengths_B // 2)):
+        assert told.top10 / told.frames > 0.95
+    assert ar(batch).top1 / ar(batch).frames > 0.95

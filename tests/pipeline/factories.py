@@ -1,0 +1,111 @@
+"""Rows, results and a small release made by hand."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxbeam.pipeline.steps.release_writer import Draft, commit, put_part
+from voxbeam.pipeline.steps.shards import Member, sample_of, write_shards
+from voxbeam.schemas.errors import Failure
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow, sample_key
+from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.schemas.segment import Voice
+from voxbeam.schemas.unit import Tally, Unit, UnitResult
+from voxbeam.storage.store import Store
+
+PHONES = b'{"phones": ["a", "b"]}'
+WITH_SEPARATOR = b'{"phones": ["<pad>", "|", "a", "b", "c"]}'
+
+
+def unit_row(recording: str = "r", start_ms: int = 0, ms: int = 2000, **changes: Any) -> UnitRow:
+    frames = -(-ms * 75 // 1000)
+    seed = int.from_bytes(hashlib.sha256(f"{recording}{start_ms}".encode()).digest()[:4], "big")
+    codes = np.random.default_rng(seed).integers(0, 1024, (8, frames), dtype=np.int16)
+    values: dict[str, Any] = {
+        "key": sample_key(recording, start_ms, start_ms + ms), "recording": recording, "unit": "u0", "voice": "v1",
+        "start_ms": start_ms, "end_ms": start_ms + ms, "duration_ms": ms, "text": f"héllo {start_ms}", "speech_ratio": 0.9,
+        "phones": "h ə", "phone_ids": [3, 4], "frames": frames, "codes": codes.tobytes(), "reasons": [],
+    }  # fmt: skip
+    return UnitRow(**{**values, **changes}).check()
+
+
+def member(recording: str = "r", start_ms: int = 0, split: str = "train", speaker: str = "s", **changes: Any) -> Member:
+    row = unit_row(recording, start_ms, **changes)
+    return sample_of(row, speaker=speaker, split=split, licence="CC0-1.0", basis="consent")
+
+
+def source(duration_ms: int = 60_000, sha256: str = "0" * 64) -> Source:
+    return Source(sha256=sha256, bytes=1, format="wav", sample_rate=16_000, channels=1, duration_ms=duration_ms)
+
+
+def result(
+    index: int, start_ms: int, end_ms: int, duration_ms: int, *, accepted: dict[str, Tally] | None = None,
+    rejected: Tally | None = None, failure: Failure | None = None, peak: float = 0.5, speaker: str | None = None,
+) -> UnitResult:  # fmt: skip
+    recording = Recording(recording="r", uri="r.wav", speaker=speaker)
+    unit = Unit(
+        recording=recording, source=source(duration_ms), index=index, start_ms=start_ms, end_ms=end_ms, margin_ms=0,
+        fingerprint="f",
+    )  # fmt: skip
+    accepted = accepted or {}
+    voices = tuple(
+        Voice(voice=voice, embedding=tuple(np.eye(4)[int(voice[1:]) - 1].tolist()), speech_ms=tally.ms)
+        for voice, tally in accepted.items()
+    )
+    return UnitResult(
+        unit=unit, start_ms=start_ms, end_ms=end_ms, peak=peak, voices=voices, accepted=accepted,
+        rejected=rejected or Tally(), failure=failure,
+    )  # fmt: skip
+
+
+def draft(number: int = 1, fingerprint: str = "f") -> Draft:
+    return Draft(number=number, parent=None, fingerprint=fingerprint, config={}, models={"tokenize": "1" * 64})
+
+
+def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[Store, Release]:
+    """Two speakers in two splits, five samples, one rejection; `tables` replaces the rows of a table before it is put."""
+    store = Store(str(root))
+    shards: list[ShardRow] = []
+    samples: list[SampleRow] = []
+    for split, recording in (("train", "r"), ("valid", "q")):
+        members = [member(recording, start, split, speaker=f"speaker_{recording}") for start in (0, 3000, 7000)]
+        for shard, packed in write_shards(store, split, 0, members[: 3 if split == "train" else 2], 1 << 30):
+            shards.append(shard)
+            samples += packed
+    rejected = RejectedRow(
+        key=sample_key("r", 10_000, 11_000), recording="r", unit="u0", start_ms=10_000, end_ms=11_000, duration_ms=1000,
+        speech_ratio=0.1, rejected_by="judge", reasons=["low_snr"],
+    )  # fmt: skip
+    recordings = [
+        RecordingRow(
+            recording=name, uri=f"{name}.wav", status="done", **vars(source(12_000)), accepted_ms=accepted, rejected_ms=lost,
+            non_speech_ms=12_000 - accepted - lost, samples=accepted // 2000, rejections=lost // 1000, units=["u0"],
+        )
+        for name, accepted, lost in (("q", 4000, 0), ("r", 6000, 1000))
+    ]  # fmt: skip
+    rows: dict[str, list[Any]] = {
+        "samples": samples,
+        "rejected": [rejected],
+        "recordings": recordings,
+        "shards": shards,
+    }
+    for table, change in (tables or {}).items():
+        rows[table] = change(rows[table])
+    files = [ReleaseFile(path=s.shard, kind="shard", sha256=s.sha256, bytes=s.bytes, rows=s.samples) for s in shards]
+    files += [put_part(store, table, "part", content) for table, content in rows.items()]
+    return store, commit(store, draft(), files, {"samples": 5}, PHONES)
+
+
+def release_of(folder: Path, members: dict[str, list[Member]]) -> Store:
+    """A release that holds samples, by split, in a shard for each; no other tables."""
+    store = Store(str(folder))
+    files: list[ReleaseFile] = []
+    for split, some in members.items():
+        for shard, rows in write_shards(store, split, 0, some, 1 << 30):
+            files.append(ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples))
+            files.append(put_part(store, "samples", f"{split}-{len(files)}", list(rows)))
+    commit(store, draft(), files, {}, WITH_SEPARATOR)
+    return store

@@ -1,0 +1,96 @@
+"""What a build says of a release that it cannot only add to."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voxbeam.pipeline.release_diff import Changes, changes_since
+from voxbeam.pipeline.steps.discover import ListingError
+from voxbeam.schemas.config import CorpusConfig, fingerprint, shapes_units
+from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.recording import Recording
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import read_rows
+from voxbeam.storage.store import Store
+
+from tests.pipeline.factories import small_release
+
+CONFIG = CorpusConfig()
+MODELS = {"tokenize": "a" * 64, "score": "b" * 64, "libraries": "torch=2.13.0 soxr=1.1.0"}
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> tuple[Store, Release, list[Recording]]:
+    """A release of the recordings q and r, and a listing that says the same of them."""
+    store, release = small_release(tmp_path)
+    listing = [Recording(recording=row.recording, uri=row.uri) for row in read_rows(store, release, RecordingRow)]
+    made = replace(release, config=CONFIG.model_dump(mode="json"), models=MODELS, fingerprint=fingerprint(CONFIG, MODELS, 1))
+    return store, made, listing
+
+
+def changes(
+    released: tuple[Store, Release, list[Recording]],
+    config: dict[str, Any] | None = None,
+    models: dict[str, str] | None = None,
+    listing: list[Recording] | None = None,
+    code: int = 1,
+) -> Changes:
+    store, release, recordings = released
+    new, hashes = CorpusConfig.model_validate(config or {}), {**MODELS, **(models or {})}
+    return changes_since(store, release, recordings if listing is None else listing, new, fingerprint(new, hashes, code), hashes)
+
+
+def test_nothing_changed(released: Any) -> None:
+    assert not changes(released)
+    assert not changes(released, {"decode": {"timeout_s": 7.0}, "listing": {"licence": "CC0-1.0"}})
+    assert not changes(released, listing=[]), "a listing of new recordings only adds"
+
+
+def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
+    found = changes(
+        released,
+        {"diarize": {"step": 0.5}, "pack": {"max_shard_mb": 64}, "decode": {"timeout_s": 7.0}, "device": "cuda"},
+        {"tokenize": "c" * 64, "libraries": "torch=2.14.0 soxr=1.1.0"},
+    )
+    assert found.making == (
+        "device: 'cpu' → 'cuda'", "diarize.step: 0.3 → 0.5", f"model tokenize: {'a' * 12} → {'c' * 12}", "torch: 2.13.0 → 2.14.0",
+    )  # fmt: skip
+    assert found.packing == ("pack.max_shard_mb: 1024 → 64",)
+    assert "goes through all stages" in str(found) and "diarize.step: 0.3 → 0.5" in str(found)
+
+
+def test_the_code_of_a_stage_is_named_when_nothing_else_differs(released: Any) -> None:
+    assert changes(released, code=2).making == ("the code of a stage",)
+
+
+def test_other_packing_uses_units_again(released: Any) -> None:
+    found = changes(released, {"pack": {"max_shard_mb": 64}}, listing=released[2][:1])
+    assert (found.making, found.packing, found.dropped) == ((), ("pack.max_shard_mb: 1024 → 64",), 1)
+    assert "Finished units are used again" in str(found) and "1 recordings of that release are not listed" in str(found)
+
+
+def test_another_licence_is_noticed(released: Any) -> None:
+    listing = [replace(recording, licence="CC-BY-NC-4.0") for recording in released[2]]
+    found = changes(released, listing=listing)
+    assert found.listing == ("q: licence None → 'CC-BY-NC-4.0'", "r: licence None → 'CC-BY-NC-4.0'")
+    assert found and "all shards and manifests are made anew" in str(found)
+    with pytest.raises(
+        ListingError, match=r"q: licence None → 'CC-BY-NC-4.0'.*lacks 1 that it holds \(such as r\).*finished units"
+    ):
+        changes(released, listing=listing[:1])
+
+
+@pytest.mark.parametrize(
+    ("key", "shapes"),
+    [("cut.max_s", True), ("device", True), ("pack.keep_audio", True), ("decode.window_s", True), ("decode.timeout_s", False),
+     ("pack.max_shard_mb", False), ("listing.licence", False)],
+)  # fmt: skip
+def test_which_settings_shape_units(key: str, shapes: bool) -> None:
+    """The same answer as the fingerprint gives."""
+    section, _, name = key.rpartition(".")
+    value: Any = {"max_s": 25.0, "device": "cuda", "keep_audio": True, "licence": "CC0-1.0"}.get(name, 600)
+    changed = CorpusConfig.model_validate({section: {name: value}} if section else {name: value})
+    assert shapes_units(key) is shapes
+    assert (fingerprint(changed, MODELS, 1) != fingerprint(CONFIG, MODELS, 1)) is shapes

@@ -1,0 +1,87 @@
+"""A build without audio: what is foretold of its objects and requests is what it makes, and its slowest units are named."""
+
+from collections import Counter
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from voxbeam.commands.report import print_outcome
+from voxbeam.pipeline.build import Outcome, build
+from voxbeam.pipeline.cost_model import footprint
+from voxbeam.pipeline.progress import SLOWEST
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.config import CorpusConfig, PackConfig
+from voxbeam.storage.store import Store
+from voxbeam.transforms.audio.sparse_file import BLOCK
+
+from benchmarks.synthetic import CONFIG, made_up_build, write_listing
+
+RECORDINGS = 30
+"""so few that the shard goes up in one piece"""
+COUNTED = ("put_new", "put_file", "copy", "get", "exists")
+Built = tuple[Outcome, Store, Counter[str]]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A build, its store, and how often it asked the store for what: `get units`, `put_new manifests`, …"""
+    folder = tmp_path_factory.mktemp("made_up")
+    calls = Counter[str]()
+
+    def count(patched: pytest.MonkeyPatch, name: str) -> None:
+        real = getattr(Store, name)
+
+        def counted(self: Store, path: str, *rest: Any) -> Any:
+            calls[f"{name} {path.split('/')[0]}"] += 1
+            return real(self, path, *rest)
+
+        patched.setattr(Store, name, counted)
+
+    write_listing(folder / "listing.parquet", RECORDINGS)
+    config = CorpusConfig.model_validate({**CONFIG, "pack": {"valid_share": 0, "test_share": 0}})
+    output = str(folder / "corpus")
+    with pytest.MonkeyPatch.context() as patched, made_up_build():
+        for name in COUNTED:
+            count(patched, name)
+        outcome = build(str(folder / "listing.parquet"), output, config, ["--direct_num_workers=1"], Console(file=StringIO()))
+    return outcome, Store(output), calls
+
+
+def test_every_law_holds(built: Built) -> None:
+    outcome, store, _ = built
+    assert list(verify_release(store, outcome.release)) == []
+    assert outcome.release.counts["done"] == RECORDINGS
+
+
+def test_objects_and_requests(built: Built) -> None:
+    outcome, store, calls = built
+    counts, units = outcome.release.counts, calls["put_new units"]
+    assert units == outcome.tallies.units > RECORDINGS
+    shard_bytes = sum(file.bytes for file in outcome.release.of_kind("shard"))
+    foretold = footprint(RECORDINGS, units, units * BLOCK, shard_bytes, PackConfig())
+    assert sum(1 for _ in store.walk()) == foretold.objects
+    manifests = [path for path, _ in store.walk("manifests/")]
+    assert (counts["shards"], len(manifests) - 1) == (foretold.shards, foretold.parts)
+    assert foretold.writes == sum(n for call, n in calls.items() if call.split()[0] in ("put_new", "put_file", "copy"))
+    assert calls["get units"] == 3 * units, "is it there, its samples, its rejections"
+    assert calls["exists shards"] + calls["exists manifests"] == foretold.shards + foretold.parts
+    # what reads the input is made up here: a recording for its hash, and for each of its units a HEAD and one range
+    assert foretold.reads == RECORDINGS + 2 * units + calls["get units"] + foretold.shards + foretold.parts
+
+
+@pytest.mark.parametrize(("shard_bytes", "shards", "writes"), [(1, 1, 10 + 1 + 8 + 5), (300 << 20, 2, 10 + 2 * 32 + 10 + 5)])
+def test_large_shards_go_up_in_parts(shard_bytes: int, shards: int, writes: int) -> None:
+    found = footprint(5, 10, 1, shard_bytes, PackConfig())
+    assert (found.shards, found.writes) == (shards, writes)
+
+
+def test_the_slowest_units_are_named(built: Built) -> None:
+    outcome, store, _ = built
+    assert len(outcome.tallies.slowest) == SLOWEST
+    console = Console(width=200, file=StringIO(), record=True)
+    print_outcome(outcome, store, console)
+    printed = console.export_text()
+    assert "Slowest units" in printed and outcome.tallies.slowest[0].recording in printed
+    assert not any(b"seconds" in store.get(path) for path, _ in store.walk("releases/")), "a release holds no clock time"

@@ -1,0 +1,81 @@
+"""Editing: the right words are found, the rest is the recording itself, and the command does it with real models."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voxbeam.commands.trainer_main import main
+from voxbeam.models.codec import SAMPLE_RATE
+from voxbeam.models.phones import load_inventory
+from voxbeam.models.speech_metrics import Recognizer, Word
+from voxbeam.synthesis.edit import edit, find_gap, splice
+from voxbeam.synthesis.synthesizer import Prompt, Voice
+from voxbeam.trainer.training import Fit
+
+from tests.trainer.factories import CONFIG, made_steps
+
+TEXT = ("The", "cat,", "the", "dog", "and", "the", "Cat", "sat")
+SAID = [Word(word, 0.5 * i + 0.1, 0.5 * i + 0.4) for i, word in enumerate(TEXT)]
+
+
+def test_a_phrase_is_found_and_cut_between_its_neighbours() -> None:
+    gap = find_gap(SAID, "Dog And", 320, 75)
+    assert (gap.before, gap.after) == ("The cat, the", "the Cat sat")
+    assert (gap.start, gap.end) == (round(1.5 * 75), round(2.5 * 75))
+    assert (find_gap(SAID, "the cat, the", 320, 75).start, find_gap(SAID, "cat sat", 320, 75).end) == (0, 320)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "word"), [("the cat", "more than once"), ("bird", "is not in it"), ("", "is not in it"), ("sat on", "not in")]
+)
+def test_a_phrase_that_is_not_there_once_is_an_error(phrase: str, word: str) -> None:
+    with pytest.raises(ValueError, match=rf"{word}.*hears 'The cat,"):
+        find_gap(SAID, phrase, 320, 75)
+
+
+@given(st.integers(0, 900), st.integers(0, 900), st.integers(0, 2000), st.integers(0, 100))
+def test_outside_of_the_gap_the_recording_is_kept(start: int, length: int, made: int, beyond: int) -> None:
+    rng = np.random.default_rng(0)
+    recorded_S, made_S = rng.normal(size=1000).astype(np.float32), rng.normal(size=made).astype(np.float32)
+    end = min(start + length, 1000 + beyond)
+    spliced_S = splice(recorded_S, made_S, start, end)
+    assert len(spliced_S) == start + made + max(0, 1000 - end)
+    assert np.array_equal(spliced_S[:start], recorded_S[:start])
+    assert np.array_equal(spliced_S[start + made :], recorded_S[end:])
+
+
+def test_at_the_edges_the_recording_goes_over_into_what_was_made() -> None:
+    spliced_S = splice(np.ones(10_000, np.float32), np.zeros(5_000, np.float32), 2_000, 6_000)
+    assert np.abs(np.diff(spliced_S)).max() < 0.01 and spliced_S[4_000] == 0
+
+
+def test_words_of_a_recording_are_replaced(speech: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A model that knows nothing says nothing sensible, but the rest stays, and taking words out needs no model at all."""
+    run, audio = tmp_path / "run", tmp_path / "audio.wav"
+    phones = len(load_inventory("en-us").phones)
+    Fit(replace(CONFIG, codes=1024, steps=1, warmup=1), phones, made_steps, None, str(run)).run()
+    sf.write(audio, speech[7 * 16_000 : 13 * 16_000], 16_000)
+    recorded_S = Prompt.read(audio, seconds=30).wave_S
+    words = Recognizer().words(recorded_S)
+    assert len(words) > 3
+    phrase = " ".join(word.text for word in words[1:3])
+    voice = Voice(str(run), Prompt(recorded_S))
+    gap = find_gap(words, phrase, voice.prompt_KP.shape[1], 75)
+    start, end = gap.start * 320, gap.end * 320
+
+    out = edit(voice, phrase, "").wave_S
+    np.testing.assert_array_equal(out, np.concatenate([recorded_S[:start], recorded_S[end:]]))
+    other = edit(voice, phrase, "seven green bottles", best_of=2)
+    assert np.array_equal(other.wave_S[:start], recorded_S[:start])
+    assert np.array_equal(other.wave_S[-(len(recorded_S) - end) :], recorded_S[end:])
+
+    command = ["edit", str(run), "--audio", str(audio), "--out", str(tmp_path / "out.wav"), "--by", "hello there"]
+    assert main([*command, "--replace", phrase]) == 0
+    assert "out.wav" in capsys.readouterr().out and sf.info(tmp_path / "out.wav").samplerate == SAMPLE_RATE
+    with pytest.raises(SystemExit, match="is not in it"):
+        main([*command, "--replace", "xylophone"])

@@ -1,0 +1,130 @@
+"""Sampling and generation: what is drawn, what ends, and that a batch, a chunk and a request alone say the same."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voxbeam.models.speech_metrics import similarity, word_error_rate
+from voxbeam.models.valle import AR, NAR
+from voxbeam.synthesis.generate import Request, first_book, generate, other_books, request_batch, stream
+from voxbeam.synthesis.sampling import SamplingConfig, draw, nucleus
+from voxbeam.synthesis.synthesizer import LONGEST_SENTENCE, sentences
+
+from tests.trainer.factories import MODEL, SIZES
+
+SURE = SamplingConfig(top_p=1e-9, ratio=1.0)
+"""nothing is left to chance: the likeliest code, always"""
+
+
+@pytest.fixture(scope="module")
+def models() -> tuple[AR, NAR]:
+    torch.manual_seed(3)
+    config = replace(MODEL, transformer=replace(SIZES, dropout=0.0))
+    return AR(config).eval(), NAR(config).eval()
+
+
+def request(number: int, phones: int, prompt: int, most: int) -> Request:
+    rng = np.random.default_rng(number)
+    return Request(
+        phones_L=rng.integers(1, 20, phones), prompt_KP=rng.integers(0, 32, (8, prompt), dtype=np.int16), most_frames=most
+    )
+
+
+REQUESTS = [request(1, 5, 9, 14), request(2, 11, 3, 9), request(3, 2, 6, 20)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=12), st.floats(0.01, 1.0))
+def test_the_nucleus_is_the_smallest_that_reaches_its_share(logits: list[float], top_p: float) -> None:
+    kept = nucleus(torch.tensor([logits]), top_p)[0].isfinite()
+    probability = torch.tensor(logits).softmax(0)
+    assert kept[probability.argmax()] or probability.max() in probability[kept]
+    assert probability[kept].sum() >= top_p - 1e-4
+    if kept.sum() > 1:
+        assert probability[kept].sum() - probability[kept].min() < top_p + 1e-4
+    assert (~kept).sum() == 0 or probability[~kept].max() <= probability[kept].min() + 1e-6
+
+
+def test_a_code_that_repeats_is_drawn_again_from_everything() -> None:
+    """Code 0 is all of the nucleus. Once in the last ten it stands; twice, and the others get their share of the draws."""
+    B = 2000
+    logits = torch.tensor([[2.0, 1.0, 1.0, 1.0]]).repeat(B, 1)
+    config = SamplingConfig(top_p=0.3)
+    generator = torch.Generator().manual_seed(0)
+    for times, share in ((0, 1.0), (1, 1.0), (2, float(logits[0].softmax(0)[0]))):
+        recent = torch.tensor([[0] * times + [3] * (10 - times)]).repeat(B, 1)
+        drawn = draw(logits, recent, config, generator)
+        assert float((drawn == 0).float().mean()) == pytest.approx(share, abs=0.04), times
+    older = torch.tensor([[0] * 10 + [3] * 10]).repeat(B, 1)  # what is further back than the window does not count
+    assert (draw(logits, older, config, generator) == 0).all()
+
+
+def test_a_batch_says_what_each_request_says_alone(models: tuple[AR, NAR]) -> None:
+    together = generate(*models, REQUESTS, SURE)
+    for made, lone in zip(together, REQUESTS, strict=True):
+        (alone,) = generate(*models, [lone], SURE)
+        assert np.array_equal(made.codes_KT, alone.codes_KT)
+        assert made.ended == alone.ended
+        assert made.codes_KT.shape[1] <= lone.most_frames
+        assert made.codes_KT.dtype == np.int16
+
+
+def test_generation_ends_where_the_model_ends_it(models: tuple[AR, NAR]) -> None:
+    ar, nar = models
+    before = ar.codes.weight.data.clone()
+    ar.codes.weight.data[ar.end] += 0.2 * torch.randn(32, generator=torch.Generator().manual_seed(1))
+    try:
+        loose = SamplingConfig(top_p=1.0)
+        many = generate(ar, nar, [request(i, 4, 3, 300) for i in range(8)], loose, seed=1)
+    finally:
+        ar.codes.weight.data.copy_(before)
+    assert any(made.ended for made in many)
+    assert len({made.codes_KT.shape[1] for made in many}) > 1
+
+
+def test_chunks_join_to_the_first_book_of_the_whole(models: tuple[AR, NAR]) -> None:
+    chunks = list(stream(*models, REQUESTS[2], SURE, chunk=6))
+    (whole,) = generate(*models, REQUESTS[2:], SURE)
+    joined = np.concatenate(chunks, axis=1)
+    assert [chunk.shape[1] for chunk in chunks[:-1]] == [6] * (len(chunks) - 1)
+    assert np.array_equal(joined[0], whole.codes_KT[0])
+    assert np.array_equal(
+        chunks[0],
+        other_books(
+            models[1], request_batch(REQUESTS[2:], torch.device("cpu")), [REQUESTS[2].prompt_KP], [joined[0, :6].tolist()]
+        )[0],
+    )
+
+
+def test_the_same_seed_says_the_same(models: tuple[AR, NAR]) -> None:
+    one, two, other = (
+        list(first_book(models[0], request_batch(REQUESTS, torch.device("cpu")), [12, 12, 12], SamplingConfig(), seed))
+        for seed in (5, 5, 6)
+    )
+    assert one == two != other
+
+
+def test_sentences() -> None:
+    assert sentences("One here. Two there! \n Three?") == ["One here.", "Two there!", "Three?"]
+    long = sentences("word, " * 100)
+    assert all(len(part) <= LONGEST_SENTENCE for part in long)
+    assert "".join("".join(long).split()) == "".join(("word, " * 100).split())
+    with pytest.raises(ValueError, match="no words"):
+        sentences(" ... ")
+
+
+def test_word_error_rate() -> None:
+    assert word_error_rate("The cat sat.", "the cat sat") == 0
+    assert word_error_rate("the cat sat", "cat sat down") == pytest.approx(2 / 3)
+    assert word_error_rate("a b", "") == 1
+
+
+def test_a_voice_is_like_itself(speech: np.ndarray) -> None:
+    one, two = speech[: 3 * 24_000], speech[3 * 24_000 : 6 * 24_000]
+    assert similarity(one, one) == pytest.approx(1, abs=1e-4)
+    assert similarity(one, two) < 1
+    assert similarity(one, two[:10]) == 0

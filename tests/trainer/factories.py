@@ -1,0 +1,52 @@
+"""Made-up speech for the trainer's tests: utterances of random codes, a loader over them, and a run of a tiny model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from voxbeam.models.batch import Batch, Utterance, collate
+from voxbeam.models.transformer import TransformerConfig
+from voxbeam.models.valle import ModelConfig
+from voxbeam.trainer.configs import FitConfig
+from voxbeam.trainer.training import Fit
+
+SIZES = TransformerConfig(layers=2, heads=2, width=32, hidden=64, dropout=0.1)
+MODEL = ModelConfig(phones=20, codes=32, transformer=SIZES)
+CONFIG = FitConfig(
+    transformer=SIZES, codes=32, steps=8, warmup=2, learning_rate=3e-3, bf16=False, log_every=4, save_every=3, validate_every=4
+)
+
+
+def utterance(number: int) -> Utterance:
+    rng = np.random.default_rng(number)
+    return Utterance(
+        key=f"u{number}",
+        phones_L=rng.integers(1, 20, rng.integers(3, 9)),
+        codes_KT=rng.integers(0, 32, (8, rng.integers(8, 20)), dtype=np.int16),
+    )
+
+
+def made_steps(state: int, rank: int = 0, world: int = 1, pieces: int = 1) -> Iterator[tuple[list[Batch], int]]:
+    """For ever steps of four utterances of twelve, dealt to ranks and cut into pieces, the last of which may be empty."""
+    while True:
+        rows = [(4 * state + i) % 12 for i in range(4)][rank::world]
+        state += 1
+        parts = [rows[piece::pieces] for piece in range(pieces)]
+        batches = [collate([utterance(number) for number in part or rows[-1:]]) for part in parts]
+        yield [replace(batch, counted=len(part) > 0) for batch, part in zip(batches, parts, strict=True)], state
+
+
+def made_run(uri: str, config: FitConfig = CONFIG, *, rank: int = 0, world: int = 1, pieces: int = 1) -> Fit:
+    source = partial(made_steps, rank=rank, world=world, pieces=pieces)
+    return Fit(config, MODEL.phones, source, made_steps, uri)
+
+
+if __name__ == "__main__":  # a run that a test may kill: made.py FOLDER STEPS
+    torch.set_num_threads(1)
+    made_run(sys.argv[1], replace(CONFIG, steps=int(sys.argv[2]), save_every=1, log_every=1)).run()

@@ -1,0 +1,106 @@
+"""The judge: every failing rule is listed, in a stable order; REASONS explains each."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voxbeam.schemas.config import JudgeConfig
+from voxbeam.schemas.reasons import REASONS
+from voxbeam.schemas.segment import Scores, Segment, Transcript
+from voxbeam.transforms.filter import chars_per_second, judge, longest_loop
+
+CONFIG = JudgeConfig()
+GOOD = Segment(
+    start_ms=0,
+    end_ms=4000,
+    voice="v1",
+    transcript=Transcript(
+        text="The quick brown fox jumps over the lazy dog, and then it sleeps.", language="en", language_probability=0.9,
+        avg_logprob=-0.3, no_speech_prob=0.01, compression_ratio=1.2, temperature=0.0, redecoded=False,
+    ),
+    scores=Scores(
+        speech_ratio=0.9, dnsmos_ovrl=3.2, dnsmos_sig=3.5, dnsmos_bak=4.0, snr_db=30.0, bandwidth_hz=8000.0, clipping=0.0,
+        loudness_lufs=-23.0,
+    ),
+)  # fmt: skip
+
+BAD_SCORES = {
+    "low_speech_ratio": {"speech_ratio": 0.1},
+    "low_dnsmos": {"dnsmos_ovrl": 1.0},
+    "low_snr": {"snr_db": -5.0},
+    "narrow_band": {"bandwidth_hz": 1000.0},
+    "clipped": {"clipping": 0.1},
+    "quiet": {"loudness_lufs": -70.0},
+}
+BAD_TRANSCRIPT = {
+    "language": {"language": "de"},
+    "low_logprob": {"avg_logprob": -2.0},
+    "no_speech": {"no_speech_prob": 0.9},
+    "repetitive": {"compression_ratio": 3.0},
+}
+BAD_TEXT = {
+    ("no_text",): " ... ",
+    ("too_slow",): "Yes indeed.",
+    ("too_fast",): "Extraordinary misunderstandings accompany " * 3
+    + "several incomprehensible interpretations every day, surely.",
+    ("ngram_loop", "few_unique_words"): "I see you " * 5,
+    ("hallucinated_phrase",): "Thanks for watching, everybody!",
+    (): GOOD.transcript.text,
+}
+
+
+def with_faults(reasons, text=GOOD.transcript.text):
+    scores, transcript = GOOD.scores, replace(GOOD.transcript, text=text)
+    for reason in reasons:
+        scores = replace(scores, **BAD_SCORES.get(reason, {}))
+        transcript = replace(transcript, **BAD_TRANSCRIPT.get(reason, {}))
+    return replace(GOOD, scores=scores, transcript=transcript)
+
+
+def test_a_good_segment_is_kept():
+    assert judge(GOOD, CONFIG, language="en-GB") is True
+    assert judge(GOOD, CONFIG, language=None) is True
+
+
+@given(st.sets(st.sampled_from([*BAD_SCORES, *BAD_TRANSCRIPT])), st.sampled_from(list(BAD_TEXT.items())))
+def test_every_failing_rule_is_listed_in_order(faults, text):
+    expected = tuple(reason for reason in REASONS if reason in {*faults, *text[0]})
+    assert judge(with_faults(faults, text[1]), CONFIG, language="en") == ((False, expected) if expected else True)
+
+
+def test_null_turns_a_rule_off():
+    off = JudgeConfig(**{name: None for name in JudgeConfig.model_fields if name != "phrases"}, phrases=())
+    spoiled = with_faults([*BAD_SCORES, "low_logprob", "no_speech", "repetitive"], "I see you " * 5)
+    assert judge(spoiled, off, language="en") is True
+
+
+def test_an_unsure_language_counts_and_an_unknown_one_does_not():
+    unsure = replace(GOOD, transcript=replace(GOOD.transcript, language_probability=0.2))
+    unknown = replace(GOOD, transcript=replace(GOOD.transcript, language_probability=None))
+    assert judge(unsure, CONFIG, language="en") == (False, ("language",))
+    assert judge(unknown, CONFIG, language="en") is True
+
+
+def test_a_phrase_inside_real_speech_is_no_hallucination():
+    text = "He held the copyright of every poem that she had written."
+    assert judge(replace(GOOD, transcript=replace(GOOD.transcript, text=text)), CONFIG, language="en") is True
+
+
+def test_a_segment_without_transcript_has_no_text_and_one_without_scores_cannot_be_judged():
+    assert judge(replace(GOOD, transcript=None), CONFIG, language="en") == (False, ("no_text",))
+    with pytest.raises(ValueError, match="score"):
+        judge(replace(GOOD, scores=None), CONFIG, language="en")
+
+
+@pytest.mark.parametrize(
+    ("text", "loops"), [("", 0), ("no " * 12, 4), ("a b " * 6, 4), ("a b c " * 4, 4), ("a b c d e f g h", 1)]
+)
+def test_loops_of_one_two_and_three_words_are_counted(text, loops):
+    assert longest_loop(text.split()) == loops
+
+
+def test_pace_counts_letters_only():
+    assert chars_per_second(replace(GOOD, transcript=replace(GOOD.transcript, text="ab, cd!"))) == 1.0
+    assert chars_per_second(replace(GOOD, transcript=None)) == 0.0

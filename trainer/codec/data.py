@@ -1,0 +1,160 @@
+"""Speech for training a codec: found in a folder, a listing or a release, split by speaker, cut into batches of crops.
+
+Nothing is held in memory: a crop is read where it lies, so a corpus of any size costs what its names cost.
+
+Shapes: B batch, S samples at 24 kHz.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile as sf
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from voxbeam.models.codec import HOP, SAMPLE_RATE
+from voxbeam.storage.listing import is_listing, read_rows
+from voxbeam.storage.releases import latest_release, sample_columns
+from voxbeam.storage.store import Store, is_bucket, local_path
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Speech of one speaker: a file, or a member of a shard."""
+
+    name: str
+    speaker: str
+    rate: int  # Hz
+    samples: int  # at that rate
+    path: Path | None  # of a file; else:
+    member: tuple[Store, str, int, int] | None = None  # corpus, shard, first byte, bytes
+    text: str | None = None  # what is said, where the corpus tells
+
+    def open(self) -> sf.SoundFile:
+        source: Path | IO[bytes] | None = self.path
+        if self.member is not None:
+            store, shard, first, size = self.member
+            source = io.BytesIO(store.get_range(shard, first, size))
+        return sf.SoundFile(source)
+
+
+def find_utterances(source: str) -> list[Utterance]:
+    """The speech of a folder of .flac and .wav files, of a listing (columns `uri`, and `speaker`, `text` where known),
+    or of a corpus whose latest release keeps audio: of that, what is in the split `train`.
+
+    Where neither a listing nor a release names it, the speaker is the file name up to its first dash.
+    Raises ValueError, naming the remedy, when there is none.
+    """
+    if is_listing(source):
+        found = list(_of_listing(source))
+    elif is_bucket(source) or (local_path(source) / "releases").is_dir():
+        found = _of_release(Store(source))
+    else:
+        found = list(_of_folder(local_path(source)))
+    if not found:
+        raise ValueError(f"no .flac or .wav file in {source}: name a folder, a listing or a corpus that holds speech")
+    return found
+
+
+def _of_file(path: Path, speaker: str | None = None, text: str | None = None) -> Utterance:
+    try:
+        about = sf.info(path)
+    except sf.LibsndfileError as error:
+        raise ValueError(f"cannot read {path} ({error}): mend it, or take it out") from error
+    return Utterance(path.stem, speaker or path.stem.split("-")[0], about.samplerate, about.frames, path, text=text)
+
+
+def _of_folder(folder: Path) -> Iterator[Utterance]:
+    texts: dict[str, str] = {}
+    for path in folder.rglob("*.trans.txt"):  # LibriSpeech: a line for each utterance, its name and what is said
+        texts |= dict(line.split(" ", 1) for line in path.read_text().splitlines() if " " in line)
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".flac", ".wav"}):
+        yield _of_file(path, text=texts.get(path.stem))
+
+
+def _of_listing(listing: str) -> Iterator[Utterance]:
+    for number, row in enumerate(read_rows(listing), start=1):
+        uri = str(row.get("uri") or "")
+        if not uri or is_bucket(uri):
+            raise ValueError(
+                f"{listing}, row {number}: 'uri' is {uri!r}, not a local file; copy the audio to this machine, or train on a "
+                "release built with `pack.keep_audio: true`, which is read from the bucket piece by piece"
+            )
+        yield _of_file(local_path(listing).parent / local_path(uri), row.get("speaker"), row.get("text"))
+
+
+def _of_release(store: Store) -> list[Utterance]:
+    release = latest_release(store)
+    if release is None:
+        raise ValueError(f"{store.root} has no release: build one, or name a folder or a listing of speech")
+    columns = ("key", "speaker", "duration_ms", "text", "shard", "flac_offset", "flac_bytes")
+    rows = list(sample_columns(store, release, "train", columns))
+    if any(row["flac_offset"] is None for row in rows):
+        raise ValueError(
+            f"release {release.name} of {store.root} keeps no audio: pack it with `pack.keep_audio: true`, "
+            "or train on the folder or listing that it was built from"
+        )
+    return [
+        Utterance(
+            name=row["key"],
+            speaker=row["speaker"],
+            rate=SAMPLE_RATE,
+            samples=row["duration_ms"] * SAMPLE_RATE // 1000,
+            path=None,
+            member=(store, row["shard"], row["flac_offset"], row["flac_bytes"]),
+            text=row["text"],
+        )
+        for row in rows
+    ]
+
+
+def split_speakers(utterances: Sequence[Utterance], held_out: int) -> tuple[list[Utterance], list[Utterance]]:
+    """Training and held-out utterances; the speakers held out are the first by hash, whoever else is in the corpus."""
+    order = sorted({each.speaker for each in utterances}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    if not 0 < held_out < len(order):
+        raise ValueError(f"cannot hold out {held_out} of {len(order)} speakers: lower --held-out-speakers")
+    held = set(order[:held_out])
+    return [u for u in utterances if u.speaker not in held], [u for u in utterances if u.speaker in held]
+
+
+def read(utterance: Utterance, start: int = 0, samples: int = -1) -> NDArray[np.float32]:
+    """Mono sound at the utterance's own rate, from one of its samples on: all, or as many as asked for (fewer at the end)."""
+    with utterance.open() as file:
+        file.seek(start)
+        return file.read(samples, dtype="float32", always_2d=True).mean(axis=1)
+
+
+def read_at(utterance: Utterance, rate: int) -> NDArray[np.float32]:
+    """The whole utterance, float32 at a rate in Hz."""
+    return soxr.resample(read(utterance), utterance.rate, rate)
+
+
+def draw_batch(utterances: Sequence[Utterance], batch: int, crop_seconds: float, seed: int, step: int) -> Tensor:
+    """The batch of one step, [B, 1, S]: a pure function of the seed and the step, so that a resumed run sees the same.
+
+    Each crop varies in speed (±10 %, which moves pitch too), gain (±6 dB) and, half of the time, a little white noise.
+    """
+    rng = np.random.default_rng([seed, step])
+    size = round(crop_seconds * SAMPLE_RATE) // HOP * HOP
+    seconds = np.array([each.samples / each.rate for each in utterances])
+    crops = []
+    for index in rng.choice(len(utterances), size=batch, p=seconds / seconds.sum()):
+        each, speed = utterances[index], rng.uniform(0.9, 1.1)
+        span = math.ceil(size / SAMPLE_RATE * each.rate * speed) + 16
+        crop = read(each, int(rng.integers(max(1, each.samples - span))), span)
+        crop = soxr.resample(crop, each.rate * speed, SAMPLE_RATE, quality="LQ")[:size]
+        varied = np.pad(crop, (0, size - len(crop))) * 10 ** rng.uniform(-0.3, 0.3)
+        if rng.random() < 0.5:
+            varied = varied + rng.standard_normal(size) * 10 ** rng.uniform(-4.5, -3.3)
+        crops.append(np.clip(varied, -1, 1).astype(np.float32))
+    return torch.from_numpy(np.stack(crops))[:, None]

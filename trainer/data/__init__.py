@@ -1,0 +1,1 @@
+"""Streaming a corpus: index, sampler, block cache, batches."""

@@ -1,0 +1,126 @@
+"""The index as files: columns of a manifest, batch by batch, to flat arrays.
+
+Shapes: N samples, of one batch or of all; W words of all samples of a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from voxbeam.schemas.manifest import FRAME_MS
+
+VERSION = 3
+"""of what an index holds; one that another version left in the cache is not opened"""
+COLUMNS = (
+    *("key", "speaker", "text", "start_ms", "phone_ids", "words", "frames"),
+    *("shard", "codes_offset", "codes_bytes", "codes_crc32"),
+)
+"""of a manifest, that an index is made of"""
+_EACH: dict[str, Any] = {
+    "frames": np.int32,
+    "shard": np.int32,
+    "offset": np.int64,
+    "bytes": np.int32,
+    "crc32": np.uint32,
+    "speaker": np.int32,
+}
+_FLAT: dict[str, Any] = {"phones": np.int16, "texts": np.uint8, "keys": np.uint8, "word_frames": np.int32}
+"""one value after the other for all samples; `<name>_start` [N + 1] says where a sample's begin"""
+
+
+def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int) -> None:
+    """Writes one npy file for each array, and names.json: which shards and speakers the numbers mean.
+
+    `separator` is the phone between words. Words are kept only where they are as many as the groups of phones: a crop could not
+    tell which phones are whose.
+    """
+    starts = {f"{name}_start": np.int64 for name in _FLAT}
+    arrays = {name: _Growing(folder / f"{name}.npy", dtype) for name, dtype in (_EACH | _FLAT | starts).items()}
+    shards: dict[str, int] = {}
+    speakers: dict[str, int] = {}
+    for batch in batches:
+        each = {
+            "frames": batch["frames"],
+            "shard": _numbered(batch["shard"], shards),
+            "offset": batch["codes_offset"],
+            "bytes": batch["codes_bytes"],
+            "crc32": batch["codes_crc32"],
+            "speaker": _numbered(batch["speaker"].fill_null(""), speakers),
+        }
+        for name, values in each.items():
+            arrays[name].add(np.asarray(values))
+        flat = {
+            "phones": (batch["phone_ids"].flatten(), np.asarray(pc.list_value_length(batch["phone_ids"]))),
+            "texts": _bytes(batch["text"].fill_null("")),
+            "keys": _bytes(batch["key"]),
+            "word_frames": _word_frames(batch, separator),
+        }
+        for name, (values, lengths_N) in flat.items():
+            ends_N = np.cumsum(lengths_N, dtype=np.int64)
+            arrays[f"{name}_start"].add(arrays[name].count + ends_N - lengths_N)
+            arrays[name].add(np.asarray(values))
+    for name in _FLAT:
+        arrays[f"{name}_start"].add(np.array([arrays[name].count]))
+    for array in arrays.values():
+        array.finish()
+    (folder / "names.json").write_text(json.dumps({"shards": list(shards), "speakers": list(speakers)}))
+
+
+def _numbered(names: pa.Array, known: dict[str, int]) -> NDArray[np.int64]:
+    """Names as numbers, in the order in which they were first met."""
+    encoded = names.dictionary_encode()
+    numbers = np.array([known.setdefault(name, len(known)) for name in encoded.dictionary.to_pylist()], np.int64)
+    return numbers[np.asarray(encoded.indices)] if len(names) else numbers
+
+
+def _bytes(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The UTF-8 of texts, one after the other, and how many bytes each has."""
+    joined = "".join(texts.to_pylist()).encode()
+    return np.frombuffer(joined, np.uint8), np.asarray(pc.binary_length(texts)).astype(np.int64)
+
+
+def _word_frames(batch: pa.RecordBatch, separator: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last frame of every word, one after the other, and how many values each sample has."""
+    phones, phone_counts_N = np.asarray(batch["phone_ids"].flatten()), np.asarray(pc.list_value_length(batch["phone_ids"]))
+    separators = np.append(0, np.cumsum(phones == separator))
+    ends_N = np.cumsum(phone_counts_N)
+    groups_N = 1 + separators[ends_N] - separators[ends_N - phone_counts_N]
+    words_N = np.asarray(pc.list_value_length(batch["words"]).fill_null(0)).astype(np.int64)
+    kept_N = words_N == groups_N
+    row_W = np.repeat(np.arange(len(words_N)), words_N)
+    words = batch["words"].flatten()
+    edges_W2 = np.stack([np.asarray(words.field(edge), np.float64) for edge in ("start_ms", "end_ms")], axis=1)
+    start_ms_N, frames_N = np.asarray(batch["start_ms"].fill_null(0)), np.asarray(batch["frames"])
+    frames_W2 = np.clip(np.round((edges_W2 - start_ms_N[row_W, None]) / FRAME_MS), 0, frames_N[row_W, None])
+    return frames_W2[kept_N[row_W]].astype(np.int64).ravel(), 2 * words_N * kept_N
+
+
+class _Growing:
+    """A flat array written to disk piece by piece."""
+
+    def __init__(self, path: Path, dtype: Any) -> None:
+        self.path, self.dtype, self.count = path, np.dtype(dtype), 0
+        self._raw = path.with_suffix(".raw").open("wb")
+
+    def add(self, values: NDArray[Any]) -> None:
+        self.count += len(values)
+        self._raw.write(values.astype(self.dtype).tobytes())
+
+    def finish(self) -> None:
+        """Puts the header of an npy file before what was written."""
+        self._raw.close()
+        raw = self.path.with_suffix(".raw")
+        with self.path.open("wb") as file, raw.open("rb") as content:
+            header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}
+            np.lib.format.write_array_header_1_0(file, header)
+            shutil.copyfileobj(content, file, 1 << 20)
+        raw.unlink()

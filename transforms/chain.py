@@ -1,0 +1,26 @@
+"""Stages: the chain that every unit goes through, in order. A new stage is added here (docs/add-a-stage.md)."""
+
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.transforms.base import UnitStage
+from voxbeam.transforms.decode import Decode
+from voxbeam.transforms.diarize import Diarize
+from voxbeam.transforms.filter import Judge
+from voxbeam.transforms.phonemize import Phonemize
+from voxbeam.transforms.score import Score
+from voxbeam.transforms.segment import Cut
+from voxbeam.transforms.tokenize import Tokenize
+from voxbeam.transforms.transcribe import Transcribe
+
+
+def stages_of(config: CorpusConfig) -> list[UnitStage]:
+    """The stages that the configuration asks for."""
+    return [
+        Decode(config.decode, config.device),
+        Diarize(config.diarize, config.device),
+        Cut(config.cut),
+        Transcribe(config.transcribe, config.device),
+        Score(config.score, config.device),
+        Judge(config.judge),
+        Phonemize(config.phonemize),
+        Tokenize(config.tokenize, config.device),
+    ]
