@@ -19,11 +19,20 @@ from rich.console import Console
 from rich.table import Table
 
 from voxbeam.pipeline.runners import fork_server
-from voxbeam.pipeline.runners.options import RunnerError, RunnerOptions
-from voxbeam.schemas.columns import SchemaError
-from voxbeam.schemas.config import ConfigError, CorpusConfig, commented_yaml, load_config
-from voxbeam.schemas.errors import HandedOver, ModelError, WorkerLost
-from voxbeam.storage.store import StorageError, Store, first_line, open_local
+from voxbeam.pipeline.runners.options import RunnerOptions
+from voxbeam.schemas.config import CorpusConfig, commented_yaml, load_config
+from voxbeam.schemas.errors import (
+    CommitConflictError,
+    ConfigError,
+    HandedOver,
+    ListingError,
+    ModelError,
+    RunnerError,
+    SchemaError,
+    StorageError,
+    WorkerLostError,
+)
+from voxbeam.storage.store import Store, first_line, open_local
 
 OK, WRONG, UNUSABLE, QUARANTINED, RACE_LOST, WORKER_LOST = 0, 1, 2, 3, 4, 5
 
@@ -72,8 +81,6 @@ def main(argv: list[str] | None = None) -> int:
     console = Console()
     if arguments.command in ("build", "demo") and RunnerOptions(rest).local_workers() > 1:
         fork_server.start()  # imports in the background what the workers will need
-    from voxbeam.pipeline.steps.discover import ListingError
-    from voxbeam.pipeline.steps.release_writer import CommitError
 
     try:
         return COMMANDS[arguments.command](arguments, rest, console)
@@ -85,13 +92,13 @@ def main(argv: list[str] | None = None) -> int:
             f"[red]storage:[/red] {first_line(error)}; check the address, the credentials and the endpoint", highlight=False
         )
         return UNUSABLE
-    except CommitError as error:
+    except CommitConflictError as error:
         console.print(f"[yellow]not committed:[/yellow] {error}", highlight=False)
         return RACE_LOST
     except HandedOver as news:
         console.print(f"{news}", highlight=False)
         return OK
-    except WorkerLost as error:
+    except WorkerLostError as error:
         console.print(f"[red]stopped:[/red] {error}", highlight=False)
         return WORKER_LOST
 

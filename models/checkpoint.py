@@ -13,14 +13,11 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
+from voxbeam.schemas.errors import CheckpointError
 from voxbeam.storage.safetensors_io import pack, unpack
 from voxbeam.storage.store import Store
 
 _NAME = re.compile(r"step-(\d{9})\.safetensors")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from voxbeam.models.checkpoint import Checkpoint, CheckpointError, checkpoint_store, read, require_codec, saved_steps
+from voxbeam.models.checkpoint import Checkpoint, checkpoint_store, read, require_codec, saved_steps
 from voxbeam.models.codec import Codec
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import AR, NAR, ModelConfig
+from voxbeam.schemas.errors import CheckpointError
 
 
 def load_models(run_uri: str, device: str = "cpu", codec: Codec | None = None) -> tuple[AR, NAR, ModelConfig]:

@@ -29,13 +29,12 @@ from voxbeam.pipeline.model_fingerprints import model_hashes
 from voxbeam.pipeline.progress import Head, Tallies, beating, clear_progress, read_tallies
 from voxbeam.pipeline.release_diff import Changes, changes_since
 from voxbeam.pipeline.runners.gpus import visible_gpus
-from voxbeam.pipeline.runners.local import AFTER_LOSS, ForkedEnvironment
+from voxbeam.pipeline.runners.local import ForkedEnvironment
 from voxbeam.pipeline.runners.options import LOCAL_RUNNER, RunnerOptions
 from voxbeam.pipeline.steps.discover import list_recordings
-from voxbeam.pipeline.steps.release_writer import race_lost
 from voxbeam.schemas.columns import to_table
 from voxbeam.schemas.config import CorpusConfig, fingerprint
-from voxbeam.schemas.errors import HandedOver, ModelError, WorkerLost
+from voxbeam.schemas.errors import CommitConflictError, HandedOver, ModelError, WorkerLostError
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import latest_release, read_release, release_numbers
@@ -58,8 +57,7 @@ class Outcome:
 def build(input_uri: str, output_uri: str, config: CorpusConfig, beam_options: Sequence[str], console: Console) -> Outcome:
     """Builds, or extends, a corpus.
 
-    Raises ListingError, RunnerError, StorageError, ModelError, CommitError, WorkerLost; HandedOver when the job goes on
-    without us. Recordings that cannot be used are quarantined in the release.
+    Raises a VoxbeamError; HandedOver when the job goes on without us. Recordings that cannot be used are quarantined.
     """
     started = time.perf_counter()
     pin_threads()
@@ -165,14 +163,14 @@ def _run(job: Job, asked: RunnerOptions, options: PipelineOptions, log: str, con
         if asked.waits:
             result.wait_until_finish()
     except Exception as error:
-        if lost := re.search(r"WorkerLost: (.+)", str(error)):
-            raise WorkerLost(lost[1]) from error
+        if lost := re.search(r"WorkerLostError: (.+)", str(error)):
+            raise WorkerLostError(lost[1]) from error
         if "Channel closed prematurely" in str(error):  # Beam's data channel notices a dead worker before we do
-            raise WorkerLost("a worker process died; " + AFTER_LOSS) from error
+            raise WorkerLostError("a worker process died") from error
         if model := re.search(r"ModelError: (.+)", str(error)):
             raise ModelError(f"a model cannot be loaded: {model[1].strip()}") from error
-        if "CommitError" in str(error):
-            raise race_lost(job.number) from error
+        if "CommitConflictError" in str(error):
+            raise CommitConflictError.of_release(job.number) from error
         if isinstance(error, DataflowRuntimeException):
-            raise WorkerLost(f"{str(error).strip()}\n{AFTER_LOSS}") from error
+            raise WorkerLostError(str(error).strip()) from error
         raise

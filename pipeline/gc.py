@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from voxbeam.pipeline.steps.unit_file import unit_path
+from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.storage.releases import read_release, read_rows, release_numbers
-from voxbeam.storage.store import StorageError, Store
+from voxbeam.storage.store import Store
 
 FOLDERS = ("units", "shards", "manifests", "listings", "progress")
 SIGN_OF_LIFE = timedelta(hours=1)
@@ -37,7 +38,9 @@ def find_garbage(store: Store, older_than: timedelta, now: datetime) -> list[Gar
     for path, _, written in store.walk_dated("progress/"):
         if now - written < SIGN_OF_LIFE:
             run = path.split("/")[1]
-            raise StorageError(f"build {run} is at work on {store.root}; let it end, or wait {SIGN_OF_LIFE} after it was killed")
+            raise StorageError(
+                f"build {run} is running on {store.root}", remedy=f"let it finish, or wait {SIGN_OF_LIFE} after it was killed"
+            )
     referred = _referred(store)
     return [
         Garbage(path, size)

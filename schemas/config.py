@@ -12,6 +12,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from voxbeam.schemas.errors import ConfigError
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -170,10 +172,6 @@ class CorpusConfig(_Section):
     device: Literal["cpu", "cuda"] = Field(
         "cpu", description="where models run; results differ in the last digits between the two"
     )
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message lists every key that is wrong."""
 
 
 def load_config(path: Path | None) -> CorpusConfig:

@@ -1,14 +1,102 @@
-"""Failure: why a recording or a unit went to quarantine, and what to do about it."""
+"""Errors: one base class, the exit status and the remedy of each kind, and the record of a failed recording or unit."""
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+
+class VoxbeamError(Exception):
+    """Base of every error that voxbeam raises on purpose. `str(error)` is the message, then the remedy."""
+
+    exit_status: ClassVar[int] = 2
+    """exit status of a command that ends with this error; 2: the command, the configuration or the input cannot be used"""
+    worker_log: str | None = None
+    """local file with what the workers of a failed build wrote to standard error"""
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.remedy = message, remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+
+class ConfigError(VoxbeamError, ValueError):
+    """A configuration that cannot be used. The message lists every wrong key."""
+
+
+class ListingError(VoxbeamError, ValueError):
+    """An input without recordings, or a listing that cannot be read. The message names the row."""
+
+
+class RunnerError(VoxbeamError, ValueError):
+    """Options with which a Beam runner cannot work."""
+
+
+class SchemaError(VoxbeamError, ValueError):
+    """A record or a table that does not follow its schema. The message names the column."""
+
+
+class ModelError(VoxbeamError):
+    """A model that cannot be loaded. It ends the run: every recording would fail the same way."""
+
+
+class CheckpointError(VoxbeamError, ValueError):
+    """A training checkpoint that cannot be used."""
+
+
+class StorageError(VoxbeamError, OSError):
+    """A folder or bucket that cannot be used."""
+
+
+class ObjectReplacedError(StorageError):
+    """An object was overwritten while it was being read."""
+
+
+class CommitConflictError(VoxbeamError):
+    """Another build committed the same release number first. Nothing is lost: the next run reuses all finished units."""
+
+    exit_status = 4
+
+    @classmethod
+    def of_release(cls, number: int) -> "CommitConflictError":
+        """The error of the slower of two builds that both make this release."""
+        return cls(
+            f"release {number:06d} was committed by another build while this one ran",
+            remedy="run the same command again: finished units are reused, and the result becomes the next release",
+        )
+
+
+class WorkerLostError(VoxbeamError):
+    """A worker process ended before its work was done. Nothing is lost: the next run reuses all finished units."""
+
+    exit_status = 5
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "finished units are kept: run the same command again, with fewer workers if memory is short",
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+
+
+class StageError(VoxbeamError):
+    """Input that a stage cannot use. It quarantines a recording or a unit; the build goes on."""
+
+    def __init__(self, reason: str, message: str, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["StageError"], tuple[str, str, str | None]]:
+        return (StageError, (self.reason, self.message, self.remedy))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """One failure, as it stands in the recordings manifest and in the table at the end of a run."""
+    """Why a recording or a unit is in quarantine, as the recordings manifest records it."""
 
     stage: str
-    """name of the stage that gave up"""
+    """stage that failed"""
     reason: str
     """short code, e.g. `empty_file`, `truncated`, `non_finite`"""
     error: str
@@ -16,37 +104,19 @@ class Failure:
     remedy: str
     """what the owner of the data can do"""
 
-
-class StageError(Exception):
-    """Raised by a stage for input that it cannot use. Carries the reason code and the remedy."""
-
-    def __init__(self, reason: str, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.reason, self.message, self.remedy = reason, message, remedy
-
-    def __reduce__(self) -> tuple[type["StageError"], tuple[str, str, str]]:
-        return (StageError, (self.reason, self.message, self.remedy))
-
-
-def failure_of(stage: str, error: BaseException) -> Failure:
-    """The failure that an exception stands for; an unforeseen one is reported as `unexpected`."""
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, StageError):
-        return Failure(stage=stage, reason=error.reason, error=text, remedy=error.remedy)
-    return Failure(
-        stage=stage,
-        reason="unexpected",
-        error=text,
-        remedy="run this recording alone with --log-level=DEBUG and report the traceback",
-    )
-
-
-class ModelError(RuntimeError):
-    """A model that cannot be loaded. It ends the run: no recording is to blame, and every one would fail the same way."""
-
-
-class WorkerLost(RuntimeError):
-    """A worker process ended before its work was done. Nothing is lost: the next run reuses all finished units."""
+    @classmethod
+    def from_exception(cls, stage: str, error: BaseException) -> "Failure":
+        """The failure that an exception means. Any exception other than StageError has the reason `unexpected`."""
+        if isinstance(error, StageError):
+            return cls(
+                stage=stage, reason=error.reason, error=f"{type(error).__name__}: {error.message}", remedy=str(error.remedy)
+            )
+        return cls(
+            stage=stage,
+            reason="unexpected",
+            error=f"{type(error).__name__}: {error}",
+            remedy="run this recording alone with --log-level=DEBUG and report the traceback",
+        )
 
 
 class HandedOver(Exception):

@@ -4,7 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from voxbeam.schemas.columns import SchemaError, require
+from voxbeam.schemas.columns import require
+from voxbeam.schemas.errors import SchemaError
 
 TABLES = ("samples", "rejected", "recordings", "shards")
 

@@ -19,20 +19,14 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from voxbeam.schemas.errors import ObjectReplacedError, StorageError
+
 BUCKET_SCHEMES = ("s3", "gs", "az")
 _HASH_CHUNK = 1 << 20
 _LONGEST_NAME = 255
 
 Fill = Callable[[int, int], None]
 """`fill(start, length)` brings that part of an object into the local file that stands for it"""
-
-
-class StorageError(OSError):
-    """A location that cannot be used; the message says why and what to do."""
-
-
-class ObjectReplaced(StorageError):
-    """An object is not the one any more that was opened."""
 
 
 def first_line(error: BaseException) -> str:
@@ -58,7 +52,9 @@ def _open(root: str) -> ObjectStore:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot create the folder {path}: {error.strerror}; choose another, or change its owner") from error
+        raise StorageError(
+            f"cannot create the folder {path}: {error.strerror}", remedy="choose another, or change its owner"
+        ) from error
     return LocalStore(str(path), mkdir=True)
 
 
@@ -90,8 +86,8 @@ class Store:
             raise StorageError(f"cannot write to {self.root}: {first_line(error)}") from error
         if not refused:
             raise StorageError(
-                f"{self.root} does not honour conditional create (If-None-Match), so two builds could commit over each other; "
-                "use AWS S3, Google Cloud Storage, Azure Blob Storage, a recent MinIO or Ceph, or a local folder"
+                f"{self.root} does not support conditional create (If-None-Match), so two builds could overwrite each other",
+                remedy="use AWS S3, Google Cloud Storage, Azure Blob Storage, a recent MinIO or Ceph, or a local folder",
             )
 
     def put_new(self, path: str, content: bytes) -> bool:
@@ -164,7 +160,7 @@ class Store:
     def as_sparse(self, path: str) -> Iterator[tuple[Path, Fill]]:
         """A bucket's object as a local file of its size that holds nothing yet, and what fills it.
 
-        Raises FileNotFoundError. Filling raises ObjectReplaced once the object has been written again.
+        Raises FileNotFoundError. Filling raises ObjectReplacedError once the object has been written again.
         """
         found = obstore.head(self.object_store, path)
         with _temporary(path) as (local, file):
@@ -175,9 +171,9 @@ class Store:
                     same = {"range": (start, start + length), "if_match": found["e_tag"]}
                     content = obstore.get(self.object_store, path, options=cast(Any, same)).bytes()
                 except PreconditionError as error:
-                    raise ObjectReplaced(f"{self.uri(path)} was replaced while it was read") from error
+                    raise ObjectReplacedError(f"{self.uri(path)} was replaced while it was read") from error
                 if len(content) != length:
-                    raise ObjectReplaced(f"{self.uri(path)} became shorter while it was read")
+                    raise ObjectReplacedError(f"{self.uri(path)} became shorter while it was read")
                 file.seek(start)
                 file.write(cast(Any, content))
                 file.flush()

@@ -18,7 +18,7 @@ from apache_beam.metrics import Metrics
 from voxbeam.models.oom import free_memory, out_of_memory
 from voxbeam.models.threads import pin_threads
 from voxbeam.schemas.audio import Audio
-from voxbeam.schemas.errors import Failure, ModelError, StageError, failure_of
+from voxbeam.schemas.errors import Failure, ModelError, StageError
 from voxbeam.schemas.segment import Segment, Turn, Voice
 from voxbeam.schemas.unit import Unit, UnitResult
 from voxbeam.storage.store import first_line
@@ -150,10 +150,10 @@ class UnitStage(beam.PTransform):
 def _failure(stage: str, error: Exception) -> Failure:
     """What an exception came to; memory that ran out even for one item (`voxbeam.models.oom`) has a remedy of its own."""
     if not out_of_memory(error):
-        return failure_of(stage, error)
+        return Failure.from_exception(stage, error)
     text = f"{type(error).__name__}: {first_line(error)}"
     remedy = "lower decode.window_s, run fewer workers beside it, or use a machine or GPU with more memory; then build again"
-    return failure_of(stage, StageError(OUT_OF_MEMORY, text, remedy))
+    return Failure.from_exception(stage, StageError(OUT_OF_MEMORY, text, remedy))
 
 
 class RunStage(beam.DoFn):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from voxbeam.schemas.config import DecodeConfig
-from voxbeam.schemas.errors import StageError
-from voxbeam.storage.store import Fill, ObjectReplaced, open_sparse
+from voxbeam.schemas.errors import ObjectReplacedError, StageError
+from voxbeam.storage.store import Fill, open_sparse
 from voxbeam.transforms.audio.file import Limits, Shape
 from voxbeam.transforms.audio.sandbox import Sandbox
 from voxbeam.transforms.audio.sparse_file import SparseFile
@@ -43,7 +43,7 @@ def _call(function: str, path: Path, config: DecodeConfig, fill: Fill | None, *a
     file = SparseFile(path) if fill else path
     try:
         return _sandbox(config.memory_mb).call(function, (file, limits_of(config), *arguments), config.timeout_s, fill)
-    except ObjectReplaced as error:
+    except ObjectReplacedError as error:
         raise StageError("replaced", str(error), "build again when nobody writes to the input any more") from error
 
 

@@ -16,8 +16,8 @@ def visible_gpus() -> list[str]:
         gpus = [str(number) for number in range(torch.cuda.device_count())]
     if not gpus:
         raise ModelError(
-            "the configuration says `device: cuda`, and no GPU is visible here; set `device: cpu`, or check `nvidia-smi` "
-            "and CUDA_VISIBLE_DEVICES"
+            "the configuration says `device: cuda`, and no GPU is visible here",
+            remedy="set `device: cpu`, or check `nvidia-smi` and CUDA_VISIBLE_DEVICES",
         )
     return gpus
 

@@ -21,10 +21,9 @@ from google.protobuf import json_format, text_format
 from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.runners.fork_server import worker_context
 from voxbeam.pipeline.runners.gpus import gpu_of
-from voxbeam.schemas.errors import WorkerLost
+from voxbeam.schemas.errors import WorkerLostError
 
 URN = "voxbeam:env:forked_python:v1"
-AFTER_LOSS = "finished units are kept: run the same command again, with fewer workers if memory is short"
 
 _MOURN_EVERY_S = 0.2
 
@@ -89,7 +88,7 @@ class ForkedWorker(GrpcWorkerHandler):
         connect its data channel; an answer that is an error ends every wait.
         """
         self._process.join()
-        answer = beam_fn_api_pb2.InstructionResponse(error=f"{WorkerLost.__name__}: {_how_it_ended(self._process.exitcode)}")
+        answer = beam_fn_api_pb2.InstructionResponse(error=f"{WorkerLostError.__name__}: {_how_it_ended(self._process.exitcode)}")
         while not self._stopping:
             for request in list(self.control_conn._futures_by_id.values()):
                 request.set(answer)
@@ -98,7 +97,7 @@ class ForkedWorker(GrpcWorkerHandler):
 
 def _how_it_ended(status: int | None) -> str:
     cause = f"was killed by signal {-status}" if status and status < 0 else f"ended with status {status}"
-    return f"a worker process {cause}; {AFTER_LOSS}"
+    return f"a worker process {cause}"
 
 
 def run_worker(environment: dict[str, str], log: str) -> None:

@@ -11,15 +11,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from voxbeam.schemas.errors import RunnerError
 from voxbeam.storage.store import is_bucket
 
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 GPU = "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
 """What a unit's stages ask of Dataflow where models run on CUDA: one GPU, and a machine of eight cores around it."""
-
-
-class RunnerError(ValueError):
-    """Options with which a runner cannot work; the message says what to give instead."""
 
 
 class RunnerOptions:
@@ -66,7 +63,9 @@ class RunnerOptions:
         """Raises RunnerError for a local path on Dataflow, whose workers share no disk with anybody."""
         local = next((uri for uri in uris if not is_bucket(uri)), None) if self.on_dataflow else None
         if local is not None:
-            raise RunnerError(f"Dataflow's workers cannot see {local}: copy it to a bucket (gs://…), and name it there")
+            raise RunnerError(
+                f"Dataflow's workers cannot see {local}", remedy="copy it to a bucket (gs://…) and use that address"
+            )
 
     def filled(self, output: str, device: str) -> list[str]:
         """The options, with what the runner needs to write a corpus to `output` with models on `device` ('cpu' or 'cuda').
@@ -88,9 +87,13 @@ class RunnerOptions:
     def _for_dataflow(self, output: str, device: str) -> list[str]:
         """The reasons stand in docs/dataflow.md."""
         if "sdk_container_image" not in self._given:
-            raise RunnerError("Dataflow needs --sdk_container_image; deploy/dataflow/Dockerfile makes one (docs/dataflow.md)")
+            raise RunnerError(
+                "Dataflow needs --sdk_container_image", remedy="deploy/dataflow/Dockerfile builds one (docs/dataflow.md)"
+            )
         if importlib.util.find_spec("google") is None or importlib.util.find_spec("google.cloud.dataflow") is None:
-            raise RunnerError("Dataflow's client libraries are missing; install requirements/dataflow.txt, or voxbeam[dataflow]")
+            raise RunnerError(
+                "Dataflow's client libraries are missing", remedy="install requirements/dataflow.txt, or voxbeam[dataflow]"
+            )
         hint = self.accelerator(device)
         defaults = {"sdk_location": "container", "number_of_worker_harness_threads": "1", "disk_size_gb": "100"}
         if output.startswith("gs://"):

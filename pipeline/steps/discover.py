@@ -18,8 +18,8 @@ from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from voxbeam.schemas.columns import SchemaError
 from voxbeam.schemas.config import ListingConfig
+from voxbeam.schemas.errors import ListingError, SchemaError
 from voxbeam.schemas.recording import KEY_ALPHABET, Recording
 from voxbeam.storage.listing import LISTING_SUFFIXES, is_listing, read_rows
 from voxbeam.storage.store import Store, is_bucket, local_path
@@ -27,10 +27,6 @@ from voxbeam.storage.store import Store, is_bucket, local_path
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"})
 _LIBRISPEECH = re.compile(r"(\d+)-(\d+)-\d+")
 _LONGEST_ID = 120
-
-
-class ListingError(ValueError):
-    """An input without recordings, or a listing that cannot be read; the message names the row and the remedy."""
 
 
 def list_recordings(uri: str, config: ListingConfig) -> Iterator[Recording]:
@@ -82,8 +78,8 @@ def _refuse_clashes(uri: str, found: list[Recording]) -> None:
         first = row_of.setdefault(recording.recording, number)
         if first != number:
             raise ListingError(
-                f"{uri}, row {number}: {recording.recording!r} is the identifier of row {first} too; "
-                "give each its own in the column 'recording'"
+                f"{uri}, row {number}: {recording.recording!r} is the identifier of row {first} too",
+                remedy="give each its own in the column 'recording'",
             )
 
 
@@ -106,7 +102,7 @@ def _from_folder(root: Path, config: ListingConfig) -> Iterator[tuple[str, Recor
 
     def refuse(error: OSError) -> None:
         raise ListingError(
-            f"cannot read the folder {error.filename}: {error.strerror}; change its mode, or leave it out"
+            f"cannot read the folder {error.filename}: {error.strerror}", remedy="change its mode, or leave it out"
         ) from error
 
     for folder, _, names in os.walk(root, onerror=refuse):
@@ -139,7 +135,9 @@ def _sidecar_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ListingError(f"cannot read {path}: {error.strerror}; change its mode, or take it out of the input") from error
+        raise ListingError(
+            f"cannot read {path}: {error.strerror}", remedy="change its mode, or take it out of the input"
+        ) from error
 
 
 def _read_sidecar(content: bytes) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from voxbeam.pipeline.steps.shards import Member, sample_of, write_shards
 from voxbeam.pipeline.steps.unit_file import read_rows, unit_path
 from voxbeam.pipeline.steps.units import FAILED, quarantined_row
 from voxbeam.schemas.config import PackConfig
-from voxbeam.schemas.errors import StageError, failure_of
+from voxbeam.schemas.errors import Failure, StageError
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SegmentRow, ShardRow
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.schemas.unit import UnitResult
@@ -84,13 +84,13 @@ def account(results: list[UnitResult], link_threshold: float) -> Report | Record
         error = StageError(
             "windows", "its windows do not meet", "remove its units and build again; report it if it happens twice"
         )
-        return quarantined_row(recording, failure_of("pack", error), source)
+        return quarantined_row(recording, Failure.from_exception("pack", error), source)
     segments = sum(t.segments for r in results for t in r.accepted.values()) + sum(r.rejected.segments for r in results)
     if segments == 0:
         silent = max(r.peak for r in results) < 1e-3
         reason = ("silent", "no sample above −60 dBFS") if silent else ("no_speech", "the diarizer hears no voice in it")
         error = StageError(*reason, "check the recording by ear; take it out of the input if it holds no speech")
-        return quarantined_row(recording, failure_of("decode" if silent else "diarize", error), source)
+        return quarantined_row(recording, Failure.from_exception("decode" if silent else "diarize", error), source)
     links = link_voices([result.voices for result in results], link_threshold)
     names = name_speakers(
         recording.recording, recording.speaker, max((n for link in links for n in link.values()), default=-1) + 1

@@ -8,21 +8,10 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from voxbeam.schemas.columns import Record, to_table
+from voxbeam.schemas.errors import CommitConflictError
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import RECORDS, release_path
 from voxbeam.storage.store import Store
-
-
-class CommitError(RuntimeError):
-    """Another build committed the same release number first. Nothing is lost: the next run reuses all finished units."""
-
-
-def race_lost(number: int) -> CommitError:
-    """The error of the slower of two builds, with what to do."""
-    return CommitError(
-        f"release {number:06d} was committed by another build while this one ran; run the same command again: "
-        "finished units are reused, and the result becomes the next release"
-    )
 
 
 def parquet_bytes(record: type[Record], rows: list[Record]) -> bytes:
@@ -55,7 +44,7 @@ class Draft:
 def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str, int], phones: bytes) -> Release:
     """Gives every manifest part its place under `manifests/<release>-<content>/` and puts the release.
 
-    Raises CommitError when another build was faster. Called again with the same arguments, it changes nothing.
+    Raises CommitConflictError when another build was faster. Called again with the same arguments, it changes nothing.
     """
     phones_file = ReleaseFile(
         path="phones.json",
@@ -79,7 +68,7 @@ def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str
             try:
                 store.copy(file.path, name)
             except FileNotFoundError as error:  # a faster build that made the same part has cleared it away
-                raise race_lost(draft.number) from error
+                raise CommitConflictError.of_release(draft.number) from error
         files.append(ReleaseFile(path=name, kind=file.kind, sha256=file.sha256, bytes=file.bytes, rows=file.rows))
     release = Release(
         number=draft.number,
@@ -92,6 +81,6 @@ def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str
     )
     content = release.to_json()
     if not store.put_new(release_path(release.number), content) and store.get(release_path(release.number)) != content:
-        raise race_lost(release.number)
+        raise CommitConflictError.of_release(release.number)
     store.delete([file.path for file in made if file.path.startswith("manifests/parts/")])
     return release

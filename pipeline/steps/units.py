@@ -15,7 +15,7 @@ from voxbeam.pipeline.steps.previous_release import Parent, parent_of
 from voxbeam.pipeline.steps.unit_file import read_result, unit_path, write_unit
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.config import DecodeConfig
-from voxbeam.schemas.errors import Failure, StageError, failure_of
+from voxbeam.schemas.errors import Failure, StageError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording, Source
 from voxbeam.schemas.unit import Unit, UnitResult
@@ -64,10 +64,10 @@ def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) 
             with open_sparse(recording.uri) as (path, fill):
                 source = _source(probe_safely(path, config, fill), path.stat().st_size, "")
     except StageError as error:
-        return Probed(recording=recording, failure=failure_of("probe", error))
+        return Probed(recording=recording, failure=Failure.from_exception("probe", error))
     except OSError as error:
         unreadable = StageError("unreadable", str(error), "check that the file exists, and its owner and mode")
-        return Probed(recording=recording, failure=failure_of("probe", unreadable))
+        return Probed(recording=recording, failure=Failure.from_exception("probe", unreadable))
     return Probed(recording=recording, source=source)
 
 
@@ -96,14 +96,14 @@ def sort_out(same_bytes: Iterable[Probed], parent: Parent, grows: bool) -> Itera
             yield _named_apart(probed) if taken else probed
         elif first is not None and name != first:
             error = StageError("duplicate", f"same bytes as {first}", "take one of the two out of the input")
-            failed = replace(probed, failure=failure_of("probe", error))
+            failed = replace(probed, failure=Failure.from_exception("probe", error))
             yield _named_apart(failed) if taken else failed
         elif taken and parent.holds(name, probed.source.sha256):
             first = name
         elif taken:
             remedy = "list it under a new identifier, or build into a new output"
             error = StageError("changed", f"{name} was released with other bytes", remedy)
-            yield _named_apart(replace(probed, failure=failure_of("probe", error)))
+            yield _named_apart(replace(probed, failure=Failure.from_exception("probe", error)))
         else:
             first = name
             yield probed

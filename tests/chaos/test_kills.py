@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from voxbeam.beam_runner import QUARANTINED
-from voxbeam.schemas.errors import WorkerLost
+from voxbeam.schemas.errors import WorkerLostError
 from voxbeam.storage.store import Store
 
 from tests.chaos.builds import (
@@ -75,7 +75,7 @@ def test_a_worker_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
             with striking(output, [moment], kill_a_worker) as hit:
                 try:
                     run_build(corpus.source, output, "--direct_num_workers=2", config=CONFIG)
-                except WorkerLost:
+                except WorkerLostError:
                     lost = True
             assert hit and (lost or committed(output))
             wait_for(lambda: not multiprocessing.active_children(), 30, "the other worker's end")

@@ -24,9 +24,8 @@ from voxbeam.pipeline.build import _run
 from voxbeam.pipeline.graph import build_graph
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.runners.options import GPU, RunnerOptions
-from voxbeam.pipeline.steps.release_writer import CommitError
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.errors import ModelError, WorkerLost
+from voxbeam.schemas.errors import CommitConflictError, ModelError, WorkerLostError
 from voxbeam.transforms.chain import stages_of
 
 from tests.pipeline.test_build import ROOT
@@ -198,9 +197,13 @@ def test_a_build_does_not_wait_when_asked_not_to(service: Service, tmp_path: Pat
 @pytest.mark.parametrize(
     ("error", "raised", "words"),
     [
-        ("Traceback …\npipeline.releases.CommitError: release 000001 was committed", CommitError, "run the same command again"),
+        (
+            "Traceback …\npipeline.releases.CommitConflictError: release 000001 was committed",
+            CommitConflictError,
+            "run the same command again",
+        ),
         ("Traceback …\nschemas.failure.ModelError: load_recognizer: no such file", ModelError, "no such file"),
-        ("The worker lost contact with the service.", WorkerLost, "lost contact.*finished units are kept"),
+        ("The worker lost contact with the service.", WorkerLostError, "lost contact.*finished units are kept"),
     ],
 )
 def test_a_failed_job_is_told_apart(service: Service, tmp_path: Path, error: str, raised: type[Exception], words: str) -> None:

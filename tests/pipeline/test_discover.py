@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxbeam.pipeline.steps.discover import ListingError, list_recordings, recording_id, speaker_of
+from voxbeam.pipeline.steps.discover import list_recordings, recording_id, speaker_of
 from voxbeam.schemas.config import ListingConfig
+from voxbeam.schemas.errors import ListingError
 from voxbeam.schemas.recording import Recording
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")

@@ -8,7 +8,7 @@ import pytest
 from voxbeam.beam_runner import OK, UNUSABLE, main
 from voxbeam.pipeline.gc import find_garbage
 from voxbeam.pipeline.verify import verify_release
-from voxbeam.storage.store import StorageError
+from voxbeam.schemas.errors import StorageError
 
 from tests.pipeline.factories import small_release
 
@@ -46,7 +46,7 @@ def test_nothing_goes_while_a_build_runs(tmp_path: Path) -> None:
     store, _ = small_release(tmp_path)
     store.put_new(LEFT[0], b"x")
     store.replace("progress/run/host-1.json", b"{}")
-    with pytest.raises(StorageError, match="at work"):
+    with pytest.raises(StorageError, match="is running"):
         find_garbage(store, timedelta(0), datetime.now(UTC))
     assert "progress/run/host-1.json" in {garbage.path for garbage in find_garbage(store, timedelta(0), tomorrow())}
 

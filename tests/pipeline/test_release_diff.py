@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from voxbeam.pipeline.release_diff import Changes, changes_since
-from voxbeam.pipeline.steps.discover import ListingError
 from voxbeam.schemas.config import CorpusConfig, fingerprint, shapes_units
+from voxbeam.schemas.errors import ListingError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from voxbeam.pipeline.steps.release_writer import CommitError, commit, parquet_bytes, put_part
-from voxbeam.schemas.columns import SchemaError
+from voxbeam.pipeline.steps.release_writer import commit, parquet_bytes, put_part
+from voxbeam.schemas.errors import CommitConflictError, SchemaError
 from voxbeam.schemas.manifest import RecordingRow, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import latest_release, read_release, read_rows, release_numbers
@@ -20,11 +20,11 @@ def rows(*names: str) -> list[RecordingRow]:
     return [RecordingRow(recording=name, uri=name, **story) for name in names]
 
 
-def try_commit(store: Store, name: str) -> Release | CommitError:
+def try_commit(store: Store, name: str) -> Release | CommitConflictError:
     files = [put_part(store, "recordings", name, list(rows(name)))]
     try:
         return commit(store, draft(fingerprint=name), files, {"recordings": 1}, PHONES)
-    except CommitError as error:
+    except CommitConflictError as error:
         return error
 
 
@@ -55,7 +55,7 @@ def test_parts_move_into_the_release(tmp_path: Path) -> None:
 def test_second_of_two_drafts_is_told_and_the_first_is_intact(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     first = try_commit(store, "one")
-    assert isinstance(try_commit(store, "two"), CommitError)
+    assert isinstance(try_commit(store, "two"), CommitConflictError)
     assert latest_release(store) == first
     assert [row.recording for row in read_rows(store, first, RecordingRow)] == ["one"]  # type: ignore[arg-type]
 
@@ -76,7 +76,7 @@ def test_drafts_that_share_a_part_do_not_harm_each_other(tmp_path: Path) -> None
     shared = put_part(store, "recordings", "part", list(rows("a")))
     winner = commit(store, draft(fingerprint="one"), [shared], {}, PHONES)
     other = put_part(store, "recordings", "other", list(rows("b")))
-    with pytest.raises(CommitError):
+    with pytest.raises(CommitConflictError):
         commit(store, draft(fingerprint="two"), [shared, other], {}, PHONES)
     assert latest_release(store) == winner and all(store.exists(file.path) for file in winner.files)
 

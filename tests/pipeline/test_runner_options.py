@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from voxbeam.pipeline.runners.options import GPU, LOCAL_RUNNER, RunnerError, RunnerOptions
+from voxbeam.pipeline.runners.options import GPU, LOCAL_RUNNER, RunnerOptions
+from voxbeam.schemas.errors import RunnerError
 
 from tests.pipeline.test_build import ROOT
 

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from voxbeam.schemas.columns import SchemaError, arrow_schema, check_schema, from_table, to_table
+from voxbeam.schemas.columns import arrow_schema, check_schema, from_table, to_table
 from voxbeam.schemas.document import columns_markdown
+from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow
 from voxbeam.schemas.recording import Recording
 

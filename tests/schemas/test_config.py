@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from voxbeam.schemas.config import ConfigError, CorpusConfig, commented_yaml, fingerprint, load_config
+from voxbeam.schemas.config import CorpusConfig, commented_yaml, fingerprint, load_config
+from voxbeam.schemas.errors import ConfigError
 
 _NOT_IN_FINGERPRINT = {
     "pack.max_shard_mb",

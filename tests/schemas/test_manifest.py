@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxbeam.schemas.columns import SchemaError
+from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, sample_key
 from voxbeam.schemas.recording import KEY_ALPHABET
 

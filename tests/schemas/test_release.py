@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from voxbeam.schemas.columns import SchemaError
+from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.release import Release, ReleaseFile
 
 

@@ -11,17 +11,8 @@ from pathlib import Path
 import obstore
 import pytest
 
-from voxbeam.storage.store import (
-    ObjectReplaced,
-    StorageError,
-    Store,
-    _open,
-    _temporary,
-    is_bucket,
-    local_path,
-    open_local,
-    sha256_of,
-)
+from voxbeam.schemas.errors import ObjectReplacedError, StorageError
+from voxbeam.storage.store import Store, _open, _temporary, is_bucket, local_path, open_local, sha256_of
 
 from tests.servers.azure import azure_server
 from tests.servers.gcs import gcs_server
@@ -161,10 +152,10 @@ def test_a_sparse_file_is_of_one_object(store: Store) -> None:
     with store.as_sparse("x") as (_, fill):
         fill(0, 10)
         store.replace("x", b"other" * 1000)
-        with pytest.raises(ObjectReplaced, match="was replaced while it was read"):
+        with pytest.raises(ObjectReplacedError, match="was replaced while it was read"):
             fill(10, 10)
         store.delete(["x"])
-        with pytest.raises((FileNotFoundError, ObjectReplaced)):  # Azure says no more than that the condition does not hold
+        with pytest.raises((FileNotFoundError, ObjectReplacedError)):  # Azure says no more than that the condition does not hold
             fill(10, 10)
 
 

@@ -10,9 +10,9 @@ import soxr
 import torch
 
 from voxbeam.commands.trainer_main import main
-from voxbeam.models.checkpoint import CheckpointError
 from voxbeam.models.codec import SAMPLE_RATE, Codec, CodecConfig, build_codec
 from voxbeam.models.phones import load_inventory
+from voxbeam.schemas.errors import CheckpointError
 from voxbeam.synthesis.synthesizer import Prompt, Voice, decode_in_chunks
 from voxbeam.trainer.training import Fit
 

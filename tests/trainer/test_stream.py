@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from voxbeam.models.batch import Utterance
 from voxbeam.models.valle import prompt_lengths
-from voxbeam.storage.store import StorageError, Store, _open
+from voxbeam.schemas.errors import StorageError
+from voxbeam.storage.store import Store, _open
 from voxbeam.trainer.data.index import Index, open_index
 from voxbeam.trainer.data.sampler import Epochs, EpochSettings, Place, share
 from voxbeam.trainer.data.stream import Step, Stream, StreamSettings, ahead, crop, neighbours

@@ -24,8 +24,8 @@ import numpy as np
 import obstore
 from numpy.typing import NDArray
 
+from voxbeam.schemas.errors import StorageError
 from voxbeam.storage.cache import cache_folder
-from voxbeam.storage.store import StorageError
 from voxbeam.trainer.data.index import Index
 
 _GAP_BYTES = 64 << 10
@@ -147,5 +147,6 @@ class Blocks:
             wrong = start + int(differing[0])
         raise StorageError(
             f"{self.index.store.uri(path)} at byte {arrays['offset'][wrong]} is not what the manifest says of "
-            f"{self.index.key(wrong)}: the shard was damaged or replaced; `voxbeam verify` finds what else is wrong"
+            f"{self.index.key(wrong)}: the shard was damaged or replaced",
+            remedy="`voxbeam verify` finds what else is wrong",
         )

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.storage.store import StorageError, is_bucket
+from voxbeam.schemas.errors import StorageError
+from voxbeam.storage.store import is_bucket
 from voxbeam.trainer.data.block_cache import Blocks, Place, map_file
 from voxbeam.trainer.data.index import Index
 

@@ -21,10 +21,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.release import Release
 from voxbeam.storage.cache import cache_folder
 from voxbeam.storage.releases import latest_release, read_release, release_numbers, sample_batches
-from voxbeam.storage.store import StorageError, Store
+from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index_writer import COLUMNS, VERSION, write_index
 from voxbeam.trainer.data.webdataset_tars import tar_batches
 

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from voxbeam.schemas.columns import arrow_schema
+from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.manifest import SampleRow
-from voxbeam.storage.store import StorageError, Store
+from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index_writer import COLUMNS
 
 
