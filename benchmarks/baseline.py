@@ -27,7 +27,7 @@ from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.pyannote_models import GE2EEmbedding, NoPLDA, load_segmentation
 from voxbeam.schemas.config import CorpusConfig, load_config
 from voxbeam.transforms.diarize import diarize
-from voxbeam.transforms.phonemize import load_backend, phonemize
+from voxbeam.transforms.phonemize import load_phonemizer
 from voxbeam.transforms.segment import cut
 
 
@@ -58,7 +58,7 @@ class PlainPipeline:
         self.seconds: dict[str, float] = {}
         self.diarizer = stock_diarizer(config)
         self.recognizer = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8")
-        self.phonemizer = load_backend(config.phonemize.voice)
+        self.phonemizer = load_phonemizer(config.phonemize.voice)
         self.codec = load_codec(codec_weights(config.tokenize.codec)[0]).model  # weight_norm folded: faster than as published
 
     @contextmanager
@@ -85,7 +85,7 @@ class PlainPipeline:
                 with self._timed("score"):
                     dnsmos.run(piece, 16_000)
                 with self._timed("phonemize"):
-                    phonemize(self.phonemizer, [text])
+                    self.phonemizer.phonemize([text])
                 with self._timed("tokenize"), torch.inference_mode():
                     self.codec.encode(torch.from_numpy(pcm24k[segment.start_ms * 24 : segment.end_ms * 24])[None, None])
         return self.seconds

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 PAD_PHONE = 0
-"""the inventory's `<pad>`"""
+"""the phone set's `<pad>`"""
 
 
 class Utterance(NamedTuple):
@@ -23,7 +23,7 @@ class Utterance(NamedTuple):
 
     key: str
     phones_L: NDArray[np.integer[Any]]
-    """ids of the release's phone inventory, the prompt's first"""
+    """ids of the release's phone set, the prompt's first"""
     codes_KT: NDArray[np.int16]
     """0..1023, coarsest book first"""
     prompt_frames: int = 0

@@ -32,7 +32,7 @@ class ModelConfig:
     """What both models share."""
 
     phones: int
-    """size of the phone inventory"""
+    """size of the phone set"""
     n_books: int = 8
     codes: int = 1024
     transformer: TransformerConfig = field(default_factory=TransformerConfig)

@@ -8,11 +8,11 @@ from pathlib import Path
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.dnsmos import model_path as dnsmos_path
 from voxbeam.models.ge2e import SPEAKER_WEIGHTS
+from voxbeam.models.phones import load_phone_set, phonemizer_version
 from voxbeam.models.pyannote_models import SEGMENTATION_WEIGHTS
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.storage.cache import model_hash
-from voxbeam.transforms.phonemize import espeak_version, load_inventory
 
 # Libraries whose version can change a result by a digit or a word.
 _LIBRARIES = (
@@ -39,8 +39,8 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
             "transcribe": _recognizer(config.transcribe.model),
             "transcribe.language": _language_model(config.transcribe.language_model),
             "score": model_hash(str(dnsmos_path())),
-            "phonemize.inventory": load_inventory(config.phonemize.voice).sha256,
-            "phonemize.espeak": espeak_version(),
+            "phonemize.inventory": load_phone_set(config.phonemize.voice).sha256,
+            "phonemize.espeak": phonemizer_version(),
             "tokenize": model_hash(str(codec_weights(config.tokenize.codec)[0])),
             "libraries": " ".join(f"{name}={version(name)}" for name in _LIBRARIES),
         }

@@ -134,7 +134,7 @@ class JudgeConfig(_Section):
 class PhonemizeConfig(_Section):
     """Text to phones (phonemizer, espeak-ng)."""
 
-    voice: str = Field("en-us", description="espeak-ng voice; it needs a phone inventory in assets/phones")
+    voice: str = Field("en-us", description="espeak-ng voice; it needs a phone set in assets/phones")
 
 
 class TokenizeConfig(_Section):

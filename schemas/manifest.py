@@ -71,7 +71,7 @@ class UnitRow(SegmentRow):
 
     voice: str | None = column("voice within the unit; null where no single voice is heard", pa.string(), default=None)
     phones: str | None = column("IPA phones separated by blanks, words by ' | '", pa.string(), default=None)
-    phone_ids: list[int] = column("phones as ids of the release's phone inventory", pa.list_(pa.int16()))
+    phone_ids: list[int] = column("phones as ids of the release's phone set", pa.list_(pa.int16()))
     words: list[dict[str, object]] | None = column(
         "words with times in the recording, if asked for", pa.list_(_WORD), default=None
     )
@@ -92,7 +92,7 @@ class SampleRow(SegmentRow):
     licence: str | None = column("licence of the recording, SPDX identifier", pa.string(), default=None)
     basis: str | None = column("on which basis the voice is used", pa.string(), default=None)
     phones: str = column("IPA phones separated by blanks, words by ' | '", pa.string())
-    phone_ids: list[int] = column("phones as ids of the release's phone inventory", pa.list_(pa.int16()))
+    phone_ids: list[int] = column("phones as ids of the release's phone set", pa.list_(pa.int16()))
     words: list[dict[str, object]] | None = column(
         "words with times in the recording, if asked for", pa.list_(_WORD), default=None
     )

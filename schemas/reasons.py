@@ -24,5 +24,5 @@ REASONS: dict[str, str] = {
     "few_unique_words": "few of its words differ: try a larger transcribe.model, or lower judge.min_unique_words",
     "hallucinated_phrase": "the text is a phrase that recognizers invent in silence: take it out of judge.phrases if it was said",
     # phonemize
-    "unknown_phone": "the text needs a phone outside the inventory, often a foreign word: see tools/build_phones.py",
+    "unknown_phone": "the text needs a phone outside the phone set, often a foreign word: see tools/build_phones.py",
 }

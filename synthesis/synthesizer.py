@@ -19,9 +19,9 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
-from voxbeam.models import phones as espeak
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, SAMPLE_RATE, Codec, load_codec
 from voxbeam.models.load_valle import load_models
+from voxbeam.models.phones import load_phone_set, open_phonemizer
 from voxbeam.models.speech_metrics import Recognizer, similarity, word_error_rate
 from voxbeam.models.text_normalization import normalize_text
 from voxbeam.synthesis.generate import Generated, Request, generate, stream
@@ -74,13 +74,13 @@ class Voice:
 
     def __post_init__(self) -> None:
         self.ar, self.nar, self.config = load_models(self.run_uri, self.device, self.codec)
-        self.inventory = espeak.load_inventory(self.language)
-        if len(self.inventory.phones) != self.config.phones:
+        self.phone_set = load_phone_set(self.language)
+        if len(self.phone_set.phones) != self.config.phones:
             raise ValueError(
-                f"the run knows {self.config.phones} phones, the inventory of {self.language} has {len(self.inventory.phones)}: "
+                f"the run knows {self.config.phones} phones, the phone set of {self.language} has {len(self.phone_set.phones)}: "
                 "use the language and version that its corpus was built with"
             )
-        self.backend = espeak.open_backend(self.language)
+        self.phonemizer = open_phonemizer(self.language)
 
     @cached_property
     def prompt_text(self) -> str:
@@ -125,15 +125,15 @@ class Voice:
             yield from decode_in_chunks(self.codec, self.prompt_KP, chunks)
 
     def request(self, text: str) -> Request:
-        """A text behind the prompt. Raises ValueError where espeak finds nothing to say."""
+        """A text behind the prompt. Raises ValueError if the text has no words."""
         return self.request_behind([self.prompt_text], self.prompt_KP, text)
 
     def request_behind(self, texts: Sequence[str], codes_KP: NDArray[np.int16], text: str) -> Request:
-        """A text behind codes that say `texts`. Raises ValueError where espeak finds nothing to say."""
-        *before, told = espeak.phonemize(self.backend, [normalize_text(part) for part in [*texts, text]])
+        """A text behind codes that say `texts`. Raises ValueError if the text has no words."""
+        *before, told = self.phonemizer.phonemize([normalize_text(part) for part in [*texts, text]])
         if not told:
             raise ValueError(f"there are no words in {text!r}")
-        ids = self.inventory.encode(" | ".join(part for part in [*before, told] if part))
+        ids = self.phone_set.encode(" | ".join(part for part in [*before, told] if part))
         seconds = 1 + len(told.split()) / PHONES_PER_SECOND
         return Request(phones_L=np.array(ids, np.int64), prompt_KP=codes_KP, most_frames=round(seconds * self.codec.frame_rate))
 

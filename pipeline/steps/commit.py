@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from voxbeam.models.phones import load_phone_set
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.pack import Made
 from voxbeam.pipeline.steps.release_writer import Draft, commit, put_part
@@ -9,7 +10,6 @@ from voxbeam.schemas.manifest import RecordingRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import read_part, read_release, read_rows
 from voxbeam.storage.store import Store
-from voxbeam.transforms.phonemize import load_inventory
 
 QUARANTINED = "quarantined"
 
@@ -42,7 +42,7 @@ def commit_release(job: Job, made: list[Made], failed: list[RecordingRow]) -> No
         config=job.config.model_dump(mode="json"),
         models=job.model_hashes,
     )
-    phones = load_inventory(job.config.phonemize.voice).content
+    phones = load_phone_set(job.config.phonemize.voice).content
     commit(store, draft, files, dict(sorted(counts.items())), phones)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from voxbeam.commands.trainer_main import main
 from voxbeam.models.codec import SAMPLE_RATE
-from voxbeam.models.phones import load_inventory
+from voxbeam.models.phones import load_phone_set
 from voxbeam.models.speech_metrics import Recognizer, Word
 from voxbeam.synthesis.edit import edit, find_gap, splice
 from voxbeam.synthesis.synthesizer import Prompt, Voice
@@ -57,7 +57,7 @@ def test_at_the_edges_the_recording_goes_over_into_what_was_made() -> None:
 def test_words_of_a_recording_are_replaced(speech: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A model that knows nothing says nothing sensible, but the rest stays, and taking words out needs no model at all."""
     run, audio = tmp_path / "run", tmp_path / "audio.wav"
-    phones = len(load_inventory("en-us").phones)
+    phones = len(load_phone_set("en-us").phones)
     Fit(replace(CONFIG, codes=1024, steps=1, warmup=1), phones, made_steps, None, str(run)).run()
     sf.write(audio, speech[7 * 16_000 : 13 * 16_000], 16_000)
     recorded_S = Prompt.read(audio, seconds=30).wave_S

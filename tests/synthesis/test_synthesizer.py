@@ -11,7 +11,7 @@ import torch
 
 from voxbeam.commands.trainer_main import main
 from voxbeam.models.codec import SAMPLE_RATE, Codec, CodecConfig, build_codec
-from voxbeam.models.phones import load_inventory
+from voxbeam.models.phones import load_phone_set
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.synthesis.synthesizer import Prompt, Voice, decode_in_chunks
 from voxbeam.trainer.training import Fit
@@ -23,7 +23,7 @@ from tests.trainer.factories import CONFIG, made_steps
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = replace(CONFIG, codes=1024, steps=1, warmup=1)
-    phones = len(load_inventory("en-us").phones)
+    phones = len(load_phone_set("en-us").phones)
     Fit(config, phones, made_steps, None, str(folder)).run()
     return folder
 

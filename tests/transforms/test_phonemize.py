@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxbeam.models.phones import SPECIALS, UnknownPhone
-from voxbeam.transforms.phonemize import espeak_version, load_backend, load_inventory, normalize_text, phonemize
+from voxbeam.models.phones import SPECIALS, UnknownPhone, load_phone_set, open_phonemizer, phonemizer_version
+from voxbeam.models.text_normalization import normalize_text
 
-INVENTORY = load_inventory("en-us")
-BACKEND = load_backend("en-us")
+PHONE_SET = load_phone_set("en-us")
+PHONEMIZER = open_phonemizer("en-us")
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_no_digit_or_sign_is_left(text):
 
 def test_phones_of_a_batch_are_those_of_each_text_alone():
     texts = ["Hello, world.", "", "...", "The lazy dog sleeps.", "A déjà vu of the nurse's"]
-    together = phonemize(BACKEND, texts)
-    assert together == [phonemize(BACKEND, [text])[0] for text in texts]
+    together = PHONEMIZER.phonemize(texts)
+    assert together == [PHONEMIZER.phonemize([text])[0] for text in texts]
     assert together[0] == "h ə l ˈ oʊ | w ˈ ɜː l d"
     assert together[1:3] == ["", ""]
 
@@ -77,22 +77,22 @@ def test_phones_of_a_batch_are_those_of_each_text_alone():
 )
 @settings(deadline=None, max_examples=50)
 def test_ids_round_trip(words):
-    phones = phonemize(BACKEND, [normalize_text(" ".join(words))])[0]
-    assert INVENTORY.decode(INVENTORY.encode(phones)) == phones
+    phones = PHONEMIZER.phonemize([normalize_text(" ".join(words))])[0]
+    assert PHONE_SET.decode(PHONE_SET.encode(phones)) == phones
 
 
 def test_an_unknown_phone_is_named():
     with pytest.raises(UnknownPhone, match="ʀ"):
-        INVENTORY.encode("h ə ʀ")
+        PHONE_SET.encode("h ə ʀ")
 
 
-def test_ids_of_the_first_inventory_never_change():
-    assert INVENTORY.phones[:4] == SPECIALS
-    assert len(set(INVENTORY.phones)) == len(INVENTORY.phones)
-    assert json.loads(INVENTORY.content)["espeak"] == espeak_version()
-    assert INVENTORY.sha256 == "a6b3522fa81b0e2ddd6c2edd43887076642e4eadfb897247e6736921fd758b5b"
+def test_ids_of_the_first_phone_set_never_change():
+    assert PHONE_SET.phones[:4] == SPECIALS
+    assert len(set(PHONE_SET.phones)) == len(PHONE_SET.phones)
+    assert json.loads(PHONE_SET.content)["espeak"] == phonemizer_version()
+    assert PHONE_SET.sha256 == "a6b3522fa81b0e2ddd6c2edd43887076642e4eadfb897247e6736921fd758b5b"
 
 
-def test_a_voice_without_inventory_is_named_with_the_remedy():
+def test_a_voice_without_phone_set_is_named_with_the_remedy():
     with pytest.raises(FileNotFoundError, match="build_phones"):
-        load_inventory("tlh")
+        load_phone_set("tlh")

@@ -41,7 +41,7 @@ class Index:
     shards: tuple[str, ...]
     speakers: tuple[str, ...]
     phones: tuple[str, ...]
-    """the phone inventory; an id is a place in it"""
+    """the phone set; an id is a place in it"""
     arrays: dict[str, NDArray[Any]]
     stamp: str
     """a hash of all that it was made from"""
@@ -67,7 +67,7 @@ class Index:
 
 
 def separator_of(phones: Sequence[str]) -> int:
-    """The id that stands between words; -1 in an inventory without one."""
+    """The id that stands between words; -1 in a phone set without one."""
     return phones.index("|") if "|" in phones else -1
 
 
