@@ -28,7 +28,7 @@ from voxbeam.models.pyannote_models import GE2EEmbedding, NoPLDA, load_segmentat
 from voxbeam.schemas.config import CorpusConfig, load_config
 from voxbeam.transforms.diarize import diarize
 from voxbeam.transforms.phonemize import load_phonemizer
-from voxbeam.transforms.segment import cut
+from voxbeam.transforms.segment import segment_speech
 
 
 def stock_diarizer(config: CorpusConfig) -> SpeakerDiarization:
@@ -76,8 +76,8 @@ class PlainPipeline:
                 pcm24k = soxr.resample(sound, rate, 24_000)
             with self._timed("diarize"):
                 turns, _ = diarize(self.diarizer, pcm16k, 0)
-            with self._timed("cut"):
-                segments = [s for s in cut(pcm16k, 0, len(pcm16k) // 16, turns, self.config.cut) if s.accepted]
+            with self._timed("segment"):
+                segments = [s for s in segment_speech(pcm16k, 0, len(pcm16k) // 16, turns, self.config.segment) if s.accepted]
             for segment in segments:
                 piece = pcm16k[segment.start_ms * 16 : segment.end_ms * 16]
                 with self._timed("transcribe"):

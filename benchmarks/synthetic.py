@@ -31,7 +31,7 @@ RECORDINGS_OF_A_SPEAKER = 30
 SEGMENT_EVERY_MS, SEGMENT_MS, REJECTED_EVERY = 18_000, 27, 6
 CODES = np.arange(16, dtype=np.int16).reshape(8, 2)
 CONFIG = {
-    "listing": {"licence": "CC0-1.0", "basis": "public-domain"},
+    "listing": {"license": "CC0-1.0", "consent_basis": "public-domain"},
     # a tenth of the defaults, as samples are a tenth of their size: as many go to a shard
     "pack": {"target_shard_mb": 25, "max_shard_mb": 102},
 }
@@ -102,7 +102,7 @@ def _segment(start_ms: int, rejected: bool, a: float, b: float, c: float, d: flo
         ),
     )  # fmt: skip
     if rejected:
-        return replace(segment, rejected_by="judge", reasons=("low_snr",))
+        return replace(segment, rejected_by="filter", reasons=("low_snr",))
     return replace(segment, phones="æ n d | s oʊ | ɪ t | w ʌ z", phone_ids=tuple(range(2, 14)), codes=CODES)
 
 

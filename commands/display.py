@@ -12,7 +12,7 @@ from rich.table import Table
 from voxbeam.pipeline.progress import Tallies, read_tallies
 from voxbeam.storage.store import Store, is_bucket
 
-STAGES = ("decode", "diarize", "cut", "transcribe", "score", "judge", "phonemize", "tokenize")
+STAGES = ("decode", "diarize", "segment", "transcribe", "score", "filter", "phonemize", "tokenize")
 _TERMINAL_EVERY_S = 0.5
 _BUCKET_EVERY_S = 10.0
 """workers write to a bucket no oftener, and a look takes a request for each of them"""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.storage.store import Store
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raise it when a stage's code changes what it makes of the same input: finished units are then made again."""
 
 

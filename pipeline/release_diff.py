@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from voxbeam.schemas.config import CorpusConfig, shapes_units
+from voxbeam.schemas.config import CorpusConfig, affects_units
 from voxbeam.schemas.errors import ListingError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording
@@ -11,7 +11,7 @@ from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
 from voxbeam.storage.store import Store
 
-LISTED = ("speaker", "language", "licence", "basis", "title", "text")
+LISTED = ("speaker", "language", "license", "consent_basis", "title", "text")
 """what a listing says of a recording and a release repeats"""
 _NAMED = 3
 
@@ -52,9 +52,9 @@ def changes_since(
     """
     making, packing = [], []
     for key, text in _changed_keys(parent.config, config.model_dump(mode="json")):
-        if shapes_units(key):
+        if affects_units(key):
             making.append(text)
-        elif key.startswith("pack."):
+        elif key.startswith(("pack.", "link_speakers.")):
             packing.append(text)
     if fingerprint != parent.fingerprint:
         making = [*making, *_changed_models(parent.models, models)] or ["the code of a stage"]

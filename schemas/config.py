@@ -1,7 +1,8 @@
-"""The configuration of a corpus: one validated tree, every default with its reason.
+"""The configuration of a corpus: one validated tree of sections, every default with its reason.
 
-`beam_runner.py config` prints it as commented YAML; an unknown key, a wrong type or an impossible value is an error with the
-path of the key. The release keeps the effective tree, and everything in it but `pack` goes into the fingerprint of a unit.
+`voxbeam config` prints it as commented YAML. An unknown key, a wrong type or an impossible value is an error that gives the
+path of the key. A release stores the whole configuration; every key that can change the result of a unit goes into the unit's
+fingerprint.
 """
 
 import hashlib
@@ -20,102 +21,99 @@ class _Section(BaseModel):
 
 
 class ListingConfig(_Section):
-    """How recordings are found and named."""
+    """How recordings are found and named. The values apply where the input does not state its own."""
 
     speaker_path: str | None = Field(
         None,
-        description="template for the speaker in a path below the input, e.g. '{speaker}/*/*'; found by layout when null",
+        description="where a path below the input names the speaker, e.g. '{speaker}/*/*'; null: LibriSpeech file names only",
     )
-    language: str = Field("en", description="language of recordings whose listing names none, ISO 639-1")
-    licence: str | None = Field(None, description="SPDX licence of recordings whose listing names none")
-    basis: str | None = Field(None, description="basis on which voices are used where the listing names none")
+    language: str = Field("en", description="ISO 639-1 code")
+    license: str | None = Field(None, description="SPDX identifier")
+    consent_basis: str | None = Field(None, description="why the speakers' voices may be used, e.g. consent or public-domain")
 
 
 class DecodeConfig(_Section):
-    """Limits within which audio is decoded; whatever exceeds them is quarantined, never guessed at."""
+    """Limits for audio files. A recording outside of them is quarantined."""
 
     max_sample_rate: int = Field(96_000, gt=0, description="Hz")
-    max_channels: int = Field(2, gt=0, description="more channels are seldom speech to be mixed down; raise it if yours are")
-    min_duration_s: float = Field(0.5, ge=0, description="shorter recordings hold no utterance")
-    max_duration_s: float = Field(86_400.0, gt=0, description="a day; longer files are usually broken headers")
-    window_s: float = Field(1200.0, ge=60, le=3600, description="a longer recording is worked on in windows of this length")
-    margin_s: float = Field(15.0, ge=1, le=15, description="how far a window edge may move to fall into a pause")
-    timeout_s: float = Field(300.0, gt=0, description="a decoder that takes longer is killed")
-    memory_mb: int = Field(4096, gt=256, description="address space of the decoder process")
+    max_channels: int = Field(2, gt=0, description="files with more are rarely one scene that can be mixed to mono")
+    min_duration_s: float = Field(0.5, ge=0, description="a shorter recording contains no utterance")
+    max_duration_s: float = Field(86_400.0, gt=0, description="one day; a longer duration usually means a broken header")
+    window_s: float = Field(1200.0, ge=60, le=3600, description="a longer recording is processed in windows of this length")
+    margin_s: float = Field(15.0, ge=1, le=15, description="how far a window edge may move to reach a pause")
+    timeout_s: float = Field(300.0, gt=0, description="a decoder process that takes longer is killed")
+    memory_mb: int = Field(4096, gt=256, description="address space of a decoder process")
 
 
 class DiarizeConfig(_Section):
-    """Who speaks when (pyannote.audio SpeakerDiarization). All but `pipeline` and `batch` belong to the embedded one."""
+    """Who speaks when (pyannote.audio SpeakerDiarization). All keys but `pipeline` and `batch` apply to 'embedded' only."""
 
-    pipeline: str = Field("embedded", description="'embedded', or a pyannote pipeline by path, bucket or hub name")
-    step: float = Field(0.3, gt=0, le=1, description="window step, as a share of the segmentation model's 5 s window")
-    batch: int = Field(32, gt=0)
+    pipeline: str = Field("embedded", description="'embedded', or a pyannote pipeline: a path, bucket address or hub name")
+    step: float = Field(0.3, gt=0, le=1, description="hop between windows, as a fraction of the segmentation model's 5 s window")
+    batch: int = Field(32, gt=0, description="windows per forward pass; halved while memory runs out")
     threshold: float = Field(
-        0.28, gt=0, lt=2, description="groups of windows nearer than this (mean cosine distance) are one voice"
+        0.28, gt=0, lt=2, description="clusters nearer than this (mean cosine distance of embeddings) are one speaker"
     )
-    min_cluster_size: int = Field(3, gt=0, le=20, description="voices heard in fewer windows join their nearest neighbour")
-    link_threshold: float = Field(
-        0.3, gt=0, lt=2, description="voices of two units of a recording nearer than this (cosine distance) are one"
-    )
+    min_cluster_size: int = Field(3, gt=0, le=20, description="smaller clusters of windows join the nearest larger one")
 
 
-class CutConfig(_Section):
-    """Segments: stretches of one voice between pauses."""
+class SegmentConfig(_Section):
+    """Segments: stretches of one speaker, from pause to pause."""
 
-    min_s: float = Field(2.0, gt=0)
-    max_s: float = Field(30.0, gt=0, le=30, description="what Whisper can hear at once")
-    target_min_s: float = Field(10.0, gt=0)
-    target_max_s: float = Field(20.0, gt=0)
-    min_pause_s: float = Field(0.15, gt=0, description="a cut needs a pause of at least this length")
-    max_gap_s: float = Field(1.5, gt=0, description="a longer silence ends a segment")
-    pad_s: float = Field(0.25, ge=0, description="silence kept on either side, as far as the pause allows")
+    min_s: float = Field(2.0, gt=0, description="a shorter stretch is rejected (too_short)")
+    max_s: float = Field(30.0, gt=0, le=30, description="Whisper's input is at most 30 s")
+    target_min_s: float = Field(10.0, gt=0, description="preferred length, from")
+    target_max_s: float = Field(20.0, gt=0, description="preferred length, to")
+    min_pause_s: float = Field(0.15, gt=0, description="a segment starts and ends in a pause of at least this length")
+    max_gap_s: float = Field(1.5, gt=0, description="a longer pause always ends a segment")
+    pad_s: float = Field(0.25, ge=0, description="silence kept at either end, if the pause is long enough")
 
 
 class TranscribeConfig(_Section):
-    """Pseudo-transcription, and when not to believe it."""
+    """Transcription by Whisper, and when a transcript is decoded again."""
 
     engine: Literal["faster-whisper", "openai-whisper"] = "faster-whisper"
-    model: str = Field("embedded", description="'embedded' (Whisper tiny.en), or a model by path, bucket or hub name")
+    model: str = Field("embedded", description="'embedded' (Whisper tiny.en), or a model: a path, bucket address or hub name")
     language_model: str | None = Field(
         "embedded",
-        description="multilingual faster-whisper model that tells the language where `model` cannot; null: none",
+        description="multilingual faster-whisper model that detects the language if `model` is English only; null: no detection",
     )
-    batch: int = Field(8, gt=0)
+    batch: int = Field(8, gt=0, description="segments per forward pass; halved while memory runs out")
     padding_s: float = Field(
-        7.5, ge=5, le=30, description="silence after a segment; under 5 s Whisper loops, over 10 s only costs time"
+        7.5, ge=5, le=30, description="silence after a segment; below 5 s Whisper repeats itself, above 10 s only costs time"
     )
-    suppress_numerals: bool = Field(True, description="make the recognizer spell numbers out")
-    words: bool = Field(False, description="word timestamps, at a cost of about a third of the stage")
+    suppress_numerals: bool = Field(True, description="have the model spell numbers out")
+    word_timestamps: bool = Field(False, description="costs about a third of the stage's time")
     min_avg_logprob: float = Field(-1.0, description="below: decoded again alone, with temperature fallback")
     max_compression_ratio: float = Field(2.4, description="above: decoded again alone, with temperature fallback")
 
 
 class ScoreConfig(_Section):
-    """Acoustic scores."""
+    """Measures of signal quality."""
 
     dnsmos_every: int = Field(
-        3, ge=1, description="score every n-th of DNSMOS's one-second hops; 1 is exact, 3 errs by 0.015 OVRL"
+        3, ge=1, description="score every n-th of DNSMOS's one-second hops; 1 is exact, 3 is off by 0.015 OVRL on average"
     )
 
 
-class JudgeConfig(_Section):
-    """What a segment must reach. Null turns a rule off; every rule that fails is listed in `reasons`."""
+class FilterConfig(_Section):
+    """What a segment must reach to be accepted. Null turns a rule off. A rejected segment lists every rule that it fails."""
 
-    min_speech_ratio: float | None = 0.6
-    min_dnsmos_ovrl: float | None = Field(2.2, description="read speech has 2.4 to 3.5, noise under 1.9; Emilia asks for 3.0")
+    min_speech_ratio: float | None = Field(0.6, description="fraction of the segment in which the diarizer finds its speaker")
+    min_dnsmos_ovrl: float | None = Field(2.2, description="read speech has 2.4 to 3.5, noise below 1.9; Emilia uses 3.0")
     min_snr_db: float | None = 10.0
-    min_bandwidth_hz: float | None = Field(3400.0, description="telephone band")
-    max_clipping: float | None = Field(0.001, description="share of samples at full scale")
-    min_loudness_lufs: float | None = Field(-50.0, description="far-field meetings lie near −45")
+    min_bandwidth_hz: float | None = Field(3400.0, description="telephone speech")
+    max_clipping: float | None = Field(0.001, description="fraction of samples at full scale")
+    min_loudness_lufs: float | None = Field(-50.0, description="far-field meetings are near −45")
     min_language_probability: float | None = 0.5
     min_avg_logprob: float | None = -1.0
     max_no_speech_prob: float | None = 0.6
     max_compression_ratio: float | None = 2.4
     min_chars_per_second: float | None = 4.0
     max_chars_per_second: float | None = 25.0
-    max_ngram_repeats: int | None = Field(4, description="the same three words this often in a row are a hallucination")
-    min_unique_words: float | None = Field(0.3, description="share of different words, from 10 words on")
-    phrases: tuple[str, ...] = Field(
+    max_ngram_repeats: int | None = Field(4, description="the same three words this many times in a row are a hallucination")
+    min_unique_words: float | None = Field(0.3, description="different words / all words, for texts of 10 words or more")
+    hallucinated_phrases: tuple[str, ...] = Field(
         (
             "thanks for watching",
             "thank you for watching",
@@ -127,7 +125,7 @@ class JudgeConfig(_Section):
             "transcription by",
             "copyright",
         ),
-        description="phrases that Whisper invents in silence; a segment that is little else is rejected",
+        description="phrases that Whisper writes for silence; a text that is at least half such a phrase is rejected",
     )
 
 
@@ -138,44 +136,51 @@ class PhonemizeConfig(_Section):
 
 
 class TokenizeConfig(_Section):
-    """Speech to EnCodec tokens."""
+    """Audio to EnCodec codes."""
 
     codec: str = Field(
-        "embedded", description="'embedded', 'encodec_24khz', a path, a bucket address or a hub's owner/repository/file"
+        "embedded", description="'embedded', 'encodec_24khz', or a file: a path, bucket address or hub's owner/repository/file"
     )
-    sha256: str | None = Field(None, description="expected hash of the weights; 'encodec_24khz' has its own")
+    sha256: str | None = Field(None, description="expected hash of the weights; known for 'encodec_24khz'")
+
+
+class LinkSpeakersConfig(_Section):
+    """Which speakers of two windows of a recording are the same. Not part of the fingerprint: linking runs no model."""
+
+    threshold: float = Field(0.3, gt=0, lt=2, description="speakers nearer than this (cosine distance of embeddings) are one")
 
 
 class PackConfig(_Section):
-    """Shards and splits. Not part of the fingerprint: repacking needs no model."""
+    """Shards and splits. Not part of the fingerprint, except `keep_audio`: packing runs no model."""
 
     max_shard_mb: int = Field(1024, ge=1, description="a shard is closed before it grows beyond this")
-    target_shard_mb: int = Field(256, ge=1, description="the number of shards of a release follows from this")
-    valid_share: float = Field(0.02, ge=0, le=0.5, description="share of speakers in the valid split")
-    test_share: float = Field(0.02, ge=0, le=0.5, description="share of speakers in the test split")
-    keep_audio: bool = Field(False, description="put each segment's 24 kHz FLAC beside its codes")
+    target_shard_mb: int = Field(256, ge=1, description="sets the number of shards of a release")
+    valid_fraction: float = Field(0.02, ge=0, le=0.5, description="fraction of speakers in the valid split")
+    test_fraction: float = Field(0.02, ge=0, le=0.5, description="fraction of speakers in the test split")
+    keep_audio: bool = Field(False, description="store each segment's 24 kHz FLAC next to its codes")
 
 
 class CorpusConfig(_Section):
-    """Everything that shapes a corpus."""
+    """The configuration of a corpus: a section for the listing, one for each stage, and two for packing."""
 
     listing: ListingConfig = ListingConfig()
     decode: DecodeConfig = DecodeConfig()
     diarize: DiarizeConfig = DiarizeConfig()
-    cut: CutConfig = CutConfig()
+    segment: SegmentConfig = SegmentConfig()
     transcribe: TranscribeConfig = TranscribeConfig()
     score: ScoreConfig = ScoreConfig()
-    judge: JudgeConfig = JudgeConfig()
+    filter: FilterConfig = FilterConfig()
     phonemize: PhonemizeConfig = PhonemizeConfig()
     tokenize: TokenizeConfig = TokenizeConfig()
+    link_speakers: LinkSpeakersConfig = LinkSpeakersConfig()
     pack: PackConfig = PackConfig()
     device: Literal["cpu", "cuda"] = Field(
-        "cpu", description="where models run; results differ in the last digits between the two"
+        "cpu", description="where the models run; results of the two differ in the last digits"
     )
 
 
 def load_config(path: Path | None) -> CorpusConfig:
-    """Reads a YAML configuration; without a path, the defaults. Raises ConfigError with the path of every wrong key."""
+    """Reads a YAML configuration; None gives the defaults. Raises ConfigError, which lists the path of every wrong key."""
     if path is None:
         return CorpusConfig()
     try:
@@ -187,13 +192,11 @@ def load_config(path: Path | None) -> CorpusConfig:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
         wrong = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
-        raise ConfigError(
-            f"{path} has keys that cannot be used; `beam_runner.py config` lists all keys:\n" + "\n".join(wrong)
-        ) from error
+        raise ConfigError(f"{path} has wrong keys; `voxbeam config` lists all keys:\n" + "\n".join(wrong)) from error
 
 
 def commented_yaml(config: CorpusConfig) -> str:
-    """The whole tree as YAML, each key with its description as a comment."""
+    """The configuration as YAML, each key with its description as a comment."""
     lines: list[str] = []
     for name, value in config:
         if isinstance(value, BaseModel):
@@ -211,22 +214,23 @@ def _yaml_line(section: BaseModel, key: str, indent: str) -> str:
     return f"{indent}{key}: {text}" + (f"  # {description}" if description else "")
 
 
-_CHANGES_NOTHING: dict[str, Any] = {
+_NOT_FINGERPRINTED: dict[str, Any] = {
     "listing": True,
     "decode": {"timeout_s", "memory_mb"},
-    "pack": {"max_shard_mb", "target_shard_mb", "valid_share", "test_share"},
+    "link_speakers": True,
+    "pack": {"max_shard_mb", "target_shard_mb", "valid_fraction", "test_fraction"},
 }
 
 
-def shapes_units(key: str) -> bool:
-    """Whether a key of the configuration, such as `cut.max_s`, can change a unit's result; some change only what is packed."""
+def affects_units(key: str) -> bool:
+    """Whether a key of the configuration, such as `segment.max_s`, can change the result of a unit."""
     section, _, name = key.partition(".")
-    excluded = _CHANGES_NOTHING.get(section, set())
+    excluded = _NOT_FINGERPRINTED.get(section, set())
     return excluded is not True and name not in excluded
 
 
 def fingerprint(config: CorpusConfig, models: dict[str, str], code_version: int) -> str:
-    """Hash of all that can change a unit's result: most of the configuration, model hashes, code version."""
-    tree = config.model_dump(mode="json", exclude=_CHANGES_NOTHING)
+    """Hash of everything that can change the result of a unit: most of the configuration, the models' hashes, CODE_VERSION."""
+    tree = config.model_dump(mode="json", exclude=_NOT_FINGERPRINTED)
     canonical = json.dumps({"config": tree, "models": models, "code": code_version}, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

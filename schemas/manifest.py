@@ -28,7 +28,7 @@ def sample_key(recording: str, start_ms: int, end_ms: int) -> str:
 class SegmentRow:
     """What is known of any segment, accepted or rejected. Scores are null where it was rejected before they were taken."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     key: str = column("`<recording>_<start_ms>_<end_ms>`, unique in a release", pa.string())
     recording: str = column("identifier of the recording", pa.string())
@@ -86,11 +86,11 @@ class UnitRow(SegmentRow):
 class SampleRow(SegmentRow):
     """An accepted segment: its text, its phones, and the bytes of its members in a shard."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     split: str = column("train, valid or test; a speaker is in exactly one", pa.string())
-    licence: str | None = column("licence of the recording, SPDX identifier", pa.string(), default=None)
-    basis: str | None = column("on which basis the voice is used", pa.string(), default=None)
+    license: str | None = column("license of the recording, SPDX identifier", pa.string(), default=None)
+    consent_basis: str | None = column("why the speaker's voice may be used", pa.string(), default=None)
     phones: str = column("IPA phones separated by blanks, words by ' | '", pa.string())
     phone_ids: list[int] = column("phones as ids of the release's phone set", pa.list_(pa.int16()))
     words: list[dict[str, object]] | None = column(

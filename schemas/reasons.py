@@ -1,28 +1,28 @@
-"""Reasons: every code that a rejected segment may carry, what it means, and what to do about it."""
+"""Reason codes of rejected segments: what each means and what to do about it."""
 
 REASONS: dict[str, str] = {
-    # cut
-    "overlap": "two voices speak at once: expected in conversation",
-    "speaker_change": "two voices follow each other without a pause: expected in conversation",
-    "too_short": "less than cut.min_s of one voice between long pauses or other voices",
-    "no_pause": "more than cut.max_s without a pause to cut at: expected in music and strong noise",
-    # judge
-    "low_speech_ratio": "little of it is the voice: lower judge.min_speech_ratio, or check the diarizer's threshold",
-    "low_dnsmos": "it sounds bad (DNSMOS OVRL): clean the audio, or lower judge.min_dnsmos_ovrl",
-    "low_snr": "noise stands close to the voice: clean the audio, or lower judge.min_snr_db",
-    "narrow_band": "high frequencies are missing: find a less compressed source, or lower judge.min_bandwidth_hz",
-    "clipped": "the recording is overdriven: find one at a lower level, or raise judge.max_clipping",
-    "quiet": "it is nearly silent: raise the level of the recording, or lower judge.min_loudness_lufs",
-    "no_text": "the recognizer heard no words: expected in noise and music; otherwise try a larger transcribe.model",
-    "language": "it is not, or not surely, in the listed language: correct the listing, or lower judge.min_language_probability",
-    "low_logprob": "the recognizer was unsure: try a larger transcribe.model, or lower judge.min_avg_logprob",
-    "no_speech": "the recognizer thinks nobody speaks: expected in noise and music; otherwise raise judge.max_no_speech_prob",
-    "repetitive": "the text compresses like a loop: try a larger transcribe.model, or raise judge.max_compression_ratio",
-    "too_slow": "too little text for its length, so words are missing: lower judge.min_chars_per_second for slow speech",
-    "too_fast": "too much text for its length, so words are invented: raise judge.max_chars_per_second for fast speech",
-    "ngram_loop": "the same words come again and again in a row: try a larger transcribe.model, or raise judge.max_ngram_repeats",
-    "few_unique_words": "few of its words differ: try a larger transcribe.model, or lower judge.min_unique_words",
-    "hallucinated_phrase": "the text is a phrase that recognizers invent in silence: take it out of judge.phrases if it was said",
+    # segment
+    "overlap": "two speakers talk at once: expected in conversation",
+    "speaker_change": "two speakers follow each other without a pause: expected in conversation",
+    "too_short": "less than segment.min_s of one speaker between long pauses or other speakers",
+    "no_pause": "more than segment.max_s without a pause: expected in music and loud noise",
+    # filter
+    "low_speech_ratio": "too little of the segment is speech: check diarize.threshold, or lower filter.min_speech_ratio",
+    "low_dnsmos": "low audio quality (DNSMOS OVRL): clean the audio, or lower filter.min_dnsmos_ovrl",
+    "low_snr": "the noise is too loud: clean the audio, or lower filter.min_snr_db",
+    "narrow_band": "high frequencies are missing: use a less compressed source, or lower filter.min_bandwidth_hz",
+    "clipped": "the audio is clipped: use a source with a lower level, or raise filter.max_clipping",
+    "quiet": "the audio is almost silent: raise its level, or lower filter.min_loudness_lufs",
+    "no_text": "the transcript has no words: expected in noise and music; otherwise use a larger transcribe.model",
+    "language": "the language is not the listed one, or uncertain: correct the listing, or lower filter.min_language_probability",
+    "low_logprob": "the transcript is uncertain: use a larger transcribe.model, or lower filter.min_avg_logprob",
+    "no_speech": "Whisper finds no speech: expected in noise and music; otherwise raise filter.max_no_speech_prob",
+    "repetitive": "the text repeats itself: use a larger transcribe.model, or raise filter.max_compression_ratio",
+    "too_slow": "too little text for the duration, so words are missing: lower filter.min_chars_per_second if the speech is slow",
+    "too_fast": "too much text for the duration, so words are invented: raise filter.max_chars_per_second if the speech is fast",
+    "ngram_loop": "the same words repeat in a row: use a larger transcribe.model, or raise filter.max_ngram_repeats",
+    "few_unique_words": "too few different words: use a larger transcribe.model, or lower filter.min_unique_words",
+    "hallucinated_phrase": "Whisper writes this phrase for silence: remove it from filter.hallucinated_phrases if it is spoken",
     # phonemize
-    "unknown_phone": "the text needs a phone outside the phone set, often a foreign word: see tools/build_phones.py",
+    "unknown_phone": "a phone of the text is not in the phone set, often in a foreign word: see tools/build_phones.py",
 }

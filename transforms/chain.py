@@ -4,10 +4,10 @@ from voxbeam.schemas.config import CorpusConfig
 from voxbeam.transforms.base import UnitStage
 from voxbeam.transforms.decode import Decode
 from voxbeam.transforms.diarize import Diarize
-from voxbeam.transforms.filter import Judge
+from voxbeam.transforms.filter import Filter
 from voxbeam.transforms.phonemize import Phonemize
 from voxbeam.transforms.score import Score
-from voxbeam.transforms.segment import Cut
+from voxbeam.transforms.segment import SegmentSpeech
 from voxbeam.transforms.tokenize import Tokenize
 from voxbeam.transforms.transcribe import Transcribe
 
@@ -17,10 +17,10 @@ def stages_of(config: CorpusConfig) -> list[UnitStage]:
     return [
         Decode(config.decode, config.device),
         Diarize(config.diarize, config.device),
-        Cut(config.cut),
+        SegmentSpeech(config.segment),
         Transcribe(config.transcribe, config.device),
         Score(config.score, config.device),
-        Judge(config.judge),
+        Filter(config.filter),
         Phonemize(config.phonemize),
         Tokenize(config.tokenize, config.device),
     ]

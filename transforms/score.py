@@ -1,4 +1,4 @@
-"""Score: how each accepted segment sounds. Nothing is decided here; `judge` does that."""
+"""Score: how each accepted segment sounds. Nothing is decided here; `filter` does that."""
 
 from dataclasses import replace
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.schemas.config import CutConfig
+from voxbeam.schemas.config import SegmentConfig
 from voxbeam.schemas.segment import Segment, Turn
 from voxbeam.transforms.audio.pauses import HOP_MS, levels, quiet_frames, runs
 from voxbeam.transforms.base import UnitStage, UnitWork
@@ -38,7 +38,9 @@ class _Island:
     reason: str | None
 
 
-def cut(pcm16k: NDArray[np.float32], start_ms: int, end_ms: int, turns: Sequence[Turn], config: CutConfig) -> tuple[Segment, ...]:
+def segment_speech(
+    pcm16k: NDArray[np.float32], start_ms: int, end_ms: int, turns: Sequence[Turn], config: SegmentConfig
+) -> tuple[Segment, ...]:
     """Segments of one voice between pauses, disjoint and in order, inside [start_ms, end_ms).
 
     Args:
@@ -46,7 +48,7 @@ def cut(pcm16k: NDArray[np.float32], start_ms: int, end_ms: int, turns: Sequence
         turns: who speaks when, in ms from the start of the recording; voices may overlap.
 
     Returns:
-        Accepted segments last min_s to max_s. What cannot be used stands there too, rejected by `cut` with one of the
+        Accepted segments last min_s to max_s. What cannot be used stands there too, rejected by `segment` with one of the
         reasons `overlap` (two voices at once), `speaker_change` (two voices without a pause between), `too_short` (less
         than min_s with no neighbour of the same voice to join), `no_pause` (more than max_s without a pause). What lies
         between segments is a pause, or sound in which the diarizer hears no voice.
@@ -74,18 +76,18 @@ def cut(pcm16k: NDArray[np.float32], start_ms: int, end_ms: int, turns: Sequence
     )
 
 
-class Cut(UnitStage):
+class SegmentSpeech(UnitStage):
     """Turns to segments."""
 
-    name = "cut"
+    name = "segment"
 
-    def __init__(self, config: CutConfig) -> None:
+    def __init__(self, config: SegmentConfig) -> None:
         super().__init__()
         self.config = config
 
     def run(self, work: UnitWork) -> UnitWork:
         sound = work.sound
-        return replace(work, segments=cut(sound.pcm16k, sound.start_ms, sound.end_ms, work.turns, self.config))
+        return replace(work, segments=segment_speech(sound.pcm16k, sound.start_ms, sound.end_ms, work.turns, self.config))
 
 
 class _Heard:
@@ -126,7 +128,7 @@ def _cumulative(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     return np.concatenate([[0], np.cumsum(mask, dtype=np.int32)]).astype(np.int32)
 
 
-def _pauses(pcm16k: NDArray[np.float32], length: int, any_voice: NDArray[np.bool_], config: CutConfig) -> NDArray[np.int64]:
+def _pauses(pcm16k: NDArray[np.float32], length: int, any_voice: NDArray[np.bool_], config: SegmentConfig) -> NDArray[np.int64]:
     """Start and end [k, 2] in ms of every pause of the unit of min_pause_s or more."""
     quiet = np.repeat(quiet_frames(levels(pcm16k, 1000 * SAMPLES_PER_MS)), HOP_MS)[:length]
     silent = np.zeros(length, np.bool_)
@@ -140,7 +142,7 @@ def _pauses(pcm16k: NDArray[np.float32], length: int, any_voice: NDArray[np.bool
     return found[whole]
 
 
-def _islands(pauses: NDArray[np.int64], length: int, heard: _Heard, config: CutConfig) -> list[_Island]:
+def _islands(pauses: NDArray[np.int64], length: int, heard: _Heard, config: SegmentConfig) -> list[_Island]:
     """The sound between pauses in which a voice is heard, labelled."""
     pad = round(config.pad_s * 1000)
     bounds = [0, *pauses.ravel().tolist(), length]
@@ -172,7 +174,7 @@ def _label(start: int, end: int, heard: _Heard) -> tuple[str | None, str | None]
     return ranked[0][1], None
 
 
-def _join(run: list[_Island], config: CutConfig) -> list[Segment]:
+def _join(run: list[_Island], config: SegmentConfig) -> list[Segment]:
     """Divides a run of islands of one voice into segments at the least cost: target lengths, cuts at long pauses."""
     least = [0.0] + [np.inf] * len(run)
     origin = [0] * (len(run) + 1)
@@ -199,7 +201,7 @@ def _join(run: list[_Island], config: CutConfig) -> list[Segment]:
     return segments[::-1]
 
 
-def _length_cost(seconds: float, config: CutConfig) -> float:
+def _length_cost(seconds: float, config: SegmentConfig) -> float:
     """0 within the target, 1 at the limits, and more for what is too short to be kept."""
     if seconds < config.min_s:
         return 4.0
@@ -211,4 +213,4 @@ def _length_cost(seconds: float, config: CutConfig) -> float:
 
 
 def _rejected(start: int, end: int, voice: str | None, reason: str) -> Segment:
-    return Segment(start_ms=start, end_ms=end, voice=voice, rejected_by="cut", reasons=(reason,))
+    return Segment(start_ms=start, end_ms=end, voice=voice, rejected_by="segment", reasons=(reason,))

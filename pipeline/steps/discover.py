@@ -1,11 +1,12 @@
-"""Recordings: find them in a folder, a bucket or a listing, and name each, its speaker and its licence.
+"""Recordings: find them in a folder, a bucket or a listing, and name each, its speaker and its license.
 
 Layouts read natively:
 
 - LibriLight: `<speaker>/<book>/<chapter>.flac` beside `<chapter>.json` (Kahn et al. 2020, speaker, book_meta, snr);
 - LibriSpeech: `<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac`;
 - any folder, with a template for the speaker (`{speaker}/*`);
-- a Parquet, JSONL or CSV listing: `uri`, and optionally every other column of `voxbeam.schemas.recording.Recording`.
+- a Parquet, JSONL or CSV listing: `uri`, and optionally every other column of
+  `voxbeam.schemas.recording.Recording`, of which `license` may be spelled `licence`, and `consent_basis` just `basis`.
 """
 
 import hashlib
@@ -27,6 +28,8 @@ from voxbeam.storage.store import Store, is_bucket, local_path
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"})
 _LIBRISPEECH = re.compile(r"(\d+)-(\d+)-\d+")
 _LONGEST_ID = 120
+_INPUT_NAMES = {"licence": "license", "basis": "consent_basis"}
+"""other names that an input may use for a column"""
 
 
 def list_recordings(uri: str, config: ListingConfig) -> Iterator[Recording]:
@@ -146,7 +149,7 @@ def _read_sidecar(content: bytes) -> dict[str, Any]:
         sidecar = json.loads(content)
     except ValueError:
         return {}
-    return sidecar if isinstance(sidecar, dict) else {}
+    return _rename_columns(sidecar) if isinstance(sidecar, dict) else {}
 
 
 def _named(relative: str, uri: str, sidecar: dict[str, Any], config: ListingConfig) -> Recording:
@@ -159,10 +162,10 @@ def _named(relative: str, uri: str, sidecar: dict[str, Any], config: ListingConf
         uri=uri,
         speaker=str(speaker) if speaker is not None else speaker_of(relative, config.speaker_path),
         language=_text(sidecar.get("language")) or config.language,
-        licence=_text(sidecar.get("licence")) or config.licence,
-        basis=_text(sidecar.get("basis")) or config.basis,
+        license=_text(sidecar.get("license")) or config.license,
+        consent_basis=_text(sidecar.get("consent_basis")) or config.consent_basis,
         title=_text(book.get("title")),
-        listed_snr_db=float(snr) if isinstance(snr, int | float) else None,
+        source_snr_db=float(snr) if isinstance(snr, int | float) else None,
     ).check()
 
 
@@ -173,6 +176,11 @@ def _from_listing(uri: str, config: ListingConfig) -> Iterator[Recording]:
         if not isinstance(row, dict):
             raise ListingError(f"{uri}, row {number}: {row!r} is not a set of columns and values")
         row = {key: value for key, value in row.items() if value not in (None, "")}
+        if twice := [name for name, column in _INPUT_NAMES.items() if name in row and column in row]:
+            raise ListingError(
+                f"{uri}, row {number}: {twice[0]!r} and {_INPUT_NAMES[twice[0]]!r} name the same column; leave one of them out"
+            )
+        row = _rename_columns(row)
         if unknown := set(row) - known:
             raise ListingError(f"{uri}, row {number}: unknown columns {sorted(map(str, unknown))}; known are {sorted(known)}")
         if "uri" not in row:
@@ -183,13 +191,13 @@ def _from_listing(uri: str, config: ListingConfig) -> Iterator[Recording]:
             "recording": recording_id(PurePosixPath(address.replace("://", "/")).as_posix().lstrip("/")),
             "speaker": speaker_of(address, config.speaker_path),
             "language": config.language,
-            "licence": config.licence,
-            "basis": config.basis,
+            "license": config.license,
+            "consent_basis": config.consent_basis,
         }
-        text: dict[str, Any] = {key: value if key == "listed_snr_db" else str(value) for key, value in row.items()}
+        text: dict[str, Any] = {key: value if key == "source_snr_db" else str(value) for key, value in row.items()}
         try:
-            if "listed_snr_db" in text:
-                text["listed_snr_db"] = float(text["listed_snr_db"])
+            if "source_snr_db" in text:
+                text["source_snr_db"] = float(text["source_snr_db"])
             yield Recording(uri=absolute, **{**defaults, **text}).check()
         except (SchemaError, ValueError) as error:
             raise ListingError(f"{uri}, row {number}: {error}") from error
@@ -200,6 +208,10 @@ def _read_rows(uri: str) -> Iterator[dict[str, Any]]:
         yield from read_rows(uri)
     except (OSError, ValueError) as error:
         raise ListingError(f"cannot read the listing {uri}: {error}") from error
+
+
+def _rename_columns(row: dict[str, Any]) -> dict[str, Any]:
+    return {_INPUT_NAMES.get(name, name): value for name, value in row.items()}
 
 
 def _text(value: Any) -> str | None:

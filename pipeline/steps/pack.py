@@ -36,8 +36,8 @@ class UnitShare:
     """key of the unit's first possible sample; shares sorted by it give samples sorted by key"""
     speakers: dict[str, str]
     """voice within the unit → speaker"""
-    licence: str | None
-    basis: str | None
+    license: str | None
+    consent_basis: str | None
     bytes: int
 
 
@@ -68,9 +68,9 @@ def stable_hash(text: str) -> int:
 def split_of(speaker: str, config: PackConfig) -> str:
     """The split of a speaker: a pure function of the name, so that no speaker is ever in two."""
     place = stable_hash(f"split:{speaker}") / 2**64
-    if place < config.test_share:
+    if place < config.test_fraction:
         return "test"
-    return "valid" if place < config.test_share + config.valid_share else "train"
+    return "valid" if place < config.test_fraction + config.valid_fraction else "train"
 
 
 def account(results: list[UnitResult], link_threshold: float) -> Report | RecordingRow:
@@ -121,7 +121,7 @@ class LinkRecordings(beam.DoFn):
 
     def process(self, keyed: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
         results = sorted(map(UnitResult.from_bytes, keyed[1]), key=attrgetter("unit.index"))
-        report = account(results, self.job.config.diarize.link_threshold)
+        report = account(results, self.job.config.link_speakers.threshold)
         if isinstance(report, RecordingRow):
             yield beam.pvalue.TaggedOutput(FAILED, report)
             return
@@ -137,8 +137,8 @@ class LinkRecordings(beam.DoFn):
                     unit=result.unit.name,
                     order=f"{report.row.recording}_{result.start_ms:08d}",
                     speakers=speakers,
-                    licence=report.row.licence,
-                    basis=report.row.basis,
+                    license=report.row.license,
+                    consent_basis=report.row.consent_basis,
                     bytes=sum(result.accepted[voice].bytes for voice in speakers),
                 )
                 yield beam.pvalue.TaggedOutput(SHARES, (split, report.row.recording, share))
@@ -179,7 +179,13 @@ class WriteBucket(beam.DoFn):
         for share in shares:
             for row in read_rows(self.job.store.get(unit_path(share.unit)), accepted=True):
                 if row.voice in share.speakers:
-                    yield sample_of(row, speaker=share.speakers[row.voice], split=split, licence=share.licence, basis=share.basis)
+                    yield sample_of(
+                        row,
+                        speaker=share.speakers[row.voice],
+                        split=split,
+                        license=share.license,
+                        consent_basis=share.consent_basis,
+                    )
 
 
 class WriteReports(beam.DoFn):

@@ -33,7 +33,7 @@ class Member:
     flac: bytes | None
 
 
-def sample_of(row: UnitRow, *, speaker: str, split: str, licence: str | None, basis: str | None) -> Member:
+def sample_of(row: UnitRow, *, speaker: str, split: str, license: str | None, consent_basis: str | None) -> Member:
     """A unit's accepted segment as a sample of a named speaker."""
     if row.codes is None:
         raise ValueError(f"{row.key} was accepted without codes; remove its unit {row.unit} and build again")
@@ -41,8 +41,8 @@ def sample_of(row: UnitRow, *, speaker: str, split: str, licence: str | None, ba
         **{name: getattr(row, name) for name in _SEGMENT_FIELDS if name != "speaker"},
         speaker=speaker,
         split=split,
-        licence=licence,
-        basis=basis,
+        license=license,
+        consent_basis=consent_basis,
         phones=row.phones or "",
         phone_ids=row.phone_ids,
         words=row.words,

@@ -29,7 +29,7 @@ CONFIG = CorpusConfig.model_validate(
     {
         "listing": {"speaker_path": "{speaker}"},
         "transcribe": {"language_model": None},  # seconds of loading, and nothing else here depends on it
-        "pack": {"valid_share": 0.3, "test_share": 0.3},
+        "pack": {"valid_fraction": 0.3, "test_fraction": 0.3},
     }
 )
 SPEAKERS = {"ada": (0, 8), "ben": (12, 18), "cleo": (9, 17), "kay": (18, 26), "leo": (0, 6), "mia": (6, 12)}

@@ -34,7 +34,7 @@ def unit_row(recording: str = "r", start_ms: int = 0, ms: int = 2000, **changes:
 
 def member(recording: str = "r", start_ms: int = 0, split: str = "train", speaker: str = "s", **changes: Any) -> Member:
     row = unit_row(recording, start_ms, **changes)
-    return sample_of(row, speaker=speaker, split=split, licence="CC0-1.0", basis="consent")
+    return sample_of(row, speaker=speaker, split=split, license="CC0-1.0", consent_basis="consent")
 
 
 def source(duration_ms: int = 60_000, sha256: str = "0" * 64) -> Source:
@@ -77,7 +77,7 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[
             samples += packed
     rejected = RejectedRow(
         key=sample_key("r", 10_000, 11_000), recording="r", unit="u0", start_ms=10_000, end_ms=11_000, duration_ms=1000,
-        speech_ratio=0.1, rejected_by="judge", reasons=["low_snr"],
+        speech_ratio=0.1, rejected_by="filter", reasons=["low_snr"],
     )  # fmt: skip
     recordings = [
         RecordingRow(

@@ -187,25 +187,25 @@ def test_growing_release_keeps_untouched_shards(tmp_path: Path) -> None:
 def test_changed_configuration_says_what_changed(tmp_path: Path) -> None:
     source = copy_speakers(tmp_path / "in", "kennedy")
     run_build(source, tmp_path / "out")
-    stricter = CorpusConfig.model_validate({"judge": {"min_dnsmos_ovrl": 4.9}})
+    stricter = CorpusConfig.model_validate({"filter": {"min_dnsmos_ovrl": 4.9}})
     outcome = run_build(source, tmp_path / "out", config=stricter)
-    assert outcome.changes == Changes(making=("judge.min_dnsmos_ovrl: 2.2 → 4.9",))
+    assert outcome.changes == Changes(making=("filter.min_dnsmos_ovrl: 2.2 → 4.9",))
     store = Store(str(tmp_path / "out"))
     rejected = list(read_rows(store, outcome.release, RejectedRow))
     assert rejected and all("low_dnsmos" in row.reasons and row.dnsmos_ovrl for row in rejected)
 
 
-def test_another_licence_is_packed_anew_without_model_work(tmp_path: Path) -> None:
+def test_another_license_is_packed_anew_without_model_work(tmp_path: Path) -> None:
     source, output = copy_speakers(tmp_path / "in", "kennedy"), tmp_path / "out"
     (audio,) = source.rglob("*.flac")
-    for licence, units in (("CC-BY-4.0", 1), ("CC-BY-NC-4.0", 0)):
+    for license, units in (("CC-BY-4.0", 1), ("CC-BY-NC-4.0", 0)):
         listing = tmp_path / "listing.csv"
-        listing.write_text(f"recording,uri,licence\nkennedy,{audio},{licence}\n")
+        listing.write_text(f"recording,uri,license\nkennedy,{audio},{license}\n")
         outcome = run_build(listing, output)
         assert outcome.committed and outcome.tallies.units == units
         store = Store(str(output))
-        assert {row.licence for row in read_rows(store, outcome.release, SampleRow)} == {licence}
-        assert {row.licence for row in read_rows(store, outcome.release, RecordingRow)} == {licence}
+        assert {row.license for row in read_rows(store, outcome.release, SampleRow)} == {license}
+        assert {row.license for row in read_rows(store, outcome.release, RecordingRow)} == {license}
         assert list(verify_release(store, outcome.release)) == []
     assert len(outcome.changes.listing) == 1 and "'CC-BY-4.0' → 'CC-BY-NC-4.0'" in str(outcome.changes)
 

@@ -59,7 +59,7 @@ def test_the_printed_configuration_is_the_default_one(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ("cut:\n  max_s: 100\n", "cut.max_s"),
+        ("segment:\n  max_s: 100\n", "segment.max_s"),
         ("cuts: {}\n", "cuts"),
         ("tokenize:\n  codec: /nowhere/codec.safetensors\n", "a model cannot be loaded"),
     ],

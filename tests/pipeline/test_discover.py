@@ -43,9 +43,9 @@ def test_librilight_sidecar(tmp_path: Path) -> None:
     (tmp_path / "100/emma/01.json").write_text(json.dumps(sidecar))
     (tmp_path / "100/emma/02.json").write_text("{broken")
     (tmp_path / "100/emma/03.json").write_bytes(b'["\xff"]')
-    first, second, third = listed(tmp_path, licence="CC0-1.0")
-    assert (first.recording, first.speaker, first.title, first.listed_snr_db) == ("100-emma-01", "100", "Emma", 7.5)
-    assert first.licence == "CC0-1.0" and first.language == "en"
+    first, second, third = listed(tmp_path, license="CC0-1.0")
+    assert (first.recording, first.speaker, first.title, first.source_snr_db) == ("100-emma-01", "100", "Emma", 7.5)
+    assert first.license == "CC0-1.0" and first.language == "en"
     assert (second.speaker, second.title, third.speaker) == (None, None, None)
 
 
@@ -54,7 +54,7 @@ def test_sidecar_of_another_kind_names_nothing(sidecar: Any, tmp_path: Path) -> 
     touch(tmp_path, "a.wav")
     (tmp_path / "a.json").write_text(json.dumps(sidecar))
     (only,) = listed(tmp_path)
-    assert (only.speaker, only.title, only.listed_snr_db) == (None, None, None)
+    assert (only.speaker, only.title, only.source_snr_db) == (None, None, None)
 
 
 def test_librispeech_names(tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ def write_listing(path: Path, rows: list[dict[str, Any]]) -> Path:
         path.write_text("\n".join(lines))
     else:
         columns = dict.fromkeys(key for row in rows for key in row)
-        text = any(isinstance(row.get("listed_snr_db"), str) for row in rows)
-        types = {"listed_snr_db": pa.string() if text else pa.float32()}
+        text = any(isinstance(row.get("source_snr_db"), str) for row in rows)
+        types = {"source_snr_db": pa.string() if text else pa.float32()}
         schema = pa.schema([(column, types.get(column, pa.string())) for column in columns])
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
     return path
@@ -149,21 +149,31 @@ def write_listing(path: Path, rows: list[dict[str, Any]]) -> Path:
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_listing(suffix: str, tmp_path: Path) -> None:
     rows = [
-        {"uri": "sub/a.wav", "recording": "one", "speaker": "7", "listed_snr_db": 3.5, "licence": "CC0-1.0"},
+        {"uri": "sub/a.wav", "recording": "one", "speaker": "7", "source_snr_db": 3.5, "license": "CC0-1.0"},
         {"uri": "/abs/84-1-2.flac"},
         {"uri": "s3://bucket/b c.mp3"},
     ]
-    found = {r.uri: r for r in listed(write_listing(tmp_path / f"list.{suffix}", rows), basis="licence")}
+    found = {r.uri: r for r in listed(write_listing(tmp_path / f"list.{suffix}", rows), consent_basis="license")}
     one = found[f"{tmp_path}/sub/a.wav"]
-    assert (one.recording, one.speaker, one.listed_snr_db, one.licence, one.basis) == (
+    assert (one.recording, one.speaker, one.source_snr_db, one.license, one.consent_basis) == (
         "one",
         "7",
         3.5,
         "CC0-1.0",
-        "licence",
+        "license",
     )
     assert found["/abs/84-1-2.flac"].speaker == "84" and found["/abs/84-1-2.flac"].recording == "abs-84-1-2"
     assert found["s3://bucket/b c.mp3"].recording.startswith("s3-bucket-b_c-")
+
+
+def test_licence_and_basis_are_accepted_as_column_names(tmp_path: Path) -> None:
+    rows = [{"uri": "a.wav", "licence": "CC0-1.0", "basis": "consent"}]
+    (found,) = listed(write_listing(tmp_path / "list.jsonl", rows))
+    assert (found.license, found.consent_basis) == ("CC0-1.0", "consent")
+    (tmp_path / "b.wav").touch()
+    (tmp_path / "b.json").write_text(json.dumps({"licence": "CC0-1.0", "basis": "consent"}))
+    (found,) = listed(tmp_path)
+    assert (found.license, found.consent_basis) == ("CC0-1.0", "consent")
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
@@ -174,8 +184,9 @@ def test_listing(suffix: str, tmp_path: Path) -> None:
         {"speaker": "no uri"},
         {"uri": "b.wav", "mood": "good"},
         {"uri": "b.wav", "recording": "a.b"},
-        {"uri": "b.wav", "listed_snr_db": "loud"},
+        {"uri": "b.wav", "source_snr_db": "loud"},
         {"uri": "b.wav", "recording": "a"},
+        {"uri": "b.wav", "license": "MIT", "licence": "MIT"},
     ],
     ids=str,
 )

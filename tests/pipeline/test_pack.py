@@ -19,7 +19,7 @@ from tests.pipeline.factories import result
 
 
 def test_splits_have_about_their_share() -> None:
-    config = PackConfig(valid_share=0.1, test_share=0.2)
+    config = PackConfig(valid_fraction=0.1, test_fraction=0.2)
     found = [split_of(f"speaker {n}", config) for n in range(20_000)]
     assert found == [split_of(f"speaker {n}", config) for n in range(20_000)]
     shares = {split: found.count(split) / len(found) for split in ("train", "valid", "test")}
@@ -27,12 +27,12 @@ def test_splits_have_about_their_share() -> None:
 
 
 def test_no_share_means_no_split() -> None:
-    config = PackConfig(valid_share=0, test_share=0)
+    config = PackConfig(valid_fraction=0, test_fraction=0)
     assert {split_of(str(n), config) for n in range(2000)} == {"train"}
 
 
 def test_a_larger_test_split_only_takes_speakers_in() -> None:
-    small, large = PackConfig(test_share=0.02), PackConfig(test_share=0.1)
+    small, large = PackConfig(test_fraction=0.02), PackConfig(test_fraction=0.1)
     names = [str(n) for n in range(5000)]
     assert {n for n in names if split_of(n, small) == "test"} < {n for n in names if split_of(n, large) == "test"}
 
@@ -114,7 +114,11 @@ def shares(recording: str, speaker: str, *, hours: float, units: int = 1) -> Ite
     size = round(hours * 3600 * (75 * 16 + 2500 / 15) / units)
     for number in range(units):
         key = f"{recording}_{number:08d}"
-        yield "train", recording, UnitShare(unit=key, order=key, speakers={"v1": speaker}, licence=None, basis=None, bytes=size)
+        yield (
+            "train",
+            recording,
+            UnitShare(unit=key, order=key, speakers={"v1": speaker}, license=None, consent_basis=None, bytes=size),
+        )
 
 
 def bucket_bytes(everything: list[Share]) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from voxbeam.pipeline.release_diff import Changes, changes_since
-from voxbeam.schemas.config import CorpusConfig, fingerprint, shapes_units
+from voxbeam.schemas.config import CorpusConfig, affects_units, fingerprint
 from voxbeam.schemas.errors import ListingError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording
@@ -44,20 +44,26 @@ def changes(
 
 def test_nothing_changed(released: Any) -> None:
     assert not changes(released)
-    assert not changes(released, {"decode": {"timeout_s": 7.0}, "listing": {"licence": "CC0-1.0"}})
+    assert not changes(released, {"decode": {"timeout_s": 7.0}, "listing": {"license": "CC0-1.0"}})
     assert not changes(released, listing=[]), "a listing of new recordings only adds"
 
 
 def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
     found = changes(
         released,
-        {"diarize": {"step": 0.5}, "pack": {"max_shard_mb": 64}, "decode": {"timeout_s": 7.0}, "device": "cuda"},
+        {
+            "diarize": {"step": 0.5},
+            "link_speakers": {"threshold": 0.5},
+            "pack": {"max_shard_mb": 64},
+            "decode": {"timeout_s": 7.0},
+            "device": "cuda",
+        },
         {"tokenize": "c" * 64, "libraries": "torch=2.14.0 soxr=1.1.0"},
     )
     assert found.making == (
         "device: 'cpu' → 'cuda'", "diarize.step: 0.3 → 0.5", f"model tokenize: {'a' * 12} → {'c' * 12}", "torch: 2.13.0 → 2.14.0",
     )  # fmt: skip
-    assert found.packing == ("pack.max_shard_mb: 1024 → 64",)
+    assert found.packing == ("link_speakers.threshold: 0.3 → 0.5", "pack.max_shard_mb: 1024 → 64")
     assert "goes through all stages" in str(found) and "diarize.step: 0.3 → 0.5" in str(found)
 
 
@@ -71,26 +77,26 @@ def test_other_packing_uses_units_again(released: Any) -> None:
     assert "Finished units are used again" in str(found) and "1 recordings of that release are not listed" in str(found)
 
 
-def test_another_licence_is_noticed(released: Any) -> None:
-    listing = [replace(recording, licence="CC-BY-NC-4.0") for recording in released[2]]
+def test_another_license_is_noticed(released: Any) -> None:
+    listing = [replace(recording, license="CC-BY-NC-4.0") for recording in released[2]]
     found = changes(released, listing=listing)
-    assert found.listing == ("q: licence None → 'CC-BY-NC-4.0'", "r: licence None → 'CC-BY-NC-4.0'")
+    assert found.listing == ("q: license None → 'CC-BY-NC-4.0'", "r: license None → 'CC-BY-NC-4.0'")
     assert found and "all shards and manifests are made anew" in str(found)
     with pytest.raises(
-        ListingError, match=r"q: licence None → 'CC-BY-NC-4.0'.*lacks 1 that it holds \(such as r\).*finished units"
+        ListingError, match=r"q: license None → 'CC-BY-NC-4.0'.*lacks 1 that it holds \(such as r\).*finished units"
     ):
         changes(released, listing=listing[:1])
 
 
 @pytest.mark.parametrize(
     ("key", "shapes"),
-    [("cut.max_s", True), ("device", True), ("pack.keep_audio", True), ("decode.window_s", True), ("decode.timeout_s", False),
-     ("pack.max_shard_mb", False), ("listing.licence", False)],
+    [("segment.max_s", True), ("device", True), ("pack.keep_audio", True), ("decode.window_s", True), ("decode.timeout_s", False),
+     ("pack.max_shard_mb", False), ("link_speakers.threshold", False), ("listing.license", False)],
 )  # fmt: skip
 def test_which_settings_shape_units(key: str, shapes: bool) -> None:
     """The same answer as the fingerprint gives."""
     section, _, name = key.rpartition(".")
-    value: Any = {"max_s": 25.0, "device": "cuda", "keep_audio": True, "licence": "CC0-1.0"}.get(name, 600)
+    value: Any = {"max_s": 25.0, "device": "cuda", "keep_audio": True, "threshold": 0.5, "license": "CC0-1.0"}.get(name, 600)
     changed = CorpusConfig.model_validate({section: {name: value}} if section else {name: value})
-    assert shapes_units(key) is shapes
+    assert affects_units(key) is shapes
     assert (fingerprint(changed, MODELS, 1) != fingerprint(CONFIG, MODELS, 1)) is shapes

@@ -46,7 +46,7 @@ def test_stock_webdataset_reads_every_sample(flac: bytes | None, tmp_path: Path)
     for sample, m in zip(read, given, strict=True):
         np.testing.assert_array_equal(sample["codes.npy"], np.load(io.BytesIO(m.codes)))
         assert sample["json"]["text"] == m.row.text and sample["json"]["speaker"] == "s"
-        assert sample["json"]["licence"] == "CC0-1.0" and "shard" not in sample["json"]
+        assert sample["json"]["license"] == "CC0-1.0" and "shard" not in sample["json"]
         assert sample.get("flac") == flac
 
 
@@ -76,4 +76,4 @@ def test_nothing_makes_no_shard(tmp_path: Path) -> None:
 
 def test_accepted_segment_without_codes_is_an_error() -> None:
     with pytest.raises(ValueError, match="without codes"):
-        sample_of(unit_row(codes=None), speaker="s", split="train", licence=None, basis=None)
+        sample_of(unit_row(codes=None), speaker="s", split="train", license=None, consent_basis=None)

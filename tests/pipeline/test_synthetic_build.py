@@ -40,7 +40,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         patched.setattr(Store, name, counted)
 
     write_listing(folder / "listing.parquet", RECORDINGS)
-    config = CorpusConfig.model_validate({**CONFIG, "pack": {"valid_share": 0, "test_share": 0}})
+    config = CorpusConfig.model_validate({**CONFIG, "pack": {"valid_fraction": 0, "test_fraction": 0}})
     output = str(folder / "corpus")
     with pytest.MonkeyPatch.context() as patched, made_up_build():
         for name in COUNTED:

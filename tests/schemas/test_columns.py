@@ -18,12 +18,12 @@ def test_schema_says_what_the_record_says() -> None:
     schema = arrow_schema(Recording)
     assert schema.names[:2] == ["recording", "uri"]
     assert not schema.field("uri").nullable and schema.field("speaker").nullable
-    assert schema.field("listed_snr_db").metadata[b"unit"] == b"dB"
-    assert schema.metadata == {b"record": b"Recording", b"version": b"1"}
+    assert schema.field("source_snr_db").metadata[b"unit"] == b"dB"
+    assert schema.metadata == {b"record": b"Recording", b"version": str(Recording.VERSION).encode()}
 
 
 def test_round_trip_through_parquet() -> None:
-    rows = [Recording(recording="a", uri="x.wav"), Recording(recording="b-1", uri="é 名\n.wav", listed_snr_db=1.5)]
+    rows = [Recording(recording="a", uri="x.wav"), Recording(recording="b-1", uri="é 名\n.wav", source_snr_db=1.5)]
     sink = io.BytesIO()
     pq.write_table(to_table(Recording, rows), sink)
     table = pq.read_table(io.BytesIO(sink.getvalue()))
@@ -40,15 +40,15 @@ def test_every_schema_survives_parquet(record: type[Recording]) -> None:
 
 def test_other_version_is_refused() -> None:
     table = to_table(Recording, [Recording(recording="a", uri="x")])
-    for metadata in ({"record": "Recording", "version": "2"}, None):
+    for metadata in ({"record": "Recording", "version": "0"}, None):
         with pytest.raises(SchemaError, match="version"):
             check_schema(Recording, table.replace_schema_metadata(metadata).schema)
 
 
 def test_other_columns_are_refused_by_name() -> None:
     table = to_table(Recording, [Recording(recording="a", uri="x")])
-    with pytest.raises(SchemaError, match="licence"):
-        check_schema(Recording, table.drop_columns(["licence"]).schema)
+    with pytest.raises(SchemaError, match="license"):
+        check_schema(Recording, table.drop_columns(["license"]).schema)
     wrong = pa.schema([f.with_type(pa.large_string()) if f.name == "uri" else f for f in table.schema], table.schema.metadata)
     with pytest.raises(SchemaError, match="uri"):
         check_schema(Recording, table.cast(wrong).schema)

@@ -13,16 +13,17 @@ from voxbeam.schemas.config import CorpusConfig, commented_yaml, fingerprint, lo
 from voxbeam.schemas.errors import ConfigError
 
 _NOT_IN_FINGERPRINT = {
+    "link_speakers.threshold",
     "pack.max_shard_mb",
     "pack.target_shard_mb",
-    "pack.valid_share",
-    "pack.test_share",
+    "pack.valid_fraction",
+    "pack.test_fraction",
     "decode.timeout_s",
     "decode.memory_mb",
     "listing.speaker_path",
     "listing.language",
-    "listing.licence",
-    "listing.basis",
+    "listing.license",
+    "listing.consent_basis",
 }
 
 
@@ -69,7 +70,7 @@ def test_nothing_and_empty_file_are_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("judge: {min_dnsmos: 3}", "judge.min_dnsmos"),
+        ("filter: {min_dnsmos: 3}", "filter.min_dnsmos"),
         ("jugde: {}", "jugde"),
         ("decode: {window_s: soon}", "decode.window_s"),
         ("decode: {max_channels: 0}", "decode.max_channels"),
@@ -84,8 +85,8 @@ def test_wrong_key_is_named_by_its_path(text: str, path: str, tmp_path: Path) ->
 
 def test_every_wrong_key_is_listed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config(write(tmp_path, "cut: {min: 1, max: 2}\nscore: {x: 1}"))
-    assert all(path in str(caught.value) for path in ("cut.min", "cut.max", "score.x"))
+        load_config(write(tmp_path, "segment: {min: 1, max: 2}\nscore: {x: 1}"))
+    assert all(path in str(caught.value) for path in ("segment.min", "segment.max", "score.x"))
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "just words"])
@@ -111,7 +112,7 @@ def test_printed_configuration_reads_back(tmp_path: Path) -> None:
     threshold=st.none() | st.floats(-1e6, 1e6),
 )
 def test_any_values_read_back(phrases: list[str], threshold: float | None, tmp_path_factory: Any) -> None:
-    config = CorpusConfig.model_validate({"judge": {"phrases": phrases, "min_avg_logprob": threshold}})
+    config = CorpusConfig.model_validate({"filter": {"hallucinated_phrases": phrases, "min_avg_logprob": threshold}})
     assert load_config(write(tmp_path_factory.mktemp("c"), commented_yaml(config))) == config
 
 

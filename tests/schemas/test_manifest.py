@@ -53,7 +53,7 @@ def test_impossible_sample(changes: dict[str, Any]) -> None:
 def test_rejection_needs_a_reason() -> None:
     values = {
         "key": sample_key("r", 0, 5), "recording": "r", "unit": "u", "start_ms": 0, "end_ms": 5, "duration_ms": 5,
-        "speech_ratio": 0.0, "rejected_by": "judge",
+        "speech_ratio": 0.0, "rejected_by": "filter",
     }  # fmt: skip
     assert RejectedRow(**values, reasons=["short"]).check()
     with pytest.raises(SchemaError, match="reason"):

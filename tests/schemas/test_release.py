@@ -14,7 +14,7 @@ def release() -> Release:
         ReleaseFile(path="m/samples/a.parquet", kind="samples", sha256="bb", bytes=4, rows=2),
     )
     return Release(
-        number=3, parent=2, fingerprint="f", config={"cut": {"min_s": 2.0}}, models={"m": "é"}, counts={"n": 1}, files=files
+        number=3, parent=2, fingerprint="f", config={"segment": {"min_s": 2.0}}, models={"m": "é"}, counts={"n": 1}, files=files
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from voxbeam.commands.train import corpus_codec
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.speech_metrics import Recognizer, word_errors, words_of
 from voxbeam.pipeline.build import build
-from voxbeam.schemas.config import CorpusConfig, CutConfig
+from voxbeam.schemas.config import CorpusConfig, SegmentConfig
 from voxbeam.synthesis.generate import Request, generate
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.trainer.configs import CONFIGS, changed
@@ -25,7 +25,7 @@ from tests.speech import RATE, SENTENCES, join, tts_voice
 
 pytestmark = [pytest.mark.build, pytest.mark.slow]
 PROMPT_FRAMES = 60
-SHORT_CUTS = CutConfig(min_s=1.5, max_s=5, target_min_s=1.5, target_max_s=4)
+SHORT_CUTS = SegmentConfig(min_s=1.5, max_s=5, target_min_s=1.5, target_max_s=4)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
     chapter, _ = join([say(text) for text in sorted(SENTENCES, key=len)[:20]], [0.6] * 20)
     (folder / "in" / "joe" / "book").mkdir(parents=True)
     sf.write(folder / "in" / "joe" / "book" / "chapter.flac", chapter, RATE)
-    config = CorpusConfig(cut=SHORT_CUTS)
+    config = CorpusConfig(segment=SHORT_CUTS)
     build(str(folder / "in"), str(folder / "corpus"), config, ["--direct_num_workers=1"], Console(quiet=True))
     return Stream(str(folder / "corpus"), settings=StreamSettings(epochs=EpochSettings(batch_frames=1500)))
 

@@ -1,4 +1,4 @@
-"""The judge: every failing rule is listed, in a stable order; REASONS explains each."""
+"""Filter: every failing rule is listed, in a stable order; REASONS explains each."""
 
 from dataclasses import replace
 
@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxbeam.schemas.config import JudgeConfig
+from voxbeam.schemas.config import FilterConfig
 from voxbeam.schemas.reasons import REASONS
 from voxbeam.schemas.segment import Scores, Segment, Transcript
-from voxbeam.transforms.filter import chars_per_second, judge, longest_loop
+from voxbeam.transforms.filter import chars_per_second, max_ngram_repeats, rejection_reasons
 
-CONFIG = JudgeConfig()
+CONFIG = FilterConfig()
 GOOD = Segment(
     start_ms=0,
     end_ms=4000,
@@ -59,46 +59,48 @@ def with_faults(reasons, text=GOOD.transcript.text):
     return replace(GOOD, scores=scores, transcript=transcript)
 
 
-def test_a_good_segment_is_kept():
-    assert judge(GOOD, CONFIG, language="en-GB") is True
-    assert judge(GOOD, CONFIG, language=None) is True
+def test_a_good_segment_is_accepted():
+    assert rejection_reasons(GOOD, CONFIG, language="en-GB") == ()
+    assert rejection_reasons(GOOD, CONFIG, language=None) == ()
 
 
 @given(st.sets(st.sampled_from([*BAD_SCORES, *BAD_TRANSCRIPT])), st.sampled_from(list(BAD_TEXT.items())))
 def test_every_failing_rule_is_listed_in_order(faults, text):
     expected = tuple(reason for reason in REASONS if reason in {*faults, *text[0]})
-    assert judge(with_faults(faults, text[1]), CONFIG, language="en") == ((False, expected) if expected else True)
+    assert rejection_reasons(with_faults(faults, text[1]), CONFIG, language="en") == expected
 
 
 def test_null_turns_a_rule_off():
-    off = JudgeConfig(**{name: None for name in JudgeConfig.model_fields if name != "phrases"}, phrases=())
+    off = FilterConfig(
+        **{name: None for name in FilterConfig.model_fields if name != "hallucinated_phrases"}, hallucinated_phrases=()
+    )
     spoiled = with_faults([*BAD_SCORES, "low_logprob", "no_speech", "repetitive"], "I see you " * 5)
-    assert judge(spoiled, off, language="en") is True
+    assert rejection_reasons(spoiled, off, language="en") == ()
 
 
-def test_an_unsure_language_counts_and_an_unknown_one_does_not():
-    unsure = replace(GOOD, transcript=replace(GOOD.transcript, language_probability=0.2))
+def test_an_uncertain_language_counts_and_an_unknown_one_does_not():
+    uncertain = replace(GOOD, transcript=replace(GOOD.transcript, language_probability=0.2))
     unknown = replace(GOOD, transcript=replace(GOOD.transcript, language_probability=None))
-    assert judge(unsure, CONFIG, language="en") == (False, ("language",))
-    assert judge(unknown, CONFIG, language="en") is True
+    assert rejection_reasons(uncertain, CONFIG, language="en") == ("language",)
+    assert rejection_reasons(unknown, CONFIG, language="en") == ()
 
 
 def test_a_phrase_inside_real_speech_is_no_hallucination():
     text = "He held the copyright of every poem that she had written."
-    assert judge(replace(GOOD, transcript=replace(GOOD.transcript, text=text)), CONFIG, language="en") is True
+    assert rejection_reasons(replace(GOOD, transcript=replace(GOOD.transcript, text=text)), CONFIG, language="en") == ()
 
 
-def test_a_segment_without_transcript_has_no_text_and_one_without_scores_cannot_be_judged():
-    assert judge(replace(GOOD, transcript=None), CONFIG, language="en") == (False, ("no_text",))
+def test_a_segment_without_transcript_has_no_text_and_one_without_scores_is_an_error():
+    assert rejection_reasons(replace(GOOD, transcript=None), CONFIG, language="en") == ("no_text",)
     with pytest.raises(ValueError, match="score"):
-        judge(replace(GOOD, scores=None), CONFIG, language="en")
+        rejection_reasons(replace(GOOD, scores=None), CONFIG, language="en")
 
 
 @pytest.mark.parametrize(
     ("text", "loops"), [("", 0), ("no " * 12, 4), ("a b " * 6, 4), ("a b c " * 4, 4), ("a b c d e f g h", 1)]
 )
 def test_loops_of_one_two_and_three_words_are_counted(text, loops):
-    assert longest_loop(text.split()) == loops
+    assert max_ngram_repeats(text.split()) == loops
 
 
 def test_pace_counts_letters_only():

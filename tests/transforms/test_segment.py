@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxbeam.schemas.config import CutConfig, DiarizeConfig
+from voxbeam.schemas.config import DiarizeConfig, SegmentConfig
 from voxbeam.schemas.segment import Segment, Turn
 from voxbeam.transforms.audio.pauses import levels, quiet_frames, runs
 from voxbeam.transforms.diarize import diarize, load_diarizer
-from voxbeam.transforms.segment import cut
+from voxbeam.transforms.segment import segment_speech
 
 from tests import audio_fixtures as voices
 
-DEFAULTS = CutConfig()
+DEFAULTS = SegmentConfig()
 
 
 def sound(seconds: float, pauses: list[tuple[float, float]]) -> np.ndarray:
@@ -28,7 +28,7 @@ def turn(start: float, end: float, voice: str = "v1") -> Turn:
     return Turn(start_ms=round(start * 1000), end_ms=round(end * 1000), voice=voice)
 
 
-def laws(segments: tuple[Segment, ...], start_ms: int, end_ms: int, config: CutConfig) -> None:
+def laws(segments: tuple[Segment, ...], start_ms: int, end_ms: int, config: SegmentConfig) -> None:
     """What holds for every result: disjoint, in order, inside the unit, within the limits, reasons given."""
     at = start_ms
     for segment in segments:
@@ -39,7 +39,7 @@ def laws(segments: tuple[Segment, ...], start_ms: int, end_ms: int, config: CutC
             assert config.min_s * 1000 <= segment.duration_ms <= config.max_s * 1000
             assert segment.voice is not None and segment.rejected_by is None
         else:
-            assert segment.rejected_by == "cut"
+            assert segment.rejected_by == "segment"
             assert set(segment.reasons) <= {"overlap", "speaker_change", "too_short", "no_pause"}
 
 
@@ -63,12 +63,12 @@ def units(draw):
 
 
 @settings(max_examples=120, deadline=None)
-@given(units(), st.sampled_from([DEFAULTS, CutConfig(min_s=0.5, max_s=6, target_min_s=2, target_max_s=4, pad_s=0.1)]))
+@given(units(), st.sampled_from([DEFAULTS, SegmentConfig(min_s=0.5, max_s=6, target_min_s=2, target_max_s=4, pad_s=0.1)]))
 def test_laws_for_any_sound_and_any_turns(unit, config):
     pcm, start, end, turns = unit
-    segments = cut(pcm, start, end, turns, config)
+    segments = segment_speech(pcm, start, end, turns, config)
     laws(segments, start, end, config)
-    assert segments == cut(pcm.copy(), start, end, list(reversed(turns)), config)
+    assert segments == segment_speech(pcm.copy(), start, end, list(reversed(turns)), config)
     length = end - start
     inside, heard = np.zeros(length, bool), np.zeros(length, bool)
     for s in segments:
@@ -86,7 +86,7 @@ def test_laws_for_any_sound_and_any_turns(unit, config):
 
 def test_islands_of_one_voice_join_up_to_the_target():
     pauses = [(t, t + 0.3) for t in np.arange(2.0, 60.0, 2.0)]
-    segments = cut(sound(60, pauses), 0, 60_000, [turn(0, 60)], DEFAULTS)
+    segments = segment_speech(sound(60, pauses), 0, 60_000, [turn(0, 60)], DEFAULTS)
     laws(segments, 0, 60_000, DEFAULTS)
     assert all(s.accepted and 10_000 <= s.duration_ms <= 20_500 for s in segments)
     edges = [s.start_ms for s in segments[1:]]
@@ -95,14 +95,14 @@ def test_islands_of_one_voice_join_up_to_the_target():
 
 def test_long_pauses_are_preferred():
     pauses = [(t, t + 0.16) for t in np.arange(1.0, 30.0, 1.0) if t != 14.0] + [(14.0, 14.9)]
-    segments = cut(sound(30, pauses), 0, 30_000, [turn(0, 30)], DEFAULTS)
+    segments = segment_speech(sound(30, pauses), 0, 30_000, [turn(0, 30)], DEFAULTS)
     assert [s.accepted for s in segments] == [True, True]
     assert abs(segments[0].end_ms - 14_250) <= 30 and abs(segments[1].start_ms - 14_650) <= 30
 
 
 def test_reasons():
     def reasons(seconds, pauses, turns):
-        found = cut(sound(seconds, pauses), 0, seconds * 1000, turns, DEFAULTS)
+        found = segment_speech(sound(seconds, pauses), 0, seconds * 1000, turns, DEFAULTS)
         laws(found, 0, seconds * 1000, DEFAULTS)
         return [(s.voice, s.reasons) for s in found]
 
@@ -116,13 +116,13 @@ def test_reasons():
 
 
 def test_a_longer_silence_ends_a_segment():
-    segments = cut(sound(10, [(4, 6)]), 0, 10_000, [turn(0, 10)], DEFAULTS)
+    segments = segment_speech(sound(10, [(4, 6)]), 0, 10_000, [turn(0, 10)], DEFAULTS)
     assert len(segments) == 2 and segments[0].end_ms == pytest.approx(4_250, abs=30)
-    assert len(cut(sound(10, [(4, 5.2)]), 0, 10_000, [turn(0, 10)], DEFAULTS)) == 1
+    assert len(segment_speech(sound(10, [(4, 5.2)]), 0, 10_000, [turn(0, 10)], DEFAULTS)) == 1
 
 
 def test_speech_ratio_and_offset():
-    segments = cut(sound(8, [(0, 1), (5, 8)]), 70_000, 78_000, [turn(71, 75)], DEFAULTS)
+    segments = segment_speech(sound(8, [(0, 1), (5, 8)]), 70_000, 78_000, [turn(71, 75)], DEFAULTS)
     assert len(segments) == 1 and segments[0].speech_ratio == pytest.approx(4 / 4.5, abs=0.02)
     assert segments[0].start_ms == pytest.approx(70_750, abs=30)
 
@@ -132,7 +132,7 @@ def chapter():
     parts = voices.reader("2414", 6)
     pcm = np.concatenate(parts)
     turns, _ = diarize(load_diarizer(DiarizeConfig()), pcm, 0)
-    return parts, pcm, turns, cut(pcm, 0, len(pcm) // 16, turns, DEFAULTS)
+    return parts, pcm, turns, segment_speech(pcm, 0, len(pcm) // 16, turns, DEFAULTS)
 
 
 def test_a_chapter_is_covered_and_accepted(chapter):
@@ -171,6 +171,6 @@ def test_meetings_hold_the_laws_too():
     for path in voices.meetings()[:3]:
         pcm = voices.read(path)
         turns, _ = diarize(diarizer, pcm, 0)
-        segments = cut(pcm, 0, len(pcm) // 16, turns, DEFAULTS)
+        segments = segment_speech(pcm, 0, len(pcm) // 16, turns, DEFAULTS)
         laws(segments, 0, len(pcm) // 16, DEFAULTS)
         assert not [s for s in segments if "no_pause" in s.reasons]

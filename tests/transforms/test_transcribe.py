@@ -300,9 +300,9 @@ def test_numerals_stay_where_spelling_would_lose_words(say: Any) -> None:
 
 def test_stage_fills_accepted_segments_only(utterances: list[Waveform]) -> None:
     work = unit_work(utterances[:3], start_ms=600_000)
-    rejected = replace(work.segments[1], rejected_by="cut", reasons=("overlap",))
+    rejected = replace(work.segments[1], rejected_by="segment", reasons=("overlap",))
     work = replace(work, segments=(work.segments[0], rejected, work.segments[2]))
-    config = CONFIG.model_copy(update={"words": True})
+    config = CONFIG.model_copy(update={"word_timestamps": True})
     first, second, third = Transcribe(config, "cpu").run(work).segments
     assert second is rejected
     for segment, text in ((first, TEXTS[0]), (third, TEXTS[2])):
@@ -359,7 +359,7 @@ def test_engines_agree(utterances: list[Waveform], openai_checkpoint: str) -> No
     assert difference < 0.05
     apart = [abs(one.avg_logprob - other.avg_logprob) for one, other in zip(original, faster, strict=True)]
     assert np.median(apart) < 0.05, "int8 against float32, on the same windows"
-    with_words = config.model_copy(update={"words": True})
+    with_words = config.model_copy(update={"word_timestamps": True})
     (timed,) = recognize(load_recognizer(with_words, "cpu"), utterances[:1], language="en", config=with_words)
     assert " ".join(word.text for word in timed.words) == timed.text
     assert 0 <= timed.words[0].start_ms < timed.words[-1].end_ms <= len(utterances[0]) / 16

@@ -108,7 +108,7 @@ def require_window(waveforms: Sequence[Waveform]) -> None:
         raise StageError(
             "segment_too_long",
             f"a segment lasts {longest / SAMPLE_RATE:.1f} s, and Whisper hears {WINDOW_S} s at once",
-            f"set cut.max_s to {WINDOW_S} or less",
+            f"set segment.max_s to {WINDOW_S} or less",
         )
 
 

@@ -128,7 +128,7 @@ class FasterWhisper:
             suppress_tokens=get_suppressed_tokens(tokenizer, [-1] if numerals else [-1, *self._numerals]),
         )
         tokens = [result.sequences_ids[0] for result in results]
-        words = self._words(tokenizer, tokens, encoded, frames) if self._config.words else [()] * len(frames)
+        words = self._words(tokenizer, tokens, encoded, frames) if self._config.word_timestamps else [()] * len(frames)
         decodes = []
         for result, ids, aligned in zip(results, tokens, words, strict=True):
             text = tokenizer.decode(ids).strip()
@@ -177,7 +177,7 @@ class FasterWhisper:
             condition_on_previous_text=False,
             without_timestamps=True,
             max_new_tokens=MAX_TOKENS,
-            word_timestamps=self._config.words,
+            word_timestamps=self._config.word_timestamps,
             vad_filter=False,
         )
         # Without timestamps a window is one segment, or none where the library hears no speech.

@@ -100,7 +100,7 @@ class OpenAIWhisper:
                     compression_ratio=result.compression_ratio,
                     temperature=0.0,
                     redecoded=False,
-                    words=self._words(mels[i], result.tokens, each, len(waveforms[i])) if self._config.words else (),
+                    words=self._words(mels[i], result.tokens, each, len(waveforms[i])) if self._config.word_timestamps else (),
                 )
                 decodes[i] = Decode(transcript=transcript, truncated=len(result.tokens) >= MAX_TOKENS)
         return [decodes[i] for i in range(len(waveforms))]
@@ -134,7 +134,7 @@ class OpenAIWhisper:
                 compression_ratio_threshold=self._config.max_compression_ratio,
                 logprob_threshold=self._config.min_avg_logprob,
                 condition_on_previous_text=False,
-                word_timestamps=self._config.words,
+                word_timestamps=self._config.word_timestamps,
                 beam_size=BEAM,
                 best_of=BEAM,
                 **self._options,
