@@ -24,7 +24,6 @@ from voxbeam.schemas.config import CorpusConfig, commented_yaml, load_config
 from voxbeam.schemas.errors import (
     CommitConflictError,
     ConfigError,
-    HandedOver,
     ListingError,
     ModelError,
     RunnerError,
@@ -95,9 +94,6 @@ def main(argv: list[str] | None = None) -> int:
     except CommitConflictError as error:
         console.print(f"[yellow]not committed:[/yellow] {error}", highlight=False)
         return RACE_LOST
-    except HandedOver as news:
-        console.print(f"{news}", highlight=False)
-        return OK
     except WorkerLostError as error:
         console.print(f"[red]stopped:[/red] {error}", highlight=False)
         return WORKER_LOST
@@ -129,43 +125,49 @@ def _configuration(arguments: argparse.Namespace) -> CorpusConfig:
 
 
 def _plan(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
-    from voxbeam.pipeline.plan import plan, print_plan
+    from voxbeam.commands.plan_report import print_plan
+    from voxbeam.pipeline.plan import plan
 
-    print_plan(plan(arguments.input, _configuration(arguments), arguments.sample_minutes, console), console)
+    print_plan(plan(arguments.input, _configuration(arguments), sample_minutes=arguments.sample_minutes), console)
     return OK
 
 
 def _build(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
-    from voxbeam.commands.report import print_outcome
+    from voxbeam.commands.display import showing_progress
+    from voxbeam.commands.report import print_result
     from voxbeam.pipeline.build import build
 
-    outcome = build(arguments.input, arguments.output, _configuration(arguments), rest, console)
-    print_outcome(outcome, Store(arguments.output), console)
-    return QUARANTINED if outcome.release.counts["quarantined"] and not arguments.allow_quarantine else OK
+    with showing_progress(arguments.output, console) as show:
+        result = build(arguments.input, arguments.output, _configuration(arguments), runner_args=rest, on_progress=show)
+    print_result(result, Store(arguments.output), console)
+    quarantined = result.release.counts["quarantined"] if result.release else 0
+    return QUARANTINED if quarantined and not arguments.allow_quarantine else OK
 
 
 def _status(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
     from voxbeam.commands.status import print_status
+    from voxbeam.pipeline.status import read_status
 
-    print_status(Store(arguments.output), console)
+    print_status(read_status(arguments.output), console)
     return OK
 
 
 def _gc(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
     from voxbeam.pipeline.gc import collect_garbage
 
-    collect_garbage(Store(arguments.output), timedelta(hours=arguments.older_than), arguments.dry_run, console)
+    found = collect_garbage(arguments.output, timedelta(hours=arguments.older_than), dry_run=arguments.dry_run)
+    title = "To delete (--dry-run)" if arguments.dry_run else "Deleted"
+    size = sum(orphan.bytes for orphan in found) / 1e6
+    console.print(f"{title}: {len(found)} objects, {size:.1f} MB")
     return OK
 
 
 def _verify(arguments: argparse.Namespace, rest: list[str], console: Console) -> int:
     from voxbeam.pipeline.verify import verify_release
-    from voxbeam.storage.releases import latest_release, read_release
+    from voxbeam.storage.releases import load_release
 
     store = Store(arguments.output)
-    release = latest_release(store) if arguments.release is None else read_release(store, arguments.release)
-    if release is None:
-        raise StorageError(f"no release in {store.root}; `voxbeam build` makes one")
+    release = load_release(store, arguments.release)
     table = Table("where", "what is wrong", title=f"Release {release.name} is not what it says", title_justify="left", box=None)
     with console.status(f"Verifying release {release.name}"):
         for problem in verify_release(store, release):

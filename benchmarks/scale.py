@@ -32,6 +32,7 @@ from rich.table import Table
 from voxbeam.commands.status import print_status
 from voxbeam.pipeline.build import build, put_listing
 from voxbeam.pipeline.runners import fork_server
+from voxbeam.pipeline.status import read_status
 from voxbeam.pipeline.steps.discover import list_recordings
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.storage.releases import latest_release
@@ -81,9 +82,8 @@ def step_build(folder: Path) -> None:
     tell(step="build: list, hash models")
     with made_up_build():
         config = CorpusConfig.model_validate(CONFIG)
-        outcome = build(
-            str(folder / "listing.parquet"), str(folder / "corpus"), config, ["--direct_num_workers=2"], Console(file=StringIO())
-        )
+        outcome = build(str(folder / "listing.parquet"), str(folder / "corpus"), config, runner_args=["--direct_num_workers=2"])
+    assert outcome.release is not None
     tell(counts=outcome.release.counts, files=len(outcome.release.files))
 
 
@@ -95,7 +95,7 @@ def step_read(folder: Path) -> None:
     tell(step="read: latest release")
     latest_release(store)
     tell(step="read: status")
-    print_status(store, Console(file=StringIO()))
+    print_status(read_status(store.root), Console(file=StringIO()))
 
 
 def step_loader(folder: Path) -> None:

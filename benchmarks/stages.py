@@ -21,10 +21,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from voxbeam.commands.display import STAGES
 from voxbeam.models.codec import CodecConfig, build_codec, export_codec
-from voxbeam.pipeline.progress import add_up
+from voxbeam.pipeline.progress import accumulate
 from voxbeam.pipeline.steps.unit_file import read_seconds
+from voxbeam.transforms.chain import STAGES
 
 SHARED = Path("../shared/data/librispeech/test-other")
 
@@ -71,7 +71,7 @@ def main() -> None:
         _, wall_s = timed([*build, f"--direct_num_workers={cores}"])
         ours: dict[str, float] = {}
         for unit in (output / "units").rglob("*.arrow"):
-            add_up(ours, read_seconds(unit.read_bytes()))
+            accumulate(ours, read_seconds(unit.read_bytes()))
         printed, plain_wall_s = timed(["benchmarks/baseline.py", str(config), str(source)])
         plain: dict[str, float] = json.loads(printed.splitlines()[-1])
     table = Table(title=f"{audio_s:.0f} s of speech, {cores} cores", title_justify="left", box=None)

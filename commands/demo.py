@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.panel import Panel
 
 from voxbeam import assets
-from voxbeam.commands.display import hours
-from voxbeam.commands.report import print_outcome
+from voxbeam.commands.display import hours, showing_progress
+from voxbeam.commands.report import print_result
 from voxbeam.pipeline.build import build
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig
@@ -30,9 +30,11 @@ _SHOWN = 4
 def run_demo(output: str, console: Console) -> bool:
     """Builds, verifies and shows the demo corpus; whether every law held."""
     config = CorpusConfig()
-    outcome = build(str(INPUT), output, config, [], console)
-    store, release = Store(output), outcome.release
-    print_outcome(outcome, store, console)
+    with showing_progress(output, console) as show:
+        result = build(str(INPUT), output, config, on_progress=show)
+    store, release = Store(output), result.release
+    assert release is not None
+    print_result(result, store, console)
     problems = list(verify_release(store, release))
     for problem in problems:
         console.print(f"[red]{problem.where}[/red] {problem.what}")

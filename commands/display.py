@@ -1,21 +1,17 @@
 """Display: what a person sees while a build runs — hours done, × real time and time left, stage by stage."""
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from voxbeam.pipeline.progress import Tallies, read_tallies
-from voxbeam.storage.store import Store, is_bucket
+from voxbeam.pipeline.events import BuildProgress
+from voxbeam.pipeline.progress import WorkerProgress
+from voxbeam.transforms.chain import STAGES
 
-STAGES = ("decode", "diarize", "segment", "transcribe", "score", "filter", "phonemize", "tokenize")
-_TERMINAL_EVERY_S = 0.5
-_BUCKET_EVERY_S = 10.0
-"""workers write to a bucket no oftener, and a look takes a request for each of them"""
 _LOG_EVERY_S = 20.0
 
 
@@ -27,15 +23,9 @@ def hours(ms: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def work_left_ms(tallies: Tallies) -> float:
-    """Audio probed but not yet through the last stage, nor reused, nor released, nor in quarantine."""
-    settled = sum(tallies.audio_ms.get(name, 0) for name in ("reused", "failed", STAGES[-1]))
-    return max(0, tallies.probed_ms - tallies.kept_ms - settled)
-
-
-def progress_line(tallies: Tallies, recordings: int, elapsed_s: float) -> str:
+def progress_line(tallies: WorkerProgress, recordings: int, elapsed_s: float) -> str:
     """The state of a build of so many recordings in one line."""
-    done, left = tallies.audio_ms.get(STAGES[-1], 0), work_left_ms(tallies)
+    done, left = tallies.audio_ms.get(STAGES[-1], 0), tallies.remaining_ms
     speed = done / 1000 / elapsed_s if elapsed_s else 0.0
     eta = hours(left / speed) if speed else "—"
     return (
@@ -46,7 +36,7 @@ def progress_line(tallies: Tallies, recordings: int, elapsed_s: float) -> str:
     )
 
 
-def progress_table(tallies: Tallies, recordings: int, elapsed_s: float) -> Table:
+def progress_table(tallies: WorkerProgress, recordings: int, elapsed_s: float) -> Table:
     """The state of a build, a row a stage."""
     table = Table(title=progress_line(tallies, recordings, elapsed_s), title_justify="left", box=None, header_style="dim")
     for name in ("stage", "audio done", "busy", "× real time per worker"):
@@ -57,7 +47,7 @@ def progress_table(tallies: Tallies, recordings: int, elapsed_s: float) -> Table
     return table
 
 
-def slowest_table(tallies: Tallies) -> Table:
+def slowest_table(tallies: WorkerProgress) -> Table:
     """The units that kept a worker busy longest: where a build that is slower than planned should be looked at."""
     table = Table(title="Slowest units", title_justify="left", box=None, header_style="dim")
     for name in ("recording", "from", "audio", "busy", "× real time", "longest stage"):
@@ -76,26 +66,24 @@ def slowest_table(tallies: Tallies) -> Table:
 
 
 @contextmanager
-def watching(store: Store, run: str, recordings: int, console: Console) -> Iterator[None]:
-    """Shows the progress of a run for as long as the context lasts: a live table on a terminal, a line now and then elsewhere."""
-    stop = threading.Event()
-    started = time.perf_counter()
-    console.print(f"Building from {recordings} recordings into {store.root}")
+def showing_progress(output: str, console: Console) -> Iterator[Callable[[BuildProgress], None]]:
+    """Shows the events of a build: a live table on a terminal, a line at intervals elsewhere."""
+    with Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live:
+        last = 0.0
 
-    def show() -> None:
-        if console.is_terminal:
-            with Live(console=console, auto_refresh=False, transient=True) as live:
-                while not stop.wait(_BUCKET_EVERY_S if is_bucket(store.root) else _TERMINAL_EVERY_S):
-                    elapsed_s = time.perf_counter() - started
-                    live.update(progress_table(read_tallies(store, run), recordings, elapsed_s), refresh=True)
-        else:
-            while not stop.wait(_LOG_EVERY_S):
-                console.print(progress_line(read_tallies(store, run), recordings, time.perf_counter() - started))
+        def show(event: BuildProgress) -> None:
+            nonlocal last
+            if event.message:
+                console.print(event.message, highlight=False)
+            if event.phase != "run":
+                return
+            if not last:
+                console.print(f"Building from {event.recordings} recordings into {output}")
+                last = time.monotonic()
+            if live is not None:
+                live.update(progress_table(event.workers, event.recordings, event.elapsed_s), refresh=True)
+            elif time.monotonic() - last >= _LOG_EVERY_S:
+                last = time.monotonic()
+                console.print(progress_line(event.workers, event.recordings, event.elapsed_s))
 
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+        yield show

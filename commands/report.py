@@ -6,32 +6,35 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from voxbeam.commands.display import STAGES, hours, slowest_table
-from voxbeam.pipeline.build import Outcome
+from voxbeam.commands.display import hours, slowest_table
+from voxbeam.pipeline.build import BuildResult
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
 from voxbeam.storage.store import Store
+from voxbeam.transforms.chain import STAGES
 
 
-def print_outcome(outcome: Outcome, store: Store, console: Console) -> None:
+def print_result(result: BuildResult, store: Store, console: Console) -> None:
     """The summary of a build."""
-    release, tallies = outcome.release, outcome.tallies
-    if outcome.changes:
-        console.print(f"Changed since the release before: {outcome.changes}", highlight=False)
+    release, tallies = result.release, result.progress
+    if release is None:
+        console.print(f"handed over: release {result.number} will be in {store.root} once that job has run")
+        return
     if tallies.units == 0:
         console.print(
-            f"No model work: {tallies.reused_units} units reused, {hours(tallies.kept_ms)} of recordings released before"
+            f"No model work: {tallies.reused_units} units reused, "
+            f"{hours(tallies.already_released_ms)} of recordings released before"
         )
     else:
-        console.print(_stage_table(outcome))
+        console.print(_stage_table(result))
         loads = ", ".join(f"{name} {times:.0f}×" for name, times in sorted(tallies.loads.items()))
         console.print(f"{tallies.processes} worker processes loaded: {loads}")
         console.print(slowest_table(tallies))
-    if outcome.committed:
-        console.print(f"Committed release {release.name} in {outcome.wall_s:.1f} s")
+    if result.committed:
+        console.print(f"Committed release {release.name} in {result.wall_s:.1f} s")
     else:
-        console.print(f"Up to date: release {release.name} already holds all of this ({outcome.wall_s:.1f} s)")
+        console.print(f"Up to date: release {release.name} already holds all of this ({result.wall_s:.1f} s)")
     print_release(store, release, console)
 
 
@@ -84,12 +87,12 @@ def print_quarantine(store: Store, release: Release, console: Console) -> None:
     console.print(table)
 
 
-def _stage_table(outcome: Outcome) -> Table:
-    tallies = outcome.tallies
+def _stage_table(result: BuildResult) -> Table:
+    tallies = result.progress
     busy = sum(tallies.seconds.values())
     done_ms = tallies.audio_ms.get(STAGES[-1], 0)
     table = Table(
-        title=f"{hours(done_ms)} worked on: {done_ms / 1000 / outcome.wall_s:.1f}× real time",
+        title=f"{hours(done_ms)} worked on: {done_ms / 1000 / result.wall_s:.1f}× real time",
         title_justify="left",
         box=None,
     )

@@ -1,34 +1,32 @@
-"""Status: what lies in a corpus, and what builds are doing to it, from here or from anywhere else."""
+"""Status: the releases of a corpus and the builds that run, as text."""
 
 from rich.console import Console
 
 from voxbeam.commands.display import hours, progress_line, slowest_table
 from voxbeam.commands.report import print_release
-from voxbeam.pipeline.progress import LOST_AFTER, Beat, Tallies, read_beat, read_tallies
-from voxbeam.storage.releases import read_release, release_numbers
+from voxbeam.pipeline.status import BuildStatus, CorpusStatus
 from voxbeam.storage.store import Store
 
 
-def print_status(store: Store, console: Console) -> None:
+def print_status(status: CorpusStatus, console: Console) -> None:
     """Releases, the latest one in full, finished units, and every build that has left its progress."""
-    numbers = release_numbers(store)
-    units = [size for _, size in store.walk("units/")]
-    console.print(f"{store.root}: {len(numbers)} releases, {len(units)} finished units ({sum(units) / 1e6:.1f} MB)")
-    if numbers:
-        print_release(store, read_release(store, numbers[-1]), console)
-    for run in sorted({path.split("/")[1] for path, _ in store.walk("progress/")}):
-        if (beat := read_beat(store, run)) is not None:
-            tallies = read_tallies(store, run)
-            console.print(run_line(run, beat, tallies))
-            if tallies.slowest:
-                console.print(slowest_table(tallies))
+    console.print(
+        f"{status.uri}: {len(status.releases)} releases, {status.units} finished units ({status.unit_bytes / 1e6:.1f} MB)"
+    )
+    if status.latest is not None:
+        print_release(Store(status.uri), status.latest, console)
+    for build in status.builds:
+        console.print(run_line(build))
+        if build.workers.slowest:
+            console.print(slowest_table(build.workers))
 
 
-def run_line(run: str, beat: Beat, tallies: Tallies) -> str:
-    """One build: what it is, whether it still gives signs of life, and how far it has come."""
-    head, silent_s = beat.head, beat.silent.total_seconds()
-    if beat.silent < LOST_AFTER:
+def run_line(build: BuildStatus) -> str:
+    """One build: which release it makes, whether it runs, and its progress."""
+    beat, silent_s = build.heartbeat, build.heartbeat.silent.total_seconds()
+    if beat.running:
         state = f"running for {hours((beat.elapsed_s + silent_s) * 1000)}"
     else:
         state = f"ended or killed {hours(silent_s * 1000)} ago; the same command goes on where it was"
-    return f"build {run} towards release {head.release:06d}, {state}: {progress_line(tallies, head.recordings, beat.elapsed_s)}"
+    line = progress_line(build.workers, beat.info.recordings, beat.elapsed_s)
+    return f"build {build.run_id} towards release {beat.info.release:06d}, {state}: {line}"

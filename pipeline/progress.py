@@ -1,58 +1,53 @@
-"""Progress: what every worker has done so far, as one small object a worker that it overwrites; readers add them up.
-The driver has one too, which says what it set out to do and, by its age, whether it is still there.
+"""Progress of a build: one small object per worker, which the worker overwrites; readers add the objects up.
 
-The same objects feed the bars of the build that runs here and `status` anywhere else, on any runner and any storage.
+The same objects feed the progress events of the build that runs here and `read_status` anywhere else, on any runner and any
+storage.
 """
 
 import heapq
 import json
-import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 
-from obstore.exceptions import BaseError
-
-from voxbeam.storage.store import Store, first_line, is_bucket
+from voxbeam.storage.store import Store, is_bucket
 from voxbeam.transforms.base import LOADS, UnitWork, once_per_process, watch_stages
+from voxbeam.transforms.chain import STAGES
 
-log = logging.getLogger(__name__)
-_LOCAL_EVERY_S = 1.0
-_BUCKET_EVERY_S = 10.0
-SLOWEST = 10
+LOCAL_INTERVAL_S = 1.0
+BUCKET_INTERVAL_S = 10.0
+"""how often a worker writes its progress"""
+MAX_SLOWEST = 10
 """units that a build names as its slowest"""
-_HEAD = "build.json"
-LOST_AFTER = timedelta(seconds=60)
-"""a build whose driver and workers have said nothing for so long, which is several beats, is taken for dead"""
+BUILD_INFO = "build.json"
+"""the driver's object beside those of the workers (pipeline/heartbeat.py)"""
 
 
-def add_up(total: dict[str, float], more: Mapping[str, float]) -> None:
-    """Adds a sum of each stage to a total."""
+def accumulate(total: dict[str, float], more: Mapping[str, float]) -> None:
+    """Adds sums by stage to a total, in place."""
     for stage, amount in more.items():
         total[stage] = total.get(stage, 0) + amount
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlowUnit:
-    """A unit that took long."""
+    """One of the slowest units of a build."""
 
     recording: str
     start_ms: int
     end_ms: int
     seconds: float
-    """wall seconds in all stages"""
+    """wall time in all stages"""
     stage: str
-    """the one that took longest"""
+    """the slowest stage"""
     stage_seconds: float
 
     @classmethod
     def of(cls, work: UnitWork) -> "SlowUnit":
-        """A unit that has been through its stages, or failed in one."""
+        """The times of a unit that has passed its stages, or failed in one."""
         stage = max(work.seconds, key=work.seconds.__getitem__)
         return cls(
             recording=work.unit.recording.recording,
@@ -65,162 +60,109 @@ class SlowUnit:
 
 
 @dataclass(kw_only=True)
-class Tallies:
-    """Sums of one worker, or of all."""
+class WorkerProgress:
+    """Counts and sums of one worker process, or of all of them."""
 
     probed: int = 0
-    """recordings whose bytes have been read and hashed"""
+    """recordings whose bytes were read and hashed"""
     probed_ms: int = 0
-    """duration of the recordings probed so far"""
-    kept_ms: int = 0
-    """of which: in the release already"""
+    """duration of those recordings"""
+    already_released_ms: int = 0
+    """of which: in the previous release"""
     units: int = 0
+    """units processed"""
     reused_units: int = 0
-    """units whose result lay there from an earlier run"""
+    """units that an earlier run had finished"""
     quarantined: int = 0
     audio_ms: dict[str, float] = field(default_factory=dict)
-    """audio through each stage; also `reused` from an earlier run, and `failed`: no stage will see it again"""
+    """audio through each stage; also under `reused` (from an earlier run) and `failed` (no stage runs on it again)"""
     seconds: dict[str, float] = field(default_factory=dict)
-    """wall seconds in each stage"""
+    """wall time in each stage"""
     accepted_ms: int = 0
     rejected_ms: int = 0
     processes: int = 0
     """worker processes that did any of it"""
     loads: dict[str, float] = field(default_factory=dict)
-    """how often those processes have loaded each model"""
+    """how often those processes loaded each model"""
     slowest: list[SlowUnit] = field(default_factory=list)
-    """the units that took longest, longest first"""
+    """the slowest units, slowest first"""
 
-    def add(self, other: "Tallies") -> None:
+    @property
+    def remaining_ms(self) -> float:
+        """Audio that is probed but neither through the last stage, reused, released nor in quarantine."""
+        settled = sum(self.audio_ms.get(name, 0) for name in ("reused", "failed", STAGES[-1]))
+        return max(0, self.probed_ms - self.already_released_ms - settled)
+
+    def add(self, other: "WorkerProgress") -> None:
+        """Adds another worker's counts, in place."""
         for name, mine in vars(self).items():
             more = getattr(other, name)
             if isinstance(mine, dict):
-                add_up(mine, more)
+                accumulate(mine, more)
             elif isinstance(mine, list):
-                setattr(self, name, heapq.nlargest(SLOWEST, mine + more, key=lambda unit: unit.seconds))
+                setattr(self, name, heapq.nlargest(MAX_SLOWEST, mine + more, key=lambda unit: unit.seconds))
             else:
                 setattr(self, name, mine + more)
 
 
 class Reporter:
-    """Keeps a worker's tallies and writes them now and then."""
+    """Counts the progress of this worker process and writes it at intervals."""
 
-    def __init__(self, output: str, run: str) -> None:
+    def __init__(self, output: str, run_id: str) -> None:
         self.store = Store(output)
-        self.path = f"progress/{run}/{socket.gethostname()}-{os.getpid()}.json"
-        self.tallies = Tallies(processes=1)
-        self.every_s = _BUCKET_EVERY_S if is_bucket(output) else _LOCAL_EVERY_S
+        self.path = f"progress/{run_id}/{socket.gethostname()}-{os.getpid()}.json"
+        self.progress = WorkerProgress(processes=1)
+        self.interval_s = BUCKET_INTERVAL_S if is_bucket(output) else LOCAL_INTERVAL_S
         self._written = 0.0
         self._lock = threading.Lock()
 
-    def update(self, change: Tallies) -> None:
-        """Adds to the tallies; writes them when the last time is long enough ago."""
+    def update(self, change: WorkerProgress) -> None:
+        """Adds a change; writes the sums if the interval has passed."""
         with self._lock:
-            self.tallies.add(change)
-            if time.monotonic() - self._written > self.every_s:
+            self.progress.add(change)
+            if time.monotonic() - self._written > self.interval_s:
                 self._write()
 
     def flush(self) -> None:
-        """Writes the tallies now."""
+        """Writes the sums now."""
         with self._lock:
             self._write()
 
     def _write(self) -> None:
-        self.tallies.loads = dict(LOADS)
-        self.store.replace(self.path, json.dumps(asdict(self.tallies)).encode())
+        self.progress.loads = dict(LOADS)
+        self.store.replace(self.path, json.dumps(asdict(self.progress)).encode())
         self._written = time.monotonic()
 
-    def saw_stage(self, stage: str, work: UnitWork, seconds: float) -> None:
+    def on_stage_done(self, stage: str, work: UnitWork, seconds: float) -> None:
+        """Counts one unit through one stage."""
         ms = work.unit.end_ms - work.unit.start_ms
-        change = Tallies(audio_ms={stage: ms}, seconds={stage: seconds})
-        self.update(change)
+        self.update(WorkerProgress(audio_ms={stage: ms}, seconds={stage: seconds}))
 
 
 @once_per_process
-def reporter_of(output: str, run: str) -> Reporter:
-    """This process's reporter for a run; from then on it sees every stage."""
-    reporter = Reporter(output, run)
-    watch_stages(reporter.saw_stage)
+def get_reporter(output: str, run_id: str) -> Reporter:
+    """This process's reporter for a run. From then on it counts every stage."""
+    reporter = Reporter(output, run_id)
+    watch_stages(reporter.on_stage_done)
     return reporter
 
 
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """What a build set out to do."""
-
-    recordings: int
-    release: int
-    """number of the release that it would make"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Beat:
-    """A build as others see it: what it set out to do, and when it was last heard of."""
-
-    head: Head
-    elapsed_s: float
-    """from its start to its last sign of life"""
-    silent: timedelta
-    """since the last sign of life of its driver or of any of its workers"""
-
-
-@contextmanager
-def beating(store: Store, run: str, head: Head) -> Iterator[None]:
-    """Writes the head of a run again and again for as long as the context lasts."""
-    stop = threading.Event()
-    started = time.monotonic()
-
-    def beat() -> None:
-        while True:
-            try:
-                tree = {**asdict(head), "elapsed_s": time.monotonic() - started}
-                store.replace(f"progress/{run}/{_HEAD}", json.dumps(tree).encode())
-            except BaseError as error:  # the build itself will say so if the store is gone for good
-                log.warning("cannot write progress: %s", first_line(error))
-            if stop.wait(_BUCKET_EVERY_S):
-                return
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def read_beat(store: Store, run: str) -> Beat | None:
-    """How a run was last heard of; None for a run without a head.
-
-    The driver measures its time by itself, and the store's clock dates both it and the workers, so that builds on
-    machines whose clocks differ can be told apart; a job handed over to a cluster lives on in its workers.
-    """
-    written = {path.rpartition("/")[2]: at for path, _, at in store.walk_dated(f"progress/{run}/")}
-    if _HEAD not in written:
-        return None
-    try:
-        tree = json.loads(store.get(f"progress/{run}/{_HEAD}"))
-    except (FileNotFoundError, ValueError):  # gone, or just being replaced
-        return None
-    last = max(written.values())
-    elapsed_s = tree.pop("elapsed_s") + (last - written[_HEAD]).total_seconds()
-    return Beat(head=Head(**tree), elapsed_s=elapsed_s, silent=max(timedelta(), datetime.now(UTC) - last))
-
-
-def read_tallies(store: Store, run: str) -> Tallies:
-    """The sums of all workers of a run. An object that is just being replaced is passed over."""
-    total = Tallies()
-    for path, _ in store.walk(f"progress/{run}/"):
-        if path.endswith(f"/{_HEAD}"):
+def read_progress(store: Store, run_id: str) -> WorkerProgress:
+    """The sums of all workers of a run. Skips an object that is being replaced at that moment."""
+    total = WorkerProgress()
+    for path, _ in store.walk(f"progress/{run_id}/"):
+        name = path.removeprefix(f"progress/{run_id}/")
+        if name == BUILD_INFO or "/" in name:
             continue
         try:
             tree = json.loads(store.get(path))
         except (FileNotFoundError, ValueError):
             continue
         slowest = [SlowUnit(**unit) for unit in tree.pop("slowest")]
-        total.add(Tallies(**tree, slowest=slowest))
+        total.add(WorkerProgress(**tree, slowest=slowest))
     return total
 
 
-def clear_progress(store: Store, run: str) -> None:
-    store.delete([path for path, _ in store.walk(f"progress/{run}/")])
+def clear_progress(store: Store, run_id: str) -> None:
+    """Deletes every progress object of a run."""
+    store.delete([path for path, _ in store.walk(f"progress/{run_id}/")])

@@ -21,7 +21,7 @@ from voxbeam.pipeline.steps.shards import N_CODEBOOKS
 from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.manifest import FRAME_MS, RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
-from voxbeam.storage.releases import RECORDS, read_part, read_rows
+from voxbeam.storage.releases import RECORDS, load_release, read_part, read_rows
 from voxbeam.storage.store import Store, sha256_of
 
 CODEBOOK_SIZE = 1024
@@ -35,8 +35,17 @@ class Problem:
     what: str
 
 
+def verify(output_uri: str, release: int | None = None) -> list[Problem]:
+    """Reads every byte of a release (the latest if None) and returns every problem. None is the proof that it is sound.
+
+    Raises StorageError when the corpus has no such release.
+    """
+    store = Store(output_uri)
+    return list(verify_release(store, load_release(store, release)))
+
+
 def verify_release(store: Store, release: Release) -> Iterator[Problem]:
-    """Every problem of a release; none is the proof that it holds what it says. Holds one shard's rows at a time."""
+    """Yields every problem of a release, in bounded memory: the rows of one shard at a time."""
     broken = list(_check_files(store, release))
     yield from broken
     unreadable = {problem.where for problem in broken}

@@ -117,7 +117,3 @@ class Failure:
             error=f"{type(error).__name__}: {error}",
             remedy="run this recording alone with --log-level=DEBUG and report the traceback",
         )
-
-
-class HandedOver(Exception):
-    """No failure: the build was described, or given to a runner that goes on alone; nobody waits for its release here."""

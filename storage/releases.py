@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from voxbeam.schemas.columns import Record, check_schema, from_table
+from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.store import Store
@@ -39,6 +40,20 @@ def latest_release(store: Store) -> Release | None:
     """The release that readers see: the highest."""
     numbers = release_numbers(store)
     return read_release(store, numbers[-1]) if numbers else None
+
+
+def load_release(store: Store, number: int | None = None) -> Release:
+    """A release by number, else the latest. Raises StorageError when there is no such release."""
+    if number is None:
+        release = latest_release(store)
+        if release is None:
+            raise StorageError(f"there is no release in {store.root}", remedy="`voxbeam build` makes one")
+        return release
+    try:
+        return read_release(store, number)
+    except FileNotFoundError as error:
+        numbers = ", ".join(map(str, release_numbers(store))) or "none"
+        raise StorageError(f"{store.root} has no release {number}; there are: {numbers}") from error
 
 
 def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:

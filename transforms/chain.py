@@ -11,6 +11,9 @@ from voxbeam.transforms.segment import SegmentSpeech
 from voxbeam.transforms.tokenize import Tokenize
 from voxbeam.transforms.transcribe import Transcribe
 
+STAGES = tuple(stage.name for stage in (Decode, Diarize, SegmentSpeech, Transcribe, Score, Filter, Phonemize, Tokenize))
+"""names of all stages, in order"""
+
 
 def stages_of(config: CorpusConfig) -> list[UnitStage]:
     """The stages that the configuration asks for."""

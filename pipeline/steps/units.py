@@ -10,7 +10,7 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 
 from voxbeam.pipeline.job import Job
-from voxbeam.pipeline.progress import Reporter, SlowUnit, Tallies, reporter_of
+from voxbeam.pipeline.progress import Reporter, SlowUnit, WorkerProgress, get_reporter
 from voxbeam.pipeline.steps.previous_release import Parent, parent_of
 from voxbeam.pipeline.steps.unit_file import read_result, unit_path, write_unit
 from voxbeam.pipeline.steps.windows import plan_windows
@@ -123,7 +123,7 @@ class _Reporting(beam.DoFn):
 
     @property
     def reporter(self) -> Reporter:
-        return reporter_of(self.job.output, self.job.run)
+        return get_reporter(self.job.output, self.job.run)
 
     def setup(self) -> None:
         _ = self.reporter  # it must be there before the first stage runs, or nobody counts that
@@ -139,7 +139,7 @@ class ProbeRecordings(_Reporting):
     def process(self, keyed: tuple[str, Iterable[Recording]]) -> Iterator[tuple[str, Probed]]:
         for recording in keyed[1]:
             probed = probe(recording, self.job.config.decode)
-            change = Tallies(
+            change = WorkerProgress(
                 probed=1, probed_ms=probed.source.duration_ms if probed.source else 0, quarantined=int(probed.failure is not None)
             )
             self.reporter.update(change)
@@ -158,7 +158,7 @@ class PlanUnits(_Reporting):
         kept_ms = sum(p.source.duration_ms for p in everything if p.source and p.recording.recording in kept)
         failed = [p.source for p in left if p.failure and p.source]  # those without a source were counted when they were probed
         failed_ms = sum(source.duration_ms for source in failed)
-        self.reporter.update(Tallies(kept_ms=kept_ms, quarantined=len(failed), audio_ms={"failed": failed_ms}))
+        self.reporter.update(WorkerProgress(already_released_ms=kept_ms, quarantined=len(failed), audio_ms={"failed": failed_ms}))
         for probed in left:
             if probed.failure or probed.source is None:
                 assert probed.failure is not None
@@ -193,7 +193,7 @@ class PutUnit(_Reporting):
         unit = work.unit
         if work.failure:
             failed: dict[str, float] = {"failed": unit.end_ms - unit.start_ms}
-            self.reporter.update(Tallies(quarantined=1, audio_ms=failed, slowest=[SlowUnit.of(work)]))
+            self.reporter.update(WorkerProgress(quarantined=1, audio_ms=failed, slowest=[SlowUnit.of(work)]))
             yield UnitResult(unit=unit, start_ms=unit.start_ms, end_ms=unit.end_ms, failure=work.failure)
             return
         result, content = write_unit(work, keep_audio=self.job.config.pack.keep_audio)
@@ -202,8 +202,8 @@ class PutUnit(_Reporting):
         yield result
 
 
-def _heard(result: UnitResult, **more: Any) -> Tallies:
-    return Tallies(accepted_ms=result.accepted_ms, rejected_ms=result.rejected.ms, **more)
+def _heard(result: UnitResult, **more: Any) -> WorkerProgress:
+    return WorkerProgress(accepted_ms=result.accepted_ms, rejected_ms=result.rejected.ms, **more)
 
 
 class FinishUnits(beam.PTransform):

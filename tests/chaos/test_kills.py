@@ -89,7 +89,7 @@ def finish(corpus: Corpus, output: Path, workers: int) -> None:
     before = files(output)
     left = corpus.units() - before.keys()
     outcome = run_build(corpus.source, output, f"--direct_num_workers={workers}", config=CONFIG)
-    assert outcome.tallies.units == len(left)
+    assert outcome.progress.units == len(left)
     assert before.items() <= files(output).items()
     assert_same_release(Store(str(output)), corpus)
 

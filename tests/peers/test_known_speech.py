@@ -8,12 +8,10 @@ import jiwer
 import numpy as np
 import pytest
 import soundfile as sf
-from rich.console import Console
 from whisper.normalizers import EnglishTextNormalizer
 
 from voxbeam.pipeline.build import build
 from voxbeam.pipeline.verify import verify_release
-from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
@@ -32,7 +30,7 @@ def say() -> Callable[[str], Wave]:
 
 
 def built(source: Path, output: Path) -> tuple[Store, Release]:
-    release = build(str(source), str(output), CorpusConfig(), ["--direct_num_workers=2"], Console(quiet=True)).release
+    release = build(str(source), str(output), runner_args=["--direct_num_workers=2"]).release
     store = Store(str(output))
     assert list(verify_release(store, release)) == []
     return store, release

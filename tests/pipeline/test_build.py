@@ -15,11 +15,10 @@ import duckdb
 import numpy as np
 import pytest
 import webdataset as wds
-from rich.console import Console
 
 from voxbeam import assets
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
-from voxbeam.pipeline.build import Outcome, build
+from voxbeam.pipeline.build import BuildResult, build
 from voxbeam.pipeline.release_diff import Changes
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig
@@ -40,9 +39,9 @@ def copy_speakers(target: Path, *speakers: str) -> Path:
     return target
 
 
-def run_build(source: Path, output: Path, *options: str, config: CorpusConfig | None = None) -> Outcome:
+def run_build(source: Path, output: Path, *options: str, config: CorpusConfig | None = None) -> BuildResult:
     options = options or ("--direct_num_workers=1",)
-    return build(str(source), str(output), config or CorpusConfig(), options, Console(quiet=True))
+    return build(str(source), str(output), config, runner_args=options)
 
 
 def visible_bytes(output: Path) -> dict[str, str]:
@@ -58,7 +57,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("corpus")
     outcome = run_build(DEMO, output, "--direct_num_workers=2")
     assert outcome.committed and outcome.release.counts["samples"] >= 8
-    assert outcome.tallies.processes == 2 and max(outcome.tallies.loads.values()) <= 2  # each model at most once in each process
+    assert outcome.progress.processes == 2 and max(outcome.progress.loads.values()) <= 2  # once per process
     return output
 
 
@@ -142,7 +141,7 @@ def test_duckdb_joins_the_tables(corpus: Path) -> None:
 def test_second_build_does_no_model_work(corpus: Path) -> None:
     before = visible_bytes(corpus)
     outcome = run_build(DEMO, corpus)
-    assert (outcome.tallies.units, dict(outcome.tallies.seconds), outcome.committed) == (0, {}, False)
+    assert (outcome.progress.units, dict(outcome.progress.seconds), outcome.committed) == (0, {}, False)
     assert visible_bytes(corpus) == before
 
 
@@ -169,7 +168,7 @@ def test_killed_build_ends_with_the_same_bytes(tmp_path: Path) -> None:
     process.wait()
     assert len(list(killed.glob("units/*/*.arrow"))) == 1 and not (killed / "releases").exists()
     outcome = run_build(source, killed, "--direct_num_workers=2")
-    assert (outcome.tallies.reused_units, outcome.tallies.units) == (1, 1)
+    assert (outcome.progress.reused_units, outcome.progress.units) == (1, 1)
     assert visible_bytes(killed) == visible_bytes(tmp_path / "whole")
 
 
@@ -179,7 +178,7 @@ def test_growing_release_keeps_untouched_shards(tmp_path: Path) -> None:
     copy_speakers(source, "austen_reader")
     outcome = run_build(source, tmp_path / "out")
     second, store = outcome.release, Store(str(tmp_path / "out"))
-    assert (second.number, second.parent, outcome.tallies.units) == (2, 1, 1)
+    assert (second.number, second.parent, outcome.progress.units) == (2, 1, 1)
     assert {file.path for file in first.of_kind("shard")} < {file.path for file in second.of_kind("shard")}
     assert list(verify_release(store, second)) == [] and list(verify_release(store, first)) == []
 
@@ -202,7 +201,7 @@ def test_another_license_is_packed_anew_without_model_work(tmp_path: Path) -> No
         listing = tmp_path / "listing.csv"
         listing.write_text(f"recording,uri,license\nkennedy,{audio},{license}\n")
         outcome = run_build(listing, output)
-        assert outcome.committed and outcome.tallies.units == units
+        assert outcome.committed and outcome.progress.units == units
         store = Store(str(output))
         assert {row.license for row in read_rows(store, outcome.release, SampleRow)} == {license}
         assert {row.license for row in read_rows(store, outcome.release, RecordingRow)} == {license}

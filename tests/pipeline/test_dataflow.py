@@ -16,13 +16,13 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as api
-from rich.console import Console
 
 from voxbeam import assets
 from voxbeam.beam_runner import OK, UNUSABLE, main, parser
-from voxbeam.pipeline.build import _run
+from voxbeam.pipeline.events import BuildObserver, BuildProgress
 from voxbeam.pipeline.graph import build_graph
 from voxbeam.pipeline.job import Job
+from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import GPU, RunnerOptions
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import CommitConflictError, ModelError, WorkerLostError
@@ -176,11 +176,11 @@ def service() -> Any:
 
 
 def submit(service: Service, folder: Path, *more: str) -> str:
-    """Runs a build's graph on the service until it ends, and gives what was printed."""
+    """Runs a build's graph on the service until it ends, and returns the messages for the user."""
     asked, job = RunnerOptions(typed(folder, *more, endpoint=service.url)), job_of("cpu")
-    console = Console(record=True, quiet=False, width=200, file=(folder / "console").open("w"))
-    _run(job, asked, PipelineOptions(asked.filled(job.output, "cpu")), "/dev/null", console)
-    return console.export_text()
+    events: list[BuildProgress] = []
+    assert run_job(job, asked, PipelineOptions(asked.filled(job.output, "cpu")), BuildObserver(events.append)) == JOB
+    return "".join(event.message or "" for event in events)
 
 
 def test_a_build_waits_for_its_job_and_names_it(service: Service, tmp_path: Path) -> None:

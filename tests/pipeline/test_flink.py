@@ -26,7 +26,7 @@ def test_a_flink_cluster_gives_the_same_bytes(job_endpoint: str, tmp_path: Path)
     run_build(source, tmp_path / "here")
     there = ["--runner=PortableRunner", f"--job_endpoint={job_endpoint}", "--parallelism=2"]
     outcome = run_build(source, tmp_path / "flink", *there)
-    assert outcome.committed and outcome.tallies.units == len(SHORT)
+    assert outcome.committed and outcome.progress.units == len(SHORT)
     store = Store(str(tmp_path / "flink"))
     release = latest_release(store)
     assert release is not None and list(verify_release(store, release)) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from voxbeam.beam_runner import OK, UNUSABLE, main
-from voxbeam.pipeline.gc import find_garbage
+from voxbeam.pipeline.gc import find_orphans
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.errors import StorageError
 
@@ -29,17 +29,17 @@ def test_a_release_stands_on_nothing_that_goes(tmp_path: Path) -> None:
     store, release = small_release(tmp_path)
     for path in LEFT:
         store.put_new(path, b"left by a killed build")
-    found = find_garbage(store, DAY, tomorrow() + DAY)
-    assert {garbage.path for garbage in found} >= set(LEFT)
-    assert not {garbage.path for garbage in found} & {file.path for file in release.files}
-    store.delete([garbage.path for garbage in found])
+    found = find_orphans(store, DAY, tomorrow() + DAY)
+    assert {orphan.path for orphan in found} >= set(LEFT)
+    assert not {orphan.path for orphan in found} & {file.path for file in release.files}
+    store.delete([orphan.path for orphan in found])
     assert list(verify_release(store, release)) == []
 
 
 def test_what_is_young_stays(tmp_path: Path) -> None:
     store, _ = small_release(tmp_path)
     store.put_new(LEFT[0], b"work that a build may resume from")
-    assert find_garbage(store, timedelta(hours=25), tomorrow()) == []
+    assert find_orphans(store, timedelta(hours=25), tomorrow()) == []
 
 
 def test_nothing_goes_while_a_build_runs(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_nothing_goes_while_a_build_runs(tmp_path: Path) -> None:
     store.put_new(LEFT[0], b"x")
     store.replace("progress/run/host-1.json", b"{}")
     with pytest.raises(StorageError, match="is running"):
-        find_garbage(store, timedelta(0), datetime.now(UTC))
-    assert "progress/run/host-1.json" in {garbage.path for garbage in find_garbage(store, timedelta(0), tomorrow())}
+        find_orphans(store, timedelta(0), datetime.now(UTC))
+    assert "progress/run/host-1.json" in {orphan.path for orphan in find_orphans(store, timedelta(0), tomorrow())}
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

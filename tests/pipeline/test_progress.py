@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from voxbeam.commands.display import slowest_table
-from voxbeam.pipeline.progress import SLOWEST, Reporter, SlowUnit, Tallies, clear_progress, read_tallies
+from voxbeam.pipeline.progress import MAX_SLOWEST, Reporter, SlowUnit, WorkerProgress, clear_progress, read_progress
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitWork
 
@@ -21,14 +21,14 @@ def unit(seconds: float) -> SlowUnit:
 
 @given(st.lists(st.lists(st.floats(0, 1e4)), max_size=5))
 def test_slowest_of_all_workers_are_kept(workers: list[list[float]]) -> None:
-    total = Tallies()
+    total = WorkerProgress()
     for seconds in workers:
-        own = Tallies()
+        own = WorkerProgress()
         for each in seconds:
-            own.add(Tallies(units=1, slowest=[unit(each)]))
+            own.add(WorkerProgress(units=1, slowest=[unit(each)]))
         total.add(own)
     everyone = sorted((each for seconds in workers for each in seconds), reverse=True)
-    assert [slow.seconds for slow in total.slowest] == everyone[:SLOWEST]
+    assert [slow.seconds for slow in total.slowest] == everyone[:MAX_SLOWEST]
     assert total.units == len(everyone)
 
 
@@ -42,11 +42,11 @@ def test_what_workers_write_is_read_and_shown(tmp_path: Path) -> None:
     for number in range(2):
         reporter = Reporter(str(tmp_path), "run")
         reporter.path += str(number)  # as another process would
-        reporter.update(Tallies(units=1, seconds={"score": 2.0}, slowest=[unit(2.0 + number)]))
-    tallies = read_tallies(store, "run")
+        reporter.update(WorkerProgress(units=1, seconds={"score": 2.0}, slowest=[unit(2.0 + number)]))
+    tallies = read_progress(store, "run")
     assert (tallies.units, tallies.seconds, tallies.slowest) == (2, {"score": 4.0}, [unit(3.0), unit(2.0)])
     console = Console(width=120, record=True, file=(tmp_path / "out").open("w"))
     console.print(slowest_table(tallies))
     assert "r 0 s 60 s 3.0 s 20.0× score, 1.5 s r 0 s 60 s 2.0 s 30.0×" in " ".join(console.export_text().split())
     clear_progress(store, "run")
-    assert read_tallies(store, "run") == Tallies()
+    assert read_progress(store, "run") == WorkerProgress()

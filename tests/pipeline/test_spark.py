@@ -25,10 +25,10 @@ def test_a_spark_cluster_gives_the_same_bytes(job_endpoint: str, tmp_path: Path)
     source = copy_speakers(tmp_path / "in", *SHORT)
     run_build(source, tmp_path / "here")
     outcome = run_build(source, tmp_path / "spark", "--runner=PortableRunner", f"--job_endpoint={job_endpoint}")
-    assert outcome.committed and outcome.tallies.units == len(SHORT)
+    assert outcome.committed and outcome.progress.units == len(SHORT)
     # each of the two workers lives through all stages, and loads a model at most once
-    loads = outcome.tallies.loads
-    assert outcome.tallies.processes == 2 and {"diarizer", "recognizer", "dnsmos", "tokenizer"} <= loads.keys()
+    loads = outcome.progress.loads
+    assert outcome.progress.processes == 2 and {"diarizer", "recognizer", "dnsmos", "tokenizer"} <= loads.keys()
     assert max(loads.values()) <= 2
     store = Store(str(tmp_path / "spark"))
     release = latest_release(store)

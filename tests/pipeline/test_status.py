@@ -14,58 +14,64 @@ from rich.console import Console
 
 from voxbeam.beam_runner import QUARANTINED
 from voxbeam.commands.status import print_status, run_line
-from voxbeam.pipeline.progress import Beat, Head, Reporter, Tallies, beating, read_beat
+from voxbeam.pipeline.heartbeat import BuildInfo, Heartbeat, heartbeat, read_heartbeat
+from voxbeam.pipeline.progress import Reporter, WorkerProgress
+from voxbeam.pipeline.status import BuildStatus, read_status
 from voxbeam.storage.store import Store, _open
 
 from tests.pipeline.test_build import ROOT, SHORT, copy_speakers
 from tests.servers.s3 import s3_server
 
-HEAD = Head(recordings=7, release=3)
+INFO = BuildInfo(recordings=7, release=3)
+
+
+def build_status(beat: Heartbeat, workers: WorkerProgress) -> BuildStatus:
+    return BuildStatus(run_id="ab12", heartbeat=beat, workers=workers)
 
 
 def test_a_build_that_runs_and_one_that_does_not() -> None:
-    tallies = Tallies(
+    workers = WorkerProgress(
         probed=5,
         probed_ms=400_000,
         quarantined=1,
-        kept_ms=50_000,
+        already_released_ms=50_000,
         audio_ms={"failed": 30_000, "reused": 20_000, "tokenize": 180_000},
     )
-    running = run_line("ab12", Beat(head=HEAD, elapsed_s=8995, silent=timedelta(seconds=5)), tallies)
+    running = run_line(build_status(Heartbeat(info=INFO, elapsed_s=8995, silent=timedelta(seconds=5)), workers))
     assert (
         "build ab12 towards release 000003, running for 2.5 h: 5 of 7 recordings probed, 3.0 min done, 2.0 min of those left"
         in running
     )
     assert "quarantined 1" in running
-    gone = run_line("ab12", Beat(head=HEAD, elapsed_s=9000, silent=timedelta(minutes=10)), tallies)
+    gone = run_line(build_status(Heartbeat(info=INFO, elapsed_s=9000, silent=timedelta(minutes=10)), workers))
     assert "ended or killed 10.0 min ago; the same command goes on where it was" in gone
 
 
 def test_a_job_handed_over_lives_on_in_its_workers(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    with beating(store, "ab12", HEAD):
+    with heartbeat(store, "ab12", INFO):
         pass
-    Reporter(store.root, "ab12").update(Tallies(probed=1))
+    Reporter(store.root, "ab12").update(WorkerProgress(probed=1))
     head, worker = sorted((tmp_path / "progress/ab12").iterdir(), key=lambda path: path.name != "build.json")
     hour_ago = time.time() - 3600
     os.utime(head, (hour_ago, hour_ago))
-    beat = read_beat(store, "ab12")
+    beat = read_heartbeat(store, "ab12")
     assert beat is not None and beat.silent < timedelta(seconds=60) and 3590 < beat.elapsed_s < 3660
     os.utime(worker, (hour_ago + 1800, hour_ago + 1800))
-    beat = read_beat(store, "ab12")
+    beat = read_heartbeat(store, "ab12")
     assert beat is not None and beat.silent >= timedelta(minutes=30) and 1790 < beat.elapsed_s < 1860
 
 
 @pytest.mark.parametrize("ahead_s", [-5.0, 5.0])
 def test_clocks_that_differ_make_no_negative_times(ahead_s: float, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    with beating(store, "ab12", HEAD):
+    with heartbeat(store, "ab12", INFO):
         pass
     stamp = time.time() + ahead_s
     os.utime(tmp_path / "progress/ab12/build.json", (stamp, stamp))
-    beat = read_beat(store, "ab12")
+    beat = read_heartbeat(store, "ab12")
     assert beat is not None
-    line = run_line("ab12", beat, Tallies(probed_ms=9000, audio_ms={"tokenize": 3000}))
+    line = run_line(build_status(beat, WorkerProgress(probed_ms=9000, audio_ms={"tokenize": 3000})))
     assert "-" not in line, line
 
 
@@ -106,5 +112,5 @@ def test_done_left_and_quarantined_while_a_build_runs_elsewhere(
 def status(output: str) -> str:
     console = Console(width=400, no_color=True)
     with console.capture() as printed:
-        print_status(Store(output), console)
+        print_status(read_status(output), console)
     return printed.get()

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from voxbeam.commands.report import print_outcome
-from voxbeam.pipeline.build import Outcome, build
+from voxbeam.commands.report import print_result
+from voxbeam.pipeline.build import BuildResult, build
 from voxbeam.pipeline.cost_model import footprint
-from voxbeam.pipeline.progress import SLOWEST
+from voxbeam.pipeline.progress import MAX_SLOWEST
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig, PackConfig
 from voxbeam.storage.store import Store
@@ -21,7 +21,7 @@ from benchmarks.synthetic import CONFIG, made_up_build, write_listing
 RECORDINGS = 30
 """so few that the shard goes up in one piece"""
 COUNTED = ("put_new", "put_file", "copy", "get", "exists")
-Built = tuple[Outcome, Store, Counter[str]]
+Built = tuple[BuildResult, Store, Counter[str]]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     with pytest.MonkeyPatch.context() as patched, made_up_build():
         for name in COUNTED:
             count(patched, name)
-        outcome = build(str(folder / "listing.parquet"), output, config, ["--direct_num_workers=1"], Console(file=StringIO()))
+        outcome = build(str(folder / "listing.parquet"), output, config, runner_args=["--direct_num_workers=1"])
     return outcome, Store(output), calls
 
 
@@ -58,7 +58,7 @@ def test_every_law_holds(built: Built) -> None:
 def test_objects_and_requests(built: Built) -> None:
     outcome, store, calls = built
     counts, units = outcome.release.counts, calls["put_new units"]
-    assert units == outcome.tallies.units > RECORDINGS
+    assert units == outcome.progress.units > RECORDINGS
     shard_bytes = sum(file.bytes for file in outcome.release.of_kind("shard"))
     foretold = footprint(RECORDINGS, units, units * BLOCK, shard_bytes, PackConfig())
     assert sum(1 for _ in store.walk()) == foretold.objects
@@ -79,9 +79,9 @@ def test_large_shards_go_up_in_parts(shard_bytes: int, shards: int, writes: int)
 
 def test_the_slowest_units_are_named(built: Built) -> None:
     outcome, store, _ = built
-    assert len(outcome.tallies.slowest) == SLOWEST
+    assert len(outcome.progress.slowest) == MAX_SLOWEST
     console = Console(width=200, file=StringIO(), record=True)
-    print_outcome(outcome, store, console)
+    print_result(outcome, store, console)
     printed = console.export_text()
-    assert "Slowest units" in printed and outcome.tallies.slowest[0].recording in printed
+    assert "Slowest units" in printed and outcome.progress.slowest[0].recording in printed
     assert not any(b"seconds" in store.get(path) for path, _ in store.walk("releases/")), "a release holds no clock time"

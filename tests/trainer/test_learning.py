@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from rich.console import Console
 
 from voxbeam.commands.train import corpus_codec
 from voxbeam.models.load_valle import load_models
@@ -37,7 +36,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
     (folder / "in" / "joe" / "book").mkdir(parents=True)
     sf.write(folder / "in" / "joe" / "book" / "chapter.flac", chapter, RATE)
     config = CorpusConfig(segment=SHORT_CUTS)
-    build(str(folder / "in"), str(folder / "corpus"), config, ["--direct_num_workers=1"], Console(quiet=True))
+    build(str(folder / "in"), str(folder / "corpus"), config, runner_args=["--direct_num_workers=1"])
     return Stream(str(folder / "corpus"), settings=StreamSettings(epochs=EpochSettings(batch_frames=1500)))
 
 
