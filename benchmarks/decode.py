@@ -32,9 +32,9 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     sizes = TransformerConfig(
-        layers=arguments.layers, heads=arguments.width // 64, width=arguments.width, hidden=4 * arguments.width
+        n_layers=arguments.layers, n_heads=arguments.width // 64, d_model=arguments.width, d_ff=4 * arguments.width
     )
-    config = ModelConfig(phones=70, transformer=sizes)
+    config = ModelConfig(n_phones=70, transformer=sizes)
     ar, nar = AR(config).eval().to(arguments.device), NAR(config).eval().to(arguments.device)
     frames = round(arguments.seconds * FRAME_RATE)
     phones_BL = torch.randint(1, 70, (arguments.batch, 150), device=arguments.device)

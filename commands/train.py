@@ -12,7 +12,7 @@ from voxbeam.models.codec import Codec, load_codec
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.threads import pin_threads
 from voxbeam.storage.releases import read_release
-from voxbeam.trainer.configs import CONFIGS, FitConfig, changed
+from voxbeam.trainer.configs import CONFIGS, TrainConfig, changed
 from voxbeam.trainer.data.sampler import EpochSettings
 from voxbeam.trainer.data.stream import Stream, StreamSettings
 from voxbeam.trainer.training import Fit, local_rank
@@ -26,14 +26,14 @@ def add_fit(rooms: argparse._SubParsersAction) -> None:
     )
     fit.add_argument("corpus", help="folder or bucket prefix that holds the release")
     fit.add_argument("--out", required=True, help="folder or bucket prefix for checkpoints")
-    fit.add_argument("--config", choices=sorted(CONFIGS), default="tiny_cpu", help="configuration (default: tiny_cpu)")
+    fit.add_argument("--config", choices=sorted(CONFIGS), default="overfit_cpu", help="configuration (default: overfit_cpu)")
     fit.add_argument(
         "--set",
         nargs="+",
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="settings that differ, such as steps=500 models=ar",
+        help="settings that differ, such as steps=500 train_models=ar",
     )
     fit.add_argument("--codec", default="embedded", help="the corpus's codec, named as `voxbeam build --codec` names it")
     fit.add_argument("--release", type=int, help="number of the release to train on (default: the latest)")
@@ -78,11 +78,11 @@ def corpus_codec(name: str, stream: Stream) -> Codec:
     return codec
 
 
-def open_stream(arguments: argparse.Namespace, split: str, config: FitConfig) -> Stream:
+def open_stream(arguments: argparse.Namespace, split: str, config: TrainConfig) -> Stream:
     """A split of a release, as far as it is this rank's."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     epochs = EpochSettings(
-        batch_frames=config.batch_frames, prompt_share=config.prompt_share if split == "train" else 0.0, seed=config.seed
+        batch_frames=config.batch_frames, prompt_fraction=config.prompt_fraction if split == "train" else 0.0, seed=config.seed
     )
     settings = StreamSettings(epochs=epochs, rank_frames=config.rank_frames)
     return Stream(arguments.corpus, split=split, release=arguments.release, settings=settings, rank=rank, world=world)

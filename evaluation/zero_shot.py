@@ -74,9 +74,9 @@ def evaluate(
     With `continual`, an utterance is prompted by its own first 3 s and goes on from there (VALL-E-continual, section 5.2).
     """
     ar, nar, config = load_models(run_uri, device, codec)
-    if config.phones != len(stream.index.phones):
+    if config.n_phones != len(stream.index.phones):
         raise ValueError(
-            f"the run knows {config.phones} phones, the corpus has {len(stream.index.phones)}: they do not belong together"
+            f"the run knows {config.n_phones} phones, the corpus has {len(stream.index.phones)}: they do not belong together"
         )
     cases = choose_cases(stream, count, seed)
     requests = [request_of(case, stream.separator, continual) for case in cases]

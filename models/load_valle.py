@@ -23,10 +23,10 @@ def load_models(run_uri: str, device: str = "cpu", codec: Codec | None = None) -
     else:
         ar_held = nar_held = read(checkpoint_store(folder))
     ar_config, nar_config = _config("ar", ar_held, folder, codec), _config("nar", nar_held, folder, codec)
-    if (ar_config.phones, ar_config.codes) != (nar_config.phones, nar_config.codes):
+    if (ar_config.n_phones, ar_config.codebook_size) != (nar_config.n_phones, nar_config.codebook_size):
         raise CheckpointError(
-            f"AR in {folder} knows {ar_config.phones} phones and {ar_config.codes} codes, NAR {nar_config.phones} and "
-            f"{nar_config.codes}: they learned from corpora that do not belong together"
+            f"the AR model in {folder} has {ar_config.n_phones} phones and {ar_config.codebook_size} codes per codebook, the NAR "
+            f"model {nar_config.n_phones} and {nar_config.codebook_size}: they were trained on different corpora"
         )
     ar, nar = AR(ar_config), NAR(nar_config)
     ar.load_state_dict(_average("ar", ar_held))
@@ -35,7 +35,7 @@ def load_models(run_uri: str, device: str = "cpu", codec: Codec | None = None) -
 
 
 def _config(name: str, held: Checkpoint, folder: str, codec: Codec | None) -> ModelConfig:
-    found = held.facts["config"]["models"]
+    found = held.facts["config"]["train_models"]
     if name not in found:
         raise CheckpointError(
             f"{folder} holds {', '.join(found)} alone; to speak, train {name} too: both in one run, or each in one of its own "

@@ -17,22 +17,22 @@ from torch import Tensor, nn
 class TransformerConfig:
     """Sizes of one transformer. The defaults are VALL-E's (arXiv 2301.02111, section 4.2.1)."""
 
-    layers: int = 12
-    heads: int = 16
-    width: int = 1024
-    hidden: int = 4096
+    n_layers: int = 12
+    n_heads: int = 16
+    d_model: int = 1024
+    d_ff: int = 4096
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.width % (2 * self.heads):
-            raise ValueError(f"width {self.width} must be a multiple of twice the {self.heads} heads")
+        if self.d_model % (2 * self.n_heads):
+            raise ValueError(f"d_model {self.d_model} must be a multiple of twice n_heads ({self.n_heads})")
 
 
 class Cache:
     """Keys and values of every layer for `size` positions, of which the first `length` are filled. For inference only."""
 
     def __init__(self, config: TransformerConfig, batch: int, size: int, like: Tensor) -> None:
-        shape = (config.layers, 2, batch, config.heads, size, config.width // config.heads)
+        shape = (config.n_layers, 2, batch, config.n_heads, size, config.d_model // config.n_heads)
         self.store_LKBHNC = torch.zeros(shape, dtype=like.dtype, device=like.device)
         self.length = 0
 
@@ -67,13 +67,13 @@ class Layer(nn.Module):
 
     def __init__(self, config: TransformerConfig, index: int, stages: int | None) -> None:
         super().__init__()
-        self.heads, self.index, self.dropout = config.heads, index, config.dropout
-        self.norm_attention = Norm(config.width, stages)
-        self.qkv = nn.Linear(config.width, 3 * config.width)
-        self.out = nn.Linear(config.width, config.width)
-        self.norm_feed = Norm(config.width, stages)
-        self.up = nn.Linear(config.width, config.hidden)
-        self.down = nn.Linear(config.hidden, config.width)
+        self.heads, self.index, self.dropout = config.n_heads, index, config.dropout
+        self.norm_attention = Norm(config.d_model, stages)
+        self.qkv = nn.Linear(config.d_model, 3 * config.d_model)
+        self.out = nn.Linear(config.d_model, config.d_model)
+        self.norm_feed = Norm(config.d_model, stages)
+        self.up = nn.Linear(config.d_model, config.d_ff)
+        self.down = nn.Linear(config.d_ff, config.d_model)
 
     def forward(self, x_BSD: Tensor, mask_B1SN: Tensor, stage_BD: Tensor | None, cache: Cache | None) -> Tensor:
         B, S, D = x_BSD.shape
@@ -94,9 +94,9 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig, stages: int | None = None) -> None:
         super().__init__()
         self.config = config
-        self.stage_embedding = nn.Embedding(stages, config.width) if stages is not None else None
-        self.layers = nn.ModuleList(Layer(config, index, stages) for index in range(config.layers))
-        self.norm = Norm(config.width, stages)
+        self.stage_embedding = nn.Embedding(stages, config.d_model) if stages is not None else None
+        self.layers = nn.ModuleList(Layer(config, index, stages) for index in range(config.n_layers))
+        self.norm = Norm(config.d_model, stages)
 
     def forward(self, x_BSD: Tensor, mask_B1SN: Tensor, *, stage_B: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """States [B, S, D] of inputs [B, S, D]. `mask` says which of N positions (the cache's first) each of S may attend to."""

@@ -31,10 +31,10 @@ TOP = 10
 class ModelConfig:
     """What both models share."""
 
-    phones: int
+    n_phones: int
     """size of the phone set"""
-    n_books: int = 8
-    codes: int = 1024
+    n_codebooks: int = 8
+    codebook_size: int = 1024
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
 
 
@@ -88,10 +88,10 @@ class AR(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.end, self.start = config.codes, config.codes + 1
-        width = config.transformer.width
-        self.phones = PhoneEmbedding(config.phones, width)
-        self.codes = nn.Embedding(config.codes + 2, width)  # its first V + 1 rows are the output layer too
+        self.end, self.start = config.codebook_size, config.codebook_size + 1
+        width = config.transformer.d_model
+        self.phones = PhoneEmbedding(config.n_phones, width)
+        self.codes = nn.Embedding(config.codebook_size + 2, width)  # its first V + 1 rows are the output layer too
         self.transformer = Transformer(config.transformer)
         initialise(self)
 
@@ -158,12 +158,12 @@ class NAR(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.n_books = config.n_books
-        width = config.transformer.width
-        self.phones = PhoneEmbedding(config.phones, width)
+        self.n_books = config.n_codebooks
+        width = config.transformer.d_model
+        self.phones = PhoneEmbedding(config.n_phones, width)
         # book j is predicted with the table that embeds it (the paper's sharing of parameters, section 4.2.2)
-        self.tables_KVD = nn.Parameter(torch.empty(config.n_books, config.codes, width))
-        self.transformer = Transformer(config.transformer, stages=config.n_books)
+        self.tables_KVD = nn.Parameter(torch.empty(config.n_codebooks, config.codebook_size, width))
+        self.transformer = Transformer(config.transformer, stages=config.n_codebooks)
         initialise(self)
 
     def begin_with(self, books_KVC: Tensor) -> None:

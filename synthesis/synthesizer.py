@@ -75,10 +75,10 @@ class Voice:
     def __post_init__(self) -> None:
         self.ar, self.nar, self.config = load_models(self.run_uri, self.device, self.codec)
         self.phone_set = load_phone_set(self.language)
-        if len(self.phone_set.phones) != self.config.phones:
+        if len(self.phone_set.phones) != self.config.n_phones:
             raise ValueError(
-                f"the run knows {self.config.phones} phones, the phone set of {self.language} has {len(self.phone_set.phones)}: "
-                "use the language and version that its corpus was built with"
+                f"the run was trained with {self.config.n_phones} phones, the phone set of {self.language} has "
+                f"{len(self.phone_set.phones)}: use the language and version that its corpus was built with"
             )
         self.phonemizer = open_phonemizer(self.language)
 

@@ -9,30 +9,30 @@ from voxbeam.models.transformer import TransformerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitConfig:
+class TrainConfig:
     """What a run depends on besides its data. Defaults are the paper's (arXiv 2301.02111, section 5.1) where it tells them."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
-    codes: int = 1024
+    codebook_size: int = 1024
     """size of a codebook"""
-    models: tuple[str, ...] = ("ar", "nar")
+    train_models: tuple[str, ...] = ("ar", "nar")
     """trained together or apart, with the same result: they share the batches and nothing else"""
     steps: int = 800_000
     learning_rate: float = 5e-4
     """at the end of the warm-up; from there it falls along a line to 0 at the last step"""
-    warmup: int = 32_000
+    warmup_steps: int = 32_000
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
     """of matrices; gains and biases do not decay"""
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     """largest norm of a model's gradient"""
-    ema: float = 0.999
+    ema_decay: float = 0.999
     """decay of the averaged weights, which are validated and speak"""
     batch_frames: int = 96_000
     """frames of a step on all ranks together at most, padding included: the same whatever the number of ranks"""
     rank_frames: int = 6_000
     """frames of a micro-batch at most: what one device can hold; what a rank has beyond is accumulated"""
-    prompt_share: float = 0.2
+    prompt_fraction: float = 0.2
     """share of utterances that stand behind another of their speaker, as they will when the model speaks"""
     bf16: bool = True
     """autocast; weights and optimizer stay float32"""
@@ -44,27 +44,27 @@ class FitConfig:
     validate_every: int = 5_000
     validate_batches: int = 50
     save_every: int = 2_000
-    keep: int = 3
+    keep_last: int = 3
     """checkpoints"""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.models or not set(self.models) <= {"ar", "nar"}:
-            raise ValueError(f"models {self.models} must be some of ar, nar")
-        if not 0 < self.warmup <= self.steps:
-            raise ValueError(f"warmup {self.warmup} must lie between 1 and the {self.steps} steps")
+        if not self.train_models or not set(self.train_models) <= {"ar", "nar"}:
+            raise ValueError(f"train_models {self.train_models} must be some of ar, nar")
+        if not 0 < self.warmup_steps <= self.steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} must lie between 1 and the {self.steps} steps")
         if self.parallel not in ("ddp", "fsdp"):
             raise ValueError(f"parallel {self.parallel!r} is neither ddp nor fsdp")
 
 
-def tiny_cpu() -> FitConfig:
+def overfit_cpu() -> TrainConfig:
     """Learns a few minutes of speech by heart on one CPU core, in minutes."""
-    return FitConfig(
-        transformer=TransformerConfig(layers=3, heads=4, width=128, hidden=512, dropout=0.0),
+    return TrainConfig(
+        transformer=TransformerConfig(n_layers=3, n_heads=4, d_model=128, d_ff=512, dropout=0.0),
         steps=1_000,
         learning_rate=2e-3,
-        warmup=50,
-        ema=0.99,
+        warmup_steps=50,
+        ema_decay=0.99,
         batch_frames=3_000,
         rank_frames=3_000,
         bf16=False,
@@ -75,9 +75,9 @@ def tiny_cpu() -> FitConfig:
     )
 
 
-def hour_cpu() -> FitConfig:
+def small_cpu() -> TrainConfig:
     """About an hour of speech on one CPU core, in a quarter of one, without learning it by heart."""
-    small = tiny_cpu()
+    small = overfit_cpu()
     return replace(
         small,
         transformer=replace(small.transformer, dropout=0.2),
@@ -89,21 +89,21 @@ def hour_cpu() -> FitConfig:
     )
 
 
-def libritts_1gpu() -> FitConfig:
+def libritts_1gpu() -> TrainConfig:
     """LibriTTS's 585 hours at paper size on one 80 GB GPU: 12 layers, 16 heads, width 1024; not run by us yet."""
-    return FitConfig(steps=200_000, warmup=8_000, batch_frames=48_000, rank_frames=24_000, compile=True)
+    return TrainConfig(steps=200_000, warmup_steps=8_000, batch_frames=48_000, rank_frames=24_000, compile=True)
 
 
-def librilight_16gpu() -> FitConfig:
+def librilight_16gpu() -> TrainConfig:
     """The paper's run: LibriLight's 60,000 hours, 16 GPUs, 6,000 acoustic tokens each; not run by us yet."""
-    return FitConfig(compile=True, parallel="fsdp")
+    return TrainConfig(compile=True, parallel="fsdp")
 
 
-CONFIGS = {preset.__name__: preset for preset in (tiny_cpu, hour_cpu, libritts_1gpu, librilight_16gpu)}
+CONFIGS = {preset.__name__: preset for preset in (overfit_cpu, small_cpu, libritts_1gpu, librilight_16gpu)}
 
 
-def changed(config: FitConfig, settings: list[str]) -> FitConfig:
-    """The configuration with settings such as `steps=500` or `models=ar`. Raises ValueError, naming what there is."""
+def changed(config: TrainConfig, settings: list[str]) -> TrainConfig:
+    """The configuration with settings such as `steps=500` or `train_models=ar`. Raises ValueError, naming what there is."""
     known = {item.name: getattr(config, item.name) for item in fields(config) if item.name not in ("transformer", "betas")}
     values: dict[str, object] = {}
     for setting in settings:

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from voxbeam.models.batch import Batch
 from voxbeam.models.valle import AR, NAR, ModelConfig, Score, draw_stages, prompt_lengths
-from voxbeam.trainer.configs import FitConfig
+from voxbeam.trainer.configs import TrainConfig
 
 _PARTS = ("weight", "average", "moment1", "moment2")
 
@@ -29,7 +29,7 @@ class Learner:
     """AR or NAR in training. `name` is "ar" or "nar"; its tables begin with `books_KVC`, the codec's, where they are known."""
 
     def __init__(
-        self, name: str, model_config: ModelConfig, config: FitConfig, device: torch.device, books_KVC: Tensor | None = None
+        self, name: str, model_config: ModelConfig, config: TrainConfig, device: torch.device, books_KVC: Tensor | None = None
     ) -> None:
         torch.manual_seed(config.seed)  # every rank begins with the same weights
         self.name, self.config, self.device = name, config, device
@@ -77,7 +77,7 @@ class Learner:
                 # DDP and FSDP take the mean over ranks; frames are those of all ranks
                 (score.loss * (self.world / frames)).backward()
             scores.append(Score(*(value.detach() for value in score)))
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), config.clip)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), config.max_grad_norm)
         self.optimizer.step()
         self._update_average(step)
         return total(scores), float(whole(norm))
@@ -100,7 +100,7 @@ class Learner:
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
-        keep = min(self.config.ema, (1 + step) / (10 + step))  # a young average forgets the random start sooner
+        keep = min(self.config.ema_decay, (1 + step) / (10 + step))  # a young average forgets the random start sooner
         for name, value in self.parameters.items():
             self.average[name].lerp_(value, 1 - keep)
 
@@ -159,15 +159,15 @@ class Learner:
         As in PaLM (arXiv 2204.02311, appendix B), without recomputation; padding does no useful work and is not counted.
         """
         sizes = self.model.transformer.config
-        weights = sizes.layers * (4 * sizes.width**2 + 2 * sizes.width * sizes.hidden)
+        weights = sizes.n_layers * (4 * sizes.d_model**2 + 2 * sizes.d_model * sizes.d_ff)
         pairs = positions = 0
         for batch in batches:
             S_B = batch.phone_lengths_B + batch.frame_lengths_B + 2
             positions, pairs = positions + int(S_B.sum()), pairs + int(S_B.square().sum())
-        return 6.0 * weights * positions + 12.0 * sizes.layers * sizes.width * pairs
+        return 6.0 * weights * positions + 12.0 * sizes.n_layers * sizes.d_model * pairs
 
 
-def build_optimizer(parameters: dict[str, nn.Parameter], config: FitConfig) -> torch.optim.AdamW:
+def build_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
     """AdamW that decays matrices and nothing else."""
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters.values() if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -176,10 +176,10 @@ def build_optimizer(parameters: dict[str, nn.Parameter], config: FitConfig) -> t
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
 
 
-def learning_rate(step: int, config: FitConfig) -> float:
+def learning_rate(step: int, config: TrainConfig) -> float:
     """Up along a line for `warmup` steps, then down to zero along another (VALL-E, section 5.1). Steps count from 0."""
-    rising = (step + 1) / config.warmup
-    falling = (config.steps - step) / max(1, config.steps - config.warmup)
+    rising = (step + 1) / config.warmup_steps
+    falling = (config.steps - step) / max(1, config.steps - config.warmup_steps)
     return config.learning_rate * min(1.0, rising, falling)
 
 

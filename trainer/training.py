@@ -28,7 +28,7 @@ from voxbeam.models.batch import Batch
 from voxbeam.models.codec import Codec
 from voxbeam.models.valle import ModelConfig, Score
 from voxbeam.storage.store import is_bucket, local_path
-from voxbeam.trainer.configs import FitConfig
+from voxbeam.trainer.configs import TrainConfig
 from voxbeam.trainer.optimization import Learner, learning_rate, total
 
 Source = Callable[[int], Iterator[tuple[list[Batch], int]]]
@@ -54,7 +54,7 @@ class Fit:
 
     def __init__(
         self,
-        config: FitConfig,
+        config: TrainConfig,
         phones: int,
         train: Source,
         valid: Source | None,
@@ -65,12 +65,12 @@ class Fit:
     ) -> None:
         self.config, self.train, self.valid, self.data = config, train, valid, data
         self.codec = codec.sha256 if codec else ""
-        self.model_config = ModelConfig(phones=phones, codes=config.codes, transformer=config.transformer)
+        self.model_config = ModelConfig(n_phones=phones, codebook_size=config.codebook_size, transformer=config.transformer)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
         self.store = checkpoint.checkpoint_store(run_uri)
         books_KVC = codec.books_KVC if codec else None
-        self.learners = [Learner(name, self.model_config, config, self.device, books_KVC) for name in config.models]
+        self.learners = [Learner(name, self.model_config, config, self.device, books_KVC) for name in config.train_models]
         self.position = Position()
         self.stopping = False
         self.writer: SummaryWriter | None = None
@@ -149,7 +149,7 @@ class Fit:
                 "model": asdict(self.model_config),
             }
             held = checkpoint.Checkpoint(tensors, facts)
-            checkpoint.write(self.store, self.position.step, held, self.config.keep)
+            checkpoint.write(self.store, self.position.step, held, self.config.keep_last)
         if dist.is_initialized():
             dist.barrier()
 
@@ -158,7 +158,7 @@ class Fit:
         held = checkpoint.read(self.store)
         then = held.facts["config"]
         now = json.loads(json.dumps({"config": asdict(self.config), "model": asdict(self.model_config)}))
-        differing = [name for name in ("models", "seed") if then[name] != now["config"][name]]
+        differing = [name for name in ("train_models", "seed") if then[name] != now["config"][name]]
         differing += ["model"] if held.facts["model"] != now["model"] else []
         if differing:
             raise checkpoint.CheckpointError(

@@ -55,7 +55,7 @@ def test_a_split_without_pairs_is_an_error(stream: Stream, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("continual", [False, True])
 def test_table_and_page(stream: Stream, tmp_path: Path, continual: bool) -> None:
-    config = replace(CONFIG, codes=1024, steps=1, warmup=1)
+    config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)
     Fit(config, len(PHONES), made_steps, None, str(tmp_path / "run")).run()
     result = evaluate(str(tmp_path / "run"), stream, load_codec(EMBEDDED_WEIGHTS), Recognizer(), 2, continual=continual)
     codec, model = result.rows

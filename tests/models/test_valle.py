@@ -10,8 +10,10 @@ from voxbeam.models.batch import Batch, Utterance, collate
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import AR, NAR, Decoder, ModelConfig, draw_stages
 
-TINY = ModelConfig(phones=20, codes=32, transformer=TransformerConfig(layers=2, heads=2, width=32, hidden=64, dropout=0.0))
-PAPER = ModelConfig(phones=70)
+TINY = ModelConfig(
+    n_phones=20, codebook_size=32, transformer=TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.0)
+)
+PAPER = ModelConfig(n_phones=70)
 
 
 def utterance(number: int, phones: int, frames: int) -> Utterance:

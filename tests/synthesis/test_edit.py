@@ -58,7 +58,7 @@ def test_words_of_a_recording_are_replaced(speech: np.ndarray, tmp_path: Path, c
     """A model that knows nothing says nothing sensible, but the rest stays, and taking words out needs no model at all."""
     run, audio = tmp_path / "run", tmp_path / "audio.wav"
     phones = len(load_phone_set("en-us").phones)
-    Fit(replace(CONFIG, codes=1024, steps=1, warmup=1), phones, made_steps, None, str(run)).run()
+    Fit(replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1), phones, made_steps, None, str(run)).run()
     sf.write(audio, speech[7 * 16_000 : 13 * 16_000], 16_000)
     recorded_S = Prompt.read(audio, seconds=30).wave_S
     words = Recognizer().words(recorded_S)

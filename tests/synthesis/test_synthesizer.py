@@ -22,7 +22,7 @@ from tests.trainer.factories import CONFIG, made_steps
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    config = replace(CONFIG, codes=1024, steps=1, warmup=1)
+    config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)
     phones = len(load_phone_set("en-us").phones)
     Fit(config, phones, made_steps, None, str(folder)).run()
     return folder
@@ -90,6 +90,6 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
 
 
 def test_half_a_run_cannot_speak(tmp_path: Path, prompt_file: Path) -> None:
-    Fit(replace(CONFIG, models=("ar",), steps=2), 20, made_steps, None, str(tmp_path)).run()
+    Fit(replace(CONFIG, train_models=("ar",), steps=2), 20, made_steps, None, str(tmp_path)).run()
     with pytest.raises(CheckpointError, match="ar alone"):
         Voice(str(tmp_path), Prompt.read(prompt_file))

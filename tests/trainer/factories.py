@@ -13,13 +13,21 @@ import torch
 from voxbeam.models.batch import Batch, Utterance, collate
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import ModelConfig
-from voxbeam.trainer.configs import FitConfig
+from voxbeam.trainer.configs import TrainConfig
 from voxbeam.trainer.training import Fit
 
-SIZES = TransformerConfig(layers=2, heads=2, width=32, hidden=64, dropout=0.1)
-MODEL = ModelConfig(phones=20, codes=32, transformer=SIZES)
-CONFIG = FitConfig(
-    transformer=SIZES, codes=32, steps=8, warmup=2, learning_rate=3e-3, bf16=False, log_every=4, save_every=3, validate_every=4
+SIZES = TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.1)
+MODEL = ModelConfig(n_phones=20, codebook_size=32, transformer=SIZES)
+CONFIG = TrainConfig(
+    transformer=SIZES,
+    codebook_size=32,
+    steps=8,
+    warmup_steps=2,
+    learning_rate=3e-3,
+    bf16=False,
+    log_every=4,
+    save_every=3,
+    validate_every=4,
 )
 
 
@@ -42,9 +50,9 @@ def made_steps(state: int, rank: int = 0, world: int = 1, pieces: int = 1) -> It
         yield [replace(batch, counted=len(part) > 0) for batch, part in zip(batches, parts, strict=True)], state
 
 
-def made_run(uri: str, config: FitConfig = CONFIG, *, rank: int = 0, world: int = 1, pieces: int = 1) -> Fit:
+def made_run(uri: str, config: TrainConfig = CONFIG, *, rank: int = 0, world: int = 1, pieces: int = 1) -> Fit:
     source = partial(made_steps, rank=rank, world=world, pieces=pieces)
-    return Fit(config, MODEL.phones, source, made_steps, uri)
+    return Fit(config, MODEL.n_phones, source, made_steps, uri)
 
 
 if __name__ == "__main__":  # a run that a test may kill: made.py FOLDER STEPS

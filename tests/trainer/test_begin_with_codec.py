@@ -19,7 +19,7 @@ from tests.trainer.factories import CONFIG, MODEL, made_steps
 
 
 def small_codec(sha256: str = "a" * 64) -> Codec:
-    model = build_codec(CodecConfig(n_filters=2, lstm_layers=0, dimension=16, codebook_size=MODEL.codes))
+    model = build_codec(CodecConfig(n_filters=2, lstm_layers=0, dimension=16, codebook_size=MODEL.codebook_size))
     torch.manual_seed(0)
     for number, layer in enumerate(model.quantizer.vq.layers):
         layer._codebook.embed.normal_(0, 1 / (1 + number))
@@ -44,15 +44,17 @@ def test_narrower_models_keep_the_sizes_of_books() -> None:
 
 
 def begun(folder: Path, codec: Codec | None, steps: int = 1) -> Fit:
-    return Fit(replace(CONFIG, steps=steps, warmup=1), MODEL.phones, made_steps, None, str(folder), codec=codec)
+    return Fit(replace(CONFIG, steps=steps, warmup_steps=1), MODEL.n_phones, made_steps, None, str(folder), codec=codec)
 
 
 def test_a_run_begins_with_the_codec(tmp_path: Path) -> None:
     codec = small_codec()
     ar, nar = begun(tmp_path, codec).learners
-    tables_KVD = as_tables(codec.books_KVC, CONFIG.transformer.width)
+    tables_KVD = as_tables(codec.books_KVC, CONFIG.transformer.d_model)
     assert torch.equal(nar.parameters["tables_KVD"], tables_KVD) and torch.equal(nar.average["tables_KVD"], tables_KVD)
-    assert torch.equal(ar.parameters["codes.weight"][: MODEL.codes], as_tables(codec.books_KVC[:1], CONFIG.transformer.width)[0])
+    assert torch.equal(
+        ar.parameters["codes.weight"][: MODEL.codebook_size], as_tables(codec.books_KVC[:1], CONFIG.transformer.d_model)[0]
+    )
 
 
 def test_a_run_goes_with_its_own_codec_only(tmp_path: Path) -> None:

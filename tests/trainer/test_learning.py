@@ -1,4 +1,4 @@
-"""`tiny_cpu` learns twenty utterances by heart, from a release that was built of a TTS voice, and says them back."""
+"""`overfit_cpu` learns twenty utterances by heart, from a release that was built of a TTS voice, and says them back."""
 
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
 def test_twenty_utterances_are_learned_by_heart_and_said_back(stream: Stream, tmp_path: Path, capsys: Any) -> None:
     utterances = stream.read(np.arange(len(stream.index)))
     assert len(utterances) >= 19
-    settings = "steps=300 warmup=20 learning_rate=5e-3 ema=0.9 save_every=300 validate_every=300 validate_batches=9"
-    config = changed(CONFIGS["tiny_cpu"](), settings.split())
+    settings = "steps=300 warmup_steps=20 learning_rate=5e-3 ema_decay=0.9 save_every=300 validate_every=300 validate_batches=9"
+    config = changed(CONFIGS["overfit_cpu"](), settings.split())
     codec = corpus_codec("embedded", stream)
     run = Fit(config, len(stream.index.phones), stream.steps, stream.steps, str(tmp_path), codec=codec)
     run.run()

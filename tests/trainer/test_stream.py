@@ -124,7 +124,7 @@ def test_ranks_and_threads_may_change_in_mid_epoch(tmp_path: Path, world: int, t
     starts = np.cumsum([0, *(2000 + 80 * (n * 7 % 40) for n in range(60))]).tolist()
     members = [member("r", a, ms=b - a - 1, speaker=f"s{a % 3}") for a, b in pairwise(starts)]
     release_of(tmp_path, {"train": members})
-    epochs = EpochSettings(batch_frames=1500, block=4, window_blocks=5, prompt_share=0.3)
+    epochs = EpochSettings(batch_frames=1500, block=4, window_blocks=5, prompt_fraction=0.3)
 
     def run(ranks: int, threads: int, start: int, count: int) -> tuple[list[str], int]:
         found: list[str] = []
@@ -310,7 +310,7 @@ def test_a_prompt_is_another_utterance_of_the_speaker(speakers: list[int], epoch
     frames = rng.integers(150, 900, len(speakers)).astype(np.int32)
     arrays = {"speaker": np.array(speakers, np.int32), "frames": frames}
     index = Index(Store("/"), "train", 1, (), ("", "a", "b", "c"), (), arrays, "stamp")
-    plan = Epochs(frames, EpochSettings(prompt_share=0.5), neighbour_N=neighbours(index))
+    plan = Epochs(frames, EpochSettings(prompt_fraction=0.5), neighbour_N=neighbours(index))
     samples = np.arange(len(speakers))
     prompts = plan.prompts(epoch, samples)
     assert np.array_equal(prompts, plan.prompts(epoch, samples))
@@ -326,7 +326,7 @@ def test_an_utterance_behind_its_prompt(tmp_path: Path) -> None:
     """Phones in a row with a blank between, frames in a row; the sample counts once."""
     members = [member("r", start, ms=4000, speaker="s") for start in (0, 5000, 10_000)]
     store = release_of(tmp_path, {"train": members})
-    settings = StreamSettings(epochs=EpochSettings(batch_frames=2000, prompt_share=1.0))
+    settings = StreamSettings(epochs=EpochSettings(batch_frames=2000, prompt_fraction=1.0))
     stream = Stream(store.root, settings=settings)
     ((batches, _),) = list(stream.epoch_steps(0))
     (batch,) = batches

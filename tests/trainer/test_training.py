@@ -21,7 +21,7 @@ from voxbeam.models.checkpoint import checkpoint_store
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.threads import pin_threads
 from voxbeam.storage.store import Store
-from voxbeam.trainer.configs import CONFIGS, FitConfig, changed
+from voxbeam.trainer.configs import CONFIGS, TrainConfig, changed
 from voxbeam.trainer.optimization import learning_rate
 from voxbeam.trainer.training import Position
 
@@ -100,14 +100,14 @@ def stop_after(run, steps: int) -> None:  # type: ignore[no-untyped-def]
 
 
 def started(folder: Path, steps: int) -> subprocess.Popen:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.trainer.factories", str(folder), str(steps)]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
 
 def test_pieces_of_a_step_change_nothing(tmp_path: Path) -> None:
     """Without dropout, the gradient in pieces is that of the whole batch: a mean of means would be another one."""
-    config = without_dropout(replace(QUIET, steps=1, warmup=1))
+    config = without_dropout(replace(QUIET, steps=1, warmup_steps=1))
     for name, pieces in (("whole", 1), ("pieces", 5)):  # four utterances: the fifth piece is empty
         made_run(str(tmp_path / name), config, pieces=pieces).run()
     assert_close(tmp_path / "whole", tmp_path / "pieces")
@@ -115,7 +115,7 @@ def test_pieces_of_a_step_change_nothing(tmp_path: Path) -> None:
 
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
     """Two gloo ranks, DDP and FSDP2, with three micro-batches each; the checkpoint of the two also continues on one."""
-    config = without_dropout(replace(QUIET, steps=1, warmup=1))
+    config = without_dropout(replace(QUIET, steps=1, warmup_steps=1))
     made_run(str(tmp_path / "one"), config).run()
     mp.start_processes(run_rank, (str(tmp_path), config), nprocs=2, start_method="spawn")
     for parallel in ("ddp", "fsdp"):
@@ -126,7 +126,7 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_layers_make_the_same_run(tmp_path: Path) -> None:
-    config = without_dropout(replace(QUIET, steps=1, warmup=1))
+    config = without_dropout(replace(QUIET, steps=1, warmup_steps=1))
     made_run(str(tmp_path / "plain"), config).run()
     made_run(str(tmp_path / "compiled"), replace(config, compile=True)).run()
     assert_close(tmp_path / "plain", tmp_path / "compiled")
@@ -140,7 +140,7 @@ def test_half_precision_learns_the_same(tmp_path: Path) -> None:
     assert {value.dtype for value in runs[1].learners[0].parameters.values()} == {torch.float32}
 
 
-def run_rank(rank: int, folder: str, config: FitConfig) -> None:
+def run_rank(rank: int, folder: str, config: TrainConfig) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     for parallel in ("ddp", "fsdp"):
@@ -148,7 +148,7 @@ def run_rank(rank: int, folder: str, config: FitConfig) -> None:
     dist.destroy_process_group()
 
 
-def without_dropout(config: FitConfig) -> FitConfig:
+def without_dropout(config: TrainConfig) -> TrainConfig:
     return replace(config, transformer=replace(config.transformer, dropout=0.0))
 
 
@@ -177,7 +177,7 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
 
 def test_together_or_apart(tmp_path: Path, uninterrupted: dict[str, Tensor]) -> None:
     for name in ("ar", "nar"):
-        made_run(str(tmp_path / name), replace(QUIET, models=(name,))).run()
+        made_run(str(tmp_path / name), replace(QUIET, train_models=(name,))).run()
     assert_same(final(tmp_path / "ar") | final(tmp_path / "nar"), uninterrupted)
 
 
@@ -209,10 +209,10 @@ def test_what_speaks_is_the_average(tmp_path: Path) -> None:
 
 def test_models_trained_apart_speak_together(tmp_path: Path) -> None:
     made_run(str(tmp_path / "both"), replace(QUIET, steps=2)).run()
-    made_run(str(tmp_path / "apart" / "ar"), replace(QUIET, steps=2, models=("ar",))).run()
+    made_run(str(tmp_path / "apart" / "ar"), replace(QUIET, steps=2, train_models=("ar",))).run()
     with pytest.raises(FileNotFoundError, match=r"no checkpoint in .*apart/nar"):
         load_models(str(tmp_path / "apart"))
-    made_run(str(tmp_path / "apart" / "nar"), replace(QUIET, steps=2, models=("nar",))).run()
+    made_run(str(tmp_path / "apart" / "nar"), replace(QUIET, steps=2, train_models=("nar",))).run()
     for ours, theirs in zip(load_models(str(tmp_path / "apart"))[:2], load_models(str(tmp_path / "both"))[:2], strict=True):
         assert_same(ours.state_dict(), theirs.state_dict())
 
@@ -258,7 +258,7 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
 
 
 def test_the_schedule() -> None:
-    config = FitConfig(steps=100, warmup=10, learning_rate=1.0)
+    config = TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)
     rates = [learning_rate(step, config) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == rates[10] == 1.0
@@ -267,8 +267,8 @@ def test_the_schedule() -> None:
 
 
 def test_settings() -> None:
-    config = changed(CONFIGS["tiny_cpu"](), ["steps=60", "models=ar", "bf16=true", "learning_rate=1e-3"])
-    assert (config.steps, config.models, config.bf16, config.learning_rate) == (60, ("ar",), True, 1e-3)
-    for wrong in ("speed=3", "bf16=yes", "steps=1", "models=asr"):
+    config = changed(CONFIGS["overfit_cpu"](), ["steps=60", "train_models=ar", "bf16=true", "learning_rate=1e-3"])
+    assert (config.steps, config.train_models, config.bf16, config.learning_rate) == (60, ("ar",), True, 1e-3)
+    for wrong in ("speed=3", "bf16=yes", "steps=1", "train_models=asr"):
         with pytest.raises(ValueError):
-            changed(CONFIGS["tiny_cpu"](), [wrong])
+            changed(CONFIGS["overfit_cpu"](), [wrong])

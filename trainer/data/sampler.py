@@ -28,7 +28,7 @@ class EpochSettings:
     """samples in a row"""
     window_blocks: int = 32
     """blocks whose samples are mixed"""
-    prompt_share: float = 0.0
+    prompt_fraction: float = 0.0
     """share of samples that stand behind another utterance of their speaker, where a neighbour is one"""
     seed: int = 0
 
@@ -87,10 +87,10 @@ class Epochs:
 
     def prompts(self, epoch: int, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """The sample that each stands behind in an epoch; -1 for none."""
-        if self.neighbour_N is None or not self.settings.prompt_share:
+        if self.neighbour_N is None or not self.settings.prompt_fraction:
             return np.full(len(samples), -1)
         step = self.neighbour_N[samples]
-        drawn = _scramble(samples, self.settings.seed, epoch, 1) < self.settings.prompt_share * 2.0**64
+        drawn = _scramble(samples, self.settings.seed, epoch, 1) < self.settings.prompt_fraction * 2.0**64
         return np.where(drawn & (step != 0), samples + step, -1)
 
     def window_blocks(self, epoch: int, window: int) -> NDArray[np.int64]:
