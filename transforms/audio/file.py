@@ -1,14 +1,12 @@
-"""Audio files: what a file holds, and any stretch of it as mono samples. Runs inside the sandbox.
+"""Audio files: how long a file truly is, and any stretch of it as samples. Runs inside the sandbox.
 
-libsndfile reads WAV, FLAC, OGG/Opus and MP3; FFmpeg (PyAV) reads what it cannot: M4A/AAC.
+A header is only an estimate: MP3s without an index, joined files, streams from a pipe and wrong counts make it state too much or
+too little. So FFmpeg decodes every file once, from beginning to end, and the length is what that yields. Where libsndfile states
+the same length it reads the windows, because its seeks are exact; else FFmpeg decodes them from the beginning.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -16,23 +14,30 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import StageError
+from voxbeam.transforms.audio import ffmpeg, libsndfile
+from voxbeam.transforms.audio.ffmpeg import REENCODE, describe
+from voxbeam.transforms.audio.header import ogg_is_complete, stated_bytes, unexplained_bytes, xing_frames
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
-_BLOCK_FRAMES = 1 << 18
-_LONGEST_OGG_PAGE = 27 + 255 + 255 * 255
-_WARM_UP_S = 0.5  # MP3 and Opus need some sound before they are right again after a seek
-_FFMPEG_SUFFIXES = frozenset({".m4a"})
-_REENCODE = "re-encode the recording, e.g. `ffmpeg -i IN OUT.flac`, or take it out of the input"
+LIBSNDFILE, FFMPEG = "libsndfile", "ffmpeg"
+_COPY_AGAIN = "copy it again from its source, or " + REENCODE
+_LOSSY_TOLERANCE_S = 0.05
+_LOSSY = ("vorbis", "opus")
+_MPEG_FRAME = 1152
+_MAX_UNEXPLAINED_BYTES = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class AudioInfo:
     """What a file's audio looks like."""
 
     format: str
     sample_rate: int
     channels: int
     frames: int
+    """samples per channel, at `sample_rate`"""
+    decoder: str
+    """`libsndfile` or `ffmpeg`: which one reads its windows"""
 
     @property
     def duration_ms(self) -> int:
@@ -49,8 +54,79 @@ class Limits:
     max_duration_s: float
 
 
-def probe_file(file: AudioFile, limits: Limits) -> Shape:
-    """The shape of a file. Raises StageError for one that is empty, unreadable, or outside the limits."""
+def probe_file(file: AudioFile, limits: Limits) -> AudioInfo:
+    """Decodes a file once and describes it. Raises StageError for one that is empty, unreadable, cut off, or outside the limits."""
+    _require_bytes(file)
+    header = libsndfile.read_header(file)
+    try:
+        decoded = ffmpeg.count(file, limits.max_duration_s)
+    except StageError as error:
+        if header is None or error.reason != "not_audio":
+            raise
+        info = _counted_by_libsndfile(file, header, limits)
+    else:
+        _require_whole(file, decoded, header)
+        info = _choose_decoder(file, decoded, header)
+    return _within_limits(file, info, limits)
+
+
+def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
+    """The same by the header alone, for a plan: quick, and wrong where the header is."""
+    _require_bytes(file)
+    header = libsndfile.read_header(file)
+    if header is not None and header.frames is not None:
+        info = AudioInfo(
+            format=header.format,
+            sample_rate=header.sample_rate,
+            channels=header.channels,
+            frames=header.frames,
+            decoder=LIBSNDFILE,
+        )
+    else:
+        name, rate, channels, seconds = ffmpeg.read_header(file)
+        info = AudioInfo(format=name, sample_rate=rate, channels=channels, frames=round(seconds * rate), decoder=FFMPEG)
+    return _within_limits(file, info, limits)
+
+
+def read_channels(file: AudioFile, info: AudioInfo, start: int, frames: int) -> NDArray[np.float32]:
+    """`frames` samples from `start` at the file's own rate: float32 [channels, frames].
+
+    Raises StageError, naming the place to a second, when the stretch cannot be decoded or holds NaN or infinity.
+    """
+    sound = np.empty((info.channels, frames), dtype=np.float32)
+    filled = 0
+    blocks = (
+        ffmpeg.blocks(file, info.sample_rate, info.channels, start)
+        if info.decoder == FFMPEG
+        else libsndfile.blocks(file, start, frames)
+    )
+    try:
+        for block in blocks:
+            take = min(block.shape[1], frames - filled)
+            sound[:, filled : filled + take] = block[:, :take]
+            filled += take
+            if filled == frames:
+                break
+    except (sf.SoundFileError, av.FFmpegError) as error:
+        place = (start + filled) / info.sample_rate
+        raise StageError("corrupt", f"{file.name} cannot be decoded near {place:.0f} s: {describe(error)}", REENCODE) from error
+    if filled < frames:
+        place = (start + filled) / info.sample_rate
+        raise StageError("corrupt", f"{file.name} cannot be decoded near {place:.0f} s: samples are missing", REENCODE)
+    if not np.isfinite(sound).all():
+        place = (start + int(np.flatnonzero(~np.isfinite(sound).all(axis=0))[0])) / info.sample_rate
+        raise StageError(
+            "non_finite", f"{file.name} holds NaN or infinite samples near {place:.0f} s", "export it again as integer PCM or FLAC"
+        )
+    return sound
+
+
+def read_mono(file: AudioFile, info: AudioInfo, start: int, frames: int) -> NDArray[np.float32]:
+    """The same with channels averaged: float32 [frames]."""
+    return read_channels(file, info, start, frames).mean(axis=0)
+
+
+def _require_bytes(file: AudioFile) -> None:
     try:
         with file.open("rb") as content:
             size = content.seek(0, os.SEEK_END)
@@ -60,22 +136,95 @@ def probe_file(file: AudioFile, limits: Limits) -> Shape:
         ) from error
     if size == 0:
         raise StageError("empty_file", f"{file.name} has 0 bytes", "copy it again from its source")
-    shape = _ffmpeg_shape(file) if file.suffix.lower() in _FFMPEG_SUFFIXES else _soundfile_shape(file)
-    if shape.frames == 0:
+
+
+def _require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> None:
+    """Raises StageError for a file that lacks sound which its header states, and for one with sound that no decoder reaches."""
+    with file.open("rb") as content:
+        size = content.seek(0, os.SEEK_END)
+    stated = stated_bytes(file)
+    if stated is not None and stated > size + 1:
+        raise StageError("truncated", f"the header of {file.name} states {stated} bytes, the file has {size}", _COPY_AGAIN)
+    if not ogg_is_complete(file):
+        raise StageError("truncated", f"{file.name} ends before its last Ogg page", _COPY_AGAIN)
+    rate = max(1, decoded.sample_rate)
+    found_s = (decoded.frames + decoded.missing) / rate
+    stated_s = decoded.stated_s - max(0.5, 0.02 * decoded.stated_s) if decoded.stated_s else 0.0
+    if decoded.codec == "flac" and decoded.format == "flac" and header is not None and header.frames is not None:
+        stated_s = header.frames / header.sample_rate
+    if decoded.format == "mp3" and (frames := xing_frames(file)) is not None:
+        stated_s = (frames - 4) * _MPEG_FRAME / 2 / rate if rate < 32_000 else (frames - 4) * _MPEG_FRAME / rate
+    if found_s < stated_s - 0.001:
+        raise StageError("truncated", f"{file.name} states {stated_s:.1f} s and ends at {found_s:.1f} s", _COPY_AGAIN)
+    if (extra := unexplained_bytes(file)) > _MAX_UNEXPLAINED_BYTES:
+        raise StageError(
+            "trailing_data",
+            f"{file.name} has {extra} bytes behind its sound, which look like a second recording",
+            "split joined files, or repair the header, e.g. by `ffmpeg -i IN OUT.flac`, and compare the lengths",
+        )
+    if decoded.damaged_s and (header is None or not _same_length(file, decoded, header)):
+        raise StageError("corrupt", f"{file.name} cannot be decoded near {decoded.damaged_s[0]:.0f} s", REENCODE)
+
+
+def _choose_decoder(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> AudioInfo:
+    if header is not None and header.frames is not None and not decoded.mixed and _same_length(file, decoded, header):
+        return AudioInfo(
+            format=header.format,
+            sample_rate=header.sample_rate,
+            channels=header.channels,
+            frames=header.frames,
+            decoder=LIBSNDFILE,
+        )
+    return AudioInfo(
+        format=decoded.format,
+        sample_rate=decoded.sample_rate,
+        channels=decoded.channels,
+        frames=decoded.frames,
+        decoder=FFMPEG,
+    )
+
+
+def _same_length(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header) -> bool:
+    if header.frames is None or not decoded.sample_rate or header.channels != decoded.channels:
+        return False
+    differs_s = abs(header.frames / header.sample_rate - (decoded.frames + decoded.missing) / decoded.sample_rate)
+    counted = decoded.codec.startswith("mp3") and xing_frames(file) is not None  # without an index, libsndfile estimates
+    return differs_s <= (_LOSSY_TOLERANCE_S if counted or decoded.codec.startswith(_LOSSY) else 0)
+
+
+def _counted_by_libsndfile(file: AudioFile, header: libsndfile.Header, limits: Limits) -> AudioInfo:
+    """For formats that FFmpeg does not read."""
+    if header.frames is None or header.frames > limits.max_duration_s * header.sample_rate:
+        frames = header.frames or 0
+    else:
+        try:
+            frames = libsndfile.count(file)
+        except sf.SoundFileError as error:
+            raise StageError("corrupt", f"{file.name} cannot be decoded: {describe(error)}", REENCODE) from error
+        if frames < header.frames:
+            text = f"{file.name} states {header.frames} samples and ends after {frames}"
+            raise StageError("truncated", text, _COPY_AGAIN)
+    return AudioInfo(
+        format=header.format, sample_rate=header.sample_rate, channels=header.channels, frames=frames, decoder=LIBSNDFILE
+    )
+
+
+def _within_limits(file: AudioFile, info: AudioInfo, limits: Limits) -> AudioInfo:
+    if info.frames == 0 or info.sample_rate == 0 or info.channels == 0:
         raise StageError("no_samples", f"{file.name} has a header but no samples", "copy it again from its source")
-    if shape.sample_rate > limits.max_sample_rate:
+    if info.sample_rate > limits.max_sample_rate:
         raise StageError(
             "sample_rate",
-            f"{shape.sample_rate} Hz exceeds {limits.max_sample_rate} Hz",
+            f"{info.sample_rate} Hz exceeds {limits.max_sample_rate} Hz",
             "resample it, or raise decode.max_sample_rate",
         )
-    if shape.channels > limits.max_channels:
+    if info.channels > limits.max_channels:
         raise StageError(
             "channels",
-            f"{shape.channels} channels exceed {limits.max_channels}",
+            f"{info.channels} channels exceed {limits.max_channels}",
             "mix down or pick the channel of the speaker, or raise decode.max_channels",
         )
-    seconds = shape.frames / shape.sample_rate
+    seconds = info.frames / info.sample_rate
     if seconds < limits.min_duration_s:
         raise StageError(
             "too_short",
@@ -86,149 +235,6 @@ def probe_file(file: AudioFile, limits: Limits) -> Shape:
         raise StageError(
             "too_long",
             f"{seconds:.0f} s is longer than {limits.max_duration_s:.0f} s",
-            "check the header, split the file, or raise decode.max_duration_s",
+            "split the file, or raise decode.max_duration_s",
         )
-    return shape
-
-
-def read_mono(file: AudioFile, shape: Shape, start: int, frames: int) -> NDArray[np.float32]:
-    """`frames` samples from `start` at the file's own rate, channels averaged: float32 [frames].
-
-    Raises StageError when the file ends before its header says, or holds NaN or infinity.
-    """
-    mono = np.empty(frames, dtype=np.float32)
-    blocks = _ffmpeg_blocks(file, start) if file.suffix.lower() in _FFMPEG_SUFFIXES else _soundfile_blocks(file, start, frames)
-    filled = 0
-    try:
-        for block in blocks:
-            take = min(len(block), frames - filled)
-            mono[filled : filled + take] = block[:take]
-            filled += take
-            if filled == frames:
-                break
-    except (sf.SoundFileError, av.FFmpegError) as error:
-        raise StageError(
-            "corrupt", f"{file.name} breaks off near {(start + filled) / shape.sample_rate:.1f} s: {_said(error)}", _REENCODE
-        ) from error
-    if filled < frames:
-        raise StageError(
-            "truncated",
-            f"{file.name} promises {shape.frames / shape.sample_rate:.1f} s and ends at "
-            f"{(start + filled) / shape.sample_rate:.1f} s",
-            "copy it again from its source, or " + _REENCODE,
-        )
-    if not np.isfinite(mono).all():
-        raise StageError("non_finite", f"{file.name} holds NaN or infinite samples", "export it again as integer PCM or FLAC")
-    return mono
-
-
-@contextmanager
-def _opened(file: AudioFile) -> Iterator[str | BinaryIO]:
-    """What a library reads: it opens a local file itself, and one that is filled while it is read through Python."""
-    if isinstance(file, Path):
-        yield str(file)
-    elif file.whole:
-        yield str(file.path)
-    else:
-        with file.open("rb") as content:
-            yield content
-
-
-def _said(error: Exception) -> str:
-    """What a library says of a failure, without the path: it may be a worker's own, and messages go into releases."""
-    return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
-
-
-def _soundfile_shape(file: AudioFile) -> Shape:
-    try:
-        info = _soundfile_info(file)
-    except sf.SoundFileError as error:
-        raise StageError("not_audio", f"{file.name} is not audio that libsndfile reads: {_said(error)}", _REENCODE) from error
-    _refuse_short_riff(file)
-    _refuse_short_ogg(file)
-    return Shape(format=info.format.lower(), sample_rate=info.samplerate, channels=info.channels, frames=info.frames)
-
-
-def _soundfile_info(file: AudioFile) -> Any:
-    with _opened(file) as source:
-        try:
-            return sf.info(source)
-        except sf.SoundFileError:
-            if isinstance(file, Path) or isinstance(source, str):
-                raise
-    file.bring(0, file.size)  # what it does not know by its bytes, the library judges by its suffix, for which it needs the path
-    return _soundfile_info(file)
-
-
-def _refuse_short_riff(file: AudioFile) -> None:
-    """libsndfile takes a WAV that was cut off for a shorter one; its RIFF header still knows the true size."""
-    with file.open("rb") as content:
-        header = content.read(12)
-        size = content.seek(0, os.SEEK_END)
-    promised = int.from_bytes(header[4:8], "little") + 8
-    streamed = promised >= 0xFFFFFFF0  # written by a recorder that did not know the length
-    if header[:4] == b"RIFF" and not streamed and promised > size + 1:
-        raise StageError(
-            "truncated",
-            f"{file.name} promises {promised} bytes and has {size}",
-            "copy it again from its source, or " + _REENCODE,
-        )
-
-
-def _refuse_short_ogg(file: AudioFile) -> None:
-    """libsndfile takes an OGG that was cut off for a shorter one; only its true last page says that it is the last."""
-    with file.open("rb") as content:
-        if content.read(4) != b"OggS":
-            return
-        size = content.seek(0, os.SEEK_END)
-        content.seek(max(0, size - _LONGEST_OGG_PAGE))
-        tail = content.read()
-    page = tail[tail.rfind(b"OggS") :]
-    lacing = page[27 : 27 + page[26]] if len(page) > 26 else b""
-    if len(page) <= 26 or not page[5] & 4 or len(page) < 27 + page[26] + sum(lacing):
-        raise StageError(
-            "truncated",
-            f"{file.name} breaks off before its last page",
-            "copy it again from its source, or " + _REENCODE,
-        )
-
-
-def _soundfile_blocks(file: AudioFile, start: int, frames: int) -> Iterator[NDArray[np.float32]]:
-    """Every read of the library ends with a seek, so every block brings its own warm-up, in the same read."""
-    with _opened(file) as source, sf.SoundFile(source) as sound:
-        end = start + frames
-        while start < end:
-            warm = min(start, round(_WARM_UP_S * sound.samplerate))
-            sound.seek(start - warm)
-            block = sound.read(warm + min(_BLOCK_FRAMES, end - start), dtype="float32", always_2d=True)[warm:]
-            if len(block) == 0:
-                return
-            start += len(block)
-            yield block.mean(axis=1)
-
-
-def _ffmpeg_shape(file: AudioFile) -> Shape:
-    """AAC says its length only roughly, so its samples are counted by decoding once."""
-    try:
-        with _opened(file) as source, av.open(source) as container:
-            if not container.streams.audio:
-                raise StageError("not_audio", f"{file.name} has no audio stream", _REENCODE)
-            stream = container.streams.audio[0]
-            frames = sum(frame.samples for frame in container.decode(stream))
-            return Shape(format=container.format.name, sample_rate=stream.rate, channels=stream.channels, frames=frames)
-    except av.FFmpegError as error:
-        raise StageError("not_audio", f"{file.name} is not audio that FFmpeg reads: {_said(error)}", _REENCODE) from error
-
-
-def _ffmpeg_blocks(file: AudioFile, start: int) -> Iterator[NDArray[np.float32]]:
-    """Decodes from the beginning and skips: seeking in AAC is not exact, and windows must be."""
-    position = 0
-    with _opened(file) as source, av.open(source) as container:
-        to_float = av.AudioResampler(format="fltp")
-        for frame in container.decode(container.streams.audio[0]):
-            for planar in to_float.resample(frame):
-                block = planar.to_ndarray().astype(np.float32).mean(axis=0)
-                skip = max(0, start - position)
-                position += len(block)
-                if skip < len(block):
-                    yield block[skip:]
+    return info

@@ -1,7 +1,8 @@
 """Sparse file: stands for an object of a bucket in the decoder's hands; bytes are brought when they are read, and only once."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -80,6 +81,18 @@ def asked_in_a_row(size: int) -> int:
 
 AudioFile = Path | SparseFile
 """what a decoder reads: a local file, or one that is filled while it is read"""
+
+
+@contextmanager
+def opened_for_library(file: AudioFile) -> Iterator[str | BinaryIO]:
+    """What a decoding library reads: it opens a local file itself, and one that is fetched while it is read through Python."""
+    if isinstance(file, Path):
+        yield str(file)
+    elif file.whole:
+        yield str(file.path)
+    else:
+        with file.open("rb") as content:
+            yield content
 
 
 class _Reader(io.RawIOBase):

@@ -1,0 +1,169 @@
+"""FFmpeg (PyAV): counts and decodes the samples of any container that it reads. Runs inside the sandbox.
+
+Only demuxers of audio containers may open a file, and only that file: playlists and other formats that name further files or
+addresses are refused whatever the suffix says.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from voxbeam.schemas.errors import StageError
+from voxbeam.transforms.audio.sparse_file import AudioFile, opened_for_library
+
+_DEMUXERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,"
+    "nistsphere,ogg,rm,tta,voc,w64,wav,wv"
+)
+_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file", "enable_drefs": "0"}
+_CHECKED = {"flac": {"err_detect": "crccheck+explode"}}
+"""a FLAC frame with a wrong checksum is an error; by default FFmpeg decodes it to noise"""
+_STATES_ITS_DURATION = ("mov", "matroska", "asf", "avi", "flv", "ape", "tta", "wv")
+_MAX_ERRORS = 1000
+_MAX_FLAC_GAP = 1 << 22
+REENCODE = "re-encode the recording, e.g. `ffmpeg -i IN OUT.flac`, or take it out of the input"
+
+
+@dataclass(kw_only=True)
+class Decoded:
+    """What decoding a file from beginning to end yields."""
+
+    format: str
+    codec: str
+    sample_rate: int
+    channels: int
+    frames: int
+    """samples per channel, at `sample_rate`"""
+    stated_s: float | None
+    """duration that the container's header states, where such headers can be trusted"""
+    mixed: bool
+    """whether the sample rate or the number of channels changes within the file"""
+    damaged_s: list[float] = field(default_factory=list)
+    """where packets could not be decoded, with sound behind them"""
+    missing: int = 0
+    """samples that the damaged packets of a FLAC file should have held"""
+
+
+def describe(error: Exception) -> str:
+    """What a library says of a failure, without the path: it may be a worker's own, and messages go into releases."""
+    return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
+
+
+def count(file: AudioFile, max_s: float) -> Decoded:
+    """Decodes a whole file and counts its samples; stops early beyond `max_s`. Raises StageError for what is not audio."""
+    with _opened(file) as (container, stream):
+        rate = channels = frames = missing = 0
+        mixed = False
+        damaged: list[float] = []
+        errors: list[float] = []
+        for frame in _frames(container, stream, errors):
+            rate, channels = rate or frame.sample_rate, channels or frame.layout.nb_channels
+            mixed |= (frame.sample_rate, frame.layout.nb_channels) != (rate, channels)
+            gap = frame.pts - frames - missing if stream.codec_context.name == "flac" and frame.pts is not None else 0
+            if 0 < gap <= _MAX_FLAC_GAP and not mixed:  # the parser drops a damaged frame without an error
+                missing += gap
+                damaged.append((frames + missing - gap) / rate)
+            damaged += errors  # an error behind the last frame is no damage: tags and padding stand there
+            errors.clear()
+            frames += frame.samples if frame.sample_rate == rate else round(frame.samples * rate / frame.sample_rate)
+            if frames > max_s * rate:
+                break
+        trusted = container.format.name.startswith(_STATES_ITS_DURATION) and container.duration
+        decoded = Decoded(
+            format=container.format.name.split(",")[0],
+            codec=stream.codec_context.name,
+            sample_rate=rate or stream.rate or 0,
+            channels=channels or stream.codec_context.channels or 0,
+            frames=frames,
+            stated_s=container.duration / av.time_base if trusted else None,
+            mixed=mixed,
+            damaged_s=damaged,
+            missing=missing,
+        )
+    if mixed:  # only the conversion itself knows how many samples a change of rate leaves
+        decoded.frames = sum(block.shape[1] for block in blocks(file, decoded.sample_rate, decoded.channels, 0))
+    return decoded
+
+
+def read_header(file: AudioFile) -> tuple[str, int, int, float]:
+    """(format, sample rate, channels, seconds) as the header estimates them, without decoding."""
+    with _opened(file) as (container, stream):
+        seconds = (container.duration or 0) / av.time_base
+        return container.format.name.split(",")[0], stream.rate or 0, stream.codec_context.channels or 0, seconds
+
+
+def blocks(file: AudioFile, rate: int, channels: int, start: int) -> Iterator[NDArray[np.float32]]:
+    """Sound from sample `start` on, float32 [channels, n], at one rate throughout.
+
+    Decodes from the beginning and skips: seeking in lossy formats is not exact, and windows must be.
+    """
+    position = 0
+    with _opened(file) as (container, stream):
+        for block in _converted(_frames(container, stream, []), rate, channels):
+            skip = max(0, start - position)
+            position += block.shape[1]
+            if skip < block.shape[1]:
+                yield block[:, skip:]
+
+
+def _converted(frames: Iterator[Any], rate: int, channels: int) -> Iterator[NDArray[np.float32]]:
+    """Frames as float32 [channels, n]; resampled where a frame has another rate, since a resampler serves one format only."""
+    shape: tuple[int, int, str] | None = None
+    resampler: Any = None
+    for frame in frames:
+        if (frame.sample_rate, frame.layout.nb_channels, frame.format.name) != shape:
+            if resampler is not None:
+                yield from (_planar(out, channels) for out in resampler.resample(None))
+            shape = frame.sample_rate, frame.layout.nb_channels, frame.format.name
+            resampler = av.AudioResampler(format="fltp", rate=rate)
+        frame.pts = None  # gaps in a container's clock must not become gaps in the sound
+        yield from (_planar(out, channels) for out in resampler.resample(frame))
+    if resampler is not None:
+        yield from (_planar(out, channels) for out in resampler.resample(None))
+
+
+def _planar(frame: Any, channels: int) -> NDArray[np.float32]:
+    sound = frame.to_ndarray().astype(np.float32, copy=False)
+    return sound if len(sound) == channels else np.broadcast_to(sound.mean(axis=0), (channels, sound.shape[1]))
+
+
+def _frames(container: Any, stream: Any, errors: list[float]) -> Iterator[Any]:
+    """Every frame that can be decoded; where a packet cannot, its time in seconds goes into `errors`."""
+    stream.codec_context.options = _CHECKED.get(stream.codec_context.name, {})
+    seconds = 0.0
+    for packet in container.demux(stream):
+        if packet.pts is not None:
+            seconds = float((packet.pts - (stream.start_time or 0)) * packet.time_base)
+        try:
+            decoded = packet.decode()
+        except av.FFmpegError:
+            errors.append(seconds)
+            if len(errors) > _MAX_ERRORS:
+                return
+            continue
+        yield from decoded
+
+
+@contextmanager
+def _opened(file: AudioFile) -> Iterator[tuple[Any, Any]]:
+    """(container, its first audio stream)."""
+    try:
+        with opened_for_library(file) as source, av.open(source, options=dict(_OPTIONS), metadata_errors="replace") as container:
+            if not container.streams.audio:
+                raise StageError("not_audio", f"{file.name} has no audio stream", REENCODE)
+            if len(container.streams.audio) > 1:
+                raise StageError(
+                    "several_streams",
+                    f"{file.name} has {len(container.streams.audio)} audio streams, of which only one would be read",
+                    "extract each that you need into a file of its own, e.g. `ffmpeg -i IN -map 0:a:1 OUT.flac`",
+                )
+            yield container, container.streams.audio[0]
+    except av.error.PatchWelcomeError as error:
+        raise StageError("format_change", f"{file.name} changes its format midway, which FFmpeg does not read", REENCODE) from error
+    except av.FFmpegError as error:
+        raise StageError("not_audio", f"{file.name} is not audio that FFmpeg reads: {describe(error)}", REENCODE) from error

@@ -1,0 +1,62 @@
+"""libsndfile: the shape of a file by its header, and any stretch of it by an exact seek. Runs inside the sandbox."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from voxbeam.transforms.audio.sparse_file import AudioFile, opened_for_library
+
+_BLOCK_FRAMES = 1 << 18
+_WARM_UP_S = 0.5  # MP3 and Opus need some sound before they are right again after a seek
+_UNKNOWN_FRAMES = 1 << 50
+"""libsndfile's length of a stream of unknown length is about 2^63"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What libsndfile says of a file without decoding it."""
+
+    format: str
+    sample_rate: int
+    channels: int
+    frames: int | None
+    """samples per channel; None where the header does not know"""
+
+
+def read_header(file: AudioFile) -> Header | None:
+    """The header of a file; None for a format that libsndfile does not read."""
+    try:
+        with opened_for_library(file) as source:
+            info = sf.info(source)
+    except sf.SoundFileError:
+        if isinstance(file, Path) or file.whole:
+            return None
+        file.bring(0, file.size)  # libsndfile judges some formats by the suffix, for which it needs the path
+        return read_header(file)
+    frames = info.frames if info.frames < _UNKNOWN_FRAMES else None
+    return Header(format=info.format.lower(), sample_rate=info.samplerate, channels=info.channels, frames=frames)
+
+
+def count(file: AudioFile) -> int:
+    """Samples per channel that decoding the whole file yields."""
+    return sum(block.shape[1] for block in blocks(file, 0, _UNKNOWN_FRAMES))
+
+
+def blocks(file: AudioFile, start: int, frames: int) -> Iterator[NDArray[np.float32]]:
+    """`frames` samples from `start`, float32 [channels, n]; fewer where the file ends. Raises SoundFileError.
+
+    Every read of the library ends with a seek, so every block brings its own warm-up, in the same read.
+    """
+    with opened_for_library(file) as source, sf.SoundFile(source) as sound:
+        end = start + frames
+        while start < end:
+            warm = min(start, round(_WARM_UP_S * sound.samplerate))
+            sound.seek(start - warm)
+            block = sound.read(warm + min(_BLOCK_FRAMES, end - start), dtype="float32", always_2d=True)[warm:]
+            if len(block) == 0:
+                return
+            start += len(block)
+            yield block.T
