@@ -56,7 +56,14 @@ class MakeUpLength(ProbeRecordings):
             sha256 = hashlib.sha256(recording.recording.encode()).hexdigest()
             minutes = LEAST_MINUTES + random.Random(sha256).expovariate(1 / (MINUTES - LEAST_MINUTES))
             source = Source(
-                sha256=sha256, bytes=1, format="FLAC", sample_rate=16_000, channels=1, duration_ms=round(minutes * 60_000)
+                sha256=sha256,
+                bytes=1,
+                format="FLAC",
+                sample_rate=16_000,
+                channels=1,
+                duration_ms=round(minutes * 60_000),
+                frames=16 * round(minutes * 60_000),
+                decoder="libsndfile",
             )
             yield sha256, Probed(recording=recording, source=source)
 

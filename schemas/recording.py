@@ -46,4 +46,10 @@ class Source:
     format: str
     sample_rate: int
     channels: int
+    frames: int
+    """samples per channel that decoding yields"""
     duration_ms: int
+    decoder: str
+    """library that decodes its windows"""
+    etag: str | None = None
+    """version of a bucket's object when it was hashed"""

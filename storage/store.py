@@ -150,19 +150,33 @@ class Store:
         if not is_bucket(self.root):
             yield local_path(self.root) / path
             return
-        with _temporary(path) as (local, file):
-            for chunk in obstore.get(self.object_store, path).stream(min_chunk_size=8 << 20):
-                file.write(cast(Any, chunk))
-            file.flush()
+        with self.as_versioned(path) as (local, _):
             yield local
 
     @contextmanager
-    def as_sparse(self, path: str) -> Iterator[tuple[Path, Fill]]:
-        """A bucket's object as a local file of its size that holds nothing yet, and what fills it.
+    def as_versioned(self, path: str) -> Iterator[tuple[Path, str | None]]:
+        """A bucket's object as a temporary local file, and its ETag; None from a store without ETags."""
+        with _temporary(path) as (local, file):
+            result = obstore.get(self.object_store, path)
+            for chunk in result.stream(min_chunk_size=8 << 20):
+                file.write(cast(Any, chunk))
+            file.flush()
+            yield local, result.meta["e_tag"]
 
-        Raises FileNotFoundError. Filling raises ObjectReplacedError once the object has been written again.
+    @contextmanager
+    def as_sparse(self, path: str, etag: str | None = None) -> Iterator[tuple[Path, Fill | None]]:
+        """A bucket's object as a local file of its size that is still empty, and the function that fills it.
+
+        `etag` is the version that is meant. Raises FileNotFoundError, and ObjectReplacedError for another version; filling
+        raises that too once the object has been written again. From a store without ETags the whole object is fetched.
         """
         found = obstore.head(self.object_store, path)
+        if etag is not None and found["e_tag"] != etag:
+            raise ObjectReplacedError(f"{self.uri(path)} was replaced after it was probed")
+        if not found["e_tag"]:
+            with self.as_local(path) as whole:
+                yield whole, None
+            return
         with _temporary(path) as (local, file):
             file.truncate(found["size"])
 
@@ -201,13 +215,27 @@ def open_local(uri: str) -> Iterator[Path]:
 
 
 @contextmanager
-def open_sparse(uri: str) -> Iterator[tuple[Path, Fill | None]]:
-    """Any address as a local file for as long as the context lasts, and what fills it where it is not whole already."""
+def open_sparse(uri: str, etag: str | None = None) -> Iterator[tuple[Path, Fill | None]]:
+    """Any address as a local file for as long as the context lasts, and what fills it where it is not whole already.
+
+    `etag` is the version of a bucket's object that is meant. Raises ObjectReplacedError for another version.
+    """
     if not is_bucket(uri):
         yield local_path(uri), None
         return
     root, _, name = uri.rpartition("/")
-    with Store(root).as_sparse(name) as opened:
+    with Store(root).as_sparse(name, etag) as opened:
+        yield opened
+
+
+@contextmanager
+def open_versioned(uri: str) -> Iterator[tuple[Path, str | None]]:
+    """Any address as a local file for as long as the context lasts, and the ETag of the bucket's object that it is a copy of."""
+    if not is_bucket(uri):
+        yield local_path(uri), None
+        return
+    root, _, name = uri.rpartition("/")
+    with Store(root).as_versioned(name) as opened:
         yield opened
 
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -19,11 +20,11 @@ from voxbeam.schemas.errors import Failure, StageError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording, Source
 from voxbeam.schemas.unit import Unit, UnitResult
-from voxbeam.storage.store import open_local, open_sparse, sha256_of
-from voxbeam.transforms.audio.file import Shape
+from voxbeam.storage.store import open_local, open_sparse, open_versioned, sha256_of
+from voxbeam.transforms.audio.file import AudioInfo
 from voxbeam.transforms.base import UnitWork
 from voxbeam.transforms.chain import stages_of
-from voxbeam.transforms.decode import probe_safely
+from voxbeam.transforms.decode import BUILD_AGAIN, estimate_sandboxed, probe_sandboxed
 
 log = logging.getLogger(__name__)
 FAILED = "failed"
@@ -54,15 +55,15 @@ def read_listing(path: str, job: Job) -> Iterator[Recording]:
 def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) -> Probed:
     """Identity and shape of a recording's bytes; a failure, not an exception, when they cannot be used.
 
-    Without `identify` the hash, which takes reading the whole file, is left empty.
+    Without `identify` nothing is decoded or hashed, and the length is what the header estimates.
     """
     try:
         if identify:
-            with open_local(recording.uri) as path:
-                source = _source(probe_safely(path, config), path.stat().st_size, sha256_of(path))
+            with open_versioned(recording.uri) as (path, etag):
+                source = _identify(path, etag, config)
         else:
             with open_sparse(recording.uri) as (path, fill):
-                source = _source(probe_safely(path, config, fill), path.stat().st_size, "")
+                source = _source(estimate_sandboxed(path, config, fill), path.stat().st_size, "", None)
     except StageError as error:
         return Probed(recording=recording, failure=Failure.from_exception("probe", error))
     except OSError as error:
@@ -71,14 +72,26 @@ def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) 
     return Probed(recording=recording, source=source)
 
 
-def _source(shape: Shape, size: int, sha256: str) -> Source:
+def _identify(path: Path, etag: str | None, config: DecodeConfig) -> Source:
+    before = path.stat() if path.exists() else None
+    info, sha256 = probe_sandboxed(path, config), sha256_of(path)
+    after = path.stat()
+    if before is None or (before.st_ino, before.st_mtime_ns, before.st_size) != (after.st_ino, after.st_mtime_ns, after.st_size):
+        raise StageError("replaced", f"{path.name} changed while it was probed", BUILD_AGAIN)
+    return _source(info, after.st_size, sha256, etag)
+
+
+def _source(info: AudioInfo, size: int, sha256: str, etag: str | None) -> Source:
     return Source(
         sha256=sha256,
         bytes=size,
-        format=shape.format,
-        sample_rate=shape.sample_rate,
-        channels=shape.channels,
-        duration_ms=shape.duration_ms,
+        format=info.format,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        frames=info.frames,
+        duration_ms=info.duration_ms,
+        decoder=info.decoder,
+        etag=etag,
     )
 
 

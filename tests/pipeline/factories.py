@@ -38,7 +38,16 @@ def member(recording: str = "r", start_ms: int = 0, split: str = "train", speake
 
 
 def source(duration_ms: int = 60_000, sha256: str = "0" * 64) -> Source:
-    return Source(sha256=sha256, bytes=1, format="wav", sample_rate=16_000, channels=1, duration_ms=duration_ms)
+    return Source(
+        sha256=sha256,
+        bytes=1,
+        format="wav",
+        sample_rate=16_000,
+        channels=1,
+        duration_ms=duration_ms,
+        frames=16 * duration_ms,
+        decoder="libsndfile",
+    )
 
 
 def result(

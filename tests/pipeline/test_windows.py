@@ -12,7 +12,16 @@ from voxbeam.schemas.recording import Recording, Source
 
 @given(duration_ms=st.integers(1, 90_000_000), window_s=st.floats(60, 3600))
 def test_windows_cover_the_recording(duration_ms: int, window_s: float) -> None:
-    source = Source(sha256="0", bytes=1, format="wav", sample_rate=16_000, channels=1, duration_ms=duration_ms)
+    source = Source(
+        sha256="0",
+        bytes=1,
+        format="wav",
+        sample_rate=16_000,
+        channels=1,
+        duration_ms=duration_ms,
+        frames=16 * duration_ms,
+        decoder="libsndfile",
+    )
     config = DecodeConfig(window_s=window_s)
     units = plan_windows(Recording(recording="r", uri="x"), source, config, "f")
     assert (units[0].start_ms, units[-1].end_ms) == (0, duration_ms)
@@ -29,7 +38,16 @@ def test_ten_hours_beside_ten_seconds() -> None:
     """A long recording keeps no worker for longer than a window, and a short one is a unit of its own."""
 
     def lengths(hours: float) -> list[int]:
-        source = Source(sha256="0", bytes=1, format="wav", sample_rate=16_000, channels=1, duration_ms=round(hours * 3_600_000))
+        source = Source(
+            sha256="0",
+            bytes=1,
+            format="wav",
+            sample_rate=16_000,
+            channels=1,
+            duration_ms=round(hours * 3_600_000),
+            frames=16 * round(hours * 3_600_000),
+            decoder="libsndfile",
+        )
         units = plan_windows(Recording(recording="r", uri="x"), source, DecodeConfig(), "f")
         return [unit.end_ms - unit.start_ms for unit in units]
 

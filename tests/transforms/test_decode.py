@@ -16,10 +16,11 @@ from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
 from voxbeam.schemas.recording import Recording, Source
 from voxbeam.schemas.unit import Unit
+from voxbeam.storage.store import sha256_of
 from voxbeam.transforms.audio.file import probe_file, read_mono
 from voxbeam.transforms.audio.window import decode
 from voxbeam.transforms.base import UnitWork
-from voxbeam.transforms.decode import Decode, limits_of, probe_safely
+from voxbeam.transforms.decode import Decode, limits_of, probe_sandboxed
 
 Writer = Callable[..., Path]
 LIMITS = limits_of(DecodeConfig())
@@ -29,12 +30,14 @@ FORMATS = ("wav16", "wav24", "wavf", "flac", "vorbis", "opus", "mp3", "m4a")
 def units_of(path: Path, config: DecodeConfig) -> list[Unit]:
     shape = probe_file(path, limits_of(config))
     source = Source(
-        sha256="0" * 64,
+        sha256=sha256_of(path),
         bytes=1,
         format=shape.format,
         sample_rate=shape.sample_rate,
         channels=shape.channels,
+        frames=shape.frames,
         duration_ms=shape.duration_ms,
+        decoder=shape.decoder,
     )
     return plan_windows(Recording(recording="r", uri=str(path)), source, config, "f")
 
@@ -51,7 +54,7 @@ def test_length_is_right_at_both_rates(rate: int, frames: int, channels: int, tm
     sound = np.random.default_rng(frames).normal(0, 0.1, (frames, channels)).astype(np.float32)
     sf.write(tmp_path / "a.wav", sound, rate, subtype="FLOAT")
     duration_ms = frames * 1000 // rate
-    audio, peak = decode(tmp_path / "a.wav", LIMITS, 0, duration_ms, 15_000)
+    audio, peak = decode(tmp_path / "a.wav", probe_file(tmp_path / "a.wav", LIMITS), 0, duration_ms, 15_000)
     assert (audio.start_ms, audio.end_ms) == (0, duration_ms)
     assert (len(audio.pcm16k), len(audio.pcm24k)) == (duration_ms * 16, duration_ms * 24)
     assert audio.pcm16k.dtype == audio.pcm24k.dtype == np.float32
@@ -65,7 +68,7 @@ def test_neighbouring_windows_meet(kind: str, tmp_path: Path, write_audio: Write
     shape = probe_file(path, LIMITS)
     whole = read_mono(path, shape, 0, shape.frames)
     edges = [shape.duration_ms * i // 3 for i in range(4)]
-    windows = [decode(path, LIMITS, a, b, 3000)[0] for a, b in pairwise(edges)]
+    windows = [decode(path, shape, a, b, 3000)[0] for a, b in pairwise(edges)]
     assert (windows[0].start_ms, windows[-1].end_ms) == (0, shape.duration_ms)
     for nominal, left, right in zip(edges[1:], windows, windows[1:], strict=False):
         assert left.end_ms == right.start_ms and abs(left.end_ms - nominal) <= 3000
@@ -86,8 +89,9 @@ def test_any_window_and_margin_that_the_configuration_allows(
     path = tmp_path / "long.wav"
     sf.write(path, np.tile(speech[::2], 2 * minutes + 1), 8000)
     at = 0
+    info = probe_file(path, LIMITS)
     for unit in units_of(path, config):
-        audio, _ = decode(path, LIMITS, unit.start_ms, unit.end_ms, unit.margin_ms)
+        audio, _ = decode(path, info, unit.start_ms, unit.end_ms, unit.margin_ms)
         assert audio.start_ms == at <= audio.end_ms
         assert (len(audio.pcm16k), len(audio.pcm24k)) == tuple((audio.end_ms - audio.start_ms) * per_ms for per_ms in (16, 24))
         at = audio.end_ms
@@ -97,12 +101,12 @@ def test_any_window_and_margin_that_the_configuration_allows(
 def test_stage_fills_audio_through_the_sandbox(tmp_path: Path, write_audio: Writer) -> None:
     path = write_audio(tmp_path, "flac", rate=44_100, channels=2)
     config = DecodeConfig()
-    shape = probe_safely(path, config)
+    shape = probe_sandboxed(path, config)
     assert (shape.format, shape.sample_rate, shape.channels, shape.duration_ms) == ("flac", 44_100, 2, 30_000)
     (unit,) = units_of(path, config)
     work = Decode(config).run_timed(UnitWork(unit=unit))
     assert work.failure is None and work.peak > 0.1
-    direct, _ = decode(path, LIMITS, 0, 30_000, 15_000)
+    direct, _ = decode(path, shape, 0, 30_000, 15_000)
     np.testing.assert_array_equal(work.sound.pcm24k, direct.pcm24k)
 
 
@@ -116,10 +120,20 @@ def test_bad_file_becomes_the_failure_of_its_unit(tmp_path: Path, write_audio: W
     assert work.failure.remedy and "decode" in work.seconds
 
 
+def test_a_file_that_is_replaced_after_probing(tmp_path: Path, write_audio: Writer) -> None:
+    path = write_audio(tmp_path, "flac")
+    (unit,) = units_of(path, DecodeConfig())
+    other = path.read_bytes()
+    sf.write(path, sf.read(path)[0][::-1], 16_000)
+    assert len(other) and sf.info(path).frames == unit.source.frames
+    work = Decode(DecodeConfig()).run_timed(UnitWork(unit=unit))
+    assert work.failure is not None and work.failure.reason == "replaced" and work.audio is None
+
+
 def test_probe_reports_bad_files_across_the_process_border(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("not audio " * 50)
     with pytest.raises(StageError) as caught:
-        probe_safely(tmp_path / "text.wav", DecodeConfig())
+        probe_sandboxed(tmp_path / "text.wav", DecodeConfig())
     assert caught.value.reason == "not_audio"
 
 
@@ -131,6 +145,8 @@ def test_too_little_memory_is_a_clean_failure(tmp_path: Path, speech: NDArray[np
     with pytest.raises(StageError) as caught:
         from voxbeam.transforms.decode import _sandbox
 
-        _sandbox(700).call("voxbeam.transforms.audio.window:decode", (path, limits_of(config), 0, 1_200_000, 15_000), 120)
+        _sandbox(700).call(
+            "voxbeam.transforms.audio.window:decode", (path, probe_file(path, limits_of(config)), 0, 1_200_000, 15_000), 120
+        )
     assert caught.value.reason in ("decoder_memory", "decoder_crash")
-    assert probe_safely(path, config).duration_ms == 1_200_000
+    assert probe_sandboxed(path, config).duration_ms == 1_200_000

@@ -14,7 +14,7 @@ from voxbeam.schemas.recording import Recording, Source
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.store import Store, _open, open_sparse
 from voxbeam.transforms.base import UnitWork
-from voxbeam.transforms.decode import Decode, probe_safely
+from voxbeam.transforms.decode import Decode, estimate_sandboxed
 
 from tests.conftest import FORMATS, Writer
 from tests.servers.faulty_proxy import Faults, FaultyProxy, Request
@@ -44,9 +44,15 @@ def answers(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Request]]:
 
 
 def decoded(uri: str, start_ms: int, end_ms: int) -> UnitWork:
-    source = Source(sha256="0" * 64, bytes=1, format="x", sample_rate=1, channels=1, duration_ms=end_ms)
+    recording = Recording(recording="r", uri=uri)
+    source = probe(recording, DecodeConfig()).source
+    assert source is not None
+    return window(recording, source, start_ms, end_ms)
+
+
+def window(recording: Recording, source: Source, start_ms: int, end_ms: int) -> UnitWork:
     unit = Unit(
-        recording=Recording(recording="r", uri=uri), source=source, index=0, start_ms=start_ms, end_ms=end_ms, margin_ms=3000,
+        recording=recording, source=source, index=0, start_ms=start_ms, end_ms=end_ms, margin_ms=3000,
         fingerprint="f",
     )  # fmt: skip
     return Decode(DecodeConfig()).run_timed(UnitWork(unit=unit))
@@ -71,8 +77,11 @@ def test_a_window_of_a_long_flac_moves_few_bytes(answers: list[Request], tmp_pat
         for _ in range(10):
             file.write(minute)
     Store(SPEECH).put_file(path.name, path)
+    recording = Recording(recording="r", uri=f"{SPEECH}/{path.name}")
+    source = probe(recording, DecodeConfig()).source
+    assert source is not None
     answers.clear()
-    assert decoded(f"{SPEECH}/{path.name}", 270_000, 310_000).failure is None
+    assert window(recording, source, 270_000, 310_000).failure is None
     assert sum(answer.length for answer in answers) < path.stat().st_size / 4
     assert len(answers) < 50
 
@@ -101,6 +110,19 @@ def test_a_broken_object_is_named_as_the_file_would_be(
     assert failures[0] is not None and failures[0].reason == "truncated" and failures[1] == failures[0]
 
 
+def test_an_object_that_is_replaced_after_probing(answers: list[Request], tmp_path: Path, write_audio: Writer) -> None:
+    path = write_audio(tmp_path, "flac")
+    store = Store(SPEECH)
+    store.replace("probed.flac", path.read_bytes())
+    recording = Recording(recording="r", uri=store.uri("probed.flac"))
+    source = probe(recording, DecodeConfig()).source
+    assert source is not None and source.etag
+    assert window(recording, source, 0, 9000).failure is None
+    store.replace("probed.flac", write_audio(tmp_path, "flac", seconds=29.0).read_bytes())
+    failure = window(recording, source, 0, 9000).failure
+    assert failure is not None and failure.reason == "replaced" and failure.remedy
+
+
 def test_an_object_that_is_replaced_meanwhile(answers: list[Request], tmp_path: Path, write_audio: Writer) -> None:
     path = write_audio(tmp_path, "opus")
     content = path.read_bytes()
@@ -114,13 +136,16 @@ def test_an_object_that_is_replaced_meanwhile(answers: list[Request], tmp_path: 
             fill(start, length)
 
         with pytest.raises(StageError) as caught:
-            probe_safely(local, DecodeConfig(), fill_too_late)
+            estimate_sandboxed(local, DecodeConfig(), fill_too_late)
     assert caught.value.reason == "replaced" and caught.value.remedy
 
 
 def test_an_object_that_is_gone(answers: list[Request]) -> None:
     uri = f"{SPEECH}/nowhere.flac"
-    work = decoded(uri, 0, 1000)
+    source = Source(
+        sha256="0", bytes=1, format="flac", sample_rate=16_000, channels=1, frames=16_000, duration_ms=1000, decoder="libsndfile"
+    )
+    work = window(Recording(recording="r", uri=uri), source, 0, 1000)
     assert work.failure is not None and work.failure.reason == "unexpected" and "nowhere.flac" in work.failure.error
     for identify in (True, False):
         failure = probe(Recording(recording="r", uri=uri), DecodeConfig(), identify=identify).failure

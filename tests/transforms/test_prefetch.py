@@ -17,6 +17,7 @@ from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
 from voxbeam.schemas.recording import Recording, Source
 from voxbeam.schemas.unit import Unit, UnitResult
+from voxbeam.storage.store import sha256_of
 from voxbeam.transforms.base import RunStage, UnitStage, UnitWork
 from voxbeam.transforms.decode import Decode
 from voxbeam.transforms.prefetch import RunAhead
@@ -25,7 +26,16 @@ AT_MOST_S = 60  # what a thread may wait for another one before the test fails
 
 
 def unit(name: str, uri: str = "nowhere.wav", ms: int = 2000) -> Unit:
-    source = Source(sha256=name * 8, bytes=1, format="wav", sample_rate=16_000, channels=1, duration_ms=ms)
+    source = Source(
+        sha256=sha256_of(Path(uri)) if Path(uri).exists() else name * 8,
+        bytes=1,
+        format="wav",
+        sample_rate=16_000,
+        channels=1,
+        duration_ms=ms,
+        frames=16 * ms,
+        decoder="libsndfile",
+    )
     return Unit(
         recording=Recording(recording=name, uri=uri), source=source, index=0, start_ms=0, end_ms=ms, margin_ms=0, fingerprint="f"
     )
@@ -158,7 +168,7 @@ def test_same_sound_same_quarantine_same_windows(ahead: int, tmp_path: Path) -> 
             expected.append((each.recording.recording, "decode", work.failure.reason, place))
         else:
             expected.append((each.recording.recording, work.sound.pcm16k.tobytes(), work.sound.pcm24k.tobytes(), place))
-    assert {row[2] for row in expected if row[1] == "decode"} == {"truncated", "unreadable"}
+    assert {row[2] for row in expected if row[1] == "decode"} == {"corrupt", "unreadable"}
 
     def as_expected(found: list[Any]) -> None:
         assert sorted(found) == sorted(expected)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
-from voxbeam.transforms.audio.file import Shape, probe_file, read_mono
+from voxbeam.transforms.audio.file import AudioInfo, probe_file, read_mono
 from voxbeam.transforms.audio.sandbox import Sandbox
 from voxbeam.transforms.audio.sparse_file import BLOCK, SparseFile, asked_in_a_row
 from voxbeam.transforms.audio.window import decode
@@ -59,7 +59,7 @@ class Stored:
         return all(a + length <= b for (a, length), (b, _) in pairwise(sorted(self.asked)))
 
 
-def outcome(file: Path | SparseFile, whole: bool = True) -> tuple[str, ...] | Shape:
+def outcome(file: Path | SparseFile, whole: bool = True) -> tuple[str, ...] | AudioInfo:
     """What decoding a file whole comes to."""
     try:
         shape = probe_file(file, LIMITS)
@@ -92,9 +92,10 @@ def test_a_window_has_the_samples_of_the_whole_file(kind: str, place: str, tmp_p
     path = write_audio(tmp_path, kind, rate=24_000, channels=2)
     stored = Stored(path, tmp_path / "sparse")
     end = probe_file(path, LIMITS).duration_ms
+    info = probe_file(path, LIMITS)
     start, end = {"beginning": (0, 9000), "middle": (9000, 21_000), "end": (21_000, end)}[place]
-    audio, peak = decode(path, LIMITS, start, end, 3000)
-    same, same_peak = decode(stored.file, LIMITS, start, end, 3000)
+    audio, peak = decode(path, info, start, end, 3000)
+    same, same_peak = decode(stored.file, info, start, end, 3000)
     assert (same.start_ms, same.end_ms, same_peak) == (audio.start_ms, audio.end_ms, peak)
     np.testing.assert_array_equal(same.pcm16k, audio.pcm16k)
     np.testing.assert_array_equal(same.pcm24k, audio.pcm24k)
@@ -117,8 +118,9 @@ def test_a_window_of_a_long_recording_asks_for_little(
     path = long_recordings(suffix)
     stored = Stored(path, tmp_path)
     window = (LONG_S // 2 * 1000, (LONG_S // 2 + 60) * 1000, 15_000)
-    same, _ = decode(stored.file, LIMITS, *window)
-    audio, _ = decode(path, LIMITS, *window)
+    info = probe_file(path, LIMITS)
+    same, _ = decode(stored.file, info, *window)
+    audio, _ = decode(path, info, *window)
     np.testing.assert_array_equal(same.pcm16k, audio.pcm16k)
     assert stored.asked_once() and stored.share < at_most
     assert len(stored.asked) < 40
@@ -184,8 +186,10 @@ def test_damaged_bytes_come_to_the_same(kind: str, tmp_path: Path, write_audio: 
         assert outcome(Stored(path, tmp_path / f"sparse{number}").file) == outcome(path)
 
 
-def probe_in(sandbox: Sandbox, stored: Stored, fill: Callable[[int, int], None], timeout_s: float = 20) -> Shape:
-    shape: Shape = sandbox.call("voxbeam.transforms.audio.file:probe_file", (SparseFile(stored.path), LIMITS), timeout_s, fill)
+def probe_in(sandbox: Sandbox, stored: Stored, fill: Callable[[int, int], None], timeout_s: float = 20) -> AudioInfo:
+    shape: AudioInfo = sandbox.call(
+        "voxbeam.transforms.audio.file:probe_file", (SparseFile(stored.path), LIMITS), timeout_s, fill
+    )
     return shape
 
 

@@ -120,7 +120,16 @@ def unit_work(waveforms: list[Waveform], *, start_ms: int = 0, language: str | N
         segments.append(Segment(start_ms=now, end_ms=now + len(whole) // 16, voice=f"v{i + 1}"))
         pieces += [whole, gap]
         now = segments[-1].end_ms + 1000
-    source = Source(sha256="0" * 64, bytes=1, format="WAV", sample_rate=16_000, channels=1, duration_ms=now)
+    source = Source(
+        sha256="0" * 64,
+        bytes=1,
+        format="WAV",
+        sample_rate=16_000,
+        channels=1,
+        duration_ms=now,
+        frames=16 * (now),
+        decoder="libsndfile",
+    )
     unit = Unit(
         recording=Recording(recording="r", uri="r.wav", language=language),
         source=source,

@@ -164,6 +164,8 @@ def _opened(file: AudioFile) -> Iterator[tuple[Any, Any]]:
                 )
             yield container, container.streams.audio[0]
     except av.error.PatchWelcomeError as error:
-        raise StageError("format_change", f"{file.name} changes its format midway, which FFmpeg does not read", REENCODE) from error
+        raise StageError(
+            "format_change", f"{file.name} changes its format midway, which FFmpeg does not read", REENCODE
+        ) from error
     except av.FFmpegError as error:
         raise StageError("not_audio", f"{file.name} is not audio that FFmpeg reads: {describe(error)}", REENCODE) from error

@@ -55,8 +55,8 @@ class Limits:
 
 
 def probe_file(file: AudioFile, limits: Limits) -> AudioInfo:
-    """Decodes a file once and describes it. Raises StageError for one that is empty, unreadable, cut off, or outside the limits."""
-    _require_bytes(file)
+    """Decodes a file once and describes it. Raises StageError for one that is unreadable, cut off, or outside the limits."""
+    require_bytes(file)
     header = libsndfile.read_header(file)
     try:
         decoded = ffmpeg.count(file, limits.max_duration_s)
@@ -72,7 +72,8 @@ def probe_file(file: AudioFile, limits: Limits) -> AudioInfo:
 
 def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
     """The same by the header alone, for a plan: quick, and wrong where the header is."""
-    _require_bytes(file)
+    require_bytes(file)
+    _require_stated_bytes(file)
     header = libsndfile.read_header(file)
     if header is not None and header.frames is not None:
         info = AudioInfo(
@@ -116,7 +117,9 @@ def read_channels(file: AudioFile, info: AudioInfo, start: int, frames: int) -> 
     if not np.isfinite(sound).all():
         place = (start + int(np.flatnonzero(~np.isfinite(sound).all(axis=0))[0])) / info.sample_rate
         raise StageError(
-            "non_finite", f"{file.name} holds NaN or infinite samples near {place:.0f} s", "export it again as integer PCM or FLAC"
+            "non_finite",
+            f"{file.name} holds NaN or infinite samples near {place:.0f} s",
+            "export it again as integer PCM or FLAC",
         )
     return sound
 
@@ -126,7 +129,8 @@ def read_mono(file: AudioFile, info: AudioInfo, start: int, frames: int) -> NDAr
     return read_channels(file, info, start, frames).mean(axis=0)
 
 
-def _require_bytes(file: AudioFile) -> None:
+def require_bytes(file: AudioFile) -> None:
+    """Raises StageError for a file that cannot be opened or is empty."""
     try:
         with file.open("rb") as content:
             size = content.seek(0, os.SEEK_END)
@@ -138,13 +142,17 @@ def _require_bytes(file: AudioFile) -> None:
         raise StageError("empty_file", f"{file.name} has 0 bytes", "copy it again from its source")
 
 
-def _require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> None:
-    """Raises StageError for a file that lacks sound which its header states, and for one with sound that no decoder reaches."""
+def _require_stated_bytes(file: AudioFile) -> None:
     with file.open("rb") as content:
         size = content.seek(0, os.SEEK_END)
     stated = stated_bytes(file)
     if stated is not None and stated > size + 1:
         raise StageError("truncated", f"the header of {file.name} states {stated} bytes, the file has {size}", _COPY_AGAIN)
+
+
+def _require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> None:
+    """Raises StageError for a file that lacks sound which its header states, and for one with sound that no decoder reaches."""
+    _require_stated_bytes(file)
     if not ogg_is_complete(file):
         raise StageError("truncated", f"{file.name} ends before its last Ogg page", _COPY_AGAIN)
     rate = max(1, decoded.sample_rate)

@@ -18,7 +18,7 @@ _MPEG_SEARCH = 64 << 10
 
 
 def stated_bytes(file: AudioFile) -> int | None:
-    """Where, in bytes, the sound ends according to a WAV, RF64, W64, AIFF, AU or CAF header; None where the header does not say."""
+    """Byte at which the sound ends by a WAV, RF64, W64, AIFF, AU or CAF header; None where the header does not say."""
     with file.open("rb") as content:
         magic = content.read(12)
         if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:] == b"WAVE":
