@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from voxbeam.models.transformer import TransformerConfig
-from voxbeam.models.valle import AR, NAR, Decoder, ModelConfig
+from voxbeam.models.valle import ARDecoder, ARModel, ModelConfig, NARModel
 from voxbeam.schemas.manifest import FRAME_RATE
 
 
@@ -35,7 +35,7 @@ def main() -> None:
         n_layers=arguments.layers, n_heads=arguments.width // 64, d_model=arguments.width, d_ff=4 * arguments.width
     )
     config = ModelConfig(n_phones=70, transformer=sizes)
-    ar, nar = AR(config).eval().to(arguments.device), NAR(config).eval().to(arguments.device)
+    ar, nar = ARModel(config).eval().to(arguments.device), NARModel(config).eval().to(arguments.device)
     frames = round(arguments.seconds * FRAME_RATE)
     phones_BL = torch.randint(1, 70, (arguments.batch, 150), device=arguments.device)
     lengths_B = torch.randint(100, 151, (arguments.batch,), device=arguments.device)
@@ -67,24 +67,24 @@ def main() -> None:
     print(f"ratio, AR: {plain / cached:.1f}x; with NAR on both sides: {(plain + others) / (cached + others):.1f}x")
 
 
-def decode_cached(ar: AR, phones_BL: Tensor, lengths_B: Tensor, prompt_BP: Tensor, prompts_B: Tensor, frames: int) -> Tensor:
+def decode_cached(ar: ARModel, phones_BL: Tensor, lengths_B: Tensor, prompt_BP: Tensor, prompts_B: Tensor, frames: int) -> Tensor:
     """Greedy codes [B, frames]; the end mark is not taken, so that both sides do the same work."""
-    decoder = Decoder(ar, phones_BL, lengths_B, prompt_BP, prompts_B, most=frames)
+    decoder = ARDecoder(ar, phones_BL, lengths_B, prompt_BP, prompts_B, max_frames=frames)
     codes = []
     for _ in range(frames):
-        codes.append(decoder.logits_BV[:, : ar.end].argmax(1))
+        codes.append(decoder.logits_BV[:, : ar.end_id].argmax(1))
         decoder.step(codes[-1])
     return torch.stack(codes, dim=1)
 
 
 def next_without_cache(
-    ar: AR, phones_BL: Tensor, lengths_B: Tensor, prompt_BP: Tensor, prompts_B: Tensor, codes_BT: Tensor
+    ar: ARModel, phones_BL: Tensor, lengths_B: Tensor, prompt_BP: Tensor, prompts_B: Tensor, codes_BT: Tensor
 ) -> Tensor:
     """The next greedy code [B], from the whole sequence anew: ragged prompts with the codes right behind them."""
     rows = [torch.cat([prompt_BP[row, : prompts_B[row]], codes_BT[row]]) for row in range(len(prompt_BP))]
     heard_BS = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    whole = Decoder(ar, phones_BL, lengths_B, heard_BS, prompts_B + codes_BT.shape[1], most=0)
-    return whole.logits_BV[:, : ar.end].argmax(1)
+    whole = ARDecoder(ar, phones_BL, lengths_B, heard_BS, prompts_B + codes_BT.shape[1], max_frames=0)
+    return whole.logits_BV[:, : ar.end_id].argmax(1)
 
 
 def now(device: str) -> float:

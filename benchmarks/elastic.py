@@ -44,7 +44,7 @@ def read_voxbeam(folder: Path, rank: int, world: int, workers: int, state: Any, 
     batches_in_epoch = len(stream.epochs.batches(0, 0))  # the samples make one window
     until = batches_in_epoch if batches is None else batches_in_epoch // 2
     for step, after in stream.steps(int(state or 0)):
-        keys += [key for batch in step if batch.counted for key in batch.keys]
+        keys += [key for batch in step if not batch.is_dummy for key in batch.keys]
         if Place.of(after).batch == until:
             return keys, after
     raise AssertionError("the steps have no end")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from voxbeam.models.codec import Codec, load_codec
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.threads import pin_threads
 from voxbeam.storage.releases import read_release
-from voxbeam.trainer.configs import CONFIGS, TrainConfig, changed
+from voxbeam.trainer.configs import CONFIGS, TrainConfig, apply_overrides
 from voxbeam.trainer.data.sampler import EpochSettings
 from voxbeam.trainer.data.stream import Stream, StreamSettings
-from voxbeam.trainer.training import Fit, local_rank
+from voxbeam.trainer.training import Trainer, TrainLog, local_rank
 
 
 def add_fit(rooms: argparse._SubParsersAction) -> None:
@@ -42,7 +46,7 @@ def add_fit(rooms: argparse._SubParsersAction) -> None:
 
 
 def run_fit(arguments: argparse.Namespace) -> None:
-    config = changed(CONFIGS[arguments.config](), arguments.set)
+    config = apply_overrides(CONFIGS[arguments.config](), arguments.set)
     if not torch.cuda.is_available():
         pin_threads()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -56,12 +60,22 @@ def run_fit(arguments: argparse.Namespace) -> None:
         except ValueError as error:
             raise ValueError(f"nothing to validate on ({error}); --no-validation trains without") from error
         codec = corpus_codec(arguments.codec, train)
-        run = Fit(config, len(train.index.phones), train.steps, valid, arguments.out, data=train.fingerprint, codec=codec)
-        position = run.run()
+        with progress_bar(config.steps) as show:
+            trainer = Trainer(
+                config,
+                len(train.index.phones),
+                train.steps,
+                valid,
+                arguments.out,
+                data_fingerprint=train.fingerprint,
+                codec=codec,
+                on_log=show,
+            )
+            progress = trainer.train()
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-    print(f"step {position.step} of {config.steps}, in {arguments.out}")
+    print(f"step {progress.step} of {config.steps}, in {arguments.out}")
 
 
 def corpus_codec(name: str, stream: Stream) -> Codec:
@@ -86,3 +100,33 @@ def open_stream(arguments: argparse.Namespace, split: str, config: TrainConfig) 
     )
     settings = StreamSettings(epochs=epochs, rank_frames=config.rank_frames)
     return Stream(arguments.corpus, split=split, release=arguments.release, settings=settings, rank=rank, world=world)
+
+
+@contextmanager
+def progress_bar(steps: int) -> Iterator[Callable[[TrainLog], None]]:
+    """A function that shows training logs: a progress bar on a terminal, one line per log elsewhere."""
+    columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    terminal = Console().is_terminal and not (dist.is_initialized() and dist.get_rank())
+    with Progress(*columns, disable=not terminal) as bar:
+        task = bar.add_task("", total=steps)
+
+        def show(log: TrainLog) -> None:
+            line = describe_log(log.metrics)
+            if line and terminal:
+                bar.update(task, completed=log.step, description=line)
+            elif line:
+                print(f"{log.step}: {line}", flush=True)
+
+        yield show
+
+
+def describe_log(metrics: dict[str, float]) -> str:
+    """A line about training metrics, such as "ar 3.210 top-10 80%, 5,000 frames/s"; "" for validation metrics."""
+    if "train/frames_per_second" not in metrics:
+        return ""
+    models = [name for name in ("ar", "nar") if f"train/{name}/loss" in metrics]
+    parts = [f"{name} {metrics[f'train/{name}/loss']:.3f} top-10 {metrics[f'train/{name}/top10']:.0%}" for name in models]
+    parts.append(f"{metrics['train/frames_per_second']:,.0f} frames/s")
+    if "train/mfu" in metrics:
+        parts.append(f"MFU {metrics['train/mfu']:.0%}")
+    return ", ".join(parts)

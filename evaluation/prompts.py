@@ -11,7 +11,7 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
-from voxbeam.models.batch import Utterance
+from voxbeam.models.batch import TokenizedUtterance
 from voxbeam.models.codec import SAMPLE_RATE
 from voxbeam.schemas.manifest import FRAME_RATE
 from voxbeam.storage.releases import read_release, sample_columns
@@ -24,9 +24,9 @@ TARGET_S = (4.0, 10.0)
 class Case:
     """An utterance to be spoken again, and another of its speaker as the prompt."""
 
-    target: Utterance
+    target: TokenizedUtterance
     text: str
-    prompt: Utterance
+    prompt: TokenizedUtterance
 
 
 def choose_cases(stream: Stream, count: int, seed: int = 0) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Batch: what one training step sees. `stream` makes it; `model` and `fit` read it.
+"""A training batch: padded phones and codes of several utterances.
 
 Shapes: B utterances, L phones, T frames (75 per second), K = 8 codebooks.
 """
@@ -15,45 +15,45 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 PAD_PHONE = 0
-"""the phone set's `<pad>`"""
+"""id of `<pad>` in the phone set"""
 
 
-class Utterance(NamedTuple):
-    """One sample, or a crop of one, as numbers; perhaps behind a prompt, another utterance of its speaker."""
+class TokenizedUtterance(NamedTuple):
+    """One sample, or a crop of one, as integers. An acoustic prompt, if any, stands before it in both sequences."""
 
     key: str
     phones_L: NDArray[np.integer[Any]]
-    """ids of the release's phone set, the prompt's first"""
+    """ids in the release's phone set, the prompt's first"""
     codes_KT: NDArray[np.int16]
-    """0..1023, coarsest book first"""
+    """codes 0 to 1023, first codebook first"""
     prompt_frames: int = 0
-    """how many frames the prompt has"""
+    """frames of the prompt; 0 without one"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Utterances of different lengths side by side. What lies beyond a length is padding, and must not change anything."""
+    """Utterances of different lengths, padded to the longest. Padding never changes a result."""
 
     keys: tuple[str, ...]
     phones_BL: Tensor
-    """int64; `PAD_PHONE` beyond the length"""
+    """int64; `PAD_PHONE` beyond each length"""
     phone_lengths_B: Tensor
     codes_BKT: Tensor
-    """int16, as it travels; 0 beyond the length"""
+    """int16, to save bandwidth; 0 beyond each length"""
     frame_lengths_B: Tensor
     prompt_lengths_B: Tensor
-    """frames of another utterance of the speaker that stand first; 0 where there is none"""
-    counted: bool = True
-    """False where it only keeps a rank that has no sample in step with the others: its loss must not count"""
+    """frames of the acoustic prompt, which is another utterance of the same speaker; 0 without one"""
+    is_dummy: bool = False
+    """True for the stand-in of a rank that has no samples in a step: its loss is masked"""
 
     @property
     def codes_BTK(self) -> Tensor:
-        """The codes as models read them, int64."""
+        """Codes as the models read them, int64."""
         return self.codes_BKT.transpose(1, 2).long()
 
     @property
     def frames(self) -> int:
-        """Frames that are not padding."""
+        """Number of frames without padding."""
         return int(self.frame_lengths_B.sum())
 
     def to(self, device: torch.device | str) -> Batch:
@@ -63,8 +63,8 @@ class Batch:
         return replace(self, **moved)
 
 
-def collate(utterances: Sequence[Utterance]) -> Batch:
-    """Pads utterances to the longest. Raises ValueError for none at all."""
+def collate(utterances: Sequence[TokenizedUtterance]) -> Batch:
+    """Pads utterances to the longest. Raises ValueError for an empty list."""
     if not utterances:
         raise ValueError("a batch needs at least one utterance")
     phone_lengths = [len(u.phones_L) for u in utterances]

@@ -1,13 +1,13 @@
 """VALL-E (Wang et al. 2023, arXiv 2301.02111): two language models over codec tokens.
 
-`AR` writes the first codebook, one frame after the other (equation 1); `NAR` writes each of the others in one go, given the
-books before it (equation 2). As in VALL-E 2 (arXiv 2406.05370, section 3.4) the NAR model hears an explicit prompt: the
-beginning of the utterance with all its books, on which it has no loss.
+`ARModel` generates the first codebook frame by frame (equation 1). `NARModel` generates each further codebook in one pass, given
+the codebooks before it (equation 2). As in VALL-E 2 (arXiv 2406.05370, section 3.4), the NAR model has an explicit acoustic
+prompt: the first frames of the utterance with all their codebooks, without loss.
 
-Padding is never attended to and never in a loss: an utterance means the same alone and in any batch. Positions are sinusoids that
-start anew for phones and for frames, as in the paper; so where padding stands in a sequence does not matter either.
+Padding is never attended to and never in the loss: an utterance has the same loss alone and in any batch. Positions are
+sinusoidal and restart at 0 for phones and for frames, as in the paper, so the result does not depend on where the padding is.
 
-Shapes: B utterances, L phones, T frames, S positions, D width, K = 8 codebooks, V codes per book.
+Shapes: B utterances, L phones, T frames, S positions, D = d_model, K = 8 codebooks, V codes per codebook, C codec dimension.
 """
 
 from __future__ import annotations
@@ -21,15 +21,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from voxbeam.models.batch import Batch
-from voxbeam.models.transformer import Cache, Transformer, TransformerConfig, attend, sinusoids, valid
+from voxbeam.models.transformer import (
+    KeyValueCache,
+    Transformer,
+    TransformerConfig,
+    attention_mask,
+    length_mask,
+    sinusoids,
+)
 
-TOP = 10
-"""accuracy counts a frame as right when its code is among this many likeliest"""
+TOP_K = 10
+"""the top-10 accuracy counts a frame as correct if its code is among this many most likely ones"""
+MAX_PROMPT_FRAMES = 225
+"""longest acoustic prompt taken from the utterance itself: 3 seconds, at most half of it"""
+INIT_STD = 0.02
+"""standard deviation of the initial weights"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What both models share."""
+    """Sizes that the AR and the NAR model share."""
 
     n_phones: int
     """size of the phone set"""
@@ -38,212 +49,222 @@ class ModelConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
 
 
-class Score(NamedTuple):
-    """Sums over frames, so that scores of batches and of ranks add up. A tuple: DDP and FSDP look for tensors in it."""
+class LossSums(NamedTuple):
+    """Sums over frames, so that batches and ranks can be added. A tuple, because DDP and FSDP look for tensors in tuples."""
 
     loss: Tensor
-    """negative log-likelihood in nats, summed; carries the gradient"""
+    """negative log-likelihood in nats, with gradient"""
     frames: Tensor
     top1: Tensor
+    """frames whose code is the most likely one"""
     top10: Tensor
+    """frames whose code is among the `TOP_K` most likely ones"""
 
 
-def score(logits_BTV: Tensor, target_BT: Tensor, counted_BT: Tensor) -> Score:
-    """Loss and accuracy over the positions that are counted."""
-    logits_NV, target_N = logits_BTV[counted_BT].float(), target_BT[counted_BT]
-    own_N1 = logits_NV.detach().gather(1, target_N[:, None])
-    rank_N = (logits_NV.detach() > own_N1).sum(1)
-    return Score(
+def token_loss(logits_BTV: Tensor, target_BT: Tensor, loss_mask_BT: Tensor) -> LossSums:
+    """Cross-entropy and accuracy at the positions of `loss_mask_BT`."""
+    logits_NV, target_N = logits_BTV[loss_mask_BT].float(), target_BT[loss_mask_BT]
+    target_logit_N1 = logits_NV.detach().gather(1, target_N[:, None])
+    rank_N = (logits_NV.detach() > target_logit_N1).sum(1)
+    return LossSums(
         loss=F.cross_entropy(logits_NV, target_N, reduction="sum"),
-        frames=counted_BT.sum(),
+        frames=loss_mask_BT.sum(),
         top1=(rank_N < 1).sum(),
-        top10=(rank_N < TOP).sum(),
+        top10=(rank_N < TOP_K).sum(),
     )
 
 
-def placed(x_BSD: Tensor, position_BS: Tensor) -> Tensor:
-    """Embeddings with their positions, as large as these (Vaswani et al. 2017, section 3.4): small ones suit an output layer."""
-    width = x_BSD.shape[-1]
-    return width**0.5 * x_BSD + sinusoids(position_BS, width)
+def add_positions(x_BSD: Tensor, position_BS: Tensor) -> Tensor:
+    """Embeddings times √D plus sinusoidal positions (Vaswani et al. 2017, section 3.4).
+
+    The embeddings are also output weights, hence small; unscaled they would vanish beside the positions.
+    """
+    d_model = x_BSD.shape[-1]
+    return d_model**0.5 * x_BSD + sinusoids(position_BS, d_model)
 
 
-class PhoneEmbedding(nn.Module):
-    """Phones, closed by an end mark, with their positions."""
+class TextEmbedding(nn.Module):
+    """Embedded phones, with an end token and positions."""
 
-    def __init__(self, phones: int, width: int) -> None:
+    def __init__(self, n_phones: int, d_model: int) -> None:
         super().__init__()
-        self.end = phones
-        self.table = nn.Embedding(phones + 1, width)
+        self.end_id = n_phones
+        self.embedding = nn.Embedding(n_phones + 1, d_model)
 
     def forward(self, phones_BL: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings [B, L + 1, D], and which of them hold something."""
-        closed_BL = F.pad(phones_BL, (0, 1))
-        closed_BL = closed_BL.scatter(1, lengths_B[:, None], self.end)
-        position_BL = torch.arange(closed_BL.shape[1], device=phones_BL.device).expand_as(closed_BL)
-        return placed(self.table(closed_BL), position_BL), valid(lengths_B + 1, closed_BL.shape[1])
+        """Embeddings [B, L + 1, D], and their padding mask [B, L + 1]."""
+        ended_BL = F.pad(phones_BL, (0, 1))
+        ended_BL = ended_BL.scatter(1, lengths_B[:, None], self.end_id)
+        position_BL = torch.arange(ended_BL.shape[1], device=phones_BL.device).expand_as(ended_BL)
+        return add_positions(self.embedding(ended_BL), position_BL), length_mask(lengths_B + 1, ended_BL.shape[1])
 
 
-class AR(nn.Module):
-    """phones, end, start, c1 … cT → c1 … cT, end. Causal throughout; the loss is on the codes alone (equation 1)."""
+class ARModel(nn.Module):
+    """Autoregressive model of the first codebook (equation 1).
+
+    Input: phones, end, start, c1 … cT. Target: c1 … cT, end. Attention is causal throughout, phones included.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.end, self.start = config.codebook_size, config.codebook_size + 1
-        width = config.transformer.d_model
-        self.phones = PhoneEmbedding(config.n_phones, width)
-        self.codes = nn.Embedding(config.codebook_size + 2, width)  # its first V + 1 rows are the output layer too
+        self.end_id, self.start_id = config.codebook_size, config.codebook_size + 1
+        d_model = config.transformer.d_model
+        self.text_embedding = TextEmbedding(config.n_phones, d_model)
+        self.code_embedding = nn.Embedding(config.codebook_size + 2, d_model)  # its first V + 1 rows are the output layer too
         self.transformer = Transformer(config.transformer)
-        initialise(self)
+        init_weights(self)
 
-    def begin_with(self, books_KVC: Tensor) -> None:
-        """Begins with the codec's vectors for embeddings of the codes."""
+    def init_from_codec(self, codebooks_KVC: Tensor) -> None:
+        """Sets the embeddings of the codes to the codec's vectors."""
         with torch.no_grad():
-            self.codes.weight[: self.end] = as_tables(books_KVC[:1], self.codes.embedding_dim)[0]
+            self.code_embedding.weight[: self.end_id] = codec_embeddings(codebooks_KVC[:1], self.code_embedding.embedding_dim)[0]
 
-    def forward(self, batch: Batch) -> Score:
-        """Score of the first book; the end mark counts as a frame."""
+    def forward(self, batch: Batch) -> LossSums:
+        """Loss on the first codebook; the end token counts as a frame."""
         frames_B, codes_BT = batch.frame_lengths_B, batch.codes_BKT[:, 0].long()
-        x_BSD, holds_BS = self.phones(batch.phones_BL, batch.phone_lengths_B)
-        heard_BT = F.pad(codes_BT, (1, 0), value=self.start)
-        x_BSD = torch.cat([x_BSD, self.embed_codes(heard_BT, 0)], dim=1)
-        holds_BS = torch.cat([holds_BS, valid(frames_B + 1, heard_BT.shape[1])], dim=1)
-        y_BSD = self.transformer(x_BSD, attend(holds_BS, x_BSD.shape[1], causal=True))
-        target_BT = F.pad(codes_BT, (0, 1)).scatter(1, frames_B[:, None], self.end)
-        return score(self.logits(y_BSD[:, -heard_BT.shape[1] :]), target_BT, valid(frames_B + 1, heard_BT.shape[1]))
+        x_BSD, mask_BS = self.text_embedding(batch.phones_BL, batch.phone_lengths_B)
+        input_BT = F.pad(codes_BT, (1, 0), value=self.start_id)
+        x_BSD = torch.cat([x_BSD, self.embed_codes(input_BT, 0)], dim=1)
+        loss_mask_BT = length_mask(frames_B + 1, input_BT.shape[1])
+        mask_BS = torch.cat([mask_BS, loss_mask_BT], dim=1)
+        y_BSD = self.transformer(x_BSD, attention_mask(mask_BS, x_BSD.shape[1], causal=True))
+        target_BT = F.pad(codes_BT, (0, 1)).scatter(1, frames_B[:, None], self.end_id)
+        return token_loss(self.logits(y_BSD[:, -input_BT.shape[1] :]), target_BT, loss_mask_BT)
 
     def embed_codes(self, codes_BT: Tensor, first: Tensor | int) -> Tensor:
-        """Embeddings of codes whose positions begin at `first`, a number or one per utterance [B, 1]."""
+        """Embedded codes [B, T, D] at positions from `first` on: one number, or one per utterance [B, 1]."""
         position_BT = (torch.arange(codes_BT.shape[1], device=codes_BT.device) + first).expand_as(codes_BT)
-        return placed(self.codes(codes_BT), position_BT)
+        return add_positions(self.code_embedding(codes_BT), position_BT)
 
     def logits(self, y_BSD: Tensor) -> Tensor:
-        """[B, S, V + 1]: every code, and the end."""
-        return F.linear(y_BSD, self.codes.weight[: self.end + 1])
+        """Logits [B, S, V + 1] of all codes and the end token."""
+        return F.linear(y_BSD, self.code_embedding.weight[: self.end_id + 1])
 
 
-class Decoder:
-    """AR decoding with a cache: `logits` [B, V + 1] for the next frame, and `step` to say which code it is.
+class ARDecoder:
+    """Incremental decoding with a key-value cache. `logits_BV` [B, V + 1] are those of the next frame.
 
-    Utterances of different lengths share a batch: new frames stand behind the longest prompt, and the gaps are masked.
-    Equal to the full forward up to rounding. Inference only.
+    Utterances of different lengths share a batch: new frames are appended after the longest prompt, and the gaps are masked.
+    Equal to the full forward pass up to rounding. Inference only.
     """
 
     def __init__(
-        self, model: AR, phones_BL: Tensor, phone_lengths_B: Tensor, prompt_BP: Tensor, prompt_lengths_B: Tensor, most: int
+        self,
+        model: ARModel,
+        phones_BL: Tensor,
+        phone_lengths_B: Tensor,
+        prompt_BP: Tensor,
+        prompt_lengths_B: Tensor,
+        max_frames: int,
     ) -> None:
         self.model = model
-        x_BSD, holds_BS = model.phones(phones_BL, phone_lengths_B)
-        heard_BP = F.pad(prompt_BP, (1, 0), value=model.start)
-        x_BSD = torch.cat([x_BSD, model.embed_codes(heard_BP, 0)], dim=1)
-        self.holds_BS = torch.cat([holds_BS, valid(prompt_lengths_B + 1, heard_BP.shape[1])], dim=1)
-        self.cache = Cache(model.transformer.config, len(x_BSD), x_BSD.shape[1] + most, like=x_BSD)
-        y_BSD = model.transformer(x_BSD, attend(self.holds_BS, x_BSD.shape[1], causal=True), cache=self.cache)
-        last_B = y_BSD.shape[1] - heard_BP.shape[1] + prompt_lengths_B
+        x_BSD, mask_BS = model.text_embedding(phones_BL, phone_lengths_B)
+        input_BP = F.pad(prompt_BP, (1, 0), value=model.start_id)
+        x_BSD = torch.cat([x_BSD, model.embed_codes(input_BP, 0)], dim=1)
+        self.mask_BS = torch.cat([mask_BS, length_mask(prompt_lengths_B + 1, input_BP.shape[1])], dim=1)
+        self.cache = KeyValueCache(model.transformer.config, len(x_BSD), x_BSD.shape[1] + max_frames, like=x_BSD)
+        y_BSD = model.transformer(x_BSD, attention_mask(self.mask_BS, x_BSD.shape[1], causal=True), cache=self.cache)
+        last_B = y_BSD.shape[1] - input_BP.shape[1] + prompt_lengths_B
         y_B1D = y_BSD[torch.arange(len(y_BSD), device=y_BSD.device), last_B][:, None]
         self.logits_BV = model.logits(y_B1D)[:, 0]
         self.position_B = prompt_lengths_B + 1
 
     def step(self, code_B: Tensor) -> Tensor:
-        """Logits [B, V + 1] of the frame after one that has these codes."""
+        """Appends one code to every utterance and returns the logits [B, V + 1] of the next frame."""
         x_B1D = self.model.embed_codes(code_B[:, None], self.position_B[:, None])
-        self.holds_BS = F.pad(self.holds_BS, (0, 1), value=True)
-        y_B1D = self.model.transformer(x_B1D, attend(self.holds_BS, 1, causal=True), cache=self.cache)
+        self.mask_BS = F.pad(self.mask_BS, (0, 1), value=True)
+        y_B1D = self.model.transformer(x_B1D, attention_mask(self.mask_BS, 1, causal=True), cache=self.cache)
         self.position_B = self.position_B + 1
         self.logits_BV = self.model.logits(y_B1D)[:, 0]
         return self.logits_BV
 
 
-class NAR(nn.Module):
-    """phones, end, prompt of all books, frames of the books before j → book j of the frames (equation 2)."""
+class NARModel(nn.Module):
+    """Non-autoregressive model of the further codebooks (equation 2).
+
+    Input: phones, end, acoustic prompt with all codebooks, frames with the codebooks below `level`. Target: codebook `level`.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.n_books = config.n_codebooks
-        width = config.transformer.d_model
-        self.phones = PhoneEmbedding(config.n_phones, width)
-        # book j is predicted with the table that embeds it (the paper's sharing of parameters, section 4.2.2)
-        self.tables_KVD = nn.Parameter(torch.empty(config.n_codebooks, config.codebook_size, width))
-        self.transformer = Transformer(config.transformer, stages=config.n_codebooks)
-        initialise(self)
+        self.n_codebooks = config.n_codebooks
+        d_model = config.transformer.d_model
+        self.text_embedding = TextEmbedding(config.n_phones, d_model)
+        # a codebook is predicted with the weights that embed it (parameter sharing, section 4.2.2)
+        self.code_embeddings_KVD = nn.Parameter(torch.empty(config.n_codebooks, config.codebook_size, d_model))
+        self.transformer = Transformer(config.transformer, n_levels=config.n_codebooks)
+        init_weights(self)
 
-    def begin_with(self, books_KVC: Tensor) -> None:
-        """Begins with the codec's vectors for tables."""
+    def init_from_codec(self, codebooks_KVC: Tensor) -> None:
+        """Sets the embeddings of the codes to the codec's vectors."""
         with torch.no_grad():
-            self.tables_KVD.copy_(as_tables(books_KVC, self.tables_KVD.shape[2]))
+            self.code_embeddings_KVD.copy_(codec_embeddings(codebooks_KVC, self.code_embeddings_KVD.shape[2]))
 
-    def forward(self, batch: Batch, stage_B: Tensor, prompt_B: Tensor) -> Score:
-        """Score of book `stage` (1 … K − 1, counted from 0) of every utterance, over the frames behind its prompt."""
+    def forward(self, batch: Batch, level_B: Tensor, prompt_B: Tensor) -> LossSums:
+        """Loss on codebook `level` (1 … K − 1) of each utterance, over the frames after its prompt of `prompt_B` frames."""
         codes_BTK, T = batch.codes_BTK, batch.codes_BKT.shape[2]
-        logits_BTV = self.logits(batch.phones_BL, batch.phone_lengths_B, codes_BTK, batch.frame_lengths_B, stage_B, prompt_B)
-        counted_BT = valid(batch.frame_lengths_B, T) & ~valid(prompt_B, T)
-        target_BT = codes_BTK.gather(2, stage_B[:, None, None].expand(-1, T, 1))[..., 0]
-        return score(logits_BTV, target_BT, counted_BT)
+        logits_BTV = self.logits(batch.phones_BL, batch.phone_lengths_B, codes_BTK, batch.frame_lengths_B, level_B, prompt_B)
+        loss_mask_BT = length_mask(batch.frame_lengths_B, T) & ~length_mask(prompt_B, T)
+        target_BT = codes_BTK.gather(2, level_B[:, None, None].expand(-1, T, 1))[..., 0]
+        return token_loss(logits_BTV, target_BT, loss_mask_BT)
 
     def logits(
-        self, phones_BL: Tensor, phone_lengths_B: Tensor, codes_BTK: Tensor, lengths_B: Tensor, stage_B: Tensor, prompt_B: Tensor
+        self, phones_BL: Tensor, phone_lengths_B: Tensor, codes_BTK: Tensor, lengths_B: Tensor, level_B: Tensor, prompt_B: Tensor
     ) -> Tensor:
-        """[B, T, V]. Behind the prompt, only books before the stage are looked at: the others may hold anything."""
-        x_BSD, holds_BS = self.phones(phones_BL, phone_lengths_B)
+        """Logits [B, T, V]. After the prompt only the codebooks below the level are read; the others may be anything."""
+        x_BSD, mask_BS = self.text_embedding(phones_BL, phone_lengths_B)
         T = codes_BTK.shape[1]
-        in_prompt_BT = valid(prompt_B, T)
+        in_prompt_BT = length_mask(prompt_B, T)
         frames_BTD = torch.zeros(*codes_BTK.shape[:2], x_BSD.shape[2], dtype=x_BSD.dtype, device=x_BSD.device)
-        for book in range(self.n_books):
-            seen_BT1 = (in_prompt_BT | (book < stage_B)[:, None])[..., None]
-            frames_BTD = frames_BTD + F.embedding(codes_BTK[..., book], self.tables_KVD[book]) * seen_BT1
+        for codebook in range(self.n_codebooks):
+            visible_BT1 = (in_prompt_BT | (codebook < level_B)[:, None])[..., None]
+            frames_BTD = frames_BTD + F.embedding(codes_BTK[..., codebook], self.code_embeddings_KVD[codebook]) * visible_BT1
         position_BT = torch.arange(T, device=codes_BTK.device).expand(codes_BTK.shape[:2])
-        x_BSD = torch.cat([x_BSD, placed(frames_BTD, position_BT)], dim=1)
-        holds_BS = torch.cat([holds_BS, valid(lengths_B, T)], dim=1)
-        y_BSD = self.transformer(x_BSD, attend(holds_BS, x_BSD.shape[1], causal=False), stage_B=stage_B)
-        return torch.einsum("btd,bvd->btv", y_BSD[:, -T:], self.tables_KVD[stage_B])
+        x_BSD = torch.cat([x_BSD, add_positions(frames_BTD, position_BT)], dim=1)
+        mask_BS = torch.cat([mask_BS, length_mask(lengths_B, T)], dim=1)
+        y_BSD = self.transformer(x_BSD, attention_mask(mask_BS, x_BSD.shape[1], causal=False), level_B=level_B)
+        return torch.einsum("btd,bvd->btv", y_BSD[:, -T:], self.code_embeddings_KVD[level_B])
 
 
-PROMPT_FRAMES = 225
-"""3 seconds, at most half of the utterance"""
+def draw_levels(batch: Batch, n_codebooks: int, seed: int) -> tuple[Tensor, Tensor]:
+    """A training level (1 … K − 1) and the prompt length of each utterance, [B] each, on the batch's device.
 
-
-def draw_stages(batch: Batch, n_books: int, seed: int) -> tuple[Tensor, Tensor]:
-    """For every utterance: a book from the second to the last, and the frames of its prompt. On the batch's device.
-
-    The book is a hash of the seed and the utterance's key: the same whatever batch or rank the utterance is in.
+    The level is a hash of the seed and the utterance's key, so it does not depend on the batch or the rank.
     """
-    stages = [1 + zlib.crc32(f"{seed}/{key}".encode()) % (n_books - 1) for key in batch.keys]
-    return torch.tensor(stages, device=batch.frame_lengths_B.device), prompt_lengths(batch)
+    levels = [1 + zlib.crc32(f"{seed}/{key}".encode()) % (n_codebooks - 1) for key in batch.keys]
+    return torch.tensor(levels, device=batch.frame_lengths_B.device), prompt_lengths(batch)
 
 
 def prompt_lengths(batch: Batch) -> Tensor:
-    """Frames of each utterance that are its prompt, [B]: the utterance before it, else its own beginning."""
-    own_B = (batch.frame_lengths_B // 2).clamp(max=PROMPT_FRAMES)
+    """Frames of each acoustic prompt [B]: the preceding utterance if there is one, else the beginning of the utterance."""
+    own_B = (batch.frame_lengths_B // 2).clamp(max=MAX_PROMPT_FRAMES)
     return torch.where(batch.prompt_lengths_B > 0, batch.prompt_lengths_B, own_B)
 
 
-SMALL = 0.02
-"""standard deviation of weights in the beginning"""
+def codec_embeddings(codebooks_KVC: Tensor, d_model: int) -> Tensor:
+    """A codec's vectors as initial embeddings [K, V, D], so that codes that sound alike start alike.
 
-
-def as_tables(books_KVC: Tensor, width: int) -> Tensor:
-    """A codec's vectors as embeddings [K, V, D]: codes that sound alike begin alike, which random ones have to learn.
-
-    Turned at random into the models' width, and together as large as other weights in the beginning. A higher book's stay
-    smaller than a lower one's, as what they add to the sound is.
+    The vectors are centered per codebook, rotated at random into the model's dimension, and scaled together to `INIT_STD`.
+    Higher codebooks stay smaller than lower ones, as in the codec.
     """
-    books_KVC = books_KVC.cpu().float() - books_KVC.cpu().float().mean(1, keepdim=True)
-    size = books_KVC.shape[2]
-    random = torch.randn(max(size, width), min(size, width), generator=torch.Generator().manual_seed(0))
-    turn, _ = torch.linalg.qr(random)
-    tables_KVD = books_KVC @ (turn.T if size <= width else turn)
-    return tables_KVD * (SMALL / tables_KVD.std())
+    codebooks_KVC = codebooks_KVC.cpu().float() - codebooks_KVC.cpu().float().mean(1, keepdim=True)
+    size = codebooks_KVC.shape[2]
+    random = torch.randn(max(size, d_model), min(size, d_model), generator=torch.Generator().manual_seed(0))
+    rotation, _ = torch.linalg.qr(random)
+    embeddings_KVD = codebooks_KVC @ (rotation.T if size <= d_model else rotation)
+    return embeddings_KVD * (INIT_STD / embeddings_KVD.std())
 
 
-def initialise(model: nn.Module) -> None:
-    """Small normal weights; the two projections that add to the residual are smaller the more layers there are (GPT-2)."""
+def init_weights(model: nn.Module) -> None:
+    """Normal weights of `INIT_STD`; the two residual projections are scaled down with the number of layers (GPT-2)."""
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             continue  # gains and biases keep torch's ones and zeros
-        if name == "transformer.stage_embedding.weight":
-            continue  # keeps torch's unit normal: what it modulates begins with small weights
+        if name == "transformer.level_embedding.weight":
+            continue  # keeps torch's unit variance: the modulation weights that read it start small
         layers = len(model.transformer.layers)  # type: ignore[union-attr, arg-type]
-        small = name.endswith(("out.weight", "down.weight"))
-        nn.init.normal_(parameter, std=SMALL / (2 * layers) ** 0.5 if small else SMALL)
+        residual = name.endswith(("out_proj.weight", "down_proj.weight"))
+        nn.init.normal_(parameter, std=INIT_STD / (2 * layers) ** 0.5 if residual else INIT_STD)
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)

@@ -1,8 +1,8 @@
-"""Learner: one model with its optimizer and its averaged weights, on one rank or many.
+"""One model in training, with its optimizer and its averaged weights, on one rank or several.
 
-A step's gradient is the sum over all its frames, wherever they are, divided by their number: so it does not depend on how the
-frames are dealt to micro-batches and ranks. Its random numbers follow from seed, step, rank and micro-batch alone; so nothing
-random needs to be saved.
+The gradient of a step is the sum over all its frames, on all ranks, divided by their number. It does not depend on how the frames
+are split into micro-batches and ranks. The random numbers of a micro-batch follow from seed, step, rank and micro-batch, so a
+checkpoint needs no random state.
 """
 
 from __future__ import annotations
@@ -19,23 +19,31 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from voxbeam.models.batch import Batch
-from voxbeam.models.valle import AR, NAR, ModelConfig, Score, draw_stages, prompt_lengths
+from voxbeam.models.valle import ARModel, LossSums, ModelConfig, NARModel, draw_levels, prompt_lengths
 from voxbeam.trainer.configs import TrainConfig
 
 _PARTS = ("weight", "average", "moment1", "moment2")
 
 
-class Learner:
-    """AR or NAR in training. `name` is "ar" or "nar"; its tables begin with `books_KVC`, the codec's, where they are known."""
+class TrainState:
+    """The AR or the NAR model with optimizer and averaged weights.
+
+    `name` is "ar" or "nar". The code embeddings start as the codec's vectors `codebooks_KVC`, or at random without them.
+    """
 
     def __init__(
-        self, name: str, model_config: ModelConfig, config: TrainConfig, device: torch.device, books_KVC: Tensor | None = None
+        self,
+        name: str,
+        model_config: ModelConfig,
+        config: TrainConfig,
+        device: torch.device,
+        codebooks_KVC: Tensor | None = None,
     ) -> None:
-        torch.manual_seed(config.seed)  # every rank begins with the same weights
+        torch.manual_seed(config.seed)  # the same initial weights on every rank
         self.name, self.config, self.device = name, config, device
-        self.model: AR | NAR = (AR if name == "ar" else NAR)(model_config).to(device)
-        if books_KVC is not None:
-            self.model.begin_with(books_KVC)
+        self.model: ARModel | NARModel = (ARModel if name == "ar" else NARModel)(model_config).to(device)
+        if codebooks_KVC is not None:
+            self.model.init_from_codec(codebooks_KVC)
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         if config.compile:
             for layer in self.model.transformer.layers:
@@ -51,17 +59,17 @@ class Learner:
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.optimizer = build_optimizer(self.parameters, config)
 
-    def frames(self, batches: Sequence[Batch]) -> int:
-        """Positions of these batches on which this model has a loss."""
-        own = [batch for batch in batches if batch.counted]
+    def count_frames(self, batches: Sequence[Batch]) -> int:
+        """Positions in these batches that have a loss in this model."""
+        real = [batch for batch in batches if not batch.is_dummy]
         if self.name == "ar":
-            return sum(batch.frames + len(batch.keys) for batch in own)
-        return sum(batch.frames - int(prompt_lengths(batch).sum()) for batch in own)
+            return sum(batch.frames + len(batch.keys) for batch in real)
+        return sum(batch.frames - int(prompt_lengths(batch).sum()) for batch in real)
 
-    def step(self, batches: Sequence[Batch], step: int, rank: int, frames: int) -> tuple[Score, float]:
-        """One update on this rank's micro-batches; `frames` counts those of all ranks.
+    def update(self, batches: Sequence[Batch], step: int, rank: int, frames: int) -> tuple[LossSums, float]:
+        """One optimizer step on this rank's micro-batches; `frames` is the number of loss positions on all ranks.
 
-        Gives back this rank's score, and the norm of the gradient before it was clipped.
+        Returns this rank's loss sums, and the gradient norm before clipping.
         """
         config = self.config
         self.model.train()
@@ -69,44 +77,45 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        scores = []
+        sums = []
         for number, batch in enumerate(batches):
             torch.manual_seed(hash((config.seed, step, rank, number)))
-            with self._synchronized(number == len(batches) - 1):
-                score = counted(self._score(batch, step), batch)
-                # DDP and FSDP take the mean over ranks; frames are those of all ranks
-                (score.loss * (self.world / frames)).backward()
-            scores.append(Score(*(value.detach() for value in score)))
+            with self._gradient_sync(number == len(batches) - 1):
+                losses = mask_loss(self._forward(batch, step), batch)
+                # DDP and FSDP average gradients over ranks, while `frames` counts all ranks
+                (losses.loss * (self.world / frames)).backward()
+            sums.append(LossSums(*(value.detach() for value in losses)))
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), config.max_grad_norm)
         self.optimizer.step()
         self._update_average(step)
-        return total(scores), float(whole(norm))
+        return sum_losses(sums), float(full_tensor(norm))
 
-    def _score(self, batch: Batch, step: int) -> Score:
+    def _forward(self, batch: Batch, step: int) -> LossSums:
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            if isinstance(self.model, AR):
+            if isinstance(self.model, ARModel):
                 return self.wrapped(batch)
-            return self.wrapped(batch, *draw_stages(batch, self.model.n_books, seed=self.config.seed + step))
+            return self.wrapped(batch, *draw_levels(batch, self.model.n_codebooks, seed=self.config.seed + step))
 
     @contextmanager
-    def _synchronized(self, last: bool) -> Iterator[None]:
-        """Gradients travel between ranks with the last micro-batch only."""
+    def _gradient_sync(self, last: bool) -> Iterator[None]:
+        """Ranks exchange gradients only with the last micro-batch of a step."""
         if isinstance(self.model, FSDPModule):
             self.model.set_requires_gradient_sync(last)
-        waits = isinstance(self.wrapped, DistributedDataParallel) and not last
-        with cast(DistributedDataParallel, self.wrapped).no_sync() if waits else nullcontext():
+        deferred = isinstance(self.wrapped, DistributedDataParallel) and not last
+        with cast(DistributedDataParallel, self.wrapped).no_sync() if deferred else nullcontext():
             yield
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
-        keep = min(self.config.ema_decay, (1 + step) / (10 + step))  # a young average forgets the random start sooner
+        # a lower decay in the first steps, so that the average forgets the initial weights sooner
+        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
         for name, value in self.parameters.items():
-            self.average[name].lerp_(value, 1 - keep)
+            self.average[name].lerp_(value, 1 - decay)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The averaged weights in the model's place, for as long as the context lasts."""
+        """Inside this context the model has the averaged weights."""
         self._swap()
         try:
             yield
@@ -116,47 +125,48 @@ class Learner:
     @torch.no_grad()
     def _swap(self) -> None:
         for name, value in self.parameters.items():
-            kept = value.detach().clone()
+            saved = value.detach().clone()
             value.copy_(self.average[name])
-            self.average[name].copy_(kept)
+            self.average[name].copy_(saved)
 
     @torch.no_grad()
-    def evaluate(self, batch: Batch) -> dict[int, Score]:
-        """Score of every book that this model writes: book 0 for AR, each other one for NAR."""
+    def evaluate(self, batch: Batch) -> dict[int, LossSums]:
+        """Loss sums per codebook: codebook 0 for the AR model, each further one for the NAR model."""
         self.model.eval()
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            if isinstance(self.model, AR):
-                return {0: counted(self.wrapped(batch), batch)}
+            if isinstance(self.model, ARModel):
+                return {0: mask_loss(self.wrapped(batch), batch)}
             prompt_B = prompt_lengths(batch)
-            books = range(1, self.model.n_books)
-            return {book: counted(self.wrapped(batch, torch.full_like(prompt_B, book), prompt_B), batch) for book in books}
+            levels = range(1, self.model.n_codebooks)
+            return {level: mask_loss(self.wrapped(batch, torch.full_like(prompt_B, level), prompt_B), batch) for level in levels}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state for a checkpoint, whole and on the CPU. All ranks must call it together."""
+        """The state for a checkpoint, unsharded and on the CPU. All ranks must call it together."""
         found = {}
         for name, parameter in self.parameters.items():
             moments = self.optimizer.state[parameter]
             for part, value in zip(
                 _PARTS, (parameter, self.average[name], moments["exp_avg"], moments["exp_avg_sq"]), strict=True
             ):
-                found[f"{self.name}/{part}/{name}"] = whole(value.detach()).cpu().contiguous()
+                found[f"{self.name}/{part}/{name}"] = full_tensor(value.detach()).cpu().contiguous()
         return found
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Takes up the state that `tensors` gave after `step` steps."""
+        """Restores the state that `tensors()` returned after `step` steps."""
         for name, parameter in self.parameters.items():
             first, second = torch.zeros_like(parameter), torch.zeros_like(parameter)
             for part, target in zip(_PARTS, (parameter, self.average[name], first, second), strict=True):
-                fill(target, tensors[f"{self.name}/{part}/{name}"])
-            # where the step lives is what AdamW itself chooses: on the CPU, except when fused
+                copy_into(target, tensors[f"{self.name}/{part}/{name}"])
+            # `step` lives on the CPU, as in a new AdamW that is not fused
             self.optimizer.state[parameter] = {"step": torch.tensor(float(step)), "exp_avg": first, "exp_avg_sq": second}
 
     def flops(self, batches: Sequence[Batch]) -> float:
-        """Floating-point operations of a step on these batches: 6 per weight and position, 12 D per pair of positions and layer.
+        """Floating-point operations of a training step on these batches.
 
-        As in PaLM (arXiv 2204.02311, appendix B), without recomputation; padding does no useful work and is not counted.
+        6 per weight and position, and 12 D per layer and pair of positions (PaLM, arXiv 2204.02311, appendix B). Padding and
+        recomputation are not counted.
         """
         sizes = self.model.transformer.config
         weights = sizes.n_layers * (4 * sizes.d_model**2 + 2 * sizes.d_model * sizes.d_ff)
@@ -168,7 +178,7 @@ class Learner:
 
 
 def build_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices and nothing else."""
+    """AdamW with weight decay on matrices only."""
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters.values() if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters.values() if p.ndim < 2], "weight_decay": 0.0},
@@ -177,28 +187,28 @@ def build_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) ->
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Up along a line for `warmup` steps, then down to zero along another (VALL-E, section 5.1). Steps count from 0."""
+    """Linear warm-up for `warmup_steps`, then linear decay to zero (VALL-E, section 5.1). Steps count from 0."""
     rising = (step + 1) / config.warmup_steps
     falling = (config.steps - step) / max(1, config.steps - config.warmup_steps)
     return config.learning_rate * min(1.0, rising, falling)
 
 
-def counted(score: Score, batch: Batch) -> Score:
-    """The score, or zeros for a batch that only keeps this rank in step with the others."""
-    return Score(*(value * batch.counted for value in score))
+def mask_loss(losses: LossSums, batch: Batch) -> LossSums:
+    """The loss sums, or zeros for a dummy batch."""
+    return LossSums(*(value * (not batch.is_dummy) for value in losses))
 
 
-def total(scores: Sequence[Score]) -> Score:
-    """The sum of scores."""
-    return Score(*(torch.stack(column).sum(0) for column in zip(*scores, strict=True)))
+def sum_losses(losses: Sequence[LossSums]) -> LossSums:
+    """The element-wise sum."""
+    return LossSums(*(torch.stack(column).sum(0) for column in zip(*losses, strict=True)))
 
 
-def whole(value: Tensor) -> Tensor:
-    """A tensor that FSDP has spread over ranks, in one piece."""
+def full_tensor(value: Tensor) -> Tensor:
+    """The unsharded tensor of one that FSDP has sharded."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def fill(target: Tensor, value: Tensor) -> None:
-    """Copies a whole tensor into one that may be spread over ranks."""
+def copy_into(target: Tensor, value: Tensor) -> None:
+    """Copies an unsharded tensor into one that may be sharded."""
     value = value.to(target.device)
     target.copy_(distribute_tensor(value, target.device_mesh, target.placements) if isinstance(target, DTensor) else value)

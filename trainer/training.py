@@ -1,7 +1,7 @@
-"""Fit: trains AR and NAR on batches from any source, and continues exactly where a killed run stopped.
+"""Trains the AR and the NAR model, and resumes exactly where an interrupted run stopped.
 
-A *source* is a function from one integer (where the loader stood) to an endless iterator of steps, such as `Stream.steps`; a
-step is this rank's micro-batches, at least one and on every rank as many, and the integer from which the next step is read.
+A *batch source* maps a loader state, one integer, to an endless iterator of steps, as `Stream.steps` does. A step is this rank's
+micro-batches, at least one and the same number on every rank, and the loader state of the next step.
 """
 
 from __future__ import annotations
@@ -18,187 +18,212 @@ from types import FrameType
 
 import torch
 import torch.distributed as dist
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from voxbeam.models import checkpoint
 from voxbeam.models.batch import Batch
 from voxbeam.models.codec import Codec
-from voxbeam.models.valle import ModelConfig, Score
+from voxbeam.models.valle import LossSums, ModelConfig
+from voxbeam.schemas.errors import CheckpointError
 from voxbeam.storage.store import is_bucket, local_path
 from voxbeam.trainer.configs import TrainConfig
-from voxbeam.trainer.optimization import Learner, learning_rate, total
+from voxbeam.trainer.optimization import TrainState, learning_rate, sum_losses
 
-Source = Callable[[int], Iterator[tuple[list[Batch], int]]]
+BatchSource = Callable[[int], Iterator[tuple[list[Batch], int]]]
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
-"""dense bf16, from the makers' data sheets; by a part of the device's name"""
+"""dense bf16 operations per second, from the vendors' data sheets, by a part of the device's name"""
 
 
-@dataclass
-class Position:
+@dataclass(frozen=True)
+class Progress:
     """How far a run is."""
 
     step: int = 0
-    stream: int = 0
+    loader_state: int = 0
 
 
-class Fit:
-    """One run over `train`, validated on `valid`, with a phone set of `phones` phones.
+@dataclass(frozen=True, kw_only=True)
+class TrainLog:
+    """What `on_log` receives: metrics of the last `log_every` steps, or of a validation. The same go to TensorBoard.
 
-    `data` tells what the source's integers mean, such as `Stream.fingerprint`: a run goes on only where that is the same.
-    `codec` made the codes: the models begin with its vectors, and speak through no other. Without one they begin at random.
-    `run_uri` is a folder or a bucket prefix: checkpoints lie below `checkpoints/`, and in a folder also TensorBoard's files.
+    `train/<model>/{loss,gradient_norm,top1,top10}`, `train/learning_rate`, `train/frames_per_second` and, on a known GPU,
+    `train/mfu`; or `valid/{loss,top1,top10}/<codebook>`. Losses are nats per frame, accuracies are fractions.
+    """
+
+    step: int
+    total_steps: int
+    metrics: dict[str, float]
+
+
+class Trainer:
+    """One run on `train_source`, validated on `valid_source`, with a phone set of `n_phones` phones.
+
+    `run_uri` is a folder or a bucket prefix: checkpoints go below `checkpoints/`, and in a folder TensorBoard files beside them.
+    `data_fingerprint`, such as `Stream.fingerprint`, tells what the loader states mean: a run resumes only with the same one.
+    `codec` made the codes: the models start from its vectors, and the checkpoint records its hash. Without it they start at
+    random. `on_log` is called on the first rank.
+
+    Example::
+
+        stream = Stream("corpus")
+        trainer = Trainer(overfit_cpu(), len(stream.index.phones), stream.steps, None, "runs/tiny")
+        trainer.train()
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        phones: int,
-        train: Source,
-        valid: Source | None,
+        n_phones: int,
+        train_source: BatchSource,
+        valid_source: BatchSource | None,
         run_uri: str,
         *,
-        data: str = "",
+        data_fingerprint: str = "",
         codec: Codec | None = None,
+        on_log: Callable[[TrainLog], None] | None = None,
     ) -> None:
-        self.config, self.train, self.valid, self.data = config, train, valid, data
-        self.codec = codec.sha256 if codec else ""
-        self.model_config = ModelConfig(n_phones=phones, codebook_size=config.codebook_size, transformer=config.transformer)
+        self.config, self.train_source, self.valid_source = config, train_source, valid_source
+        self.data_fingerprint, self.on_log = data_fingerprint, on_log
+        self.codec_sha256 = codec.sha256 if codec else ""
+        self.model_config = ModelConfig(n_phones=n_phones, codebook_size=config.codebook_size, transformer=config.transformer)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
         self.store = checkpoint.checkpoint_store(run_uri)
-        books_KVC = codec.books_KVC if codec else None
-        self.learners = [Learner(name, self.model_config, config, self.device, books_KVC) for name in config.train_models]
-        self.position = Position()
+        codebooks_KVC = codec.books_KVC if codec else None
+        self.states = [TrainState(name, self.model_config, config, self.device, codebooks_KVC) for name in config.train_models]
+        self.progress = Progress()
         self.stopping = False
         self.writer: SummaryWriter | None = None
         if self.rank == 0 and not is_bucket(run_uri):
             self.writer = SummaryWriter(str(local_path(run_uri) / "tensorboard"))
 
-    def run(self) -> Position:
-        """Trains until the last step, or until SIGTERM, which saves first; gives back how far it came."""
+    def train(self) -> Progress:
+        """Trains up to the last step, or until SIGTERM, which saves a checkpoint first. Resumes from the last checkpoint.
+
+        Raises CheckpointError if that checkpoint was made with other settings or data.
+        """
         if checkpoint.saved_steps(self.store):
             self.resume()
-        with stops_on_sigterm(self), progress_bar(self.config.steps, self.rank) as show:
-            self._train(show)
+        with graceful_sigterm(self):
+            self._train()
         if self.writer is not None:
             self.writer.close()
-        return self.position
+        return self.progress
 
-    def _train(self, show: Callable[[int, str], None]) -> None:
-        config, began, since = self.config, time.monotonic(), Tally()
-        for batches, after in self.train(self.position.stream):
-            if self.position.step >= config.steps:
+    def _train(self) -> None:
+        config, began, meter = self.config, time.monotonic(), StepMeter()
+        for batches, next_state in self.train_source(self.progress.loader_state):
+            if self.progress.step >= config.steps:
                 break
-            step = self.position.step
-            own = [learner.frames(batches) for learner in self.learners]
-            *counted, stopping = self._sum([*own, int(self.stopping)])
+            step = self.progress.step
+            own_frames = [state.count_frames(batches) for state in self.states]
+            *all_frames, stopping = self._sum_over_ranks([*own_frames, int(self.stopping)])
             if stopping:
                 break
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
-            for learner, frames in zip(self.learners, counted, strict=True):
-                score, norm = learner.step(batches, step, self.rank, int(frames))
-                since.add(learner.name, score, norm, learner.flops(batches))
-            since.frames += sum(batch.frames for batch in batches if batch.counted)
-            self.position = Position(step + 1, after)
-            if self.position.step % config.log_every == 0:
-                show(self.position.step, self._log(since, time.monotonic() - began))
-                began, since = time.monotonic(), Tally()
-            done = self.position.step == config.steps
-            if self.valid is not None and (self.position.step % config.validate_every == 0 or done):
+            for state, frames in zip(self.states, all_frames, strict=True):
+                losses, grad_norm = state.update(batches, step, self.rank, int(frames))
+                meter.add(state.name, losses, grad_norm, state.flops(batches))
+            meter.frames += sum(batch.frames for batch in batches if not batch.is_dummy)
+            self.progress = Progress(step + 1, next_state)
+            if self.progress.step % config.log_every == 0:
+                self._log(self._train_metrics(meter, time.monotonic() - began))
+                began, meter = time.monotonic(), StepMeter()
+            done = self.progress.step == config.steps
+            if self.valid_source is not None and (self.progress.step % config.validate_every == 0 or done):
                 paused = time.monotonic()
                 self.validate()
                 began += time.monotonic() - paused
-            if self.position.step % config.save_every == 0 or done:
+            if self.progress.step % config.save_every == 0 or done:
                 self.save()
             if done:
                 return
-        if self.position.step:  # before the first step there is nothing to continue
+        if self.progress.step:  # before the first step there is nothing to save
             self.save()
 
     def validate(self) -> dict[str, float]:
-        """Loss (nats) and top-1 and top-10 accuracy of each book, of the averaged weights, on the same batches every time."""
-        if self.valid is None:
+        """Validates the averaged weights, on the same batches every time.
+
+        Returns loss (nats per frame), top-1 and top-10 accuracy of each codebook. Raises ValueError without validation data.
+        """
+        if self.valid_source is None:
             raise ValueError("this run has no validation data")
-        batches = [batch for step, _ in islice(self.valid(0), self.config.validate_batches) for batch in step]
-        told: dict[str, float] = {}
-        for learner in self.learners:
-            with learner.averaged():
-                rows = [learner.evaluate(batch) for batch in batches]
-            for book in rows[0]:
-                loss, frames, top1, top10 = self._sum([value.item() for value in total([row[book] for row in rows])])
-                told |= {f"valid/loss/{book}": loss / frames}
-                told |= {f"valid/top1/{book}": top1 / frames, f"valid/top10/{book}": top10 / frames}
-        self._record(told)
-        return told
+        batches = [batch for step, _ in islice(self.valid_source(0), self.config.validate_batches) for batch in step]
+        metrics: dict[str, float] = {}
+        for state in self.states:
+            with state.averaged():
+                rows = [state.evaluate(batch) for batch in batches]
+            for codebook in rows[0]:
+                sums = sum_losses([row[codebook] for row in rows])
+                loss, frames, top1, top10 = self._sum_over_ranks([value.item() for value in sums])
+                metrics |= {f"valid/loss/{codebook}": loss / frames}
+                metrics |= {f"valid/top1/{codebook}": top1 / frames, f"valid/top10/{codebook}": top10 / frames}
+        self._log(metrics)
+        return metrics
 
     def save(self) -> None:
-        """Writes a checkpoint; all ranks take part, the first one writes."""
+        """Writes a checkpoint. All ranks must call it; the first one writes."""
         tensors: dict[str, Tensor] = {}
-        for learner in self.learners:
-            tensors |= learner.tensors()
+        for state in self.states:
+            tensors |= state.tensors()
         if self.rank == 0:
             facts = {
-                **asdict(self.position),
-                "data": self.data,
-                "codec": self.codec,
+                **asdict(self.progress),
+                "data_fingerprint": self.data_fingerprint,
+                "codec_sha256": self.codec_sha256,
                 "config": asdict(self.config),
                 "model": asdict(self.model_config),
             }
-            held = checkpoint.Checkpoint(tensors, facts)
-            checkpoint.write(self.store, self.position.step, held, self.config.keep_last)
+            checkpoint.write(self.store, self.progress.step, checkpoint.Checkpoint(tensors, facts), self.config.keep_last)
         if dist.is_initialized():
             dist.barrier()
 
     def resume(self) -> None:
-        """Takes up the last checkpoint. Raises CheckpointError when it was made with other models, another seed or other data."""
-        held = checkpoint.read(self.store)
-        then = held.facts["config"]
-        now = json.loads(json.dumps({"config": asdict(self.config), "model": asdict(self.model_config)}))
-        differing = [name for name in ("train_models", "seed") if then[name] != now["config"][name]]
-        differing += ["model"] if held.facts["model"] != now["model"] else []
+        """Loads the last checkpoint. Raises CheckpointError if it was made with other models, another seed, data or codec."""
+        saved = checkpoint.read(self.store)
+        saved_config = saved.facts["config"]
+        current = json.loads(json.dumps({"config": asdict(self.config), "model": asdict(self.model_config)}))
+        differing = [name for name in ("train_models", "seed") if saved_config[name] != current["config"][name]]
+        differing += ["model"] if saved.facts["model"] != current["model"] else []
         if differing:
-            raise checkpoint.CheckpointError(
-                f"{self.store.root} holds a run with another {', '.join(differing)}: choose another folder, or its settings"
+            raise CheckpointError(
+                f"{self.store.root} contains a run with another {', '.join(differing)}",
+                remedy="choose another folder, or the settings of that run",
             )
-        if held.facts["data"] != self.data:
-            raise checkpoint.CheckpointError(
-                f"the run in {self.store.root} had other data: another release or split, or batches of other settings. Name the "
-                "release that it began with (--release) and its settings, or choose another folder"
+        if saved.facts["data_fingerprint"] != self.data_fingerprint:
+            raise CheckpointError(
+                f"the run in {self.store.root} was trained on other data: another release or split, or other batch settings",
+                remedy="name the release that it began with (--release) and its settings, or choose another folder",
             )
-        checkpoint.require_codec(held, self.codec, self.store.root)
-        self.position = Position(held.facts["step"], held.facts["stream"])
-        for learner in self.learners:
-            learner.load(held.tensors, self.position.step)
+        checkpoint.require_codec(saved, self.codec_sha256, self.store.root)
+        self.progress = Progress(saved.facts["step"], saved.facts["loader_state"])
+        for state in self.states:
+            state.load(saved.tensors, self.progress.step)
 
-    def _log(self, tally: Tally, seconds: float) -> str:
-        """Records the steps since the last log; gives back a line for people."""
-        values, line = {"train/learning_rate": learning_rate(self.position.step - 1, self.config)}, []
-        for name, scores in tally.scores.items():
-            loss, frames, top1, top10 = self._sum([value.item() for value in total(scores)])
-            values |= {f"train/{name}/loss": loss / frames, f"train/{name}/gradient_norm": tally.norms[name]}
-            values |= {f"train/{name}/top1": top1 / frames, f"train/{name}/top10": top10 / frames}
-            line.append(f"{name} {loss / frames:.3f} top-10 {top10 / frames:.0%}")
-        frames, flops = self._sum([tally.frames, tally.flops])
-        values["train/frames_per_second"] = frames / seconds
-        line.append(f"{frames / seconds:,.0f} frames/s")
+    def _train_metrics(self, meter: StepMeter, seconds: float) -> dict[str, float]:
+        metrics = {"train/learning_rate": learning_rate(self.progress.step - 1, self.config)}
+        for name, losses in meter.losses.items():
+            loss, frames, top1, top10 = self._sum_over_ranks([value.item() for value in sum_losses(losses)])
+            metrics |= {f"train/{name}/loss": loss / frames, f"train/{name}/gradient_norm": meter.grad_norms[name]}
+            metrics |= {f"train/{name}/top1": top1 / frames, f"train/{name}/top10": top10 / frames}
+        frames, flops = self._sum_over_ranks([meter.frames, meter.flops])
+        metrics["train/frames_per_second"] = frames / seconds
         if peak := peak_flops(self.device):
             world = dist.get_world_size() if dist.is_initialized() else 1
-            values["train/mfu"] = flops / seconds / (peak * world)
-            line.append(f"MFU {values['train/mfu']:.0%}")
-        self._record(values)
-        return ", ".join(line)
+            metrics["train/mfu"] = flops / seconds / (peak * world)
+        return metrics
 
-    def _record(self, values: dict[str, float]) -> None:
+    def _log(self, metrics: dict[str, float]) -> None:
         if self.writer is not None:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, self.position.step)
+            for name, value in metrics.items():
+                self.writer.add_scalar(name, value, self.progress.step)
+        if self.on_log is not None and self.rank == 0:
+            self.on_log(TrainLog(step=self.progress.step, total_steps=self.config.steps, metrics=metrics))
 
-    def _sum(self, values: Sequence[float]) -> list[float]:
-        """Sums over ranks; exact for whole numbers below 2^53."""
+    def _sum_over_ranks(self, values: Sequence[float]) -> list[float]:
+        """Sums over ranks; exact for integers below 2^53."""
         if not dist.is_initialized():
             return list(values)
         summed = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -206,54 +231,39 @@ class Fit:
         return summed.tolist()
 
 
-class Tally:
-    """What happened since the last log."""
+class StepMeter:
+    """Loss sums, gradient norms and work since the last log."""
 
     def __init__(self) -> None:
-        self.scores: dict[str, list[Score]] = {}
-        self.norms: dict[str, float] = {}
+        self.losses: dict[str, list[LossSums]] = {}
+        self.grad_norms: dict[str, float] = {}
         self.frames, self.flops = 0, 0.0
 
-    def add(self, name: str, score: Score, norm: float, flops: float) -> None:
-        self.scores.setdefault(name, []).append(score)
-        self.norms[name], self.flops = norm, self.flops + flops
+    def add(self, name: str, losses: LossSums, grad_norm: float, flops: float) -> None:
+        self.losses.setdefault(name, []).append(losses)
+        self.grad_norms[name], self.flops = grad_norm, self.flops + flops
 
 
 def local_rank() -> int:
+    """This process's rank on its machine, as torchrun sets it."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def peak_flops(device: torch.device) -> float | None:
-    """Peak bf16 operations per second of a GPU that is known; None for others and for a CPU."""
+    """Peak bf16 operations per second of a known GPU; None for others and for a CPU."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return next((peak for part, peak in PEAK_FLOPS.items() if part in name), None)
 
 
 @contextmanager
-def stops_on_sigterm(fit: Fit) -> Iterator[None]:
-    """SIGTERM, which schedulers send before they kill, ends the run after the step it is in."""
+def graceful_sigterm(trainer: Trainer) -> Iterator[None]:
+    """SIGTERM, which schedulers send before they kill a job, ends the run after the current step."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        fit.stopping = True
+        trainer.stopping = True
 
-    before = signal.signal(signal.SIGTERM, stop)
+    previous = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def progress_bar(steps: int, rank: int) -> Iterator[Callable[[int, str], None]]:
-    """A function that shows a step and a line about it: a bar on a terminal, plain lines elsewhere."""
-    columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    terminal = Console().is_terminal
-    with Progress(*columns, disable=rank != 0 or not terminal) as bar:
-        task = bar.add_task("", total=steps)
-
-        def show(step: int, line: str) -> None:
-            bar.update(task, completed=step, description=line)
-            if rank == 0 and not terminal:
-                print(f"{step}: {line}", flush=True)
-
-        yield show
+        signal.signal(signal.SIGTERM, previous)

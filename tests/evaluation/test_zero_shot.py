@@ -17,10 +17,10 @@ from voxbeam.pipeline.steps.shards import write_shards
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.stream import Stream
-from voxbeam.trainer.training import Fit
+from voxbeam.trainer.training import Trainer
 
 from tests.pipeline.factories import draft, member
-from tests.trainer.factories import CONFIG, made_steps
+from tests.trainer.factories import CONFIG, fake_steps
 
 PHONES = ["<pad>", "|", *"abcdefghijklmnopqr"]
 
@@ -56,7 +56,7 @@ def test_a_split_without_pairs_is_an_error(stream: Stream, monkeypatch: pytest.M
 @pytest.mark.parametrize("continual", [False, True])
 def test_table_and_page(stream: Stream, tmp_path: Path, continual: bool) -> None:
     config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)
-    Fit(config, len(PHONES), made_steps, None, str(tmp_path / "run")).run()
+    Trainer(config, len(PHONES), fake_steps, None, str(tmp_path / "run")).train()
     result = evaluate(str(tmp_path / "run"), stream, load_codec(EMBEDDED_WEIGHTS), Recognizer(), 2, continual=continual)
     codec, model = result.rows
     assert codec.duration == pytest.approx(1.0, abs=0.01) and codec.unended == 0

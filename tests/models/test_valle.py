@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxbeam.models.batch import Batch, Utterance, collate
+from voxbeam.models.batch import Batch, TokenizedUtterance, collate
 from voxbeam.models.transformer import TransformerConfig
-from voxbeam.models.valle import AR, NAR, Decoder, ModelConfig, draw_stages
+from voxbeam.models.valle import ARDecoder, ARModel, ModelConfig, NARModel, draw_levels
 
 TINY = ModelConfig(
     n_phones=20, codebook_size=32, transformer=TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.0)
@@ -16,9 +16,9 @@ TINY = ModelConfig(
 PAPER = ModelConfig(n_phones=70)
 
 
-def utterance(number: int, phones: int, frames: int) -> Utterance:
+def utterance(number: int, phones: int, frames: int) -> TokenizedUtterance:
     rng = np.random.default_rng(number)
-    return Utterance(
+    return TokenizedUtterance(
         key=f"u{number}",
         phones_L=rng.integers(1, 20, phones),
         codes_KT=rng.integers(0, 32, (8, frames), dtype=np.int16),
@@ -43,15 +43,15 @@ def lone(batch: Batch, row: int) -> Batch:
 
 
 @pytest.fixture(scope="module")
-def ar() -> AR:
+def ar() -> ARModel:
     torch.manual_seed(0)
-    return AR(TINY).eval()
+    return ARModel(TINY).eval()
 
 
 @pytest.fixture(scope="module")
-def nar() -> NAR:
+def nar() -> NARModel:
     torch.manual_seed(0)
-    return NAR(TINY).eval()
+    return NARModel(TINY).eval()
 
 
 lengths = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 17)), min_size=1, max_size=4)
@@ -59,7 +59,7 @@ lengths = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 17)), min_size=1,
 
 @settings(max_examples=25, deadline=None)
 @given(lengths)
-def test_padding_means_nothing_to_the_ar_model(ar: AR, pairs: list[tuple[int, int]]) -> None:
+def test_padding_means_nothing_to_the_ar_model(ar: ARModel, pairs: list[tuple[int, int]]) -> None:
     batch = batch_of(*pairs)
     together = ar(batch)
     alone = [ar(lone(batch, row)) for row in range(len(pairs))]
@@ -70,20 +70,20 @@ def test_padding_means_nothing_to_the_ar_model(ar: AR, pairs: list[tuple[int, in
 
 @settings(max_examples=25, deadline=None)
 @given(lengths, st.randoms(use_true_random=False))
-def test_padding_means_nothing_to_the_nar_model(nar: NAR, pairs: list[tuple[int, int]], random: object) -> None:
+def test_padding_means_nothing_to_the_nar_model(nar: NARModel, pairs: list[tuple[int, int]], random: object) -> None:
     batch = batch_of(*pairs)
-    stage_B, prompt_B = draw_stages(batch, 8, seed=len(pairs))
-    together = nar(batch, stage_B, prompt_B)
-    alone = [nar(lone(batch, row), stage_B[row : row + 1], prompt_B[row : row + 1]) for row in range(len(pairs))]
+    level_B, prompt_B = draw_levels(batch, 8, seed=len(pairs))
+    together = nar(batch, level_B, prompt_B)
+    alone = [nar(lone(batch, row), level_B[row : row + 1], prompt_B[row : row + 1]) for row in range(len(pairs))]
     torch.testing.assert_close(together.loss, torch.stack([s.loss for s in alone]).sum(), rtol=1e-5, atol=1e-4)
     assert together.frames == sum(s.frames for s in alone) == sum(frames - frames // 2 for _, frames in pairs)
 
 
-def test_decoding_with_a_cache_equals_the_full_forward(ar: AR) -> None:
+def test_decoding_with_a_cache_equals_the_full_forward(ar: ARModel) -> None:
     """Ragged phones and prompts in one batch, against every utterance alone and without a cache."""
     batch = batch_of((5, 12), (9, 7), (2, 15))
     prompts = torch.tensor([4, 1, 6])
-    decoder = Decoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :6, 0], prompts, most=8)
+    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :6, 0], prompts, max_frames=8)
     cached = [decoder.logits_BV]
     for step in range(6):
         cached.append(
@@ -93,31 +93,31 @@ def test_decoding_with_a_cache_equals_the_full_forward(ar: AR) -> None:
         for step in range(min(6, int(batch.frame_lengths_B[row] - prompts[row])) + 1):
             frames = int(prompts[row]) + step
             alone = lone(batch, row)
-            full = Decoder(
+            full = ARDecoder(
                 ar, alone.phones_BL, alone.phone_lengths_B, alone.codes_BTK[:, :frames, 0], torch.tensor([frames]), most=0
             )
             torch.testing.assert_close(cached[step][row], full.logits_BV[0], rtol=1e-4, atol=1e-5)
             assert cached[step][row].argmax() == full.logits_BV[0].argmax()
 
 
-def test_the_decoder_scores_as_training_does(ar: AR) -> None:
+def test_the_decoder_scores_as_training_does(ar: ARModel) -> None:
     """The loss of an utterance is the sum of what the decoder says of each of its codes."""
     batch = batch_of((5, 9))
-    decoder = Decoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :0, 0], torch.tensor([0]), most=9)
+    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :0, 0], torch.tensor([0]), most=9)
     logits = [decoder.logits_BV] + [decoder.step(batch.codes_BTK[:, t, 0]) for t in range(9)]
-    target = torch.cat([batch.codes_BTK[0, :, 0], torch.tensor([ar.end])])
+    target = torch.cat([batch.codes_BTK[0, :, 0], torch.tensor([ar.end_id])])
     told = -torch.log_softmax(torch.cat(logits), dim=1)[torch.arange(10), target].sum()
     torch.testing.assert_close(told, ar(batch).loss, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("stage", range(1, 8))
-def test_a_stage_never_sees_its_targets(nar: NAR, stage: int) -> None:
+def test_a_stage_never_sees_its_targets(nar: NARModel, stage: int) -> None:
     """Behind the prompt, no book from the stage on changes a logit; every book of the prompt does, and each book before."""
     batch = batch_of((4, 10))
-    stage_B, prompt_B = torch.tensor([stage]), torch.tensor([3])
+    level_B, prompt_B = torch.tensor([stage]), torch.tensor([3])
 
     def logits(codes_BTK: torch.Tensor) -> torch.Tensor:
-        return nar.logits(batch.phones_BL, batch.phone_lengths_B, codes_BTK, batch.frame_lengths_B, stage_B, prompt_B)
+        return nar.logits(batch.phones_BL, batch.phone_lengths_B, codes_BTK, batch.frame_lengths_B, level_B, prompt_B)
 
     before = logits(batch.codes_BTK)
     for book in range(8):
@@ -127,34 +127,34 @@ def test_a_stage_never_sees_its_targets(nar: NAR, stage: int) -> None:
             assert torch.equal(logits(other), before) != seen, (book, frames)
 
 
-def test_ar_never_looks_ahead(ar: AR) -> None:
+def test_ar_never_looks_ahead(ar: ARModel) -> None:
     batch = batch_of((4, 10))
-    decoder = Decoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :5, 0], torch.tensor([5]), most=0)
-    full = Decoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :9, 0], torch.tensor([5]), most=0)
+    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :5, 0], torch.tensor([5]), most=0)
+    full = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :9, 0], torch.tensor([5]), most=0)
     torch.testing.assert_close(decoder.logits_BV, full.logits_BV)
 
 
 def test_paper_size() -> None:
     """153.8 M and 213.6 M parameters, as the reference implementations count them, to two in a hundred."""
     with torch.device("meta"):
-        sizes = [sum(p.numel() for p in model(PAPER).parameters()) / 1e6 for model in (AR, NAR)]
+        sizes = [sum(p.numel() for p in model(PAPER).parameters()) / 1e6 for model in (ARModel, NARModel)]
     assert sizes == pytest.approx([153.8, 213.6], rel=0.02)
 
 
 def test_a_tiny_model_learns_by_heart() -> None:
     torch.manual_seed(1)
     batch = batch_of((6, 20), (9, 30), (4, 25))
-    ar, nar = AR(TINY), NAR(TINY)
+    ar, nar = ARModel(TINY), NARModel(TINY)
     optimizer = torch.optim.AdamW([*ar.parameters(), *nar.parameters()], lr=3e-3)
     for step in range(250):
         optimizer.zero_grad()
         first = ar(batch)
-        others = nar(batch, *draw_stages(batch, 8, seed=step))
+        others = nar(batch, *draw_levels(batch, 8, seed=step))
         (first.loss / first.frames + others.loss / others.frames).backward()
         optimizer.step()
     ar.eval()
     nar.eval()
-    stage_B = torch.tensor([1, 4, 7])
-    for told in (ar(batch), nar(batch, stage_B, batch.frame_lengths_B // 2)):
+    level_B = torch.tensor([1, 4, 7])
+    for told in (ar(batch), nar(batch, level_B, batch.frame_lengths_B // 2)):
         assert told.top10 / told.frames > 0.95
     assert ar(batch).top1 / ar(batch).frames > 0.95

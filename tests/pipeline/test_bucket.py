@@ -111,7 +111,7 @@ def test_checkpoints_in_parts_over_a_failing_network(s3: S3, client: None, monke
         store = Store("s3://corpora/run/checkpoints")
         for step in (1, 2, 3):
             weights = torch.full((3 << 20,), float(step))  # 12 MB
-            checkpoint.write(store, step, checkpoint.Checkpoint({"ar/weight/x": weights}, {"step": step}), keep=2)
+            checkpoint.write(store, step, checkpoint.Checkpoint({"ar/weight/x": weights}, {"step": step}), keep_last=2)
         assert checkpoint.saved_steps(store) == [2, 3]
         read = checkpoint.read(store)
         assert read.facts == {"step": 3} and torch.equal(read.tensors["ar/weight/x"], weights)

@@ -15,9 +15,9 @@ from voxbeam.models.phones import load_phone_set
 from voxbeam.models.speech_metrics import Recognizer, Word
 from voxbeam.synthesis.edit import edit, find_gap, splice
 from voxbeam.synthesis.synthesizer import Prompt, Voice
-from voxbeam.trainer.training import Fit
+from voxbeam.trainer.training import Trainer
 
-from tests.trainer.factories import CONFIG, made_steps
+from tests.trainer.factories import CONFIG, fake_steps
 
 TEXT = ("The", "cat,", "the", "dog", "and", "the", "Cat", "sat")
 SAID = [Word(word, 0.5 * i + 0.1, 0.5 * i + 0.4) for i, word in enumerate(TEXT)]
@@ -58,7 +58,7 @@ def test_words_of_a_recording_are_replaced(speech: np.ndarray, tmp_path: Path, c
     """A model that knows nothing says nothing sensible, but the rest stays, and taking words out needs no model at all."""
     run, audio = tmp_path / "run", tmp_path / "audio.wav"
     phones = len(load_phone_set("en-us").phones)
-    Fit(replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1), phones, made_steps, None, str(run)).run()
+    Trainer(replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1), phones, fake_steps, None, str(run)).train()
     sf.write(audio, speech[7 * 16_000 : 13 * 16_000], 16_000)
     recorded_S = Prompt.read(audio, seconds=30).wave_S
     words = Recognizer().words(recorded_S)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxbeam.models.speech_metrics import similarity, word_error_rate
-from voxbeam.models.valle import AR, NAR
+from voxbeam.models.valle import ARModel, NARModel
 from voxbeam.synthesis.generate import Request, first_book, generate, other_books, request_batch, stream
 from voxbeam.synthesis.sampling import SamplingConfig, draw, nucleus
 from voxbeam.synthesis.synthesizer import LONGEST_SENTENCE, sentences
@@ -21,10 +21,10 @@ SURE = SamplingConfig(top_p=1e-9, ratio=1.0)
 
 
 @pytest.fixture(scope="module")
-def models() -> tuple[AR, NAR]:
+def models() -> tuple[ARModel, NARModel]:
     torch.manual_seed(3)
     config = replace(MODEL, transformer=replace(SIZES, dropout=0.0))
-    return AR(config).eval(), NAR(config).eval()
+    return ARModel(config).eval(), NARModel(config).eval()
 
 
 def request(number: int, phones: int, prompt: int, most: int) -> Request:
@@ -63,7 +63,7 @@ def test_a_code_that_repeats_is_drawn_again_from_everything() -> None:
     assert (draw(logits, older, config, generator) == 0).all()
 
 
-def test_a_batch_says_what_each_request_says_alone(models: tuple[AR, NAR]) -> None:
+def test_a_batch_says_what_each_request_says_alone(models: tuple[ARModel, NARModel]) -> None:
     together = generate(*models, REQUESTS, SURE)
     for made, lone in zip(together, REQUESTS, strict=True):
         (alone,) = generate(*models, [lone], SURE)
@@ -73,20 +73,20 @@ def test_a_batch_says_what_each_request_says_alone(models: tuple[AR, NAR]) -> No
         assert made.codes_KT.dtype == np.int16
 
 
-def test_generation_ends_where_the_model_ends_it(models: tuple[AR, NAR]) -> None:
+def test_generation_ends_where_the_model_ends_it(models: tuple[ARModel, NARModel]) -> None:
     ar, nar = models
-    before = ar.codes.weight.data.clone()
-    ar.codes.weight.data[ar.end] += 0.2 * torch.randn(32, generator=torch.Generator().manual_seed(1))
+    before = ar.code_embedding.weight.data.clone()
+    ar.code_embedding.weight.data[ar.end_id] += 0.2 * torch.randn(32, generator=torch.Generator().manual_seed(1))
     try:
         loose = SamplingConfig(top_p=1.0)
         many = generate(ar, nar, [request(i, 4, 3, 300) for i in range(8)], loose, seed=1)
     finally:
-        ar.codes.weight.data.copy_(before)
+        ar.code_embedding.weight.data.copy_(before)
     assert any(made.ended for made in many)
     assert len({made.codes_KT.shape[1] for made in many}) > 1
 
 
-def test_chunks_join_to_the_first_book_of_the_whole(models: tuple[AR, NAR]) -> None:
+def test_chunks_join_to_the_first_book_of_the_whole(models: tuple[ARModel, NARModel]) -> None:
     chunks = list(stream(*models, REQUESTS[2], SURE, chunk=6))
     (whole,) = generate(*models, REQUESTS[2:], SURE)
     joined = np.concatenate(chunks, axis=1)
@@ -100,7 +100,7 @@ def test_chunks_join_to_the_first_book_of_the_whole(models: tuple[AR, NAR]) -> N
     )
 
 
-def test_the_same_seed_says_the_same(models: tuple[AR, NAR]) -> None:
+def test_the_same_seed_says_the_same(models: tuple[ARModel, NARModel]) -> None:
     one, two, other = (
         list(first_book(models[0], request_batch(REQUESTS, torch.device("cpu")), [12, 12, 12], SamplingConfig(), seed))
         for seed in (5, 5, 6)

@@ -14,9 +14,9 @@ from voxbeam.models.codec import SAMPLE_RATE, Codec, CodecConfig, build_codec
 from voxbeam.models.phones import load_phone_set
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.synthesis.synthesizer import Prompt, Voice, decode_in_chunks
-from voxbeam.trainer.training import Fit
+from voxbeam.trainer.training import Trainer
 
-from tests.trainer.factories import CONFIG, made_steps
+from tests.trainer.factories import CONFIG, fake_steps
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)
     phones = len(load_phone_set("en-us").phones)
-    Fit(config, phones, made_steps, None, str(folder)).run()
+    Trainer(config, phones, fake_steps, None, str(folder)).train()
     return folder
 
 
@@ -90,6 +90,6 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
 
 
 def test_half_a_run_cannot_speak(tmp_path: Path, prompt_file: Path) -> None:
-    Fit(replace(CONFIG, train_models=("ar",), steps=2), 20, made_steps, None, str(tmp_path)).run()
-    with pytest.raises(CheckpointError, match="ar alone"):
+    Trainer(replace(CONFIG, train_models=("ar",), steps=2), 20, fake_steps, None, str(tmp_path)).train()
+    with pytest.raises(CheckpointError, match="only the model ar"):
         Voice(str(tmp_path), Prompt.read(prompt_file))

@@ -10,11 +10,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from voxbeam.models.batch import Batch, Utterance, collate
+from voxbeam.models.batch import Batch, TokenizedUtterance, collate
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import ModelConfig
 from voxbeam.trainer.configs import TrainConfig
-from voxbeam.trainer.training import Fit
+from voxbeam.trainer.training import Trainer
 
 SIZES = TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.1)
 MODEL = ModelConfig(n_phones=20, codebook_size=32, transformer=SIZES)
@@ -31,30 +31,30 @@ CONFIG = TrainConfig(
 )
 
 
-def utterance(number: int) -> Utterance:
+def utterance(number: int) -> TokenizedUtterance:
     rng = np.random.default_rng(number)
-    return Utterance(
+    return TokenizedUtterance(
         key=f"u{number}",
         phones_L=rng.integers(1, 20, rng.integers(3, 9)),
         codes_KT=rng.integers(0, 32, (8, rng.integers(8, 20)), dtype=np.int16),
     )
 
 
-def made_steps(state: int, rank: int = 0, world: int = 1, pieces: int = 1) -> Iterator[tuple[list[Batch], int]]:
+def fake_steps(state: int, rank: int = 0, world: int = 1, pieces: int = 1) -> Iterator[tuple[list[Batch], int]]:
     """For ever steps of four utterances of twelve, dealt to ranks and cut into pieces, the last of which may be empty."""
     while True:
         rows = [(4 * state + i) % 12 for i in range(4)][rank::world]
         state += 1
         parts = [rows[piece::pieces] for piece in range(pieces)]
         batches = [collate([utterance(number) for number in part or rows[-1:]]) for part in parts]
-        yield [replace(batch, counted=len(part) > 0) for batch, part in zip(batches, parts, strict=True)], state
+        yield [replace(batch, is_dummy=len(part) == 0) for batch, part in zip(batches, parts, strict=True)], state
 
 
-def made_run(uri: str, config: TrainConfig = CONFIG, *, rank: int = 0, world: int = 1, pieces: int = 1) -> Fit:
-    source = partial(made_steps, rank=rank, world=world, pieces=pieces)
-    return Fit(config, MODEL.n_phones, source, made_steps, uri)
+def make_trainer(uri: str, config: TrainConfig = CONFIG, *, rank: int = 0, world: int = 1, pieces: int = 1) -> Trainer:
+    source = partial(fake_steps, rank=rank, world=world, pieces=pieces)
+    return Trainer(config, MODEL.n_phones, source, fake_steps, uri)
 
 
 if __name__ == "__main__":  # a run that a test may kill: made.py FOLDER STEPS
     torch.set_num_threads(1)
-    made_run(sys.argv[1], replace(CONFIG, steps=int(sys.argv[2]), save_every=1, log_every=1)).run()
+    make_trainer(sys.argv[1], replace(CONFIG, steps=int(sys.argv[2]), save_every=1, log_every=1)).train()

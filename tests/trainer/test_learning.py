@@ -15,10 +15,10 @@ from voxbeam.pipeline.build import build
 from voxbeam.schemas.config import CorpusConfig, SegmentConfig
 from voxbeam.synthesis.generate import Request, generate
 from voxbeam.synthesis.sampling import SamplingConfig
-from voxbeam.trainer.configs import CONFIGS, changed
+from voxbeam.trainer.configs import CONFIGS, apply_overrides
 from voxbeam.trainer.data.sampler import EpochSettings
 from voxbeam.trainer.data.stream import Stream, StreamSettings
-from voxbeam.trainer.training import Fit
+from voxbeam.trainer.training import Trainer
 
 from tests.speech import RATE, SENTENCES, join, tts_voice
 
@@ -44,10 +44,10 @@ def test_twenty_utterances_are_learned_by_heart_and_said_back(stream: Stream, tm
     utterances = stream.read(np.arange(len(stream.index)))
     assert len(utterances) >= 19
     settings = "steps=300 warmup_steps=20 learning_rate=5e-3 ema_decay=0.9 save_every=300 validate_every=300 validate_batches=9"
-    config = changed(CONFIGS["overfit_cpu"](), settings.split())
+    config = apply_overrides(CONFIGS["overfit_cpu"](), settings.split())
     codec = corpus_codec("embedded", stream)
-    run = Fit(config, len(stream.index.phones), stream.steps, stream.steps, str(tmp_path), codec=codec)
-    run.run()
+    run = Trainer(config, len(stream.index.phones), stream.steps, stream.steps, str(tmp_path), codec=codec)
+    run.train()
     told = run.validate()
     accuracy = {book: told[f"valid/top10/{book}"] for book in range(8)}
     assert min(accuracy.values()) > 0.95, accuracy

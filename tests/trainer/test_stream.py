@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxbeam.models.batch import Utterance
+from voxbeam.models.batch import TokenizedUtterance
 from voxbeam.models.valle import prompt_lengths
 from voxbeam.schemas.errors import StorageError
 from voxbeam.storage.store import Store, _open
@@ -94,7 +94,7 @@ def test_padding_is_small_and_a_place_is_found_at_once_in_a_large_corpus() -> No
 
 
 def keys(steps: Iterable[Step]) -> list[str]:
-    return [key for batches, _ in steps for batch in batches if batch.counted for key in batch.keys]
+    return [key for batches, _ in steps for batch in batches if not batch.is_dummy for key in batch.keys]
 
 
 STREAM = StreamSettings(epochs=EpochSettings(batch_frames=400, block=1, window_blocks=2), rank_frames=300)
@@ -184,7 +184,7 @@ def test_a_crop_keeps_phones_and_sound_together(words: int, length: int, seed: i
     phones = np.concatenate([[1, 10 + w] for w in range(words)])[1:].astype(np.int64)
     times = np.array([[40 * w + 10, 40 * w + 40] for w in range(words)], np.int32)
     codes = np.repeat(np.arange(words, dtype=np.int16), 40)[None].repeat(8, axis=0)
-    whole = Utterance(key="u", phones_L=phones, codes_KT=codes)
+    whole = TokenizedUtterance(key="u", phones_L=phones, codes_KT=codes)
     kept = crop(whole, times, 1, length, np.random.default_rng(seed))
     kept_phones, kept_codes = kept.phones_L, kept.codes_KT
     assert kept_codes.shape[1] <= length

@@ -20,13 +20,14 @@ from voxbeam.models import checkpoint
 from voxbeam.models.checkpoint import checkpoint_store
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.threads import pin_threads
+from voxbeam.schemas.errors import CheckpointError
 from voxbeam.storage.store import Store
-from voxbeam.trainer.configs import CONFIGS, TrainConfig, changed
+from voxbeam.trainer.configs import CONFIGS, TrainConfig, apply_overrides
 from voxbeam.trainer.optimization import learning_rate
-from voxbeam.trainer.training import Position
+from voxbeam.trainer.training import Progress
 
 from tests.servers.processes import wait_for
-from tests.trainer.factories import CONFIG, MODEL, made_run
+from tests.trainer.factories import CONFIG, MODEL, make_trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = replace(CONFIG, log_every=1000, validate_every=1000, save_every=1000)
@@ -45,13 +46,13 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     folder = tmp_path_factory.mktemp("whole")
     pin_threads()  # the fixture that pins them for every test comes after a module's
-    made_run(str(folder), QUIET).run()
+    make_trainer(str(folder), QUIET).train()
     return final(folder)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, uninterrupted: dict[str, Tensor]) -> None:
-    run = made_run(str(tmp_path), replace(QUIET, save_every=3))
-    steps = run.train
+    run = make_trainer(str(tmp_path), replace(QUIET, save_every=3))
+    steps = run.train_source
 
     def dies_after_five(start: int):  # type: ignore[no-untyped-def]
         for number, step in enumerate(steps(start)):
@@ -59,11 +60,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, uninterrupted
                 raise KeyboardInterrupt
             yield step
 
-    run.train = dies_after_five
+    run.train_source = dies_after_five
     with pytest.raises(KeyboardInterrupt):
-        run.run()
+        run.train()
     assert checkpoint.saved_steps(run.store) == [3]
-    assert made_run(str(tmp_path), QUIET).run() == Position(8, 8)
+    assert make_trainer(str(tmp_path), QUIET).train() == Progress(8, 8)
     assert_same(final(tmp_path), uninterrupted)
 
 
@@ -81,22 +82,22 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, sent: signal.Sign
     # three more steps by the resumed run, and as many as both by one that nobody stopped
     config = replace(CONFIG, steps=steps, log_every=1000, validate_every=1000, save_every=1000)
     for folder, run_steps in ((tmp_path, 3), (tmp_path / "whole", reached + 3)):
-        run = made_run(str(folder), config)
+        run = make_trainer(str(folder), config)
         stop_after(run, run_steps)
-        run.run()
+        run.train()
     assert_same(final(tmp_path), final(tmp_path / "whole"))
 
 
 def stop_after(run, steps: int) -> None:  # type: ignore[no-untyped-def]
     """As if SIGTERM came in the middle of the last of these steps."""
-    source = run.train
+    source = run.train_source
 
     def counted(start: int):  # type: ignore[no-untyped-def]
         for number, step in enumerate(source(start)):
             run.stopping = number == steps
             yield step
 
-    run.train = counted
+    run.train_source = counted
 
 
 def started(folder: Path, steps: int) -> subprocess.Popen:
@@ -109,42 +110,42 @@ def test_pieces_of_a_step_change_nothing(tmp_path: Path) -> None:
     """Without dropout, the gradient in pieces is that of the whole batch: a mean of means would be another one."""
     config = without_dropout(replace(QUIET, steps=1, warmup_steps=1))
     for name, pieces in (("whole", 1), ("pieces", 5)):  # four utterances: the fifth piece is empty
-        made_run(str(tmp_path / name), config, pieces=pieces).run()
+        make_trainer(str(tmp_path / name), config, pieces=pieces).train()
     assert_close(tmp_path / "whole", tmp_path / "pieces")
 
 
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
     """Two gloo ranks, DDP and FSDP2, with three micro-batches each; the checkpoint of the two also continues on one."""
     config = without_dropout(replace(QUIET, steps=1, warmup_steps=1))
-    made_run(str(tmp_path / "one"), config).run()
+    make_trainer(str(tmp_path / "one"), config).train()
     mp.start_processes(run_rank, (str(tmp_path), config), nprocs=2, start_method="spawn")
     for parallel in ("ddp", "fsdp"):
         assert_close(tmp_path / "one", tmp_path / parallel)
-        assert made_run(str(tmp_path / parallel), replace(config, steps=2)).run() == Position(2, 2)
+        assert make_trainer(str(tmp_path / parallel), replace(config, steps=2)).train() == Progress(2, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_layers_make_the_same_run(tmp_path: Path) -> None:
     config = without_dropout(replace(QUIET, steps=1, warmup_steps=1))
-    made_run(str(tmp_path / "plain"), config).run()
-    made_run(str(tmp_path / "compiled"), replace(config, compile=True)).run()
+    make_trainer(str(tmp_path / "plain"), config).train()
+    make_trainer(str(tmp_path / "compiled"), replace(config, compile=True)).train()
     assert_close(tmp_path / "plain", tmp_path / "compiled")
 
 
 def test_half_precision_learns_the_same(tmp_path: Path) -> None:
     config = without_dropout(replace(QUIET, steps=20))
-    runs = [made_run(str(tmp_path / str(bf16)), replace(config, bf16=bf16)) for bf16 in (False, True)]
-    whole, half = ([run.run() and run.validate()[f"valid/loss/{book}"] for book in range(8)] for run in runs)
+    runs = [make_trainer(str(tmp_path / str(bf16)), replace(config, bf16=bf16)) for bf16 in (False, True)]
+    whole, half = ([run.train() and run.validate()[f"valid/loss/{book}"] for book in range(8)] for run in runs)
     assert whole != half and whole == pytest.approx(half, rel=0.01)
-    assert {value.dtype for value in runs[1].learners[0].parameters.values()} == {torch.float32}
+    assert {value.dtype for value in runs[1].states[0].parameters.values()} == {torch.float32}
 
 
 def run_rank(rank: int, folder: str, config: TrainConfig) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     for parallel in ("ddp", "fsdp"):
-        made_run(f"{folder}/{parallel}", replace(config, parallel=parallel), rank=rank, world=2, pieces=3).run()
+        make_trainer(f"{folder}/{parallel}", replace(config, parallel=parallel), rank=rank, world=2, pieces=3).train()
     dist.destroy_process_group()
 
 
@@ -162,57 +163,57 @@ def assert_close(one: Path, two: Path) -> None:
 
 
 def test_stopped_before_its_first_step(tmp_path: Path) -> None:
-    run = made_run(str(tmp_path), QUIET)
+    run = make_trainer(str(tmp_path), QUIET)
     run.stopping = True
-    assert run.run() == Position(0, 0)
+    assert run.train() == Progress(0, 0)
     assert checkpoint.saved_steps(run.store) == []
 
 
 def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
-    made_run(str(tmp_path), QUIET).run()
+    make_trainer(str(tmp_path), QUIET).train()
     before = final(tmp_path)
-    assert made_run(str(tmp_path), QUIET).run() == Position(8, 8)
+    assert make_trainer(str(tmp_path), QUIET).train() == Progress(8, 8)
     assert_same(final(tmp_path), before)
 
 
 def test_together_or_apart(tmp_path: Path, uninterrupted: dict[str, Tensor]) -> None:
     for name in ("ar", "nar"):
-        made_run(str(tmp_path / name), replace(QUIET, train_models=(name,))).run()
+        make_trainer(str(tmp_path / name), replace(QUIET, train_models=(name,))).train()
     assert_same(final(tmp_path / "ar") | final(tmp_path / "nar"), uninterrupted)
 
 
 def test_validation_tells_every_book_and_leaves_no_trace(tmp_path: Path) -> None:
-    run = made_run(str(tmp_path), QUIET)
-    before = {name: value.clone() for learner in run.learners for name, value in learner.parameters.items()}
+    run = make_trainer(str(tmp_path), QUIET)
+    before = {name: value.clone() for learner in run.states for name, value in learner.parameters.items()}
     told = run.validate()
     assert {name for name in told if "top10" in name} == {f"valid/top10/{book}" for book in range(8)}
     assert all(0 <= told[f"valid/top1/{book}"] <= told[f"valid/top10/{book}"] <= 1 for book in range(8))
     assert told == run.validate()
-    assert all(torch.equal(before[name], value) for learner in run.learners[1:] for name, value in learner.parameters.items())
+    assert all(torch.equal(before[name], value) for learner in run.states[1:] for name, value in learner.parameters.items())
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
-    made_run(str(tmp_path), replace(QUIET, steps=2)).run()
-    with pytest.raises(checkpoint.CheckpointError, match="another seed"):
-        made_run(str(tmp_path), replace(QUIET, seed=1)).run()
+    make_trainer(str(tmp_path), replace(QUIET, steps=2)).train()
+    with pytest.raises(CheckpointError, match="another seed"):
+        make_trainer(str(tmp_path), replace(QUIET, seed=1)).train()
 
 
 def test_what_speaks_is_the_average(tmp_path: Path) -> None:
-    made_run(str(tmp_path), QUIET).run()
+    make_trainer(str(tmp_path), QUIET).train()
     ar, nar, config = load_models(str(tmp_path))
     assert config == MODEL
     held = final(tmp_path)
-    assert torch.equal(ar.codes.weight, held["ar/average/codes.weight"])
-    assert torch.equal(nar.tables_KVD, held["nar/average/tables_KVD"])
-    assert not torch.equal(held["nar/average/tables_KVD"], held["nar/weight/tables_KVD"])
+    assert torch.equal(ar.code_embedding.weight, held["ar/average/code_embedding.weight"])
+    assert torch.equal(nar.code_embeddings_KVD, held["nar/average/code_embeddings_KVD"])
+    assert not torch.equal(held["nar/average/code_embeddings_KVD"], held["nar/weight/code_embeddings_KVD"])
 
 
 def test_models_trained_apart_speak_together(tmp_path: Path) -> None:
-    made_run(str(tmp_path / "both"), replace(QUIET, steps=2)).run()
-    made_run(str(tmp_path / "apart" / "ar"), replace(QUIET, steps=2, train_models=("ar",))).run()
+    make_trainer(str(tmp_path / "both"), replace(QUIET, steps=2)).train()
+    make_trainer(str(tmp_path / "apart" / "ar"), replace(QUIET, steps=2, train_models=("ar",))).train()
     with pytest.raises(FileNotFoundError, match=r"no checkpoint in .*apart/nar"):
         load_models(str(tmp_path / "apart"))
-    made_run(str(tmp_path / "apart" / "nar"), replace(QUIET, steps=2, train_models=("nar",))).run()
+    make_trainer(str(tmp_path / "apart" / "nar"), replace(QUIET, steps=2, train_models=("nar",))).train()
     for ours, theirs in zip(load_models(str(tmp_path / "apart"))[:2], load_models(str(tmp_path / "both"))[:2], strict=True):
         assert_same(ours.state_dict(), theirs.state_dict())
 
@@ -222,7 +223,7 @@ import sys, torch
 from voxbeam.storage.store import Store
 from voxbeam.models.checkpoint import Checkpoint, write
 for step in range(1, 10**6):
-    write(Store(sys.argv[1]), step, Checkpoint({"x": torch.full((1 << 22,), float(step))}, {"step": step}), keep=2)
+    write(Store(sys.argv[1]), step, Checkpoint({"x": torch.full((1 << 22,), float(step))}, {"step": step}), keep_last=2)
 """
 
 
@@ -249,10 +250,10 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "sprung",))
 
     (tmp_path / "step-000000001.safetensors").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(checkpoint.CheckpointError, match="delete it"):
+    with pytest.raises(CheckpointError, match="delete it"):
         checkpoint.read(Store(str(tmp_path)))
     torch.save({"x": Trap()}, tmp_path / "step-000000002.safetensors")
-    with pytest.raises(checkpoint.CheckpointError):
+    with pytest.raises(CheckpointError):
         checkpoint.read(Store(str(tmp_path)))
     assert not (tmp_path / "sprung").exists()
 
@@ -267,8 +268,8 @@ def test_the_schedule() -> None:
 
 
 def test_settings() -> None:
-    config = changed(CONFIGS["overfit_cpu"](), ["steps=60", "train_models=ar", "bf16=true", "learning_rate=1e-3"])
+    config = apply_overrides(CONFIGS["overfit_cpu"](), ["steps=60", "train_models=ar", "bf16=true", "learning_rate=1e-3"])
     assert (config.steps, config.train_models, config.bf16, config.learning_rate) == (60, ("ar",), True, 1e-3)
     for wrong in ("speed=3", "bf16=yes", "steps=1", "train_models=asr"):
         with pytest.raises(ValueError):
-            changed(CONFIGS["overfit_cpu"](), [wrong])
+            apply_overrides(CONFIGS["overfit_cpu"](), [wrong])

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.models.batch import Batch, Utterance, collate
+from voxbeam.models.batch import Batch, TokenizedUtterance, collate
 from voxbeam.schemas.manifest import FRAME_RATE
 from voxbeam.trainer.data.block_cache import Blocks
 from voxbeam.trainer.data.code_reader import are_codes, open_codes
@@ -131,15 +131,15 @@ class Stream:
         batches = [collate(list(islice(utterances, len(part)))) for part in own]
         if not all(are_codes(batch.codes_BKT.numpy()) for batch in batches):
             self.codes.refuse(np.concatenate([drawn, prompts[prompts >= 0]]))
-        in_step = [replace(batch, counted=len(part) > 0) for batch, part in zip(batches, parts, strict=True)]
+        in_step = [replace(batch, is_dummy=len(part) == 0) for batch, part in zip(batches, parts, strict=True)]
         return in_step, int(Place(place.epoch, place.window, place.batch + 1))
 
-    def read(self, samples: NDArray[np.int64]) -> list[Utterance]:
+    def read(self, samples: NDArray[np.int64]) -> list[TokenizedUtterance]:
         """Samples as whole utterances. Raises StorageError for bytes that are no array of codes."""
         keys = [key.tobytes().decode() for key in self.index.cut("keys", samples)]
-        return list(map(Utterance, keys, self.index.cut("phones", samples), self.codes.read(samples)))
+        return list(map(TokenizedUtterance, keys, self.index.cut("phones", samples), self.codes.read(samples)))
 
-    def _drawn(self, samples: NDArray[np.int64], prompts: NDArray[np.int64], epoch: int) -> list[Utterance]:
+    def _drawn(self, samples: NDArray[np.int64], prompts: NDArray[np.int64], epoch: int) -> list[TokenizedUtterance]:
         """Samples as an epoch has them: perhaps cropped, perhaps behind a prompt; -1 is none."""
         read = self.read(np.concatenate([samples, prompts[prompts >= 0]]))
         own, before = read[: len(samples)], iter(read[len(samples) :])
@@ -165,7 +165,7 @@ def neighbours(index: Index) -> NDArray[np.int8]:
     return np.where(before, -1, after).astype(np.int8)
 
 
-def behind(prompt: Utterance, utterance: Utterance, separator: int) -> Utterance:
+def behind(prompt: TokenizedUtterance, utterance: TokenizedUtterance, separator: int) -> TokenizedUtterance:
     """An utterance behind its prompt, as a model that speaks meets them: phones in a row, frames in a row."""
     between = np.array([separator] if separator >= 0 else [], np.int16)
     return utterance._replace(
@@ -175,7 +175,9 @@ def behind(prompt: Utterance, utterance: Utterance, separator: int) -> Utterance
     )
 
 
-def crop(whole: Utterance, words_W2: NDArray[np.int32], separator: int, length: int, rng: np.random.Generator) -> Utterance:
+def crop(
+    whole: TokenizedUtterance, words_W2: NDArray[np.int32], separator: int, length: int, rng: np.random.Generator
+) -> TokenizedUtterance:
     """Words in a row, of at most `length` frames together, with the phones and the frames that belong to them.
 
     The words must be as many as the groups of phones. Whole, when it is no longer than that.

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from voxbeam.commands.train import corpus_codec
-from voxbeam.models import checkpoint
 from voxbeam.models.codec import Codec, CodecConfig, build_codec
 from voxbeam.models.load_valle import load_models
-from voxbeam.models.valle import SMALL, as_tables
+from voxbeam.models.valle import INIT_STD, codec_embeddings
+from voxbeam.schemas.errors import CheckpointError
 from voxbeam.trainer.data.stream import Stream
-from voxbeam.trainer.training import Fit
+from voxbeam.trainer.training import Trainer
 
 from tests.pipeline.factories import member, release_of
-from tests.trainer.factories import CONFIG, MODEL, made_steps
+from tests.trainer.factories import CONFIG, MODEL, fake_steps
 
 
 def small_codec(sha256: str = "a" * 64) -> Codec:
@@ -29,43 +29,42 @@ def small_codec(sha256: str = "a" * 64) -> Codec:
 @pytest.mark.parametrize("width", [64, 128])
 def test_tables_keep_what_sounds_alike(width: int) -> None:
     """In models at least as wide as the codec, all distances within a book but for one common factor."""
-    books_KVC = torch.randn(8, 50, 64) * torch.arange(8, 0, -1)[:, None, None] + 3
-    tables_KVD = as_tables(books_KVC, width)
-    assert tables_KVD.shape == (8, 50, width) and tables_KVD.std() == pytest.approx(SMALL)
-    factor = torch.cdist(tables_KVD, tables_KVD).sum() / torch.cdist(books_KVC, books_KVC).sum()
+    codebooks_KVC = torch.randn(8, 50, 64) * torch.arange(8, 0, -1)[:, None, None] + 3
+    embeddings_KVD = codec_embeddings(codebooks_KVC, width)
+    assert embeddings_KVD.shape == (8, 50, width) and embeddings_KVD.std() == pytest.approx(INIT_STD)
+    factor = torch.cdist(embeddings_KVD, embeddings_KVD).sum() / torch.cdist(codebooks_KVC, codebooks_KVC).sum()
     torch.testing.assert_close(
-        torch.cdist(tables_KVD, tables_KVD), factor * torch.cdist(books_KVC, books_KVC), atol=1e-3, rtol=1e-3
+        torch.cdist(embeddings_KVD, embeddings_KVD), factor * torch.cdist(codebooks_KVC, codebooks_KVC), atol=1e-3, rtol=1e-3
     )
 
 
 def test_narrower_models_keep_the_sizes_of_books() -> None:
-    sizes = as_tables(torch.randn(8, 500, 64) * torch.arange(8, 0, -1)[:, None, None], 16).std((1, 2))
+    sizes = codec_embeddings(torch.randn(8, 500, 64) * torch.arange(8, 0, -1)[:, None, None], 16).std((1, 2))
     torch.testing.assert_close(sizes / sizes[-1], torch.arange(8.0, 0, -1), rtol=0.1, atol=0)
 
 
-def begun(folder: Path, codec: Codec | None, steps: int = 1) -> Fit:
-    return Fit(replace(CONFIG, steps=steps, warmup_steps=1), MODEL.n_phones, made_steps, None, str(folder), codec=codec)
+def begun(folder: Path, codec: Codec | None, steps: int = 1) -> Trainer:
+    return Trainer(replace(CONFIG, steps=steps, warmup_steps=1), MODEL.n_phones, fake_steps, None, str(folder), codec=codec)
 
 
 def test_a_run_begins_with_the_codec(tmp_path: Path) -> None:
     codec = small_codec()
-    ar, nar = begun(tmp_path, codec).learners
-    tables_KVD = as_tables(codec.books_KVC, CONFIG.transformer.d_model)
-    assert torch.equal(nar.parameters["tables_KVD"], tables_KVD) and torch.equal(nar.average["tables_KVD"], tables_KVD)
-    assert torch.equal(
-        ar.parameters["codes.weight"][: MODEL.codebook_size], as_tables(codec.books_KVC[:1], CONFIG.transformer.d_model)[0]
-    )
+    ar, nar = begun(tmp_path, codec).states
+    d_model = CONFIG.transformer.d_model
+    expected_KVD = codec_embeddings(codec.books_KVC, d_model)
+    assert torch.equal(nar.parameters["code_embeddings_KVD"], expected_KVD)
+    assert torch.equal(nar.average["code_embeddings_KVD"], expected_KVD)
+    ar_embedding_VD = ar.parameters["code_embedding.weight"][: MODEL.codebook_size]
+    assert torch.equal(ar_embedding_VD, codec_embeddings(codec.books_KVC[:1], d_model)[0])
 
 
 def test_a_run_goes_with_its_own_codec_only(tmp_path: Path) -> None:
-    begun(tmp_path, small_codec()).run()
+    begun(tmp_path, small_codec()).train()
     load_models(str(tmp_path), codec=small_codec())
-    with pytest.raises(
-        checkpoint.CheckpointError, match=r"learned the codes of a codec with sha256 a{64}, not of b{64}: .*--codec"
-    ):
+    with pytest.raises(CheckpointError, match=r"trained on the codes of the codec with sha256 a{64}, not b{64}; .*--codec"):
         load_models(str(tmp_path), codec=small_codec("b" * 64))
-    with pytest.raises(checkpoint.CheckpointError, match="learned the codes"):
-        begun(tmp_path, small_codec("b" * 64), steps=2).run()
+    with pytest.raises(CheckpointError, match="trained on the codes"):
+        begun(tmp_path, small_codec("b" * 64), steps=2).train()
 
 
 def test_a_corpus_goes_with_its_own_codec_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
