@@ -16,7 +16,7 @@ from torch import Tensor
 
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import ARDecoder, ARModel, ModelConfig, NARModel
-from voxbeam.schemas.manifest import FRAME_RATE
+from voxbeam.schemas.formats import FRAME_RATE
 
 
 @torch.inference_mode()

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from voxbeam.pipeline.steps.units import Probed, ProbeRecordings
 from voxbeam.schemas.audio import Audio
-from voxbeam.schemas.recording import Recording, Source
-from voxbeam.schemas.segment import Scores, Segment, Transcript, Voice
-from voxbeam.transforms.base import UnitStage, UnitWork
+from voxbeam.schemas.recording import Recording, SourceInfo
+from voxbeam.schemas.segment import LocalSpeaker, Scores, Segment, Transcript
+from voxbeam.transforms.base import UnitStage, UnitState
 
 RECORDINGS, MINUTES, LEAST_MINUTES = 220_000, 16.4, 4.0
 """LibriLight: 60,000 hours"""
@@ -55,7 +55,7 @@ class MakeUpLength(ProbeRecordings):
         for recording in keyed[1]:
             sha256 = hashlib.sha256(recording.recording.encode()).hexdigest()
             minutes = LEAST_MINUTES + random.Random(sha256).expovariate(1 / (MINUTES - LEAST_MINUTES))
-            source = Source(
+            source = SourceInfo(
                 sha256=sha256,
                 bytes=1,
                 format="FLAC",
@@ -69,11 +69,11 @@ class MakeUpLength(ProbeRecordings):
 
 
 class MakeUpSpeech(UnitStage):
-    """All stages of a unit at once: one voice, and segments with scores that differ."""
+    """All stages of a unit at once: one speaker, and segments with scores that differ."""
 
     name = "tokenize"
 
-    def run(self, work: UnitWork) -> UnitWork:
+    def run(self, work: UnitState) -> UnitState:
         unit = work.unit
         rng = np.random.default_rng(int(unit.name[:8], 16))
         embedding = rng.normal(size=256)
@@ -88,7 +88,7 @@ class MakeUpSpeech(UnitStage):
             work,
             audio=Audio(start_ms=unit.start_ms, end_ms=unit.end_ms, pcm16k=nothing, pcm24k=nothing),
             peak=0.5,
-            voices=(Voice(voice="v1", embedding=tuple(embedding.tolist()), speech_ms=SEGMENT_MS * len(segments)),),
+            speakers=(LocalSpeaker(label="v1", embedding=tuple(embedding.tolist()), speech_ms=SEGMENT_MS * len(segments)),),
             segments=tuple(segments),
         )
 
@@ -97,11 +97,11 @@ def _segment(start_ms: int, rejected: bool, a: float, b: float, c: float, d: flo
     segment = Segment(
         start_ms=start_ms,
         end_ms=start_ms + SEGMENT_MS,
-        voice="v1",
+        speaker="v1",
         speech_ratio=a,
         transcript=Transcript(
             text="and so it was", language="en", language_probability=a, avg_logprob=-b, no_speech_prob=c,
-            compression_ratio=1 + d, temperature=0.0, redecoded=False,
+            compression_ratio=1 + d, temperature=0.0, used_fallback=False,
         ),
         scores=Scores(
             speech_ratio=a, dnsmos_ovrl=3 + a, dnsmos_sig=3 + b, dnsmos_bak=3 + c, snr_db=30 * d,
@@ -117,7 +117,7 @@ def made_up_build() -> ExitStack:
     """For as long as it is open, a build makes up what it would hear: this process makes the graph, and workers get its parts."""
     replaced = ExitStack()
     replaced.enter_context(patch("voxbeam.pipeline.graph.ProbeRecordings", MakeUpLength))
-    replaced.enter_context(patch("voxbeam.pipeline.steps.units.stages_of", lambda config: [MakeUpSpeech()]))
+    replaced.enter_context(patch("voxbeam.pipeline.steps.units.build_stages", lambda config: [MakeUpSpeech()]))
     return replaced
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from voxbeam.models.batch import TokenizedUtterance
 from voxbeam.models.codec import SAMPLE_RATE
-from voxbeam.schemas.manifest import FRAME_RATE
+from voxbeam.schemas.formats import FRAME_RATE
 from voxbeam.storage.releases import read_release, sample_columns
 from voxbeam.trainer.data.stream import PROMPT_S, Stream
 

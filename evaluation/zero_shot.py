@@ -19,7 +19,7 @@ from voxbeam.models.codec import SAMPLE_RATE, Codec
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.speech_metrics import Recognizer, voice_of, word_error_rate
 from voxbeam.models.text_normalization import normalize_text
-from voxbeam.schemas.manifest import FRAME_RATE
+from voxbeam.schemas.formats import FRAME_RATE
 from voxbeam.synthesis.generate import Request, generate
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.trainer.data.stream import Stream

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from voxbeam.pipeline.steps.pack import bucket_count, part_count
 from voxbeam.schemas.config import PackConfig
-from voxbeam.transforms.audio.sparse_file import asked_in_a_row
+from voxbeam.transforms.audio.sparse_file import sequential_requests
 
 _PART_BYTES = 5 << 20
 """of which the storage client puts larger objects together"""
@@ -31,7 +31,7 @@ class Footprint:
 
 def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, config: PackConfig) -> Footprint:
     """Of a corpus whose samples lie in one split, where all units are accepted; small splits add a shard each."""
-    ranges = asked_in_a_row(input_bytes // units) if units else 0
+    ranges = sequential_requests(input_bytes // units) if units else 0
     shards = bucket_count(shard_bytes, config)
     parts = shards + 2 * part_count(units) + 1  # samples; recordings and rejected; shards
     uploads = max(1, -(-shard_bytes // shards // _PART_BYTES))

@@ -17,8 +17,8 @@ from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.unit import Unit
-from voxbeam.transforms.base import UnitStage, UnitWork
-from voxbeam.transforms.chain import stages_of
+from voxbeam.transforms.base import UnitStage, UnitState
+from voxbeam.transforms.chain import build_stages
 
 _SAMPLE_WINDOW_MS = 60_000
 _MAX_PROBED = 2_000
@@ -67,7 +67,7 @@ def plan(
     units = _sample_units(usable, config, round(sample_minutes * 60_000))
     seconds: dict[str, float] = {}
     accepted_ms = samples = unit_bytes = shard_bytes = measured_ms = 0
-    stages = stages_of(config)
+    stages = build_stages(config)
     for number, unit in enumerate(units):
         report(PlanProgress(phase="measure", done=number, total=len(units)))
         if number == 0:
@@ -132,8 +132,8 @@ def _middle_window(probed: Probed, config: CorpusConfig) -> Unit:
     return Unit(recording=recording, source=source, index=0, start_ms=start, end_ms=end, margin_ms=margin, fingerprint="plan")
 
 
-def _run_stages(stages: Sequence[UnitStage], unit: Unit) -> UnitWork:
-    work = UnitWork(unit=unit)
+def _run_stages(stages: Sequence[UnitStage], unit: Unit) -> UnitState:
+    work = UnitState(unit=unit)
     for stage in stages:
         work = stage.run_timed(work)
     return work

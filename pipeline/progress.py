@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from voxbeam.storage.store import Store, is_bucket
-from voxbeam.transforms.base import LOADS, UnitWork, once_per_process, watch_stages
+from voxbeam.transforms.base import MODEL_LOADS, UnitState, once_per_process, set_stage_listener
 from voxbeam.transforms.chain import STAGES
 
 LOCAL_INTERVAL_S = 1.0
@@ -46,7 +46,7 @@ class SlowUnit:
     stage_seconds: float
 
     @classmethod
-    def of(cls, work: UnitWork) -> "SlowUnit":
+    def of(cls, work: UnitState) -> "SlowUnit":
         """The times of a unit that has passed its stages, or failed in one."""
         stage = max(work.seconds, key=work.seconds.__getitem__)
         return cls(
@@ -129,11 +129,11 @@ class Reporter:
             self._write()
 
     def _write(self) -> None:
-        self.progress.loads = dict(LOADS)
+        self.progress.loads = dict(MODEL_LOADS)
         self.store.replace(self.path, json.dumps(asdict(self.progress)).encode())
         self._written = time.monotonic()
 
-    def on_stage_done(self, stage: str, work: UnitWork, seconds: float) -> None:
+    def on_stage_done(self, stage: str, work: UnitState, seconds: float) -> None:
         """Counts one unit through one stage."""
         ms = work.unit.end_ms - work.unit.start_ms
         self.update(WorkerProgress(audio_ms={stage: ms}, seconds={stage: seconds}))
@@ -143,7 +143,7 @@ class Reporter:
 def get_reporter(output: str, run_id: str) -> Reporter:
     """This process's reporter for a run. From then on it counts every stage."""
     reporter = Reporter(output, run_id)
-    watch_stages(reporter.on_stage_done)
+    set_stage_listener(reporter.on_stage_done)
     return reporter
 
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from voxbeam.pipeline.steps.shards import N_CODEBOOKS
 from voxbeam.schemas.errors import SchemaError
-from voxbeam.schemas.manifest import FRAME_MS, RecordingRow, RejectedRow, SampleRow, ShardRow
+from voxbeam.schemas.formats import FRAME_MS
+from voxbeam.schemas.manifest import TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
-from voxbeam.storage.releases import RECORDS, load_release, read_part, read_rows
+from voxbeam.storage.releases import load_release, read_part, read_rows
 from voxbeam.storage.store import Store, sha256_of
 
 CODEBOOK_SIZE = 1024
@@ -57,7 +58,7 @@ def verify_release(store: Store, release: Release) -> Iterator[Problem]:
         return  # rows that break their own schema cannot be compared either
     yield from _check_accounting(store, release)
     yield from _check_shard_table(store, release)
-    for file in release.of_kind("samples"):
+    for file in release.files_of_kind("samples"):
         yield from _check_shard(store, file, unreadable)
 
 
@@ -76,8 +77,8 @@ def _check_files(store: Store, release: Release) -> Iterator[Problem]:
 
 
 def _check_tables(store: Store, release: Release) -> Iterator[Problem]:
-    for kind, record in RECORDS.items():
-        for file in release.of_kind(kind):
+    for kind, record in TABLES.items():
+        for file in release.files_of_kind(kind):
             try:
                 rows = 0
                 for row in read_part(store, record, file.path):
@@ -193,7 +194,7 @@ def _check_member(
 
 def _check_shard_table(store: Store, release: Release) -> Iterator[Problem]:
     """Shards that the shards table and the release's list of files disagree on."""
-    listed = {file.path: file for file in release.of_kind("shard")}
+    listed = {file.path: file for file in release.files_of_kind("shard")}
     for row in read_rows(store, release, ShardRow):
         file = listed.pop(row.shard, None)
         if file is None or (file.sha256, file.bytes, file.rows) != (row.sha256, row.bytes, row.samples):

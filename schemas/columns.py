@@ -1,7 +1,7 @@
-"""Columns: how a typed record says what each of its fields means, and how it becomes an Arrow table.
+"""Columns: defines the rows of a table once, as a dataclass, and derives its Arrow schema.
 
-A record is a frozen dataclass whose fields are made with `column(...)`: the documentation, the unit and the Arrow type stand
-beside the Python type, so the manifest's schema, its documentation (`docs/columns.md`) and its validator cannot drift apart.
+A record is a frozen dataclass whose fields are made by `column(...)`, which adds Arrow type, documentation and unit to the
+Python type. The schema, the validation and docs/columns.md all come from it, so they cannot differ.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,24 +16,24 @@ R = TypeVar("R", bound="Record")
 
 
 class Record(Protocol):
-    """What every noun of `schemas/` offers: its version, and a check of its own values."""
+    """A row of a table."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     VERSION: ClassVar[int]
 
     def check(self) -> Self:
-        """Returns the record when its values are possible; raises SchemaError otherwise."""
+        """Returns the record if its values are valid; raises SchemaError otherwise."""
         ...
 
 
-def column(doc: str, type: pa.DataType, *, unit: str = "", default: Any = MISSING) -> Any:
-    """One field of a record: documentation, Arrow type, unit. A field whose default is None may be null."""
-    metadata = {"doc": doc, "type": type, "unit": unit, "nullable": default is None}
+def column(arrow_type: pa.DataType, doc: str, *, unit: str = "", default: Any = MISSING) -> Any:
+    """A field of a record. A field with the default None may be null."""
+    metadata = {"doc": doc, "type": arrow_type, "unit": unit, "nullable": default is None}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
 def arrow_schema(record: type[Record]) -> pa.Schema:
-    """The Arrow schema of a record; the version and the documentation travel in its metadata."""
+    """The Arrow schema of a record. Its metadata contains name and version, and for each column documentation and unit."""
     arrow_fields = [
         pa.field(
             f.name,
@@ -47,21 +47,23 @@ def arrow_schema(record: type[Record]) -> pa.Schema:
 
 
 def to_table(record: type[Record], rows: Iterable[Record]) -> pa.Table:
-    """Rows as an Arrow table with exactly the record's schema. Every row is checked first."""
+    """Rows as an Arrow table of the record's schema. Raises SchemaError if a row is not valid."""
     return pa.Table.from_pylist([vars(row.check()) for row in rows], schema=arrow_schema(record))
 
 
 def check_schema(record: type[Record], schema: pa.Schema) -> None:
-    """Raises SchemaError unless a table's schema has the record's columns, types and version."""
+    """Raises SchemaError unless a table has the record's version, columns and types."""
     expected = arrow_schema(record)
     found = (schema.metadata or {}).get(b"version", b"?").decode()
     if found != str(record.VERSION):
         raise SchemaError(
-            f"{record.__name__} has schema version {found}, this voxbeam reads {record.VERSION}: build the corpus anew"
+            f"{record.__name__} has schema version {found}, this voxbeam reads {record.VERSION}",
+            remedy="build the corpus again, into a new output",
         )
     if not schema.equals(expected):
         wrong = [f"{f.name}: {f.type}" for f in expected if f.name not in schema.names or schema.field(f.name) != f]
-        raise SchemaError(f"{record.__name__} differs from its schema in {wrong or 'the order of columns'}; rebuild the manifest")
+        what = f"in the columns {', '.join(wrong)}" if wrong else "in the order of columns"
+        raise SchemaError(f"{record.__name__} differs from its schema {what}", remedy="build the corpus again, into a new output")
 
 
 def from_table(record: type[R], table: pa.Table) -> Iterator[R]:
@@ -71,6 +73,6 @@ def from_table(record: type[R], table: pa.Table) -> Iterator[R]:
 
 
 def require(condition: bool, message: str) -> None:
-    """Raises SchemaError with the message unless the condition holds."""
+    """Raises SchemaError with the message if the condition is false."""
     if not condition:
         raise SchemaError(message)

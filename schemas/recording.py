@@ -1,4 +1,4 @@
-"""Recording: one file of speech as it was listed, and what its bytes turned out to be."""
+"""Recording: one audio file as listed, and what its bytes are."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -16,35 +16,38 @@ class Recording:
 
     VERSION: ClassVar[int] = 2
 
-    recording: str = column("identifier, unique in a corpus, of [A-Za-z0-9_-]", pa.string())
-    uri: str = column("where the audio lies: a local path or a s3://, gs://, az:// address", pa.string())
-    speaker: str | None = column("speaker named by the listing", pa.string(), default=None)
-    language: str | None = column("language named by the listing, ISO 639-1", pa.string(), default=None)
-    license: str | None = column("license of the recording, SPDX identifier", pa.string(), default=None)
+    recording: str = column(pa.string(), "identifier of [A-Za-z0-9_-], unique in a corpus")
+    uri: str = column(pa.string(), "location of the audio: a local path or an s3://, gs:// or az:// address")
+    speaker: str | None = column(pa.string(), "speaker, as listed", default=None)
+    language: str | None = column(pa.string(), "language as listed, ISO 639-1", default=None)
+    license: str | None = column(pa.string(), "license of the recording, SPDX identifier", default=None)
     consent_basis: str | None = column(
-        "why the speaker's voice may be used, e.g. consent, public-domain, license", pa.string(), default=None
+        pa.string(), "why the speaker's voice may be used, e.g. consent, public-domain, license", default=None
     )
-    title: str | None = column("book or programme, as the listing names it", pa.string(), default=None)
-    source_snr_db: float | None = column("SNR that the listing states (LibriLight)", pa.float32(), unit="dB", default=None)
-    text: str | None = column("reference text of the listing", pa.string(), default=None)
+    title: str | None = column(pa.string(), "book or program, as listed", default=None)
+    source_snr_db: float | None = column(pa.float32(), "SNR as stated by the source (LibriLight)", unit="dB", default=None)
+    text: str | None = column(pa.string(), "reference text, as listed", default=None)
 
     def check(self) -> Self:
         require(
             bool(self.recording) and set(self.recording) <= set(KEY_ALPHABET),
-            f"recording id {self.recording!r} may hold only letters, digits, '-' and '_'",
+            f"recording id {self.recording!r} is not made of letters, digits, '-' and '_'; list it under another id",
         )
-        require(bool(self.uri), f"recording {self.recording} has no uri")
+        require(bool(self.uri), f"recording {self.recording} has no uri; give its path or address")
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """What probing a recording's bytes found: its identity and the shape of its audio."""
+class SourceInfo:
+    """Identity and audio format of a recording's file, as found by probing it."""
 
     sha256: str
+    """of the file; empty if it was probed without reading all of it"""
     bytes: int
     format: str
+    """container, e.g. `flac`"""
     sample_rate: int
+    """Hz"""
     channels: int
     frames: int
     """samples per channel that decoding yields"""

@@ -1,4 +1,4 @@
-"""Release: the one file that makes a build visible — every file of the corpus with its hash, and what it was made with."""
+"""Release: the file that publishes a build. It lists every file of the corpus with its hash, and how they were made."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,8 +6,6 @@ from typing import Any, ClassVar
 
 from voxbeam.schemas.columns import require
 from voxbeam.schemas.errors import SchemaError
-
-TABLES = ("samples", "rejected", "recordings", "shards")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,26 +15,27 @@ class ReleaseFile:
     path: str
     """below the corpus"""
     kind: str
-    """`shard`, `phones`, or the table it is a part of"""
+    """`shard`, `phones`, or the name of the table that it is a part of (schemas/manifest.py: TABLES)"""
     sha256: str
     bytes: int
     rows: int
-    """samples of a shard, rows of a table's part"""
+    """samples of a shard, or rows of a part of a table"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A release. It holds no clock time: the same input, configuration and models give the same bytes."""
+    """A release. It contains no time stamp: the same input, configuration and models give the same bytes."""
 
     VERSION: ClassVar[int] = 1
 
     number: int
     parent: int | None
+    """number of the previous release"""
     fingerprint: str
-    """what its units were made with: configuration, models, code"""
+    """of the configuration, models and code that made its units"""
     config: dict[str, Any]
     models: dict[str, str]
-    """hash of every model, by its place in the configuration"""
+    """hash of every model, by its key in the configuration"""
     counts: dict[str, int]
     files: tuple[ReleaseFile, ...]
 
@@ -44,7 +43,7 @@ class Release:
     def name(self) -> str:
         return f"{self.number:06d}"
 
-    def of_kind(self, kind: str) -> list[ReleaseFile]:
+    def files_of_kind(self, kind: str) -> list[ReleaseFile]:
         return [file for file in self.files if file.kind == kind]
 
     def to_json(self) -> bytes:
@@ -52,11 +51,11 @@ class Release:
 
     @classmethod
     def from_json(cls, content: bytes) -> "Release":
-        """Raises SchemaError for what is not a release of this version."""
+        """Raises SchemaError if the content is not a release of this version."""
         try:
             tree = json.loads(content)
             version = tree.pop("version")
-            require(version == cls.VERSION, f"release has format {version}, this voxbeam reads {cls.VERSION}")
+            require(version == cls.VERSION, f"the release has format {version}, this voxbeam reads {cls.VERSION}")
             files = tuple(ReleaseFile(**file) for file in tree.pop("files"))
             return cls(files=files, **tree)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -1,7 +1,7 @@
-"""Segment: a stretch of one voice inside a unit, from the first cut to the last token; and what it is made from.
+"""Segment: a stretch of speech of one speaker, and what the stages add to it.
 
-All times are whole milliseconds from the start of the recording: 1 ms is 24 samples at 24 kHz and 16 at 16 kHz, so no edge is
-ever rounded twice and the accounting law can hold exactly.
+All times are whole milliseconds from the start of the recording. 1 ms is exactly 24 samples at 24 kHz and 16 at 16 kHz, so no
+edge is ever rounded, and accepted, rejected and non-speech time add up exactly to the duration of the recording.
 """
 
 from dataclasses import dataclass, field
@@ -12,28 +12,29 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One voice speaking without a break, as the diarizer heard it. Turns of different voices may overlap."""
+    """One speaker talking without a break, as found by the diarizer. Turns of different speakers may overlap."""
 
     start_ms: int
     end_ms: int
-    voice: str
-    """label within the unit: `v1`, `v2`, … by amount of speech"""
+    speaker: str
+    """label of a `LocalSpeaker`"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Voice:
-    """One voice of a unit, with what is needed to find it again in another window."""
+class LocalSpeaker:
+    """A speaker within one unit. Speakers of different units are matched by their embeddings (transforms/link_speakers.py)."""
 
-    voice: str
+    label: str
+    """`v1`, `v2`, … in order of amount of speech; valid within the unit only"""
     embedding: tuple[float, ...]
-    """L2-normalised speaker embedding"""
+    """speaker embedding of length 1; zeros if there is too little speech for one"""
     speech_ms: int
-    """speech of this voice alone, without overlap"""
+    """time in which this speaker talks alone"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Word:
-    """One recognized word and when it was said."""
+    """A word of a transcript with its time."""
 
     text: str
     start_ms: int
@@ -43,63 +44,65 @@ class Word:
 
 @dataclass(frozen=True, kw_only=True)
 class Transcript:
-    """What the recognizer heard in a segment, and how sure it was."""
+    """The recognized text of a segment, with measures of confidence."""
 
     text: str
     language: str
+    """ISO 639-1"""
     language_probability: float | None
-    """None when neither the recognizer nor a language model tells"""
+    """None if neither the recognizer nor a language model detects the language"""
     avg_logprob: float
     """mean log-probability of the tokens"""
     no_speech_prob: float
     compression_ratio: float
-    """characters per gzip'd byte; high for loops"""
+    """length of the text / length of its zlib-compressed bytes; high for repetitive text"""
     temperature: float
-    """sampling temperature of the accepted decode; 0 is greedy"""
-    redecoded: bool
-    """whether the first decode was flagged and the segment decoded again alone"""
+    """sampling temperature of the accepted hypothesis; 0 is greedy or beam search"""
+    used_fallback: bool
+    """whether the first hypothesis was suspect, so that the segment was decoded again alone"""
     words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Acoustic scores of a segment."""
+    """Signal quality of a segment."""
 
     speech_ratio: float
-    """share of the segment in which the diarizer hears its voice"""
+    """fraction of the segment in which the diarizer finds its speaker"""
     dnsmos_ovrl: float
     dnsmos_sig: float
     dnsmos_bak: float
+    """DNSMOS P.835 overall, speech and background quality, 1 to 5"""
     snr_db: float
     bandwidth_hz: float
-    """highest frequency that carries energy"""
+    """highest frequency with speech energy"""
     clipping: float
-    """share of samples at full scale"""
+    """fraction of samples at full scale"""
     loudness_lufs: float
-    """ITU-R BS.1770 integrated loudness"""
+    """integrated loudness, ITU-R BS.1770"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A stretch of one voice. Stages fill it in order; `reasons` stays empty as long as nobody rejects it."""
+    """A stretch of one speaker. The stages fill it in order; a segment with `reasons` is rejected and later stages skip it."""
 
     start_ms: int
     end_ms: int
-    voice: str | None
-    """voice within the unit; None where it belongs to nobody alone (overlap)"""
+    speaker: str | None
+    """label of a `LocalSpeaker`; None if there is no single one (overlap)"""
     speech_ratio: float = 1.0
-    """share of the segment in which the diarizer hears its voice"""
+    """fraction of the segment in which the diarizer finds its speaker"""
     transcript: Transcript | None = None
     scores: Scores | None = None
     phones: str | None = None
-    """IPA phones separated by blanks, words by ` | `"""
+    """IPA phones separated by spaces, words by ` | `"""
     phone_ids: tuple[int, ...] = ()
     codes: NDArray[np.int16] | None = field(default=None, compare=False)
     """EnCodec codes [8, T] at 75 frames/s"""
     rejected_by: str | None = None
-    """stage that rejected it"""
+    """name of the stage that rejected it"""
     reasons: tuple[str, ...] = ()
-    """reason codes; empty means accepted so far"""
+    """reason codes (schemas/reasons.py); empty for a segment that no stage has rejected"""
 
     @property
     def duration_ms(self) -> int:

@@ -10,17 +10,11 @@ import pyarrow.parquet as pq
 
 from voxbeam.schemas.columns import Record, check_schema, from_table
 from voxbeam.schemas.errors import StorageError
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow
+from voxbeam.schemas.manifest import TABLES, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.store import Store
 
 R = TypeVar("R", bound=Record)
-RECORDS: dict[str, type[Record]] = {
-    "samples": SampleRow,
-    "rejected": RejectedRow,
-    "recordings": RecordingRow,
-    "shards": ShardRow,
-}
 
 
 def release_path(number: int) -> str:
@@ -65,8 +59,8 @@ def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
 
 def read_rows(store: Store, release: Release, record: type[R]) -> Iterator[R]:
     """Every row of a release's table, part by part."""
-    kind = next(name for name, known in RECORDS.items() if known is record)
-    for file in release.of_kind(kind):
+    kind = next(name for name, known in TABLES.items() if known is record)
+    for file in release.files_of_kind(kind):
         yield from read_part(store, record, file.path)
 
 
@@ -75,7 +69,7 @@ def sample_batches(store: Store, release: Release, split: str, columns: Sequence
 
     Raises SchemaError for a manifest of another version.
     """
-    for file in sorted(release.of_kind("samples"), key=lambda file: file.path):
+    for file in sorted(release.files_of_kind("samples"), key=lambda file: file.path):
         with store.as_local(file.path) as local:
             table = pq.ParquetFile(local)
             check_schema(SampleRow, table.schema_arrow)

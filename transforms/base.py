@@ -1,6 +1,6 @@
-"""Stage: what every step on a unit shares — once-per-process models, timing, counters, and failure that harms only its own unit.
+"""What all stages share: models loaded once per process, timing, counters, and failures that affect only their own unit.
 
-All stages of a unit are ParDos in one chain, so a runner fuses them: the waveform never crosses a shuffle.
+All stages of a unit are ParDos in one chain, which a runner fuses: the waveform never crosses a shuffle.
 """
 
 import logging
@@ -19,7 +19,7 @@ from voxbeam.models.oom import free_memory, out_of_memory
 from voxbeam.models.threads import pin_threads
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.errors import Failure, ModelError, StageError
-from voxbeam.schemas.segment import Segment, Turn, Voice
+from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
 from voxbeam.schemas.unit import Unit, UnitResult
 from voxbeam.storage.store import first_line
 
@@ -29,39 +29,38 @@ OUT_OF_MEMORY = "out_of_memory"
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitWork:
-    """A unit on its way through the stages. Stages return a new one; they never change it in place."""
+class UnitState:
+    """A unit and what the stages have found so far. Immutable: a stage returns a new one."""
 
     unit: Unit
     audio: Audio | None = None
     peak: float = 0.0
     """largest absolute sample"""
     turns: tuple[Turn, ...] = ()
-    voices: tuple[Voice, ...] = ()
+    speakers: tuple[LocalSpeaker, ...] = ()
     segments: tuple[Segment, ...] = ()
-    """disjoint and in order of time; what lies between them is not speech"""
+    """disjoint and in order of time; the time between them is not speech"""
     seconds: dict[str, float] = field(default_factory=dict)
-    """wall seconds that each stage took"""
+    """wall time of each stage"""
     failure: Failure | None = None
     result: UnitResult | None = None
-    """set when the unit's result lies in the store, from this run or an earlier one"""
+    """set if the unit's file is in the store already, from this run or an earlier one"""
 
-    @property
-    def sound(self) -> Audio:
-        """The decoded audio; only stages after `decode` may ask for it."""
+    def require_audio(self) -> Audio:
+        """The decoded audio. Raises RuntimeError before the stage `decode`."""
         if self.audio is None:
             raise RuntimeError(f"unit {self.unit.name} of {self.unit.recording.recording} has not been decoded")
         return self.audio
 
 
-LOADS: Counter[str] = Counter()
-"""how often this process has loaded each model; progress shows that it is once"""
+MODEL_LOADS: Counter[str] = Counter()
+"""how many times this process has loaded each model; reported with the progress"""
 
 
 def once_per_process(loader: Callable[..., T]) -> Callable[..., T]:
-    """Caches a loader by its (hashable) arguments: threads wait for one load, every later call gets the same object.
+    """Caches a loader by its (hashable) arguments; threads that call it meanwhile wait for the first load.
 
-    Loads by a `load_<model>` are counted. A loader that fails raises ModelError, which ends the run.
+    Loads by functions named `load_<model>` are counted. An exception of the loader becomes a ModelError, which ends the run.
     """
     loaded: dict[Any, T] = {}
     model = loader.__name__.removeprefix("load_") if loader.__name__.startswith("load_") else None
@@ -75,29 +74,29 @@ def once_per_process(loader: Callable[..., T]) -> Callable[..., T]:
                 except Exception as error:
                     raise ModelError(f"{loader.__name__}: {error}") from error
                 if model:
-                    LOADS[model] += 1
+                    MODEL_LOADS[model] += 1
                     Metrics.counter("models", model).inc()
             return loaded[args]
 
     return load
 
 
-Watcher = Callable[[str, UnitWork, float], None]
-_watcher: Watcher | None = None
+StageListener = Callable[[str, UnitState, float], None]
+_listener: StageListener | None = None
 
 
-def watch_stages(watcher: Watcher) -> None:
-    """Has `watcher(stage, unit after it, seconds)` called after every stage in this process; progress is made of it."""
-    global _watcher
-    _watcher = watcher
+def set_stage_listener(listener: StageListener) -> None:
+    """Has `listener(stage, state after it, seconds)` called after every stage in this process, to report progress."""
+    global _listener
+    _listener = listener
 
 
-# One model set per process, one unit at a time through it: torch, CTranslate2 and espeak are not safe to share between threads.
+# One unit at a time uses the models of a process: torch, CTranslate2 and espeak are not safe to share between threads.
 _models_lock = threading.RLock()
 
 
 class UnitStage(beam.PTransform):
-    """A stage over units. A subclass names itself and says in `run` what it does to one unit.
+    """A stage of the chain. A subclass sets `name` and implements `run`.
 
     Example usage::
 
@@ -108,56 +107,59 @@ class UnitStage(beam.PTransform):
                 super().__init__()
                 self.config = config
 
-            def run(self, work: UnitWork) -> UnitWork:
-                return replace(work, segments=segment_speech(work.turns, ...))
+            def run(self, state: UnitState) -> UnitState:
+                return replace(state, segments=segment_speech(state.turns, ...))
     """
 
     name: ClassVar[str]
     lock: ClassVar[AbstractContextManager[Any]] = _models_lock
-    """held while a unit is in this stage"""
+    """entered while `run` works on a unit"""
 
-    def run(self, work: UnitWork) -> UnitWork:
-        """One unit through this stage. Raises StageError for input that cannot be used."""
+    def run(self, state: UnitState) -> UnitState:
+        """Processes one unit. Raises StageError for input that cannot be used."""
         raise TypeError(f"{type(self).__name__} must define run")
 
-    def run_timed(self, work: UnitWork) -> UnitWork:
-        """One unit through this stage, with its wall time; a failure becomes part of the work. Done and failed units pass by."""
-        if work.result or work.failure:
-            return work
+    def run_timed(self, state: UnitState) -> UnitState:
+        """Runs the stage on one unit, and records its wall time. Finished and failed units are returned as they are.
+
+        Any exception except ModelError becomes the unit's `failure`.
+        """
+        if state.result or state.failure:
+            return state
         started = time.perf_counter()
         try:
             with self.lock:
-                done = self.run(work)
+                done = self.run(state)
         except ModelError:
             raise
-        except Exception as error:  # any other failure belongs to this unit alone; it is reported, never lost
-            log.warning("%s: %s gave up on window %d: %s", work.unit.recording.recording, self.name, work.unit.index, error)
+        except Exception as error:  # it concerns this unit only, and is reported in the release
+            log.warning("%s: %s failed on window %d: %s", state.unit.recording.recording, self.name, state.unit.index, error)
             log.debug("traceback", exc_info=True)
-            done = replace(work, audio=None, segments=(), failure=_failure(self.name, error))
+            done = replace(state, audio=None, segments=(), failure=_failure(self.name, error))
         if done.failure and done.failure.reason == OUT_OF_MEMORY:
             free_memory()
         seconds = time.perf_counter() - started
-        return replace(done, seconds={**work.seconds, self.name: seconds})
+        return replace(done, seconds={**state.seconds, self.name: seconds})
 
     def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
-        return pcoll | self.name.capitalize() >> beam.ParDo(self.at_work()).with_output_types(UnitWork)
+        return pcoll | self.name.capitalize() >> beam.ParDo(self.make_dofn()).with_output_types(UnitState)
 
-    def at_work(self) -> "RunStage":
+    def make_dofn(self) -> "RunStage":
         """The DoFn that runs this stage."""
         return RunStage(self)
 
 
 def _failure(stage: str, error: Exception) -> Failure:
-    """What an exception came to; memory that ran out even for one item (`voxbeam.models.oom`) has a remedy of its own."""
+    """The failure of a unit. Running out of memory (already with batches of one, models/oom.py) has a remedy of its own."""
     if not out_of_memory(error):
         return Failure.from_exception(stage, error)
     text = f"{type(error).__name__}: {first_line(error)}"
-    remedy = "lower decode.window_s, run fewer workers beside it, or use a machine or GPU with more memory; then build again"
+    remedy = "lower decode.window_s, run fewer workers on the machine, or use a machine or GPU with more memory; then build again"
     return Failure.from_exception(stage, StageError(OUT_OF_MEMORY, text, remedy))
 
 
 class RunStage(beam.DoFn):
-    """A stage at work: counts, and tells who watches."""
+    """Runs a stage on each unit, and reports to counters and listener."""
 
     def __init__(self, stage: UnitStage) -> None:
         self.stage = stage
@@ -167,17 +169,17 @@ class RunStage(beam.DoFn):
     def setup(self) -> None:
         pin_threads()
 
-    def process(self, work: UnitWork) -> Iterator[UnitWork]:
-        done = self.stage.run_timed(work)
-        self.tell(work, done)
+    def process(self, state: UnitState) -> Iterator[UnitState]:
+        done = self.stage.run_timed(state)
+        self.report(state, done)
         yield done
 
-    def tell(self, before: UnitWork, after: UnitWork) -> None:
-        """What the stage made of a unit, to the counters and to the watcher; nothing where it passed by."""
+    def report(self, before: UnitState, after: UnitState) -> None:
+        """Updates the counters and calls the listener, unless the stage returned the unit as it was."""
         if after is before:
             return
         seconds = after.seconds[self.stage.name]
         self.milliseconds.update(int(seconds * 1000))
         self.quarantined.inc(int(after.failure is not None))
-        if _watcher is not None:
-            _watcher(self.stage.name, after, seconds)
+        if _listener is not None:
+            _listener(self.stage.name, after, seconds)

@@ -1,8 +1,8 @@
-"""Stages: the chain that every unit goes through, in order. A new stage is added here (docs/add-a-stage.md)."""
+"""The chain of stages that every unit goes through, in order. Add a new stage here (docs/add-a-stage.md)."""
 
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.transforms.base import UnitStage
-from voxbeam.transforms.decode import Decode
+from voxbeam.transforms.decode import DecodeAudio
 from voxbeam.transforms.diarize import Diarize
 from voxbeam.transforms.filter import Filter
 from voxbeam.transforms.phonemize import Phonemize
@@ -11,14 +11,11 @@ from voxbeam.transforms.segment import SegmentSpeech
 from voxbeam.transforms.tokenize import Tokenize
 from voxbeam.transforms.transcribe import Transcribe
 
-STAGES = tuple(stage.name for stage in (Decode, Diarize, SegmentSpeech, Transcribe, Score, Filter, Phonemize, Tokenize))
-"""names of all stages, in order"""
 
-
-def stages_of(config: CorpusConfig) -> list[UnitStage]:
-    """The stages that the configuration asks for."""
+def build_stages(config: CorpusConfig) -> list[UnitStage]:
+    """The stages, set up from the configuration."""
     return [
-        Decode(config.decode, config.device),
+        DecodeAudio(config.decode, config.device),
         Diarize(config.diarize, config.device),
         SegmentSpeech(config.segment),
         Transcribe(config.transcribe, config.device),
@@ -27,3 +24,7 @@ def stages_of(config: CorpusConfig) -> list[UnitStage]:
         Phonemize(config.phonemize),
         Tokenize(config.tokenize, config.device),
     ]
+
+
+STAGES = tuple(stage.name for stage in build_stages(CorpusConfig()))
+"""names of all stages, in order"""

@@ -9,7 +9,7 @@ from apache_beam.metrics import Metrics
 from voxbeam.schemas.config import FilterConfig
 from voxbeam.schemas.reasons import REASONS
 from voxbeam.schemas.segment import Scores, Segment, Transcript
-from voxbeam.transforms.base import UnitStage, UnitWork
+from voxbeam.transforms.base import UnitStage, UnitState
 
 
 def tokenize_words(text: str) -> list[str]:
@@ -64,7 +64,7 @@ class Filter(UnitStage):
         super().__init__()
         self.config = config
 
-    def run(self, work: UnitWork) -> UnitWork:
+    def run(self, work: UnitState) -> UnitState:
         return replace(work, segments=tuple(self._apply_filter(s, work.unit.recording.language) for s in work.segments))
 
     def _apply_filter(self, segment: Segment, language: str | None) -> Segment:

@@ -1,75 +1,71 @@
-"""Link: the same voice across the windows of one recording, and what a speaker is called."""
+"""Links the speakers of a recording's windows, and names them."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from voxbeam.schemas.segment import Voice
-
-DEFAULT_THRESHOLD = 0.3
-"""voices nearer than this (cosine distance) are one person; GE2E voices of one reader differ by less, of two by more"""
+from voxbeam.schemas.segment import LocalSpeaker
 
 
-def link_voices(windows: Sequence[Sequence[Voice]], threshold: float = DEFAULT_THRESHOLD) -> list[dict[str, int]]:
-    """Links the voices of the windows of one recording.
+def link_speakers(windows: Sequence[Sequence[LocalSpeaker]], threshold: float) -> list[dict[str, int]]:
+    """Finds which local speakers of the windows of one recording are the same.
 
-    Agglomerative: the two nearest groups join first, a group being known by the mean of its embeddings weighted by
-    speech_ms, until none are nearer than `threshold` (cosine distance). Two voices of the same window never end in the
-    same group.
+    Agglomerative clustering: the two nearest groups are joined until no two are nearer than `threshold` (cosine distance). A
+    group's embedding is the mean of its members' embeddings, weighted by `speech_ms`. Two speakers of the same window are never
+    joined. The result depends on the arguments only; ties go to the speaker that comes first.
 
     Returns:
-        For every window a map from voice label to a number within the recording, 0 for the voice with most speech. The
-        result depends on nothing but the arguments; ties go to the voice that comes first.
+        For each window, a map from label to a number within the recording; 0 is the speaker with the most speech.
     """
-    groups = [{(w, v.voice)} for w, voices in enumerate(windows) for v in voices]
-    every = [v for voices in windows for v in voices]
-    if not every:
+    groups = [{(w, s.label)} for w, speakers in enumerate(windows) for s in speakers]
+    all_speakers = [s for speakers in windows for s in speakers]
+    if not all_speakers:
         return [{} for _ in windows]
-    sums = np.array([np.asarray(v.embedding) * max(1, v.speech_ms) for v in every], dtype=np.float64)
-    speech = [v.speech_ms for v in every]
-    heard = [frozenset({w}) for w, voices in enumerate(windows) for _ in voices]
-    apart = _distances(sums)
+    sums_GD = np.array([np.asarray(s.embedding) * max(1, s.speech_ms) for s in all_speakers], dtype=np.float64)
+    speech = [s.speech_ms for s in all_speakers]
+    members = [frozenset({w}) for w, speakers in enumerate(windows) for _ in speakers]
+    distance_GG = _distances(sums_GD)
     for a in range(len(groups)):
         for b in range(len(groups)):
-            if heard[a] & heard[b]:
-                apart[a, b] = np.inf
+            if members[a] & members[b]:
+                distance_GG[a, b] = np.inf
     while len(groups) > 1:
-        a, b = sorted(divmod(int(apart.argmin()), len(groups)))
-        if not apart[a, b] < threshold:
+        a, b = sorted(divmod(int(distance_GG.argmin()), len(groups)))
+        if not distance_GG[a, b] < threshold:
             break
         groups[a] |= groups[b]
-        sums[a] += sums[b]
+        sums_GD[a] += sums_GD[b]
         speech[a] += speech[b]
-        heard[a] |= heard[b]
-        sums = np.delete(sums, b, axis=0)
-        apart = np.delete(np.delete(apart, b, axis=0), b, axis=1)
-        del groups[b], speech[b], heard[b]
-        row = _distances(sums, a)
-        row[[bool(heard[a] & other) for other in heard]] = np.inf
-        apart[a], apart[:, a] = row, row
+        members[a] |= members[b]
+        sums_GD = np.delete(sums_GD, b, axis=0)
+        distance_GG = np.delete(np.delete(distance_GG, b, axis=0), b, axis=1)
+        del groups[b], speech[b], members[b]
+        row_G = _distances(sums_GD, a)
+        row_G[[bool(members[a] & other) for other in members]] = np.inf
+        distance_GG[a], distance_GG[:, a] = row_G, row_G
     order = sorted(range(len(groups)), key=lambda g: (-speech[g], g))
     links: list[dict[str, int]] = [{} for _ in windows]
     for number, group in enumerate(order):
-        for window, voice in groups[group]:
-            links[window][voice] = number
-    # maps in the order of the voices, so that equal input prints equally
-    return [{v.voice: link[v.voice] for v in voices} for link, voices in zip(links, windows, strict=True)]
+        for window, label in groups[group]:
+            links[window][label] = number
+    # Groups are sets; the maps get the order of the speakers, so that equal input gives equal text when printed.
+    return [{s.label: link[s.label] for s in speakers} for link, speakers in zip(links, windows, strict=True)]
 
 
-def name_speakers(recording: str, listed: str | None, voices: int) -> list[str]:
-    """Names of the `voices` linked voices of a recording, the dominant one first.
+def name_speakers(recording: str, listed: str | None, count: int) -> list[str]:
+    """Names of the `count` linked speakers of a recording, the one with the most speech first.
 
-    The listing knows who reads: that name goes to the dominant voice. Nobody knows the others, nor the first where
-    nothing is listed.
+    The listed name goes to that first speaker; every other one is called `<recording>_v<number>`.
     """
-    names = [f"{recording}_v{number + 1}" for number in range(voices)]
+    names = [f"{recording}_v{number + 1}" for number in range(count)]
     if listed and names:
         names[0] = listed
     return names
 
 
-def _distances(sums: np.ndarray, row: int | None = None) -> np.ndarray:
-    """Cosine distances [g, g] between groups, or [g] from one of them; a group without direction is far from all."""
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    unit = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 0)
-    return 1.0 - (unit @ unit.T if row is None else unit @ unit[row])
+def _distances(sums_GD: NDArray[np.float64], row: int | None = None) -> NDArray[np.float64]:
+    """Cosine distances [G, G] between groups, or [G] from one of them; 1 to and from a zero embedding."""
+    norms_G1 = np.linalg.norm(sums_GD, axis=1, keepdims=True)
+    unit_GD = np.divide(sums_GD, norms_G1, out=np.zeros_like(sums_GD), where=norms_G1 > 0)
+    return np.asarray(1.0 - (unit_GD @ unit_GD.T if row is None else unit_GD @ unit_GD[row]))

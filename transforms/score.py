@@ -1,4 +1,4 @@
-"""Score: how each accepted segment sounds. Nothing is decided here; `filter` does that."""
+"""Score: measures the signal quality of each accepted segment. The stage `filter` decides by these scores."""
 
 from dataclasses import replace
 
@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from voxbeam.models.dnsmos import dnsmos, open_model
 from voxbeam.models.threads import pin_threads
 from voxbeam.schemas.config import ScoreConfig
+from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.schemas.segment import Scores
 from voxbeam.transforms.audio.signal_quality import bandwidth_hz, clipping, loudness_lufs, snr_db
-from voxbeam.transforms.base import UnitStage, UnitWork, once_per_process
+from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 
 
 @once_per_process
 def load_dnsmos(device: str) -> onnxruntime.InferenceSession:
-    """The DNSMOS model on 'cpu' or 'cuda'. Raises StageError where package or device is missing."""
+    """The DNSMOS model on 'cpu' or 'cuda'. Raises ModelError if the package or the device is missing."""
     pin_threads()
     return open_model(device)
 
@@ -29,7 +30,18 @@ def score(
     speech_ratio: float,
     dnsmos_every: int = 1,
 ) -> Scores:
-    """Scores of one segment from its waveforms [T] in [−1, 1] at 16 and 24 kHz; all finite. Raises ValueError for no samples."""
+    """Scores of one segment; all are finite.
+
+    Args:
+        session: from `load_dnsmos`.
+        pcm16k_T: audio [T] in [−1, 1] at 16 kHz.
+        pcm24k_T: the same at 24 kHz, for the bandwidth.
+        speech_ratio: of the segment, as found by the stage `segment`.
+        dnsmos_every: score every n-th of DNSMOS's one-second hops.
+
+    Raises:
+        ValueError: there are no samples, or a score is not finite.
+    """
     pcm16k_T, pcm24k_T = (
         np.clip(np.nan_to_num(pcm, posinf=1.0, neginf=-1.0), -1, 1).astype(np.float32) for pcm in (pcm16k_T, pcm24k_T)
     )
@@ -39,19 +51,19 @@ def score(
         dnsmos_ovrl=mos.ovrl,
         dnsmos_sig=mos.sig,
         dnsmos_bak=mos.bak,
-        snr_db=snr_db(pcm16k_T, 16_000),
-        bandwidth_hz=bandwidth_hz(pcm24k_T, 24_000),
+        snr_db=snr_db(pcm16k_T, ASR_RATE),
+        bandwidth_hz=bandwidth_hz(pcm24k_T, CODEC_RATE),
         clipping=clipping(pcm16k_T),
-        loudness_lufs=loudness_lufs(pcm16k_T, 16_000),
+        loudness_lufs=loudness_lufs(pcm16k_T, ASR_RATE),
     )
     wrong = [name for name, value in vars(scores).items() if not np.isfinite(value)]
     if wrong:
-        raise ValueError(f"{wrong} came out as not a number; the audio or the DNSMOS model is damaged")
+        raise ValueError(f"the scores {wrong} are not finite; check the audio and the DNSMOS model")
     return scores
 
 
 class Score(UnitStage):
-    """Fills `scores` of the accepted segments of a unit; rejected ones stay as they are."""
+    """Fills `scores` of the accepted segments of a unit."""
 
     name = "score"
 
@@ -59,23 +71,23 @@ class Score(UnitStage):
         super().__init__()
         self.config, self.device = config, device
 
-    def run(self, work: UnitWork) -> UnitWork:
-        if not any(segment.accepted for segment in work.segments):
-            return work
-        session = load_dnsmos(self.device)
+    def run(self, state: UnitState) -> UnitState:
+        if not any(segment.accepted for segment in state.segments):
+            return state
+        session, audio = load_dnsmos(self.device), state.require_audio()
         segments = tuple(
             replace(
                 segment,
                 scores=score(
                     session,
-                    work.sound.slice16k(segment.start_ms, segment.end_ms),
-                    work.sound.slice24k(segment.start_ms, segment.end_ms),
+                    audio.slice16k(segment.start_ms, segment.end_ms),
+                    audio.slice24k(segment.start_ms, segment.end_ms),
                     speech_ratio=segment.speech_ratio,
                     dnsmos_every=self.config.dnsmos_every,
                 ),
             )
             if segment.accepted
             else segment
-            for segment in work.segments
+            for segment in state.segments
         )
-        return replace(work, segments=segments)
+        return replace(state, segments=segments)

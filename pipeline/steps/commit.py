@@ -60,7 +60,7 @@ def _merge_quarantined(store: Store, parent: Release | None, made: list[Made], f
 def _quarantined_rows(store: Store, release: Release) -> list[RecordingRow]:
     return [
         row
-        for file in release.of_kind("recordings")
+        for file in release.files_of_kind("recordings")
         if not _holds_done(file)
         for row in read_part(store, RecordingRow, file.path)
     ]

@@ -21,7 +21,7 @@ from voxbeam.schemas.errors import Failure, StageError
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SegmentRow, ShardRow
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.schemas.unit import UnitResult
-from voxbeam.transforms.link_speakers import link_voices, name_speakers
+from voxbeam.transforms.link_speakers import link_speakers, name_speakers
 
 _UNITS_PER_REPORT = 2_000
 SHARES, REPORTS = "shares", "reports"
@@ -29,13 +29,13 @@ SHARES, REPORTS = "shares", "reports"
 
 @dataclass(frozen=True, kw_only=True)
 class UnitShare:
-    """The part of a unit that goes into one split: which of its voices, under which names."""
+    """The part of a unit that goes into one split: which of its speakers, under which names."""
 
     unit: str
     order: str
     """key of the unit's first possible sample; shares sorted by it give samples sorted by key"""
     speakers: dict[str, str]
-    """voice within the unit → speaker"""
+    """label of the local speaker → speaker"""
     license: str | None
     consent_basis: str | None
     bytes: int
@@ -43,7 +43,7 @@ class UnitShare:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A finished recording, with the speakers of each of its units' voices; its rejections are read from the units."""
+    """A finished recording, with the speakers of each of its units by label; its rejections are read from the units."""
 
     row: RecordingRow
     speakers: dict[str, dict[str, str]]
@@ -88,10 +88,10 @@ def account(results: list[UnitResult], link_threshold: float) -> Report | Record
     segments = sum(t.segments for r in results for t in r.accepted.values()) + sum(r.rejected.segments for r in results)
     if segments == 0:
         silent = max(r.peak for r in results) < 1e-3
-        reason = ("silent", "no sample above −60 dBFS") if silent else ("no_speech", "the diarizer hears no voice in it")
+        reason = ("silent", "no sample above −60 dBFS") if silent else ("no_speech", "the diarizer finds no speaker in it")
         error = StageError(*reason, "check the recording by ear; take it out of the input if it holds no speech")
         return quarantined_row(recording, Failure.from_exception("decode" if silent else "diarize", error), source)
-    links = link_voices([result.voices for result in results], link_threshold)
+    links = link_speakers([result.speakers for result in results], link_threshold)
     names = name_speakers(
         recording.recording, recording.speaker, max((n for link in links for n in link.values()), default=-1) + 1
     )
@@ -105,10 +105,10 @@ def account(results: list[UnitResult], link_threshold: float) -> Report | Record
         non_speech_ms=source.duration_ms - accepted_ms - rejected_ms,
         samples=sum(t.segments for r in results for t in r.accepted.values()),
         rejections=sum(r.rejected.segments for r in results),
-        voices=len(names),
+        speakers=len(names),
         units=[result.unit.name for result in results],
     )
-    speakers = {r.unit.name: {voice: names[n] for voice, n in link.items()} for r, link in zip(results, links, strict=True)}
+    speakers = {r.unit.name: {label: names[n] for label, n in link.items()} for r, link in zip(results, links, strict=True)}
     return Report(row=row, speakers=speakers)
 
 
@@ -130,8 +130,8 @@ class LinkRecordings(beam.DoFn):
         for result in results:
             names = report.speakers[result.unit.name]
             by_split: dict[str, dict[str, str]] = {}
-            for voice in result.accepted:
-                by_split.setdefault(split_of(names[voice], self.job.config.pack), {})[voice] = names[voice]
+            for label in result.accepted:
+                by_split.setdefault(split_of(names[label], self.job.config.pack), {})[label] = names[label]
             for split, speakers in sorted(by_split.items()):
                 share = UnitShare(
                     unit=result.unit.name,
@@ -139,7 +139,7 @@ class LinkRecordings(beam.DoFn):
                     speakers=speakers,
                     license=report.row.license,
                     consent_basis=report.row.consent_basis,
-                    bytes=sum(result.accepted[voice].bytes for voice in speakers),
+                    bytes=sum(result.accepted[label].bytes for label in speakers),
                 )
                 yield beam.pvalue.TaggedOutput(SHARES, (split, report.row.recording, share))
 
@@ -178,10 +178,10 @@ class WriteBucket(beam.DoFn):
     def _members(self, split: str, shares: list[UnitShare]) -> Iterator[Member]:
         for share in shares:
             for row in read_rows(self.job.store.get(unit_path(share.unit)), accepted=True):
-                if row.voice in share.speakers:
+                if row.local_speaker in share.speakers:
                     yield sample_of(
                         row,
-                        speaker=share.speakers[row.voice],
+                        speaker=share.speakers[row.local_speaker],
                         split=split,
                         license=share.license,
                         consent_basis=share.consent_basis,
@@ -210,7 +210,7 @@ class WriteReports(beam.DoFn):
         names = [f.name for f in fields(SegmentRow) if f.name != "speaker"]
         for unit in report.row.units:
             for row in read_rows(self.job.store.get(unit_path(unit)), accepted=False):
-                speaker = report.speakers[unit].get(row.voice) if row.voice else None
+                speaker = report.speakers[unit].get(row.local_speaker) if row.local_speaker else None
                 yield RejectedRow(
                     **{name: getattr(row, name) for name in names},
                     speaker=speaker,

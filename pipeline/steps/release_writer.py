@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from voxbeam.schemas.columns import Record, to_table
 from voxbeam.schemas.errors import CommitConflictError
+from voxbeam.schemas.manifest import TABLES
 from voxbeam.schemas.release import Release, ReleaseFile
-from voxbeam.storage.releases import RECORDS, release_path
+from voxbeam.storage.releases import release_path
 from voxbeam.storage.store import Store
 
 
@@ -23,7 +24,7 @@ def parquet_bytes(record: type[Record], rows: list[Record]) -> bytes:
 
 def put_part(store: Store, kind: str, stem: str, rows: list[Record]) -> ReleaseFile:
     """Puts rows as a part of a manifest under a name that carries their hash; the commit gives it its place in a release."""
-    content = parquet_bytes(RECORDS[kind], rows)
+    content = parquet_bytes(TABLES[kind], rows)
     digest = hashlib.sha256(content).hexdigest()
     path = f"manifests/parts/{kind}/{stem}-{digest[:16]}.parquet"
     store.put_new(path, content)

@@ -1,4 +1,4 @@
-"""Unit file: the result of a unit as one immutable Arrow object — its segments with codes, its voices, its accounting.
+"""Unit file: the result of a unit as one immutable Arrow object: its segments with codes, its speakers, its totals.
 
 Put whole, once, under the unit's name; any later run with the same fingerprint uses it. Packing needs nothing else.
 """
@@ -15,9 +15,9 @@ import soundfile as sf
 
 from voxbeam.schemas.columns import arrow_schema, check_schema
 from voxbeam.schemas.manifest import UnitRow, sample_key
-from voxbeam.schemas.segment import Segment, Voice
-from voxbeam.schemas.unit import Tally, Unit, UnitResult
-from voxbeam.transforms.base import UnitWork
+from voxbeam.schemas.segment import LocalSpeaker, Segment
+from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
+from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.filter import chars_per_second
 
 _TAR_OVERHEAD = 4 * 512  # two members: a header and half a block of padding each, and the JSON's share is counted by its text
@@ -28,7 +28,7 @@ def unit_path(name: str) -> str:
     return f"units/{name[:2]}/{name}.arrow"
 
 
-def write_unit(work: UnitWork, *, keep_audio: bool) -> tuple[UnitResult, bytes]:
+def write_unit(work: UnitState, *, keep_audio: bool) -> tuple[UnitResult, bytes]:
     """A finished unit as its result and the bytes of its file."""
     rows = [_row(work, segment, keep_audio) for segment in work.segments]
     result = _result(work, rows)
@@ -36,8 +36,8 @@ def write_unit(work: UnitWork, *, keep_audio: bool) -> tuple[UnitResult, bytes]:
         "start_ms": result.start_ms,
         "end_ms": result.end_ms,
         "peak": result.peak,
-        "voices": [asdict(voice) for voice in result.voices],
-        "accepted": {voice: asdict(tally) for voice, tally in result.accepted.items()},
+        "speakers": [asdict(speaker) for speaker in result.speakers],
+        "accepted": {label: asdict(totals) for label, totals in result.accepted.items()},
         "rejected": asdict(result.rejected),
         "seconds": {stage: round(seconds, 4) for stage, seconds in work.seconds.items()},
     }
@@ -59,9 +59,9 @@ def read_result(content: bytes, unit: Unit) -> UnitResult:
         start_ms=header["start_ms"],
         end_ms=header["end_ms"],
         peak=header["peak"],
-        voices=tuple(Voice(**{**voice, "embedding": tuple(voice["embedding"])}) for voice in header["voices"]),
-        accepted={voice: Tally(**tally) for voice, tally in header["accepted"].items()},
-        rejected=Tally(**header["rejected"]),
+        speakers=tuple(LocalSpeaker(**{**speaker, "embedding": tuple(speaker["embedding"])}) for speaker in header["speakers"]),
+        accepted={label: SegmentTotals(**totals) for label, totals in header["accepted"].items()},
+        rejected=SegmentTotals(**header["rejected"]),
     )
 
 
@@ -85,34 +85,35 @@ def _header(schema: pa.Schema) -> dict[str, Any]:
     return header
 
 
-def _result(work: UnitWork, rows: list[UnitRow]) -> UnitResult:
-    accepted: dict[str, Tally] = {}
-    rejected = Tally()
+def _result(work: UnitState, rows: list[UnitRow]) -> UnitResult:
+    accepted: dict[str, SegmentTotals] = {}
+    rejected = SegmentTotals()
     for row in rows:
         if row.reasons:
-            rejected = rejected.plus(row.duration_ms)
+            rejected += SegmentTotals(segments=1, ms=row.duration_ms)
         else:
             size = len(row.codes or b"") + len(row.flac or b"") + 8 * len(row.text or "") + _TAR_OVERHEAD
-            accepted[str(row.voice)] = accepted.get(str(row.voice), Tally()).plus(row.duration_ms, size)
+            totals = SegmentTotals(segments=1, ms=row.duration_ms, bytes=size)
+            accepted[str(row.local_speaker)] = accepted.get(str(row.local_speaker), SegmentTotals()) + totals
     return UnitResult(
         unit=work.unit,
-        start_ms=work.sound.start_ms,
-        end_ms=work.sound.end_ms,
+        start_ms=work.require_audio().start_ms,
+        end_ms=work.require_audio().end_ms,
         peak=work.peak,
-        voices=work.voices,
+        speakers=work.speakers,
         accepted=accepted,
         rejected=rejected,
     )
 
 
-def _row(work: UnitWork, segment: Segment, keep_audio: bool) -> UnitRow:
+def _row(work: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
     t, s = segment.transcript, segment.scores
     recording = work.unit.recording.recording
     return UnitRow(
         key=sample_key(recording, segment.start_ms, segment.end_ms),
         recording=recording,
         unit=work.unit.name,
-        voice=segment.voice,
+        local_speaker=segment.speaker,
         start_ms=segment.start_ms,
         end_ms=segment.end_ms,
         duration_ms=segment.duration_ms,
@@ -123,7 +124,7 @@ def _row(work: UnitWork, segment: Segment, keep_audio: bool) -> UnitRow:
         no_speech_prob=t.no_speech_prob if t else None,
         compression_ratio=t.compression_ratio if t else None,
         temperature=t.temperature if t else None,
-        redecoded=t.redecoded if t else None,
+        used_fallback=t.used_fallback if t else None,
         chars_per_second=chars_per_second(segment) if t else None,
         speech_ratio=segment.speech_ratio,
         dnsmos_ovrl=s.dnsmos_ovrl if s else None,
@@ -144,7 +145,7 @@ def _row(work: UnitWork, segment: Segment, keep_audio: bool) -> UnitRow:
     ).check()
 
 
-def _flac(work: UnitWork, segment: Segment) -> bytes:
+def _flac(work: UnitState, segment: Segment) -> bytes:
     sink = io.BytesIO()
-    sf.write(sink, work.sound.slice24k(segment.start_ms, segment.end_ms), 24_000, format="FLAC", subtype="PCM_16")
+    sf.write(sink, work.require_audio().slice24k(segment.start_ms, segment.end_ms), 24_000, format="FLAC", subtype="PCM_16")
     return sink.getvalue()

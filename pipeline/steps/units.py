@@ -18,12 +18,12 @@ from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import Failure, StageError
 from voxbeam.schemas.manifest import RecordingRow
-from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.unit import Unit, UnitResult
 from voxbeam.storage.store import open_local, open_sparse, open_versioned, sha256_of
 from voxbeam.transforms.audio.file import AudioInfo
-from voxbeam.transforms.base import UnitWork
-from voxbeam.transforms.chain import stages_of
+from voxbeam.transforms.base import UnitState
+from voxbeam.transforms.chain import build_stages
 from voxbeam.transforms.decode import BUILD_AGAIN, estimate_sandboxed, probe_sandboxed
 
 log = logging.getLogger(__name__)
@@ -35,11 +35,11 @@ class Probed:
     """A listed recording, with what its bytes are, or why they cannot be used."""
 
     recording: Recording
-    source: Source | None = None
+    source: SourceInfo | None = None
     failure: Failure | None = None
 
 
-def quarantined_row(recording: Recording, failure: Failure, source: Source | None = None) -> RecordingRow:
+def quarantined_row(recording: Recording, failure: Failure, source: SourceInfo | None = None) -> RecordingRow:
     """The manifest row of a recording that cannot be used."""
     return RecordingRow(**vars(recording), **(vars(source) if source else {}), status="quarantined", units=[], **vars(failure))
 
@@ -72,7 +72,7 @@ def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) 
     return Probed(recording=recording, source=source)
 
 
-def _identify(path: Path, etag: str | None, config: DecodeConfig) -> Source:
+def _identify(path: Path, etag: str | None, config: DecodeConfig) -> SourceInfo:
     before = path.stat() if path.exists() else None
     info, sha256 = probe_sandboxed(path, config), sha256_of(path)
     after = path.stat()
@@ -81,8 +81,8 @@ def _identify(path: Path, etag: str | None, config: DecodeConfig) -> Source:
     return _source(info, after.st_size, sha256, etag)
 
 
-def _source(info: AudioInfo, size: int, sha256: str, etag: str | None) -> Source:
-    return Source(
+def _source(info: AudioInfo, size: int, sha256: str, etag: str | None) -> SourceInfo:
+    return SourceInfo(
         sha256=sha256,
         bytes=size,
         format=info.format,
@@ -184,22 +184,22 @@ class PlanUnits(_Reporting):
 class ResumeUnit(_Reporting):
     """Unit → work; already with its result when an earlier run, or an earlier try of this one, finished it."""
 
-    def process(self, keyed: tuple[str, Iterable[Unit]]) -> Iterator[UnitWork]:
+    def process(self, keyed: tuple[str, Iterable[Unit]]) -> Iterator[UnitState]:
         name, units = keyed
         unit = next(iter(units))
         try:
             result = read_result(self.job.store.get(unit_path(name)), unit)
         except FileNotFoundError:
-            yield UnitWork(unit=unit)
+            yield UnitState(unit=unit)
             return
         self.reporter.update(_heard(result, reused_units=1, audio_ms={"reused": unit.end_ms - unit.start_ms}))
-        yield UnitWork(unit=unit, result=result)
+        yield UnitState(unit=unit, result=result)
 
 
 class PutUnit(_Reporting):
     """Work → result, once its file lies in the store. A unit that failed leaves no file, so that a later run tries it again."""
 
-    def process(self, work: UnitWork) -> Iterator[UnitResult]:
+    def process(self, work: UnitState) -> Iterator[UnitResult]:
         if work.result:
             yield work.result
             return
@@ -230,7 +230,7 @@ class FinishUnits(beam.PTransform):
         self.job = job
 
     def expand(self, grouped: beam.PCollection) -> beam.PCollection:
-        work = grouped | "ResumeUnit" >> beam.ParDo(ResumeUnit(self.job)).with_output_types(UnitWork)
-        for stage in stages_of(self.job.config):
+        work = grouped | "ResumeUnit" >> beam.ParDo(ResumeUnit(self.job)).with_output_types(UnitState)
+        for stage in build_stages(self.job.config):
             work = work | stage
         return work | "PutUnit" >> beam.ParDo(PutUnit(self.job)).with_output_types(UnitResult)

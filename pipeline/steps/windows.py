@@ -1,11 +1,11 @@
 """Windows: cuts a recording into units of work."""
 
 from voxbeam.schemas.config import DecodeConfig
-from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.unit import Unit
 
 
-def plan_windows(recording: Recording, source: Source, config: DecodeConfig, fingerprint: str) -> list[Unit]:
+def plan_windows(recording: Recording, source: SourceInfo, config: DecodeConfig, fingerprint: str) -> list[Unit]:
     """The units of a recording: one, or as many windows of equal length as keep each at `window_s` or less."""
     count = max(1, -(-source.duration_ms // round(config.window_s * 1000)))
     edges = [source.duration_ms * i // count for i in range(count + 1)]

@@ -11,7 +11,7 @@ import pytest
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.transforms.diarize import diarize, load_diarizer
 
-from tests import audio_fixtures as voices
+from tests import audio_fixtures
 
 pytestmark = pytest.mark.peers
 COLLAR_S = 0.25
@@ -38,10 +38,10 @@ def scored(tmp_path_factory):
     """Reference, hypothesis and UEM of all clips: as lists, and as the files that md-eval reads."""
     folder = tmp_path_factory.mktemp("der")
     diarizer = load_diarizer(DiarizeConfig())
-    clips = voices.meetings()
+    clips = audio_fixtures.meetings()
     names = {clip.stem for clip in clips}
     reference = []
-    for line in (voices.SHARED / "ami" / "reference.rttm").read_text(encoding="utf-8").splitlines():
+    for line in (audio_fixtures.SHARED / "ami" / "reference.rttm").read_text(encoding="utf-8").splitlines():
         field = line.split()
         if field[1] in names:
             reference.append((field[1], float(field[3]), float(field[4]), ascii_name(field[7])))
@@ -51,9 +51,9 @@ def scored(tmp_path_factory):
     for clip in clips:
         if clip.stem not in listed:
             continue
-        pcm = voices.read(clip)
+        pcm = audio_fixtures.read(clip)
         turns, _ = diarize(diarizer, pcm, 0)
-        hypothesis += [(clip.stem, t.start_ms / 1000, (t.end_ms - t.start_ms) / 1000, t.voice) for t in turns]
+        hypothesis += [(clip.stem, t.start_ms / 1000, (t.end_ms - t.start_ms) / 1000, t.speaker) for t in turns]
         uem.append((clip.stem, len(pcm) / 16_000))
     for name, rows in (("ref", reference), ("hyp", hypothesis)):
         lines = [f"SPEAKER {f} 1 {start:.3f} {long:.3f} <NA> <NA> {who} <NA> <NA>" for f, start, long, who in rows]

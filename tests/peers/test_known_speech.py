@@ -81,7 +81,7 @@ def test_joined_chapters_are_covered_and_cut_in_pauses(tmp_path: Path, capsys: A
         sf.write(tmp_path / "in" / speaker.name / "chapter.flac", chapters[speaker.name], RATE)
     store, release = built(tmp_path / "in", tmp_path / "out")
     rows = list(read_rows(store, release, RecordingRow))
-    assert [row.voices for row in rows] == [1] * len(chapters)
+    assert [row.speakers for row in rows] == [1] * len(chapters)
     segments = [*read_rows(store, release, SampleRow), *read_rows(store, release, RejectedRow)]
     speech_ms = covered_ms = bad_edges = edges = 0
     for row in rows:

@@ -10,10 +10,10 @@ from voxbeam.pipeline.steps.release_writer import Draft, commit, put_part
 from voxbeam.pipeline.steps.shards import Member, sample_of, write_shards
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow, sample_key
-from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.release import Release, ReleaseFile
-from voxbeam.schemas.segment import Voice
-from voxbeam.schemas.unit import Tally, Unit, UnitResult
+from voxbeam.schemas.segment import LocalSpeaker
+from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
 from voxbeam.storage.store import Store
 
 PHONES = b'{"phones": ["a", "b"]}'
@@ -25,7 +25,7 @@ def unit_row(recording: str = "r", start_ms: int = 0, ms: int = 2000, **changes:
     seed = int.from_bytes(hashlib.sha256(f"{recording}{start_ms}".encode()).digest()[:4], "big")
     codes = np.random.default_rng(seed).integers(0, 1024, (8, frames), dtype=np.int16)
     values: dict[str, Any] = {
-        "key": sample_key(recording, start_ms, start_ms + ms), "recording": recording, "unit": "u0", "voice": "v1",
+        "key": sample_key(recording, start_ms, start_ms + ms), "recording": recording, "unit": "u0", "local_speaker": "v1",
         "start_ms": start_ms, "end_ms": start_ms + ms, "duration_ms": ms, "text": f"héllo {start_ms}", "speech_ratio": 0.9,
         "phones": "h ə", "phone_ids": [3, 4], "frames": frames, "codes": codes.tobytes(), "reasons": [],
     }  # fmt: skip
@@ -37,8 +37,8 @@ def member(recording: str = "r", start_ms: int = 0, split: str = "train", speake
     return sample_of(row, speaker=speaker, split=split, license="CC0-1.0", consent_basis="consent")
 
 
-def source(duration_ms: int = 60_000, sha256: str = "0" * 64) -> Source:
-    return Source(
+def source(duration_ms: int = 60_000, sha256: str = "0" * 64) -> SourceInfo:
+    return SourceInfo(
         sha256=sha256,
         bytes=1,
         format="wav",
@@ -51,8 +51,8 @@ def source(duration_ms: int = 60_000, sha256: str = "0" * 64) -> Source:
 
 
 def result(
-    index: int, start_ms: int, end_ms: int, duration_ms: int, *, accepted: dict[str, Tally] | None = None,
-    rejected: Tally | None = None, failure: Failure | None = None, peak: float = 0.5, speaker: str | None = None,
+    index: int, start_ms: int, end_ms: int, duration_ms: int, *, accepted: dict[str, SegmentTotals] | None = None,
+    rejected: SegmentTotals | None = None, failure: Failure | None = None, peak: float = 0.5, speaker: str | None = None,
 ) -> UnitResult:  # fmt: skip
     recording = Recording(recording="r", uri="r.wav", speaker=speaker)
     unit = Unit(
@@ -60,13 +60,13 @@ def result(
         fingerprint="f",
     )  # fmt: skip
     accepted = accepted or {}
-    voices = tuple(
-        Voice(voice=voice, embedding=tuple(np.eye(4)[int(voice[1:]) - 1].tolist()), speech_ms=tally.ms)
-        for voice, tally in accepted.items()
+    speakers = tuple(
+        LocalSpeaker(label=label, embedding=tuple(np.eye(4)[int(label[1:]) - 1].tolist()), speech_ms=totals.ms)
+        for label, totals in accepted.items()
     )
     return UnitResult(
-        unit=unit, start_ms=start_ms, end_ms=end_ms, peak=peak, voices=voices, accepted=accepted,
-        rejected=rejected or Tally(), failure=failure,
+        unit=unit, start_ms=start_ms, end_ms=end_ms, peak=peak, speakers=speakers, accepted=accepted,
+        rejected=rejected or SegmentTotals(), failure=failure,
     )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def test_two_speakers_get_two_names(corpus: Path) -> None:
     assert release is not None
     turns = next(row for row in read_rows(store, release, RecordingRow) if row.recording.endswith("turns"))
     single = next(row for row in read_rows(store, release, RecordingRow) if row.recording.endswith("sonnet_001"))
-    assert (turns.voices, single.voices) == (2, 1)
+    assert (turns.speakers, single.speakers) == (2, 1)
     samples = [row for row in read_rows(store, release, SampleRow) if row.recording == single.recording]
     assert {row.speaker for row in samples} == {"sonnets_reader"}
 
@@ -179,7 +179,7 @@ def test_growing_release_keeps_untouched_shards(tmp_path: Path) -> None:
     outcome = run_build(source, tmp_path / "out")
     second, store = outcome.release, Store(str(tmp_path / "out"))
     assert (second.number, second.parent, outcome.progress.units) == (2, 1, 1)
-    assert {file.path for file in first.of_kind("shard")} < {file.path for file in second.of_kind("shard")}
+    assert {file.path for file in first.files_of_kind("shard")} < {file.path for file in second.files_of_kind("shard")}
     assert list(verify_release(store, second)) == [] and list(verify_release(store, first)) == []
 
 

@@ -26,7 +26,7 @@ from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import GPU, RunnerOptions
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import CommitConflictError, ModelError, WorkerLostError
-from voxbeam.transforms.chain import stages_of
+from voxbeam.transforms.chain import build_stages
 
 from tests.pipeline.test_build import ROOT
 from tests.servers.dataflow import JOB, Service, dataflow_service
@@ -115,7 +115,7 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Described:
 
 def test_the_stages_of_a_unit_ask_for_a_gpu_and_nothing_else_does(gpu: Described) -> None:
     heavy = {name for name, step in gpu.steps().items() if gpu.hint(step)}
-    stages = {f"FinishUnits/{type(stage).__name__}/{stage.name.capitalize()}" for stage in stages_of(CorpusConfig())}
+    stages = {f"FinishUnits/{type(stage).__name__}/{stage.name.capitalize()}" for stage in build_stages(CorpusConfig())}
     assert heavy == {"FinishUnits/ResumeUnit", "FinishUnits/PutUnit", *stages}
     assert {gpu.hint(step) for step in gpu.steps().values()} == {"", GPU}
 
@@ -131,7 +131,7 @@ def test_no_sound_crosses_a_shuffle(gpu: Described) -> None:
     chain = [gpu.following(gpu.steps()["GroupUnits"])]
     while chain[-1].unique_name != "FinishUnits/PutUnit":
         chain.append(gpu.following(chain[-1]))
-    assert len(chain) == len(stages_of(CorpusConfig())) + 2
+    assert len(chain) == len(build_stages(CorpusConfig())) + 2
     assert {step.spec.urn for step in chain} == {PARDO} and len({step.environment_id for step in chain}) == 1
     assert not any(api.ParDoPayload.FromString(step.spec.payload).side_inputs for step in chain)
     after = gpu.following(chain[-1])

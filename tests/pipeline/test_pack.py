@@ -13,7 +13,7 @@ from voxbeam.pipeline.steps.pack import Report, UnitShare, account, bucket_of, r
 from voxbeam.schemas.config import PackConfig
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.manifest import RecordingRow
-from voxbeam.schemas.unit import Tally, UnitResult
+from voxbeam.schemas.unit import SegmentTotals, UnitResult
 
 from tests.pipeline.factories import result
 
@@ -57,8 +57,8 @@ def test_accounting_law(windows: list[tuple[int, int, int]]) -> None:
     results = [
         result(
             i, start, end, edges[-1],
-            accepted={"v1": Tally(segments=1, ms=accepted, bytes=10)} if accepted else {},
-            rejected=Tally(segments=2, ms=rejected),
+            accepted={"v1": SegmentTotals(segments=1, ms=accepted, bytes=10)} if accepted else {},
+            rejected=SegmentTotals(segments=2, ms=rejected),
         )
         for i, ((accepted, rejected, _), (start, end)) in enumerate(zip(windows, pairwise(edges), strict=True))
     ]  # fmt: skip
@@ -68,11 +68,14 @@ def test_accounting_law(windows: list[tuple[int, int, int]]) -> None:
     assert row.samples == sum(1 for accepted, _, _ in windows if accepted)
 
 
-def test_voices_are_named_across_windows() -> None:
-    tallies = [{"v1": Tally(segments=1, ms=9000)}, {"v1": Tally(segments=1, ms=8000), "v2": Tally(segments=1, ms=1000)}]
+def test_speakers_are_named_across_windows() -> None:
+    tallies = [
+        {"v1": SegmentTotals(segments=1, ms=9000)},
+        {"v1": SegmentTotals(segments=1, ms=8000), "v2": SegmentTotals(segments=1, ms=1000)},
+    ]
     results = [result(i, i * 10_000, (i + 1) * 10_000, 20_000, accepted=t, speaker="anna") for i, t in enumerate(tallies)]
     report = done(results)
-    assert report.row.voices == 2
+    assert report.row.speakers == 2
     assert [report.speakers[r.unit.name] for r in results] == [{"v1": "anna"}, {"v1": "anna", "v2": "r_v2"}]
 
 
@@ -81,14 +84,14 @@ def test_voices_are_named_across_windows() -> None:
     [[(0, 10_000), (10_001, 20_000)], [(0, 10_000), (9999, 20_000)], [(5, 20_000)], [(0, 19_999)], [(10_000, 20_000)]],
 )
 def test_windows_that_do_not_meet(edges: list[tuple[int, int]]) -> None:
-    one = {"v1": Tally(segments=1, ms=1)}
+    one = {"v1": SegmentTotals(segments=1, ms=1)}
     row = quarantined([result(i, a, b, 20_000, accepted=one) for i, (a, b) in enumerate(edges)])
     assert (row.stage, row.reason) == ("pack", "windows")
 
 
 def test_one_failed_window_quarantines_the_recording() -> None:
     failure = Failure(stage="transcribe", reason="unexpected", error="e", remedy="r")
-    good = result(0, 0, 10_000, 20_000, accepted={"v1": Tally(segments=1, ms=5)})
+    good = result(0, 0, 10_000, 20_000, accepted={"v1": SegmentTotals(segments=1, ms=5)})
     row = quarantined([good, result(1, 10_000, 20_000, 20_000, failure=failure)])
     assert (row.stage, row.reason, row.error, row.remedy) == ("transcribe", "unexpected", "e", "r")
     assert row.sha256 and row.duration_ms == 20_000 and row.accepted_ms == 0
@@ -158,15 +161,15 @@ def test_ten_hours_beside_ten_seconds() -> None:
 
 
 def test_parts_of_reports_stay_small() -> None:
-    report = done([result(0, 0, 10_000, 10_000, accepted={"v1": Tally(segments=1, ms=1)})])
+    report = done([result(0, 0, 10_000, 10_000, accepted={"v1": SegmentTotals(segments=1, ms=1)})])
     rows = (replace(report.row, recording=f"r{n}") for n in range(20_000))
     parts = Counter(report_part(replace(report, row=row), units=20_000)[0] for row in rows)
     assert len(parts) == 10 and max(parts.values()) < 2200
 
 
 def test_results_cross_a_shuffle_unchanged() -> None:
-    """Also without a voice; embeddings in single precision, which those of models are."""
-    accepted = {"v1": Tally(segments=1, ms=9000), "v2": Tally(segments=2, ms=1, bytes=3)}
+    """Also without a speaker; embeddings in single precision, which those of models are."""
+    accepted = {"v1": SegmentTotals(segments=1, ms=9000), "v2": SegmentTotals(segments=2, ms=1, bytes=3)}
     failure = Failure(stage="transcribe", reason="unexpected", error="e", remedy="r")
     for one in (result(0, 0, 9, 9, accepted=accepted, speaker="anna"), result(1, 0, 9, 9, failure=failure)):
         assert UnitResult.from_bytes(one.to_bytes()) == one

@@ -10,7 +10,7 @@ from rich.console import Console
 from voxbeam.commands.display import slowest_table
 from voxbeam.pipeline.progress import MAX_SLOWEST, Reporter, SlowUnit, WorkerProgress, clear_progress, read_progress
 from voxbeam.storage.store import Store
-from voxbeam.transforms.base import UnitWork
+from voxbeam.transforms.base import UnitState
 
 from tests.pipeline.factories import result
 
@@ -33,7 +33,7 @@ def test_slowest_of_all_workers_are_kept(workers: list[list[float]]) -> None:
 
 
 def test_the_longest_stage_is_named() -> None:
-    work = UnitWork(unit=result(0, 20_000, 80_000, 80_000).unit, seconds={"decode": 1.0, "score": 3.25, "filter": 0.5})
+    work = UnitState(unit=result(0, 20_000, 80_000, 80_000).unit, seconds={"decode": 1.0, "score": 3.25, "filter": 0.5})
     assert SlowUnit.of(work) == replace(unit(4.75), start_ms=20_000, end_ms=80_000, stage_seconds=3.25)
 
 

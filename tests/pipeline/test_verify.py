@@ -20,7 +20,7 @@ def test_a_good_release_has_no_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
 def test_every_harmed_file_is_reported(kind: str, harm: str, tmp_path: Path) -> None:
     store, release = small_release(tmp_path)
-    file = release.of_kind(kind)[0]
+    file = release.files_of_kind(kind)[0]
     path = tmp_path / file.path
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.config import DecodeConfig
-from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.recording import Recording, SourceInfo
 
 
 @given(duration_ms=st.integers(1, 90_000_000), window_s=st.floats(60, 3600))
 def test_windows_cover_the_recording(duration_ms: int, window_s: float) -> None:
-    source = Source(
+    source = SourceInfo(
         sha256="0",
         bytes=1,
         format="wav",
@@ -38,7 +38,7 @@ def test_ten_hours_beside_ten_seconds() -> None:
     """A long recording keeps no worker for longer than a window, and a short one is a unit of its own."""
 
     def lengths(hours: float) -> list[int]:
-        source = Source(
+        source = SourceInfo(
             sha256="0",
             bytes=1,
             format="wav",

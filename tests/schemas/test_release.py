@@ -22,7 +22,7 @@ def test_round_trip() -> None:
     assert Release.from_json(release().to_json()) == release()
     assert release().to_json() == release().to_json()
     assert release().name == "000003"
-    assert [file.path for file in release().of_kind("shard")] == ["shards/a.tar"]
+    assert [file.path for file in release().files_of_kind("shard")] == ["shards/a.tar"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"{}", b"\xff\xfe", b'{"version": 2}', b'{"version": 1}'])

@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
-from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.store import sha256_of
 from voxbeam.transforms.audio.file import probe_file, read_mono
 from voxbeam.transforms.audio.window import decode
-from voxbeam.transforms.base import UnitWork
-from voxbeam.transforms.decode import Decode, limits_of, probe_sandboxed
+from voxbeam.transforms.base import UnitState
+from voxbeam.transforms.decode import DecodeAudio, make_limits, probe_sandboxed
 
 Writer = Callable[..., Path]
-LIMITS = limits_of(DecodeConfig())
+LIMITS = make_limits(DecodeConfig())
 FORMATS = ("wav16", "wav24", "wavf", "flac", "vorbis", "opus", "mp3", "m4a")
 
 
 def units_of(path: Path, config: DecodeConfig) -> list[Unit]:
-    shape = probe_file(path, limits_of(config))
-    source = Source(
+    shape = probe_file(path, make_limits(config))
+    source = SourceInfo(
         sha256=sha256_of(path),
         bytes=1,
         format=shape.format,
@@ -104,17 +104,17 @@ def test_stage_fills_audio_through_the_sandbox(tmp_path: Path, write_audio: Writ
     shape = probe_sandboxed(path, config)
     assert (shape.format, shape.sample_rate, shape.channels, shape.duration_ms) == ("flac", 44_100, 2, 30_000)
     (unit,) = units_of(path, config)
-    work = Decode(config).run_timed(UnitWork(unit=unit))
+    work = DecodeAudio(config).run_timed(UnitState(unit=unit))
     assert work.failure is None and work.peak > 0.1
     direct, _ = decode(path, shape, 0, 30_000, 15_000)
-    np.testing.assert_array_equal(work.sound.pcm24k, direct.pcm24k)
+    np.testing.assert_array_equal(work.require_audio().pcm24k, direct.pcm24k)
 
 
 def test_bad_file_becomes_the_failure_of_its_unit(tmp_path: Path, write_audio: Writer) -> None:
     path = write_audio(tmp_path, "flac")
     (unit,) = units_of(path, DecodeConfig())
     path.write_bytes(path.read_bytes()[:100_000])
-    work = Decode(DecodeConfig()).run_timed(UnitWork(unit=unit))
+    work = DecodeAudio(DecodeConfig()).run_timed(UnitState(unit=unit))
     assert work.failure is not None and work.audio is None
     assert (work.failure.stage, work.failure.reason) in {("decode", "truncated"), ("decode", "corrupt")}
     assert work.failure.remedy and "decode" in work.seconds
@@ -126,7 +126,7 @@ def test_a_file_that_is_replaced_after_probing(tmp_path: Path, write_audio: Writ
     other = path.read_bytes()
     sf.write(path, sf.read(path)[0][::-1], 16_000)
     assert len(other) and sf.info(path).frames == unit.source.frames
-    work = Decode(DecodeConfig()).run_timed(UnitWork(unit=unit))
+    work = DecodeAudio(DecodeConfig()).run_timed(UnitState(unit=unit))
     assert work.failure is not None and work.failure.reason == "replaced" and work.audio is None
 
 
@@ -146,7 +146,7 @@ def test_too_little_memory_is_a_clean_failure(tmp_path: Path, speech: NDArray[np
         from voxbeam.transforms.decode import _sandbox
 
         _sandbox(700).call(
-            "voxbeam.transforms.audio.window:decode", (path, probe_file(path, limits_of(config)), 0, 1_200_000, 15_000), 120
+            "voxbeam.transforms.audio.window:decode", (path, probe_file(path, make_limits(config)), 0, 1_200_000, 15_000), 120
         )
     assert caught.value.reason in ("decoder_memory", "decoder_crash")
     assert probe_sandboxed(path, config).duration_ms == 1_200_000

@@ -10,11 +10,11 @@ import soundfile as sf
 from voxbeam.pipeline.steps.units import probe
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
-from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.store import Store, _open, open_sparse
-from voxbeam.transforms.base import UnitWork
-from voxbeam.transforms.decode import Decode, estimate_sandboxed
+from voxbeam.transforms.base import UnitState
+from voxbeam.transforms.decode import DecodeAudio, estimate_sandboxed
 
 from tests.conftest import FORMATS, Writer
 from tests.servers.faulty_proxy import Faults, FaultyProxy, Request
@@ -43,19 +43,19 @@ def answers(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Request]]:
     _open.cache_clear()
 
 
-def decoded(uri: str, start_ms: int, end_ms: int) -> UnitWork:
+def decoded(uri: str, start_ms: int, end_ms: int) -> UnitState:
     recording = Recording(recording="r", uri=uri)
     source = probe(recording, DecodeConfig()).source
     assert source is not None
     return window(recording, source, start_ms, end_ms)
 
 
-def window(recording: Recording, source: Source, start_ms: int, end_ms: int) -> UnitWork:
+def window(recording: Recording, source: SourceInfo, start_ms: int, end_ms: int) -> UnitState:
     unit = Unit(
         recording=recording, source=source, index=0, start_ms=start_ms, end_ms=end_ms, margin_ms=3000,
         fingerprint="f",
     )  # fmt: skip
-    return Decode(DecodeConfig()).run_timed(UnitWork(unit=unit))
+    return DecodeAudio(DecodeConfig()).run_timed(UnitState(unit=unit))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -66,8 +66,8 @@ def test_a_window_from_a_bucket_is_that_of_the_file(
     Store(SPEECH).put_file(f"{kind}/{path.name}", path)
     local, remote = decoded(str(path), 9000, 21_000), decoded(f"{SPEECH}/{kind}/{path.name}", 9000, 21_000)
     assert local.failure is None and remote.failure is None and remote.peak == local.peak
-    np.testing.assert_array_equal(remote.sound.pcm16k, local.sound.pcm16k)
-    np.testing.assert_array_equal(remote.sound.pcm24k, local.sound.pcm24k)
+    np.testing.assert_array_equal(remote.require_audio().pcm16k, local.require_audio().pcm16k)
+    np.testing.assert_array_equal(remote.require_audio().pcm24k, local.require_audio().pcm24k)
 
 
 def test_a_window_of_a_long_flac_moves_few_bytes(answers: list[Request], tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_an_object_that_is_replaced_meanwhile(answers: list[Request], tmp_path: 
 
 def test_an_object_that_is_gone(answers: list[Request]) -> None:
     uri = f"{SPEECH}/nowhere.flac"
-    source = Source(
+    source = SourceInfo(
         sha256="0", bytes=1, format="flac", sample_rate=16_000, channels=1, frames=16_000, duration_ms=1000, decoder="libsndfile"
     )
     work = window(Recording(recording="r", uri=uri), source, 0, 1000)

@@ -1,4 +1,4 @@
-"""Diarize: voices of real speech, silence and noise, determinism, no network."""
+"""Diarize: speakers of real speech, silence and noise, determinism, no network."""
 
 import itertools
 import pickle
@@ -16,7 +16,7 @@ from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.transforms.diarize import Diarize, diarize, load_diarizer
 
-from tests import audio_fixtures as voices
+from tests import audio_fixtures
 
 
 @pytest.fixture(scope="module")
@@ -33,37 +33,39 @@ def diarizer():
             yield load_diarizer(DiarizeConfig())
 
 
-def test_a_conversation_has_two_voices_that_overlap(diarizer):
-    turns, found = diarize(diarizer, voices.sample(), 5_000)
-    assert [v.voice for v in found] == ["v1", "v2"]
-    spoken = {v: sum(t.end_ms - t.start_ms for t in turns if t.voice == v) for v in ("v1", "v2")}
+def test_a_conversation_has_two_speakers_who_overlap(diarizer):
+    turns, found = diarize(diarizer, audio_fixtures.sample(), 5_000)
+    assert [s.label for s in found] == ["v1", "v2"]
+    spoken = {label: sum(t.end_ms - t.start_ms for t in turns if t.speaker == label) for label in ("v1", "v2")}
     assert spoken["v1"] >= spoken["v2"] > 5_000
     assert all(5_000 <= t.start_ms < t.end_ms <= 35_000 for t in turns)
-    assert any(a.voice != b.voice and a.end_ms > b.start_ms for a, b in itertools.pairwise(turns))
-    for voice in found:
-        assert np.isclose(np.linalg.norm(voice.embedding), 1.0)
-        assert 0 < voice.speech_ms <= spoken[voice.voice]
+    assert any(a.speaker != b.speaker and a.end_ms > b.start_ms for a, b in itertools.pairwise(turns))
+    for speaker in found:
+        assert np.isclose(np.linalg.norm(speaker.embedding), 1.0)
+        assert 0 < speaker.speech_ms <= spoken[speaker.label]
 
 
 def test_turns_move_with_the_start_and_repeat_exactly(diarizer):
-    pcm = voices.sample()
+    pcm = audio_fixtures.sample()
     turns, found = diarize(diarizer, pcm, 0)
     diarize(diarizer, pcm[::-1].copy(), 0)
     later, again = diarize(diarizer, pcm, 1_234)
-    assert [(t.start_ms + 1_234, t.end_ms + 1_234, t.voice) for t in turns] == [(t.start_ms, t.end_ms, t.voice) for t in later]
+    assert [(t.start_ms + 1_234, t.end_ms + 1_234, t.speaker) for t in turns] == [
+        (t.start_ms, t.end_ms, t.speaker) for t in later
+    ]
     assert found == again
 
 
 @pytest.mark.parametrize("speaker", ["1688", "1998", "2033", "2414", "3005", "3331"])
-def test_a_reader_is_one_voice(diarizer, speaker):
-    pcm = np.concatenate(voices.reader(speaker, most=4))
+def test_a_reader_is_one_speaker(diarizer, speaker):
+    pcm = np.concatenate(audio_fixtures.reader(speaker, most=4))
     _, found = diarize(diarizer, pcm, 0)
-    assert [v.voice for v in found] == ["v1"]
+    assert [s.label for s in found] == ["v1"]
     assert found[0].speech_ms > 0.6 * len(pcm) / 16
 
 
-def test_two_readers_in_turn_are_two_voices(diarizer):
-    pairs = zip(voices.reader("1688", 4), voices.reader("2033", 4), strict=True)
+def test_two_readers_in_turn_are_two_speakers(diarizer):
+    pairs = zip(audio_fixtures.reader("1688", 4), audio_fixtures.reader("2033", 4), strict=True)
     parts = [part for pair in pairs for part in pair]
     turns, found = diarize(diarizer, np.concatenate(parts), 0)
     assert len(found) == 2
@@ -71,28 +73,29 @@ def test_two_readers_in_turn_are_two_voices(diarizer):
     owners = []
     for start, end in itertools.pairwise(edges):
         heard = {
-            v.voice: sum(max(0, min(t.end_ms, end) - max(t.start_ms, start)) for t in turns if t.voice == v.voice) for v in found
+            s.label: sum(max(0, min(t.end_ms, end) - max(t.start_ms, start)) for t in turns if t.speaker == s.label)
+            for s in found
         }
         owners.append(max(heard, key=heard.__getitem__))
     assert owners == owners[:2] * 4 and owners[0] != owners[1]
-    first, second = (np.array(v.embedding) for v in found)
+    first, second = (np.array(s.embedding) for s in found)
     assert first @ second < 0.85
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.5, 1.0, 5.0, 5.01, 12.0])
 @pytest.mark.parametrize("level", [0.0, 1e-3, 0.05, 0.3])
-def test_silence_and_noise_hold_no_voice(diarizer, seconds, level):
+def test_silence_and_noise_have_no_speaker(diarizer, seconds, level):
     noise = np.random.default_rng(0).normal(0, 1, int(16_000 * seconds)) * level
     assert diarize(diarizer, noise.astype(np.float32).clip(-1, 1), 0) == ((), ())
 
 
 @pytest.mark.parametrize("seconds", [0.5, 0.8, 1.7, 5.3])
 def test_short_recordings_of_speech(diarizer, seconds):
-    pcm = voices.sample()[8 * 16_000 :][: int(seconds * 16_000)]
+    pcm = audio_fixtures.sample()[8 * 16_000 :][: int(seconds * 16_000)]
     turns, found = diarize(diarizer, pcm, 0)
-    assert turns and {t.voice for t in turns} == {v.voice for v in found}
+    assert turns and {t.speaker for t in turns} == {s.label for s in found}
     assert all(0 <= t.start_ms < t.end_ms <= seconds * 1000 for t in turns)
-    assert all(np.isfinite(v.embedding).all() for v in found)
+    assert all(np.isfinite(s.embedding).all() for s in found)
 
 
 def test_telemetry_is_off():
@@ -102,9 +105,9 @@ def test_telemetry_is_off():
 
 
 def test_pipeline_and_forward_agree_on_embeddings(diarizer):
-    """One spectrogram per recording, or pyannote's own way, window by window: the same voice is heard."""
+    """One spectrogram per recording, or pyannote's own way, window by window, give the same embedding."""
     model = diarizer._embedding.model_
-    pcm = torch.from_numpy(voices.sample())[: 5 * 16_000 * 6]
+    pcm = torch.from_numpy(audio_fixtures.sample())[: 5 * 16_000 * 6]
     window = pcm[8 * 16_000 : 13 * 16_000]
     weights = (torch.arange(293) > 100).float()
     with torch.inference_mode():
@@ -118,7 +121,7 @@ def test_pipeline_and_forward_agree_on_embeddings(diarizer):
 
 
 def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
-    pcm = voices.sample()
+    pcm = audio_fixtures.sample()
     whole = diarize(diarizer, pcm, 0)
     sizes = []
 
@@ -133,7 +136,7 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
     finally:
         hook.remove()
     assert sizes[0] > 5 >= max(sizes[-3:]) and diarizer.segmentation_batch_size == 32
-    assert [(t.start_ms, t.end_ms, t.voice) for t in halved[0]] == [(t.start_ms, t.end_ms, t.voice) for t in whole[0]]
+    assert [(t.start_ms, t.end_ms, t.speaker) for t in halved[0]] == [(t.start_ms, t.end_ms, t.speaker) for t in whole[0]]
     for one, two in zip(halved[1], whole[1], strict=True):
         np.testing.assert_allclose(one.embedding, two.embedding, atol=1e-5)
 
@@ -157,10 +160,10 @@ def test_a_pyannote_pipeline_by_path(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     other = load_diarizer(DiarizeConfig(pipeline=str(tmp_path / "config.yaml")))
-    assert diarize(other, voices.sample(), 0) == diarize(load_diarizer(DiarizeConfig()), voices.sample(), 0)
+    assert diarize(other, audio_fixtures.sample(), 0) == diarize(load_diarizer(DiarizeConfig()), audio_fixtures.sample(), 0)
 
 
-def test_an_unknown_pipeline_is_an_honest_failure(tmp_path, monkeypatch):
+def test_an_unknown_pipeline_is_a_model_error(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match="is not a pyannote"):
         load_diarizer(DiarizeConfig(pipeline=str(tmp_path / "nothing")))

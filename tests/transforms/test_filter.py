@@ -15,10 +15,10 @@ CONFIG = FilterConfig()
 GOOD = Segment(
     start_ms=0,
     end_ms=4000,
-    voice="v1",
+    speaker="v1",
     transcript=Transcript(
         text="The quick brown fox jumps over the lazy dog, and then it sleeps.", language="en", language_probability=0.9,
-        avg_logprob=-0.3, no_speech_prob=0.01, compression_ratio=1.2, temperature=0.0, redecoded=False,
+        avg_logprob=-0.3, no_speech_prob=0.01, compression_ratio=1.2, temperature=0.0, used_fallback=False,
     ),
     scores=Scores(
         speech_ratio=0.9, dnsmos_ovrl=3.2, dnsmos_sig=3.5, dnsmos_bak=4.0, snr_db=30.0, bandwidth_hz=8000.0, clipping=0.0,

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from voxbeam.schemas.config import DiarizeConfig, SegmentConfig
 from voxbeam.schemas.segment import Segment, Turn
-from voxbeam.transforms.audio.pauses import levels, quiet_frames, runs
+from voxbeam.transforms.audio.pauses import frame_levels_db, pause_mask, true_runs
 from voxbeam.transforms.diarize import diarize, load_diarizer
 from voxbeam.transforms.segment import segment_speech
 
-from tests import audio_fixtures as voices
+from tests import audio_fixtures
 
 DEFAULTS = SegmentConfig()
 
@@ -24,8 +24,8 @@ def sound(seconds: float, pauses: list[tuple[float, float]]) -> np.ndarray:
     return (np.random.default_rng(0).normal(0, 1, len(at)) * loud).astype(np.float32)
 
 
-def turn(start: float, end: float, voice: str = "v1") -> Turn:
-    return Turn(start_ms=round(start * 1000), end_ms=round(end * 1000), voice=voice)
+def turn(start: float, end: float, speaker: str = "v1") -> Turn:
+    return Turn(start_ms=round(start * 1000), end_ms=round(end * 1000), speaker=speaker)
 
 
 def laws(segments: tuple[Segment, ...], start_ms: int, end_ms: int, config: SegmentConfig) -> None:
@@ -37,7 +37,7 @@ def laws(segments: tuple[Segment, ...], start_ms: int, end_ms: int, config: Segm
         assert 0.0 <= segment.speech_ratio <= 1.0
         if segment.accepted:
             assert config.min_s * 1000 <= segment.duration_ms <= config.max_s * 1000
-            assert segment.voice is not None and segment.rejected_by is None
+            assert segment.speaker is not None and segment.rejected_by is None
         else:
             assert segment.rejected_by == "segment"
             assert set(segment.reasons) <= {"overlap", "speaker_change", "too_short", "no_pause"}
@@ -58,7 +58,7 @@ def units(draw):
     for _ in range(draw(st.integers(0, 12))):
         begin = int(rng.integers(0, length))
         end = min(length, begin + int(rng.integers(1, 15_000)))
-        turns.append(Turn(start_ms=start + begin, end_ms=start + end, voice=f"v{rng.integers(1, 4)}"))
+        turns.append(Turn(start_ms=start + begin, end_ms=start + end, speaker=f"v{rng.integers(1, 4)}"))
     return pcm, start, start + length, turns
 
 
@@ -75,7 +75,7 @@ def test_laws_for_any_sound_and_any_turns(unit, config):
         inside[s.start_ms - start : s.end_ms - start] = True
     for t in turns:
         heard[t.start_ms - start : t.end_ms - start] = True
-    quiet = np.repeat(quiet_frames(levels(pcm, 16_000)), 10)[:length]
+    quiet = np.repeat(pause_mask(frame_levels_db(pcm, 16_000)), 10)[:length]
     assert not (heard & ~inside & ~quiet).any(), "diarized sound must be in a segment or in a pause"
     # no edge in sound, unless the diarizer hears nobody for a long way around it
     for s in segments:
@@ -104,7 +104,7 @@ def test_reasons():
     def reasons(seconds, pauses, turns):
         found = segment_speech(sound(seconds, pauses), 0, seconds * 1000, turns, DEFAULTS)
         laws(found, 0, seconds * 1000, DEFAULTS)
-        return [(s.voice, s.reasons) for s in found]
+        return [(s.speaker, s.reasons) for s in found]
 
     assert reasons(5, [], [turn(0, 5), turn(2, 3, "v2")]) == [(None, ("overlap",))]
     assert reasons(6, [(2.9, 3.0)], [turn(0, 3), turn(3, 6, "v2")]) == [(None, ("speaker_change",))]
@@ -129,7 +129,7 @@ def test_speech_ratio_and_offset():
 
 @pytest.fixture(scope="module")
 def chapter():
-    parts = voices.reader("2414", 6)
+    parts = audio_fixtures.reader("2414", 6)
     pcm = np.concatenate(parts)
     turns, _ = diarize(load_diarizer(DiarizeConfig()), pcm, 0)
     return parts, pcm, turns, segment_speech(pcm, 0, len(pcm) // 16, turns, DEFAULTS)
@@ -141,7 +141,7 @@ def test_a_chapter_is_covered_and_accepted(chapter):
     covered = np.zeros(len(pcm) // 16, bool)
     for s in segments:
         covered[s.start_ms : s.end_ms] = True
-    loud = np.repeat(levels(pcm, 16_000) > np.percentile(levels(pcm, 16_000), 50), 10)[: len(covered)]
+    loud = np.repeat(frame_levels_db(pcm, 16_000) > np.percentile(frame_levels_db(pcm, 16_000), 50), 10)[: len(covered)]
     assert covered[loud].mean() >= 0.97
     assert sum(s.duration_ms for s in segments if s.accepted) > 0.9 * sum(s.duration_ms for s in segments)
 
@@ -161,15 +161,17 @@ def test_no_edge_falls_inside_speech_by_an_independent_detector(chapter):
 
 def test_every_edge_is_in_a_pause_of_the_least_length(chapter):
     _, pcm, _, segments = chapter
-    pauses = [r * 10 for r in runs(quiet_frames(levels(pcm, 16_000))) if (r[1] - r[0]) * 10 >= DEFAULTS.min_pause_s * 1000]
+    pauses = [
+        r * 10 for r in true_runs(pause_mask(frame_levels_db(pcm, 16_000))) if (r[1] - r[0]) * 10 >= DEFAULTS.min_pause_s * 1000
+    ]
     for edge in (e for s in segments for e in (s.start_ms, s.end_ms) if 0 < e < len(pcm) // 16):
         assert any(a <= edge <= b for a, b in pauses)
 
 
 def test_meetings_hold_the_laws_too():
     diarizer = load_diarizer(DiarizeConfig())
-    for path in voices.meetings()[:3]:
-        pcm = voices.read(path)
+    for path in audio_fixtures.meetings()[:3]:
+        pcm = audio_fixtures.read(path)
         turns, _ = diarize(diarizer, pcm, 0)
         segments = segment_speech(pcm, 0, len(pcm) // 16, turns, DEFAULTS)
         laws(segments, 0, len(pcm) // 16, DEFAULTS)

@@ -15,17 +15,15 @@ from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
 from voxbeam.transforms.audio.file import AudioInfo, probe_file, read_mono
 from voxbeam.transforms.audio.sandbox import Sandbox
-from voxbeam.transforms.audio.sparse_file import BLOCK, SparseFile, asked_in_a_row
+from voxbeam.transforms.audio.sparse_file import BLOCK, SparseFile, sequential_requests
 from voxbeam.transforms.audio.window import decode
-from voxbeam.transforms.decode import limits_of
+from voxbeam.transforms.decode import make_limits
 
 from tests.conftest import FORMATS, Writer
 
-LIMITS = limits_of(DecodeConfig())
+LIMITS = make_limits(DecodeConfig())
 LONG_S = 1800
-ASK_AND_HANG = (
-    "import time; from voxbeam.transforms.audio.sandbox_ipc import ask_parent_to_fill as ask; ask(0, 1); time.sleep(60)"
-)
+ASK_AND_HANG = "import time; from voxbeam.transforms.audio.sandbox_ipc import request_range as ask; ask(0, 1); time.sleep(60)"
 
 
 class Stored:
@@ -133,7 +131,7 @@ def test_requests_are_foretold(size: int, tmp_path: Path) -> None:
     with stored.file.open() as file:
         while file.read(10_000):
             pass
-    assert len(stored.asked) == asked_in_a_row(size)
+    assert len(stored.asked) == sequential_requests(size)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

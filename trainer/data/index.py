@@ -79,7 +79,7 @@ def open_index(uri: str, split: str = "train", release: int | None = None) -> In
     store = Store(uri)
     chosen = _release(store, release)
     if chosen is not None:
-        phones = json.loads(store.get(chosen.of_kind("phones")[0].path))["phones"]
+        phones = json.loads(store.get(chosen.files_of_kind("phones")[0].path))["phones"]
         stamp = hashlib.sha256(f"{VERSION}{split}".encode() + chosen.to_json()).hexdigest()[:20]
         folder = _made(stamp, lambda: sample_batches(store, chosen, split, COLUMNS), phones)
         return _opened(folder, store, split, chosen.number, phones)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from voxbeam.schemas.manifest import FRAME_MS
+from voxbeam.schemas.formats import FRAME_MS
 
 VERSION = 3
 """of what an index holds; one that another version left in the cache is not opened"""

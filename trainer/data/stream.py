@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.models.batch import Batch, TokenizedUtterance, collate
-from voxbeam.schemas.manifest import FRAME_RATE
+from voxbeam.schemas.formats import FRAME_RATE
 from voxbeam.trainer.data.block_cache import Blocks
 from voxbeam.trainer.data.code_reader import are_codes, open_codes
 from voxbeam.trainer.data.index import Index, open_index, separator_of

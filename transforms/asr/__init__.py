@@ -1,1 +1,1 @@
-"""Speech recognizers behind one interface."""
+"""Speech recognition (ASR): backends with one interface."""

@@ -1,4 +1,4 @@
-"""What recognizers share: their contract, which decodes to distrust, which of two to keep, and what a numeral is."""
+"""What ASR backends share: their interface, which hypotheses are suspect, which of two to use, and what a numeral is."""
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -10,127 +10,136 @@ from numpy.typing import NDArray
 
 from voxbeam.schemas.config import TranscribeConfig
 from voxbeam.schemas.errors import StageError
+from voxbeam.schemas.formats import ASR_RATE
 from voxbeam.schemas.segment import Transcript, Word
 
-SAMPLE_RATE = 16_000
 WINDOW_S = 30
-"""seconds that a Whisper encoder can hear at once"""
+"""input length of Whisper's encoder"""
 MAX_TOKENS = 224
-"""tokens of one decode, half of Whisper's context as in its own code; thirty seconds of fast speech take about 200"""
+"""tokens of a hypothesis, half of Whisper's context as in its own code; 30 s of fast speech take about 200"""
 FALLBACK = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""sampling temperatures tried in turn after a failed beam search, as in Whisper's own code"""
+"""sampling temperatures, tried in turn after a failed beam search, as in Whisper's own code"""
 BEAM = 5
-"""beam of a second decode, and number of samples drawn at each temperature, as in Whisper's own command line"""
+"""beam size of the fallback, and number of samples per temperature, as in Whisper's own command line"""
 SEED = 20_250_625
-"""of every sampled decode"""
+"""of all sampling"""
 BEFORE_WORD, AFTER_WORD = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
-"""marks that belong to the word after or before them, as in Whisper's own code"""
+"""punctuation that belongs to the word after or before it, as in Whisper's own code"""
 
 Waveform = NDArray[np.float32]
 """[samples] at 16 kHz in [-1, 1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decode:
-    """One decode of one waveform."""
+class Hypothesis:
+    """One possible transcript of a waveform."""
 
     transcript: Transcript
-    """words are in milliseconds from the start of the waveform"""
+    """times of words are in ms from the start of the waveform"""
     truncated: bool
-    """whether it ran into the token limit, as loops do"""
+    """whether it reached MAX_TOKENS, as repetitive text does"""
 
 
-class Recognizer(Protocol):
-    """Speech to text. Results are a pure function of the arguments of one call, never of earlier calls."""
+class AsrBackend(Protocol):
+    """Speech to text. Results depend on the arguments of a call only, not on earlier calls."""
 
     multilingual: bool
-    """whether it can tell the language of what it hears"""
+    """whether it detects the language"""
 
-    def transcribe(self, waveforms: Sequence[Waveform], *, language: str | None, numerals: bool = True) -> list[Decode]:
-        """Greedy decodes in batches, in the order given; each waveform holds at most 30 s.
+    def transcribe(self, waveforms: Sequence[Waveform], *, language: str | None, numerals: bool = True) -> list[Hypothesis]:
+        """Greedy hypotheses, decoded in batches, in the order of the waveforms.
 
-        `language` (ISO 639-1) is the one to write in; None lets a multilingual recognizer choose for each waveform. The
-        transcripts carry the language heard and its probability, or None for it where the recognizer cannot tell.
-        Without `numerals` the recognizer may write no digit, currency sign or percent sign.
-        Raises StageError for a language that the recognizer does not know.
+        Args:
+            waveforms: of at most 30 s each.
+            language: ISO 639-1 code of the text to write; None for the detected one (English if the model is not multilingual).
+            numerals: False forbids digits, currency signs and percent signs, so that numbers are spelled out.
+
+        Returns:
+            One hypothesis per waveform, with the detected language and its probability; None for the probability if the model is
+            not multilingual.
+
+        Raises:
+            StageError: the model does not support the language, or a waveform is too long.
         """
         ...
 
-    def redecode(self, waveforms: Sequence[Waveform], *, languages: Sequence[str]) -> list[Decode | None]:
-        """Careful decodes, each alone: beam search, then sampling at rising temperatures where that fails too.
+    def decode_with_fallback(self, waveforms: Sequence[Waveform], *, languages: Sequence[str]) -> list[Hypothesis | None]:
+        """Hypotheses for waveforms that are hard to transcribe, each decoded alone.
 
-        `languages` holds the language to write each waveform in. None stands where the recognizer hears no speech.
+        Beam search comes first, then sampling at rising temperatures while the result is suspect. `languages` gives the language
+        to write for each waveform. None means that the backend finds no speech.
         """
         ...
 
 
-def flagged(decode: Decode, config: TranscribeConfig) -> bool:
-    """Whether a decode is not to be believed: unsure, repetitive, or without an end."""
-    transcript = decode.transcript
+def is_suspect(hypothesis: Hypothesis, config: TranscribeConfig) -> bool:
+    """Whether a hypothesis is improbable, repetitive or truncated."""
+    transcript = hypothesis.transcript
     return (
-        decode.truncated
+        hypothesis.truncated
         or transcript.avg_logprob < config.min_avg_logprob
         or transcript.compression_ratio > config.max_compression_ratio
     )
 
 
-def better(first: Decode, again: Decode | None, config: TranscribeConfig) -> Decode:
-    """The decode to keep, by Whisper's own rules: one that passes, else the surest that does not repeat itself."""
-    if again is None:
+def pick_hypothesis(first: Hypothesis, second: Hypothesis | None, config: TranscribeConfig) -> Hypothesis:
+    """The second if it is not suspect; otherwise the more probable of those that are not repetitive (Whisper's own rules)."""
+    if second is None:
         return first
-    if not flagged(again, config):
-        return again
-    calm = [d for d in (first, again) if d.transcript.compression_ratio <= config.max_compression_ratio and not d.truncated]
-    return max(calm or [first, again], key=lambda d: d.transcript.avg_logprob)
+    if not is_suspect(second, config):
+        return second
+    both = (first, second)
+    non_repetitive = [h for h in both if h.transcript.compression_ratio <= config.max_compression_ratio and not h.truncated]
+    return max(non_repetitive or both, key=lambda h: h.transcript.avg_logprob)
 
 
-def spelled(written: Decode, spelled_out: Decode, config: TranscribeConfig) -> Decode:
-    """The decode to keep of one free to write numerals and one not: the second, unless it is doubtful or lost words.
+def pick_spelled_out(written: Hypothesis, spelled_out: Hypothesis, config: TranscribeConfig) -> Hypothesis:
+    """The hypothesis without numerals, unless it is suspect or lacks words.
 
-    Forbidden to write `1984`, Whisper sometimes writes nothing at all and is no less sure; but numbers spelled out are
-    never shorter. Numerals that stay are left to the text normalizer.
+    If `1984` is forbidden, Whisper sometimes omits the words instead of spelling them out, with the same log-probability. The
+    text is then shorter, which spelled-out numbers never are. The text normalizer handles numerals that remain.
     """
-    lost = len(spelled_out.transcript.text) < len(written.transcript.text)
-    return written if lost or flagged(spelled_out, config) else spelled_out
+    lacks_words = len(spelled_out.transcript.text) < len(written.transcript.text)
+    return written if lacks_words or is_suspect(spelled_out, config) else spelled_out
 
 
 def batches(waveforms: Sequence[Waveform], size: int) -> Iterator[list[int]]:
-    """Positions of the waveforms in batches of like length, longest first; a pure function of the lengths."""
+    """Indices of the waveforms in batches of similar length, longest first. They depend on the lengths only."""
     order = sorted(range(len(waveforms)), key=lambda i: -len(waveforms[i]))
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
 
 def require_window(waveforms: Sequence[Waveform]) -> None:
-    """Raises StageError if a waveform is longer than Whisper can hear: the rest of it would be lost in silence."""
+    """Raises StageError if a waveform is longer than Whisper's input, which would drop the rest without a message."""
     longest = max(map(len, waveforms), default=0)
-    if longest > WINDOW_S * SAMPLE_RATE:
+    if longest > WINDOW_S * ASR_RATE:
         raise StageError(
             "segment_too_long",
-            f"a segment lasts {longest / SAMPLE_RATE:.1f} s, and Whisper hears {WINDOW_S} s at once",
+            f"a segment is {longest / ASR_RATE:.1f} s long, and Whisper's input is {WINDOW_S} s",
             f"set segment.max_s to {WINDOW_S} or less",
         )
 
 
 def require_language(language: str | None, known: Sequence[str]) -> None:
-    """Raises StageError for a language that the recognizer does not know."""
+    """Raises StageError for a language that the model does not support."""
     if language is None or language in known:
         return
     if list(known) == ["en"]:
         raise StageError(
             "recognizer_english_only",
-            f"the recording is listed as {language!r}, and the recognizer knows only English",
+            f"the listed language is {language!r}, and the ASR model is English only",
             "set transcribe.model to a multilingual model, or correct the language in the listing",
         )
     raise StageError(
         "unknown_language",
-        f"the recognizer does not know the language {language!r}",
-        "list the recording with an ISO 639-1 code that Whisper knows",
+        f"the ASR model does not support the listed language {language!r}",
+        "correct the language in the listing: an ISO 639-1 code that Whisper supports",
     )
 
 
 def ordered_words(timed: Sequence[tuple[str, float, float, float]], duration_ms: int) -> tuple[Word, ...]:
-    """Words from (text, start s, end s, probability), made to lie in order inside [0, `duration_ms`]."""
+    """Words from (text, start s, end s, probability), with times clipped to [0, `duration_ms`] and to increasing order."""
     words: list[Word] = []
     earliest = 0
     for text, start, end, probability in timed:
@@ -144,12 +153,12 @@ def ordered_words(timed: Sequence[tuple[str, float, float, float]], duration_ms:
 
 
 def numeral_tokens(decode: Callable[[list[int]], str], text_tokens: int) -> list[int]:
-    """Tokens below `text_tokens` that write numerals; without them the recognizer can only spell numbers out."""
+    """Tokens below `text_tokens` that contain numerals; without them a model can only spell numbers out."""
     return [token for token in range(text_tokens) if has_numerals(decode([token]))]
 
 
 def has_numerals(text: str) -> bool:
-    """Whether a text holds a digit, a currency sign or a percent sign."""
+    """Whether a text contains a digit, a currency sign or a percent sign."""
     return any(map(_is_numeral, text))
 
 

@@ -1,4 +1,4 @@
-"""The default recognizer, faster-whisper, in batches padded only as far as it needs; and who tells the language."""
+"""The default ASR backend, faster-whisper, with batches padded no more than needed; and language detection."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +14,7 @@ from voxbeam.models.oom import in_batches
 from voxbeam.models.whisper_models import load_model
 from voxbeam.schemas.config import TranscribeConfig
 from voxbeam.schemas.errors import ModelError
+from voxbeam.schemas.formats import ASR_RATE
 from voxbeam.schemas.segment import Transcript, Word
 from voxbeam.transforms.asr.base import (
     AFTER_WORD,
@@ -21,31 +22,30 @@ from voxbeam.transforms.asr.base import (
     BEFORE_WORD,
     FALLBACK,
     MAX_TOKENS,
-    SAMPLE_RATE,
     SEED,
     WINDOW_S,
-    Decode,
+    Hypothesis,
     Waveform,
     batches,
-    better,
-    flagged,
+    is_suspect,
     numeral_tokens,
     ordered_words,
+    pick_hypothesis,
     require_language,
     require_window,
 )
 
 FRAMES_PER_SECOND = 100
 EXCERPT_S = 10
-"""what the language model hears of a waveform at first"""
-SURE = 0.8
-"""probability of a language that needs no second hearing in a whole window, which tells better and costs more"""
+"""how much of a waveform language detection uses at first"""
+CONFIDENT = 0.8
+"""a language of at least this probability is taken; otherwise it is detected again on Whisper's full window, which costs more"""
 
 
 class FasterWhisper:
-    """Recognizer on CTranslate2.
+    """ASR backend on CTranslate2.
 
-    Each batch is padded to its longest waveform and `padding_s`, not to thirty seconds, which is most of the speed.
+    A batch is padded to its longest waveform plus `padding_s` instead of to 30 s, which gives most of the speed.
     """
 
     def __init__(self, config: TranscribeConfig, device: str) -> None:
@@ -55,40 +55,41 @@ class FasterWhisper:
         tokenizer = self._tokenizer("en")
         self._numerals = numeral_tokens(tokenizer.tokenizer.decode, tokenizer.eot)
 
-    def transcribe(self, waveforms: Sequence[Waveform], *, language: str | None, numerals: bool = True) -> list[Decode]:
+    def transcribe(self, waveforms: Sequence[Waveform], *, language: str | None, numerals: bool = True) -> list[Hypothesis]:
         require_window(waveforms)
         require_language(language, self._model.supported_languages)
-        decodes: dict[int, Decode] = {}
+        hypotheses: dict[int, Hypothesis] = {}
         for batch in batches(waveforms, self._config.batch):
-            decodes.update(zip(batch, self._transcribe_batch([waveforms[i] for i in batch], language, numerals), strict=True))
-        return [decodes[i] for i in range(len(waveforms))]
+            hypotheses.update(zip(batch, self._transcribe_batch([waveforms[i] for i in batch], language, numerals), strict=True))
+        return [hypotheses[i] for i in range(len(waveforms))]
 
-    def redecode(self, waveforms: Sequence[Waveform], *, languages: Sequence[str]) -> list[Decode | None]:
+    def decode_with_fallback(self, waveforms: Sequence[Waveform], *, languages: Sequence[str]) -> list[Hypothesis | None]:
         sampler: WhisperModel | None = None
-        decodes: list[Decode | None] = []
+        hypotheses: list[Hypothesis | None] = []
         for waveform, language in zip(waveforms, languages, strict=True):
-            decode = self._decode_alone(self._model, waveform, language, (0.0,))
-            if decode is not None and flagged(decode, self._config):
-                # CTranslate2 seeds the generator of a model's thread at its first use and never again, so only a fresh
-                # model draws the same samples whatever was decoded before.
+            hypothesis = self._decode_alone(self._model, waveform, language, (0.0,))
+            if hypothesis is not None and is_suspect(hypothesis, self._config):
+                # CTranslate2 seeds the generator of a model's thread once, at its first use. Only a newly loaded model draws the
+                # same samples whatever was decoded before.
                 if sampler is None:
                     ctranslate2.set_random_seed(SEED)
                     sampler = load_model(self._config.model, self._device)
-                decode = better(decode, self._decode_alone(sampler, waveform, language, FALLBACK), self._config)
-            decodes.append(decode)
-        return decodes
+                sampled = self._decode_alone(sampler, waveform, language, FALLBACK)
+                hypothesis = pick_hypothesis(hypothesis, sampled, self._config)
+            hypotheses.append(hypothesis)
+        return hypotheses
 
     def _tokenizer(self, language: str) -> Tokenizer:
         return Tokenizer(self._model.hf_tokenizer, self.multilingual, task="transcribe", language=language)
 
-    def _transcribe_batch(self, waveforms: list[Waveform], language: str | None, numerals: bool) -> list[Decode]:
+    def _transcribe_batch(self, waveforms: list[Waveform], language: str | None, numerals: bool) -> list[Hypothesis]:
         features, frames = padded_features(self._model, waveforms, self._config.padding_s)
 
-        def some(rows: Sequence[int]) -> list[Decode]:
-            few = [waveforms[i] for i in rows], features[rows], [frames[i] for i in rows]
-            return self._transcribe_padded(*few, language, numerals)
+        def run_rows(rows: Sequence[int]) -> list[Hypothesis]:
+            batch = [waveforms[i] for i in rows], features[rows], [frames[i] for i in rows]
+            return self._transcribe_padded(*batch, language, numerals)
 
-        return in_batches(some, range(len(waveforms)), len(waveforms))
+        return in_batches(run_rows, range(len(waveforms)), len(waveforms))
 
     def _transcribe_padded(
         self,
@@ -97,25 +98,25 @@ class FasterWhisper:
         frames: list[int],
         language: str | None,
         numerals: bool,
-    ) -> list[Decode]:
+    ) -> list[Hypothesis]:
         encoded = self._model.encode(features)
-        heard: list[tuple[str, float | None]] = [("en", None)] * len(frames)
+        detected: list[tuple[str, float | None]] = [("en", None)] * len(frames)
         if self.multilingual:
-            told = map(_best_language, self._model.model.detect_language(encoded))
-            heard = [
-                (name, probability) if probability >= SURE else hear(self._model, [waveform], WINDOW_S, WINDOW_S)
-                for waveform, (name, probability) in zip(waveforms, told, strict=True)
+            quick = map(_best_language, self._model.model.detect_language(encoded))
+            detected = [
+                (name, probability) if probability >= CONFIDENT else detect_language(self._model, [waveform], WINDOW_S, WINDOW_S)
+                for waveform, (name, probability) in zip(waveforms, quick, strict=True)
             ]
-        written = [language or name for name, _ in heard]
-        decodes: dict[int, Decode] = {}
+        written = [language or name for name, _ in detected]
+        hypotheses: dict[int, Hypothesis] = {}
         for each in sorted(set(written)):
             rows = [i for i, name in enumerate(written) if name == each]
-            # One language is the rule; only a mixed batch pays for encoding again.
+            # Most batches have one language; only a mixed one is encoded again.
             part = encoded if len(rows) == len(frames) else self._model.encode(features[rows])
-            decodes.update(zip(rows, self._generate(part, [frames[i] for i in rows], each, numerals), strict=True))
-        return [_heard_as(decodes[i], *heard[i]) for i in range(len(frames))]
+            hypotheses.update(zip(rows, self._generate(part, [frames[i] for i in rows], each, numerals), strict=True))
+        return [_with_language(hypotheses[i], *detected[i]) for i in range(len(frames))]
 
-    def _generate(self, encoded: ctranslate2.StorageView, frames: list[int], language: str, numerals: bool) -> list[Decode]:
+    def _generate(self, encoded: ctranslate2.StorageView, frames: list[int], language: str, numerals: bool) -> list[Hypothesis]:
         tokenizer = self._tokenizer(language)
         prompt = self._model.get_prompt(tokenizer, [], without_timestamps=True)
         results = self._model.model.generate(
@@ -129,23 +130,23 @@ class FasterWhisper:
         )
         tokens = [result.sequences_ids[0] for result in results]
         words = self._words(tokenizer, tokens, encoded, frames) if self._config.word_timestamps else [()] * len(frames)
-        decodes = []
+        hypotheses = []
         for result, ids, aligned in zip(results, tokens, words, strict=True):
             text = tokenizer.decode(ids).strip()
             transcript = Transcript(
                 text=text,
                 language=language,
                 language_probability=None,
-                # the score is a mean over the tokens; Whisper's own mean counts the end token too
+                # CTranslate2's score is a mean over the tokens; Whisper's mean counts the end token too.
                 avg_logprob=result.scores[0] * len(ids) / (len(ids) + 1),
                 no_speech_prob=result.no_speech_prob,
                 compression_ratio=get_compression_ratio(text),
                 temperature=0.0,
-                redecoded=False,
+                used_fallback=False,
                 words=aligned,
             )
-            decodes.append(Decode(transcript=transcript, truncated=len(ids) >= MAX_TOKENS))
-        return decodes
+            hypotheses.append(Hypothesis(transcript=transcript, truncated=len(ids) >= MAX_TOKENS))
+        return hypotheses
 
     def _words(
         self, tokenizer: Tokenizer, tokens: list[list[int]], encoded: ctranslate2.StorageView, frames: list[int]
@@ -164,8 +165,8 @@ class FasterWhisper:
 
     def _decode_alone(
         self, model: WhisperModel, waveform: Waveform, language: str, temperatures: tuple[float, ...]
-    ) -> Decode | None:
-        """The library's own decode of one window, at the given temperatures in turn."""
+    ) -> Hypothesis | None:
+        """faster-whisper's own decoding of one window, at the given temperatures in turn; None if it finds no speech."""
         segments, _ = model.transcribe(
             waveform,
             language=language,
@@ -180,7 +181,7 @@ class FasterWhisper:
             word_timestamps=self._config.word_timestamps,
             vad_filter=False,
         )
-        # Without timestamps a window is one segment, or none where the library hears no speech.
+        # Without timestamps a window is one segment, or none if the library finds no speech.
         segment = next(iter(segments), None)
         if segment is None:
             return None
@@ -193,38 +194,40 @@ class FasterWhisper:
             no_speech_prob=segment.no_speech_prob,
             compression_ratio=segment.compression_ratio,
             temperature=float(segment.temperature or 0.0),
-            redecoded=True,
-            words=ordered_words(words, len(waveform) * 1000 // SAMPLE_RATE),
+            used_fallback=True,
+            words=ordered_words(words, len(waveform) * 1000 // ASR_RATE),
         )
-        return Decode(transcript=transcript, truncated=len(segment.tokens) >= MAX_TOKENS)
+        return Hypothesis(transcript=transcript, truncated=len(segment.tokens) >= MAX_TOKENS)
 
 
 class LanguageModel:
-    """Tells the language of speech with a multilingual faster-whisper model. Raises ModelError for any other."""
+    """Language detection by a multilingual faster-whisper model. Raises ModelError if the model is not multilingual."""
 
     def __init__(self, name: str, device: str) -> None:
         self._model = load_model("embedded-base" if name == "embedded" else name, device)
         if not self._model.model.is_multilingual:
             raise ModelError(
-                f"the language model {name!r} knows only English"
-                "; set transcribe.language_model to a multilingual model, or to null"
+                f"the language model {name!r} is English only",
+                remedy="set transcribe.language_model to a multilingual model, or to null",
             )
 
-    def language(self, waveforms: Sequence[Waveform]) -> tuple[str, float]:
-        """The language (ISO 639-1) of one voice and its probability.
+    def detect(self, waveforms: Sequence[Waveform]) -> tuple[str, float]:
+        """The language (ISO 639-1) of one speaker's waveforms, and its probability.
 
-        Ten seconds of the first waveform without padding cost a sixth of Whisper's usual thirty, and are enough as a rule.
-        Where they are not, as with clips of two seconds, it hears the usual thirty of all, and gives the mean.
+        Ten seconds of the first waveform without padding cost a sixth of Whisper's usual 30 s, and are mostly enough. If not, for
+        example for clips of two seconds, the result is the mean over Whisper's full window of all waveforms.
         """
-        name, probability = hear(self._model, waveforms[:1], EXCERPT_S, 0)
-        return (name, probability) if probability >= SURE else hear(self._model, waveforms, WINDOW_S, WINDOW_S)
+        name, probability = detect_language(self._model, waveforms[:1], EXCERPT_S, 0)
+        if probability >= CONFIDENT:
+            return name, probability
+        return detect_language(self._model, waveforms, WINDOW_S, WINDOW_S)
 
 
-def hear(model: WhisperModel, waveforms: Sequence[Waveform], excerpt_s: int, padding_s: int) -> tuple[str, float]:
-    """The likeliest language and its probability, as the mean over the first `excerpt_s` of each waveform."""
+def detect_language(model: WhisperModel, waveforms: Sequence[Waveform], excerpt_s: int, padding_s: int) -> tuple[str, float]:
+    """The most probable language and its probability, as the mean over the first `excerpt_s` of each waveform."""
     total: dict[str, float] = {}
     for waveform in waveforms:
-        features, _ = padded_features(model, [waveform[: excerpt_s * SAMPLE_RATE]], padding_s)
+        features, _ = padded_features(model, [waveform[: excerpt_s * ASR_RATE]], padding_s)
         for token, probability in model.model.detect_language(model.encode(features))[0]:
             total[token] = total.get(token, 0.0) + probability / len(waveforms)
     return _best_language(list(total.items()))
@@ -233,11 +236,11 @@ def hear(model: WhisperModel, waveforms: Sequence[Waveform], excerpt_s: int, pad
 def padded_features(
     model: WhisperModel, waveforms: Sequence[Waveform], padding_s: float
 ) -> tuple[NDArray[np.float32], list[int]]:
-    """Log-mel features [batch, mels, frames] zero-padded to the longest one and `padding_s`, and how many are not."""
+    """Log-mel features [batch, mels, frames], zero-padded to the longest plus `padding_s`; and each one's frames without it."""
     each = [model.feature_extractor(waveform)[:, :-1] for waveform in waveforms]
     frames = [features.shape[1] for features in each]
     width = min(max(frames) + round(padding_s * FRAMES_PER_SECOND), WINDOW_S * FRAMES_PER_SECOND)
-    width += width % 2  # the encoder halves the frames
+    width += width % 2  # the encoder halves the number of frames
     batch = np.zeros((len(each), each[0].shape[0], width), np.float32)
     for row, features in enumerate(each):
         batch[row, :, : features.shape[1]] = features
@@ -249,5 +252,6 @@ def _best_language(probabilities: list[tuple[str, float]]) -> tuple[str, float]:
     return token.removeprefix("<|").removesuffix("|>"), probability
 
 
-def _heard_as(decode: Decode, language: str, probability: float | None) -> Decode:
-    return replace(decode, transcript=replace(decode.transcript, language=language, language_probability=probability))
+def _with_language(hypothesis: Hypothesis, language: str, probability: float | None) -> Hypothesis:
+    transcript = replace(hypothesis.transcript, language=language, language_probability=probability)
+    return replace(hypothesis, transcript=transcript)

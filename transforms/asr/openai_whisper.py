@@ -1,4 +1,4 @@
-"""The original recognizer: openai-whisper, in batches of whole thirty-second windows (its encoder takes no others)."""
+"""The ASR backend openai-whisper, in batches of 30 s windows (its encoder takes no others)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +11,7 @@ from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 from voxbeam.models.oom import in_batches
 from voxbeam.schemas.config import TranscribeConfig
 from voxbeam.schemas.errors import ModelError
+from voxbeam.schemas.formats import ASR_RATE
 from voxbeam.schemas.segment import Transcript, Word
 from voxbeam.storage.cache import local_model
 from voxbeam.transforms.asr.base import (
@@ -19,9 +20,8 @@ from voxbeam.transforms.asr.base import (
     BEFORE_WORD,
     FALLBACK,
     MAX_TOKENS,
-    SAMPLE_RATE,
     SEED,
-    Decode,
+    Hypothesis,
     Waveform,
     batches,
     numeral_tokens,
@@ -35,17 +35,17 @@ HOP = 160
 
 
 class OpenAIWhisper:
-    """Recognizer on PyTorch. `padding_s` does not apply to it: every waveform is padded to thirty seconds.
+    """ASR backend on PyTorch. `padding_s` does not apply: every waveform is padded to 30 s.
 
-    The model is one of whisper's own names, or the path or bucket address of a checkpoint; whisper loads it with
-    `weights_only`, so it cannot run code.
+    The model is one of whisper's names, or the path or bucket address of a checkpoint. whisper loads checkpoints with
+    `weights_only`, so they cannot run code.
     """
 
     def __init__(self, config: TranscribeConfig, device: str) -> None:
         if config.model == "embedded":
             raise ModelError(
-                "the embedded recognizer is stored for faster-whisper"
-                "; set transcribe.engine to faster-whisper, or transcribe.model to a model of openai-whisper"
+                "the embedded ASR model is in the format of faster-whisper",
+                remedy="set transcribe.engine to faster-whisper, or transcribe.model to a model of openai-whisper",
             )
         self._config, self._device = config, device
         self._model = whisper.load_model(str(local_model(config.model)), device=device).eval()
@@ -58,55 +58,55 @@ class OpenAIWhisper:
             "fp16": device == "cuda",
         }
 
-    def transcribe(self, waveforms: Sequence[Waveform], *, language: str | None, numerals: bool = True) -> list[Decode]:
+    def transcribe(self, waveforms: Sequence[Waveform], *, language: str | None, numerals: bool = True) -> list[Hypothesis]:
         require_window(waveforms)
         require_language(language, list(LANGUAGES) if self.multilingual else ["en"])
-        decodes: dict[int, Decode] = {}
+        hypotheses: dict[int, Hypothesis] = {}
 
-        def some(rows: Sequence[int]) -> list[Decode]:
+        def run_rows(rows: Sequence[int]) -> list[Hypothesis]:
             return self._transcribe_batch([waveforms[i] for i in rows], language, numerals)
 
         for batch in batches(waveforms, self._config.batch):
-            decodes.update(zip(batch, in_batches(some, batch, len(batch)), strict=True))
-        return [decodes[i] for i in range(len(waveforms))]
+            hypotheses.update(zip(batch, in_batches(run_rows, batch, len(batch)), strict=True))
+        return [hypotheses[i] for i in range(len(waveforms))]
 
-    def redecode(self, waveforms: Sequence[Waveform], *, languages: Sequence[str]) -> list[Decode | None]:
+    def decode_with_fallback(self, waveforms: Sequence[Waveform], *, languages: Sequence[str]) -> list[Hypothesis | None]:
         return [self._decode_alone(*pair) for pair in zip(waveforms, languages, strict=True)]
 
     def _tokenizer(self, language: str) -> Tokenizer:
         return get_tokenizer(self.multilingual, num_languages=self._model.num_languages, language=language)
 
     @torch.no_grad()
-    def _transcribe_batch(self, waveforms: list[Waveform], language: str | None, numerals: bool) -> list[Decode]:
+    def _transcribe_batch(self, waveforms: list[Waveform], language: str | None, numerals: bool) -> list[Hypothesis]:
         mels = torch.stack([self._mel(waveform) for waveform in waveforms])
         encoded = self._model.embed_audio(mels)
-        heard: list[tuple[str, float | None]] = [("en", None)] * len(waveforms)
+        detected: list[tuple[str, float | None]] = [("en", None)] * len(waveforms)
         if self.multilingual:
-            _, told = whisper.decoding.detect_language(self._model, encoded, self._tokenizer("en"))
-            heard = [max(probabilities.items(), key=lambda pair: (pair[1], pair[0])) for probabilities in told]
-        written = [language or name for name, _ in heard]
+            _, by_waveform = whisper.decoding.detect_language(self._model, encoded, self._tokenizer("en"))
+            detected = [max(probabilities.items(), key=lambda pair: (pair[1], pair[0])) for probabilities in by_waveform]
+        written = [language or name for name, _ in detected]
         suppressed = [-1] if numerals else [-1, *self._numerals]
-        decodes: dict[int, Decode] = {}
+        hypotheses: dict[int, Hypothesis] = {}
         for each in sorted(set(written)):
             rows = [i for i, name in enumerate(written) if name == each]
             options = whisper.DecodingOptions(language=each, suppress_tokens=suppressed, **self._options)
             for i, result in zip(rows, whisper.decode(self._model, encoded[rows], options), strict=True):
                 transcript = Transcript(
                     text=result.text.strip(),
-                    language=heard[i][0],
-                    language_probability=heard[i][1],
+                    language=detected[i][0],
+                    language_probability=detected[i][1],
                     avg_logprob=result.avg_logprob,
                     no_speech_prob=result.no_speech_prob,
                     compression_ratio=result.compression_ratio,
                     temperature=0.0,
-                    redecoded=False,
+                    used_fallback=False,
                     words=self._words(mels[i], result.tokens, each, len(waveforms[i])) if self._config.word_timestamps else (),
                 )
-                decodes[i] = Decode(transcript=transcript, truncated=len(result.tokens) >= MAX_TOKENS)
-        return [decodes[i] for i in range(len(waveforms))]
+                hypotheses[i] = Hypothesis(transcript=transcript, truncated=len(result.tokens) >= MAX_TOKENS)
+        return [hypotheses[i] for i in range(len(waveforms))]
 
     def _mel(self, waveform: Waveform) -> torch.Tensor:
-        """Log-mel features [mels, 3000] of a waveform padded to thirty seconds."""
+        """Log-mel features [mels, 3000] of a waveform padded to 30 s."""
         padded = whisper.pad_or_trim(torch.from_numpy(waveform))
         mel = whisper.log_mel_spectrogram(padded, self._model.dims.n_mels, device=self._device)
         return mel.half() if self._device == "cuda" else mel
@@ -118,12 +118,12 @@ class OpenAIWhisper:
             return ()
         aligned = find_alignment(self._model, tokenizer, text, mel, samples // HOP)
         merge_punctuations(aligned, BEFORE_WORD, AFTER_WORD)
-        return ordered_words([(w.word, w.start, w.end, w.probability) for w in aligned], samples * 1000 // SAMPLE_RATE)
+        return ordered_words([(w.word, w.start, w.end, w.probability) for w in aligned], samples * 1000 // ASR_RATE)
 
-    def _decode_alone(self, waveform: Waveform, language: str) -> Decode | None:
-        """The library's own decode of one window, with its temperature fallback."""
+    def _decode_alone(self, waveform: Waveform, language: str) -> Hypothesis | None:
+        """whisper's own decoding of one window, with its temperature fallback; None if it finds no speech."""
         devices = [torch.cuda.current_device()] if self._device == "cuda" else []
-        # Seeding for each waveform makes its samples independent of earlier ones; the fork spares other stages.
+        # Seeding per waveform makes its samples independent of earlier ones; fork_rng restores the generators for other stages.
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(SEED)
             result = whisper.transcribe(
@@ -139,7 +139,7 @@ class OpenAIWhisper:
                 best_of=BEAM,
                 **self._options,
             )
-        # Without timestamps a window is one segment, or none where the library hears no speech.
+        # Without timestamps a window is one segment, or none if the library finds no speech.
         if not result["segments"]:
             return None
         segment = result["segments"][0]
@@ -152,7 +152,7 @@ class OpenAIWhisper:
             no_speech_prob=segment["no_speech_prob"],
             compression_ratio=segment["compression_ratio"],
             temperature=float(segment["temperature"]),
-            redecoded=True,
-            words=ordered_words(words, len(waveform) * 1000 // SAMPLE_RATE),
+            used_fallback=True,
+            words=ordered_words(words, len(waveform) * 1000 // ASR_RATE),
         )
-        return Decode(transcript=transcript, truncated=len(segment["tokens"]) >= MAX_TOKENS)
+        return Hypothesis(transcript=transcript, truncated=len(segment["tokens"]) >= MAX_TOKENS)

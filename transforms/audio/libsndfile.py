@@ -33,9 +33,9 @@ def read_header(file: AudioFile) -> Header | None:
         with opened_for_library(file) as source:
             info = sf.info(source)
     except sf.SoundFileError:
-        if isinstance(file, Path) or file.whole:
+        if isinstance(file, Path) or file.complete:
             return None
-        file.bring(0, file.size)  # libsndfile judges some formats by the suffix, for which it needs the path
+        file.ensure(0, file.size)  # libsndfile judges some formats by the suffix, for which it needs the path
         return read_header(file)
     frames = info.frames if info.frames < _UNKNOWN_FRAMES else None
     return Header(format=info.format.lower(), sample_rate=info.samplerate, channels=info.channels, frames=frames)

@@ -1,7 +1,7 @@
-"""Pauses: where short-time energy falls to the background. Pure numpy, deterministic, one pass.
+"""Pauses: where the short-time energy falls to the background level. Pure numpy and deterministic.
 
-Levels are in dB below full scale, after a first difference: it takes rumble and mains hum away and lifts weak
-fricatives, so that an /s/ at the end of a word is sound and a humming room is not.
+Levels are in dB relative to full scale, after a first difference. It removes rumble and mains hum and lifts weak fricatives, so
+that an /s/ at the end of a word counts as sound and a humming room does not.
 """
 
 import numpy as np
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 HOP_MS = 10
 WINDOW_MS = 25
-SURROUNDINGS_S = 5.0
-"""how far on either side the background and the speech level are looked for"""
+CONTEXT_S = 5.0
+"""background and speech level are measured within this time before and after a frame"""
 QUIET = 0.3
-"""a pause is quieter than background + this share of the distance to the speech level"""
+"""a frame belongs to a pause if its level is below background + this fraction of the distance to the speech level"""
 DYNAMIC_DB = 50.0
-"""background is never taken to be further below speech; else digital silence would make room noise sound"""
+"""the background is taken to be at most this far below the speech level; digital silence would make room noise count as sound"""
 SILENCE_DB = -100.0
 
 
-def levels(pcm: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
-    """Level in dB of every 10 ms of sound [n], measured over 25 ms around its middle: [ceil(n / hop)]."""
+def frame_levels_db(pcm: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    """Level in dB of each 10 ms frame of audio [n], measured over 25 ms around the frame's center: [ceil(n / hop)]."""
     hop, window = sample_rate * HOP_MS // 1000, sample_rate * WINDOW_MS // 1000
     frames = -(-len(pcm) // hop)
     if frames == 0:
@@ -32,41 +32,41 @@ def levels(pcm: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
     return (10 * np.log10(np.maximum(mean, 10 ** (SILENCE_DB / 10)))).astype(np.float32)
 
 
-def quiet_frames(level: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which of the frames [t] are a pause, judged by background and speech level around each of them."""
-    if not len(level):
+def pause_mask(level_T: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which frames [T] belong to a pause, relative to the background and speech level around each of them."""
+    if not len(level_T):
         return np.zeros(0, np.bool_)
-    around, hop = round(SURROUNDINGS_S * 1000 / HOP_MS), 1000 // HOP_MS
-    if len(level) <= 2 * around:
-        floor, loud = (np.full(len(level), np.percentile(level, q), np.float32) for q in (5, 95))
+    context, hop = round(CONTEXT_S * 1000 / HOP_MS), 1000 // HOP_MS
+    if len(level_T) <= 2 * context:
+        floor_T, loud_T = (np.full(len(level_T), np.percentile(level_T, q), np.float32) for q in (5, 95))
     else:
-        windows = np.lib.stride_tricks.sliding_window_view(level, 2 * around)[::hop]
+        windows = np.lib.stride_tricks.sliding_window_view(level_T, 2 * context)[::hop]
         low, high = np.percentile(windows, (5, 95), axis=1)
-        at = np.arange(len(windows)) * hop + around
-        frames = np.arange(len(level))
-        floor, loud = np.interp(frames, at, low), np.interp(frames, at, high)
-    floor = np.maximum(floor, loud - DYNAMIC_DB)
-    return np.asarray(level <= floor + QUIET * (loud - floor), np.bool_)
+        at = np.arange(len(windows)) * hop + context
+        frames = np.arange(len(level_T))
+        floor_T, loud_T = np.interp(frames, at, low), np.interp(frames, at, high)
+    floor_T = np.maximum(floor_T, loud_T - DYNAMIC_DB)
+    return np.asarray(level_T <= floor_T + QUIET * (loud_T - floor_T), np.bool_)
 
 
-def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+def true_runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Start and end [k, 2] of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return edges.reshape(-1, 2)
 
 
-def pause_near(pcm: NDArray[np.float32], sample_rate: int) -> int:
-    """Sample at the centre of the longest pause in a short stretch of sound [n]; of equally long ones, the quietest.
+def find_longest_pause(pcm: NDArray[np.float32], sample_rate: int) -> int:
+    """Sample at the center of the longest pause of a stretch of audio [n]; of equally long ones, the quietest.
 
-    Without any pause, the quietest 25 ms. Both neighbours of a window edge call it on the same samples and get the same
-    answer. Time O(n log n), memory O(n); an empty stretch gives 0.
+    Without any pause, the center of the quietest frame; 0 for no samples. The result depends on the arguments only, so two
+    windows that share an edge find the same one. Time O(n log n), memory O(n).
     """
-    level = levels(pcm, sample_rate)
-    if not len(level):
+    level_T = frame_levels_db(pcm, sample_rate)
+    if not len(level_T):
         return 0
-    pauses = runs(quiet_frames(level))
+    pauses = true_runs(pause_mask(level_T))
     hop = sample_rate * HOP_MS // 1000
     if not len(pauses):
-        return min(len(pcm) - 1, int(level.argmin()) * hop + hop // 2)
-    start, end = max(pauses.tolist(), key=lambda p: (p[1] - p[0], -float(level[p[0] : p[1]].mean()), -p[0]))
+        return min(len(pcm) - 1, int(level_T.argmin()) * hop + hop // 2)
+    start, end = max(pauses.tolist(), key=lambda p: (p[1] - p[0], -float(level_T[p[0] : p[1]].mean()), -p[0]))
     return min(len(pcm) - 1, (start + end) * hop // 2)

@@ -1,8 +1,8 @@
-"""Sandbox: runs one trusted function on untrusted bytes in a process of its own, which may be killed.
+"""Sandbox: runs trusted functions on untrusted files in child processes, which may be killed.
 
-Audio decoders are C code that reads whatever a crawler found. A crash, a decompression bomb or an endless loop there must cost
-one recording, not the worker with its models: the child has limits on memory and time, and is started again when it dies.
-It knows no credentials: where a file lies in a bucket, it asks for the bytes that it needs, and the parent fetches them.
+Audio decoders are C code, and the files come from anywhere. A crash, a decompression bomb or an endless loop must cost one
+recording, not the worker with its models. So a child has limits on memory and time, and is restarted after it dies. It has no
+credentials: for a file in a bucket it requests the bytes that it needs from its parent, which fetches them.
 """
 
 import os
@@ -25,7 +25,7 @@ _CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_")
 class Sandbox:
     """Child processes that run functions by name, each one at a time, within `memory_mb` of address space.
 
-    There are as many as have been busy at once, at most `children`; further callers wait.
+    A child is started when all others are busy, up to `children`; further callers wait for one.
     """
 
     def __init__(self, memory_mb: int, children: int = 1) -> None:
@@ -37,16 +37,23 @@ class Sandbox:
     def call(
         self, function: str, arguments: tuple[Any, ...], timeout_s: float, fill: Callable[[int, int], None] | None = None
     ) -> Any:
-        """Result of `module:function` on the arguments; `fill(start, length)` is done for the child when it asks for it.
+        """Result of `module:function` on the arguments.
 
-        Raises what the function or `fill` raised, or StageError when the child took too long, too much memory, or died. The
-        time that `fill` takes is not the child's.
+        Args:
+            function: name as `module:function`; it runs in the child.
+            arguments: its arguments, which are pickled.
+            timeout_s: after this time the child is killed. Time in `fill` does not count.
+            fill: `fill(start, length)` writes a range of bytes into the file when the child requests it.
+
+        Raises:
+            StageError: the child took too long or too much memory, or died.
+            Exception: whatever the function or `fill` raised.
         """
         child = self._idle.get()
         try:
             if child is None or child.poll() is not None:
                 child = self._start()
-            succeeded, result = _ask(child, function, arguments, timeout_s, fill)
+            succeeded, result = _call_child(child, function, arguments, timeout_s, fill)
         finally:
             self._idle.put(child)
         if succeeded:
@@ -54,10 +61,10 @@ class Sandbox:
         raise result
 
     def close(self) -> None:
-        """Ends the children, each when it has answered."""
+        """Ends the children, each after its current call."""
         for child in [self._idle.get() for _ in range(self.children)]:
             if child is not None:
-                _end(child)
+                _kill_child(child)
             self._idle.put(None)
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -66,8 +73,8 @@ class Sandbox:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=harmless)
 
 
-class _Clock:
-    """Kills a child that has used up its seconds; runs only inside `with`."""
+class _Deadline:
+    """Kills a child that has used up its seconds. Only time inside `with` counts."""
 
     def __init__(self, child: subprocess.Popen[bytes], seconds: float) -> None:
         self.child, self.left = child, seconds
@@ -88,38 +95,38 @@ class _Clock:
         self.child.kill()
 
 
-def _ask(
+def _call_child(
     child: subprocess.Popen[bytes],
     function: str,
     arguments: tuple[Any, ...],
     timeout_s: float,
     fill: Callable[[int, int], None] | None,
 ) -> tuple[bool, Any]:
-    clock = _Clock(child, timeout_s)
-    kind, content = _exchange(child, (function, arguments), clock, timeout_s)
+    deadline = _Deadline(child, timeout_s)
+    kind, content = _roundtrip(child, (function, arguments), deadline, timeout_s)
     while kind == "fill":
         try:
-            assert fill is not None, f"{function} asks for bytes of a file that is whole"
+            assert fill is not None, f"{function} requests bytes of a local file"
             fill(*content)
         except BaseException:
-            _end(child)  # it waits in the middle of its work
+            _kill_child(child)  # it still waits for the bytes
             raise
-        kind, content = _exchange(child, None, clock, timeout_s)
-    if clock.expired.is_set():  # killed just after it had answered
-        _end(child)
+        kind, content = _roundtrip(child, None, deadline, timeout_s)
+    if deadline.expired.is_set():  # killed just after its answer
+        _kill_child(child)
     return kind == "done", content
 
 
-def _exchange(child: subprocess.Popen[bytes], message: Any, clock: _Clock, timeout_s: float) -> tuple[str, Any]:
-    """Sends the child a message and waits for its answer: `done`, `failed`, or `fill` when it needs bytes first."""
+def _roundtrip(child: subprocess.Popen[bytes], message: Any, deadline: _Deadline, timeout_s: float) -> tuple[str, Any]:
+    """Sends the child a message and waits for its answer: `done`, `failed`, or `fill` for a request of bytes."""
     assert child.stdin is not None and child.stdout is not None
     try:
-        with clock:
+        with deadline:
             send(child.stdin, message)
             answer: tuple[str, Any] = receive(child.stdout)
     except (EOFError, BrokenPipeError) as error:
-        _end(child)
-        if clock.expired.is_set():
+        _kill_child(child)
+        if deadline.expired.is_set():
             raise StageError(
                 "decoder_timeout",
                 f"the decoder was killed after {timeout_s:g} s",
@@ -133,18 +140,18 @@ def _exchange(child: subprocess.Popen[bytes], message: Any, clock: _Clock, timeo
     return answer
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _kill_child(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     child.communicate()
 
 
 def _serve(memory_mb: int) -> None:
-    """The child's loop: until the parent closes the pipe."""
+    """The child's loop, until the parent closes the pipe."""
     import importlib
 
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a C library prints must not end up between the replies
+    os.dup2(2, 1)  # what a C library prints must not mix with the replies
     connect(requests, replies)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Pipe: messages between the sandbox and its child, which has neither credentials nor the network and asks for what it lacks."""
+"""Messages between the sandbox and its child process. The child has no credentials, and requests bytes of a bucket's object."""
 
 import pickle
 import struct
@@ -17,7 +17,7 @@ def send(stream: IO[bytes], message: Any) -> None:
 
 
 def receive(stream: IO[bytes]) -> Any:
-    """The next message. Raises EOFError when there will be none."""
+    """The next message. Raises EOFError at the end of the stream."""
     header = stream.read(_LENGTH.size)
     if len(header) < _LENGTH.size:
         raise EOFError
@@ -29,15 +29,15 @@ def receive(stream: IO[bytes]) -> Any:
 
 
 def connect(requests: IO[bytes], replies: IO[bytes]) -> None:
-    """Makes this process the child."""
+    """Makes this process the child, with these streams from and to its parent."""
     global _to_parent
     _to_parent = (requests, replies)
 
 
-def ask_parent_to_fill(start: int, length: int) -> None:
-    """In the child: returns when the parent has brought `length` bytes from `start` into the file that is being decoded."""
+def request_range(start: int, length: int) -> None:
+    """In the child: has the parent write `length` bytes from `start` into the file that is being decoded, and waits for it."""
     if _to_parent is None:
-        raise RuntimeError("only the sandbox's child has a parent to ask")
+        raise RuntimeError("request_range works in the sandbox's child process only")
     requests, replies = _to_parent
     send(replies, ("fill", (start, length)))
     receive(requests)

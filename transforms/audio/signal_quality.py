@@ -1,4 +1,4 @@
-"""Acoustics: measures of a waveform that need no model: SNR, bandwidth, clipping, loudness. All are finite for finite input."""
+"""Signal quality without a model: SNR, bandwidth, clipping, loudness. All are finite for finite input."""
 
 import warnings
 
@@ -10,9 +10,9 @@ from scipy.signal import stft
 Waveform = NDArray[np.float32]
 
 SNR_LIMIT_DB = 80.0
-"""SNR is reported within ± this: 16-bit audio holds no more"""
+"""SNR is reported within ± this; 16-bit audio has no more"""
 LOUDNESS_FLOOR_LUFS = -70.0
-"""absolute gate of ITU-R BS.1770; silence gets this"""
+"""absolute gate of ITU-R BS.1770; the value for silence"""
 _LSB = 1 / 32768
 _QUANTIZATION_POWER = _LSB**2 / 12
 
@@ -20,9 +20,9 @@ _QUANTIZATION_POWER = _LSB**2 / 12
 def snr_db(waveform_T: Waveform, rate: int) -> float:
     """Signal-to-noise ratio of speech in dB, within ±80: 10·log10((S − N) / N).
 
-    Over 20 ms frames every 10 ms, N is the median power of the quietest fifth of the frames (robust to a stray pause of digital
-    silence or a faint breath), at least that of 16-bit rounding; S is the mean power of the frames that stand 3 dB above N, or of
-    all where none does. A segment needs some pause in it, as cutting at pauses gives it; without one the figure is too low.
+    Over 20 ms frames every 10 ms, N is the median power of the quietest fifth of the frames (robust to single frames of digital
+    silence), at least that of 16-bit rounding. S is the mean power of the frames that are 3 dB above N, or of all if none is. The
+    waveform should contain a pause, as segments do; without one the result is too low.
     """
     power_N = np.square(_frames(waveform_T.astype(np.float64), length=rate // 50, hop=rate // 100)).mean(axis=1)
     quiet = np.sort(power_N)[: max(len(power_N) // 5, 1)]
@@ -34,11 +34,11 @@ def snr_db(waveform_T: Waveform, rate: int) -> float:
 
 
 def bandwidth_hz(waveform_T: Waveform, rate: int, *, floor_db: float = 60.0, rise_db: float = 6.0) -> float:
-    """Highest frequency in Hz that carries speech energy; 0 for silence.
+    """Highest frequency in Hz with speech energy; 0 for silence.
 
-    A band of about 200 Hz carries speech when its loud frames (95th percentile, so that rare fricatives count) come within
-    `floor_db` of the loudest band and stand `rise_db` above its own quiet frames (20th percentile): steady hiss and hum are not
-    speech, and what a resampler leaves above a cut-off lies far below. The answer is the upper edge of the highest such band.
+    A band of about 200 Hz has speech energy if the level of its loud frames (95th percentile, so that rare fricatives count) is
+    within `floor_db` of the loudest band's and `rise_db` above that of its own quiet frames (20th percentile). So steady hiss and
+    hum do not count, nor what a resampler leaves above its cut-off. The result is the upper edge of the highest such band.
     """
     if len(waveform_T) < 1024:
         waveform_T = np.pad(waveform_T, (0, 1024 - len(waveform_T)))
@@ -52,18 +52,18 @@ def bandwidth_hz(waveform_T: Waveform, rate: int, *, floor_db: float = 60.0, ris
     loud_B, quiet_B = np.percentile(power_BN, 95, axis=1), np.percentile(power_BN, 20, axis=1)
     if loud_B.max() <= _QUANTIZATION_POWER:
         return 0.0
-    # With fewer than ten frames there are no quiet ones to compare with.
+    # Fewer than ten frames contain no quiet ones to compare with.
     rises_B = loud_B >= quiet_B * 10 ** (rise_db / 10) if power_BN.shape[1] >= 10 else np.ones(bands, dtype=bool)
-    carries_B = rises_B & (loud_B >= loud_B.max() * 10 ** (-floor_db / 10))
-    highest = int(np.flatnonzero(carries_B).max(initial=-1))
+    speech_B = rises_B & (loud_B >= loud_B.max() * 10 ** (-floor_db / 10))
+    highest = int(np.flatnonzero(speech_B).max(initial=-1))
     return float(frequencies_F[(highest + 1) * width])
 
 
 def clipping(waveform_T: Waveform) -> float:
-    """Share of samples that are clipped: at full scale, or in a flat top.
+    """Fraction of samples that are clipped: at full scale, or in a flat top.
 
-    A flat top is a run of at least four samples, equal to one 16-bit step, within 2 % of the largest sample: what clipping
-    leaves when the level was lowered afterwards. Silence has none.
+    A flat top is a run of at least four samples within 2 % of the largest one that are equal to one 16-bit step: audio that was
+    clipped and then lowered in level. Silence has none.
     """
     level_T = np.abs(waveform_T)
     peak = float(level_T.max(initial=0.0))

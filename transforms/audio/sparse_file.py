@@ -1,4 +1,4 @@
-"""Sparse file: stands for an object of a bucket in the decoder's hands; bytes are brought when they are read, and only once."""
+"""Sparse file: a bucket's object for a decoder, as a local file whose bytes are fetched when they are read, and only once."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -6,24 +6,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from voxbeam.transforms.audio.sandbox_ipc import ask_parent_to_fill
+from voxbeam.transforms.audio.sandbox_ipc import request_range
 
 BLOCK = 256 << 10
-_MOST_BLOCKS = 16
+_MAX_BLOCKS = 16
 _BUFFER = 64 << 10
 
 
 class SparseFile:
-    """A local file of the object's size, which `fill(start, length)` fills. Opens like a Path.
+    """A local file of the object's size, which `fill(start, length)` fills. It opens like a Path.
 
-    A decoder looks about (header, end, the places where a search halves), then reads on in a row. So one block is asked for
-    at first, and a quarter of what was read in a row up to there later on: few requests, and little that nobody reads.
+    A decoder first reads in a few places (header, end, steps of a binary search), then sequentially. So the first request in a
+    place is for one block, and later ones for a quarter of what has been read sequentially before: few requests, and few bytes
+    that are never read.
     """
 
-    def __init__(self, path: Path, fill: Callable[[int, int], None] = ask_parent_to_fill) -> None:
+    def __init__(self, path: Path, fill: Callable[[int, int], None] = request_range) -> None:
         self.path, self.fill = path, fill
         self.size = path.stat().st_size
-        self._there: set[int] = set()
+        self._present: set[int] = set()
 
     @property
     def name(self) -> str:
@@ -34,61 +35,61 @@ class SparseFile:
         return self.path.suffix
 
     @property
-    def whole(self) -> bool:
-        """Whether all of it has been brought."""
-        return len(self._there) == -(-self.size // BLOCK)
+    def complete(self) -> bool:
+        """Whether every block has been fetched."""
+        return len(self._present) == -(-self.size // BLOCK)
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """The file for reading. All that are open share what has been brought."""
+        """The file for reading. All open handles share the fetched blocks."""
         if mode != "rb":
-            raise ValueError(f"{self.name} is for reading as bytes, not for {mode!r}")
+            raise ValueError(f"{self.name} can be opened as 'rb' only, not as {mode!r}")
         return cast(BinaryIO, io.BufferedReader(_Reader(self), _BUFFER))
 
-    def bring(self, start: int, length: int) -> None:
-        """Fills what is not there yet of `length` bytes from `start`."""
+    def ensure(self, start: int, length: int) -> None:
+        """Fetches the missing blocks of `length` bytes from `start`."""
         end = -(-min(start + length, self.size) // BLOCK)
         for block in range(start // BLOCK, end):
-            if block not in self._there:
-                self._bring(block, max(end - block, _ahead(self._in_a_row(block))))
+            if block not in self._present:
+                self._fetch(block, max(end - block, _read_ahead(self._run_length(block))))
 
-    def _in_a_row(self, block: int) -> int:
-        """How many blocks just before this one are there, as far as that matters."""
-        row = 0
-        while row < 4 * _MOST_BLOCKS and block - row - 1 in self._there:
-            row += 1
-        return row
+    def _run_length(self, block: int) -> int:
+        """How many blocks just before this one are present; no more than matter."""
+        run = 0
+        while run < 4 * _MAX_BLOCKS and block - run - 1 in self._present:
+            run += 1
+        return run
 
-    def _bring(self, first: int, wanted: int) -> None:
-        last = min(first + min(wanted, _MOST_BLOCKS), -(-self.size // BLOCK))
-        after = next((block for block in range(first, last) if block in self._there), last)
-        self.fill(first * BLOCK, min(after * BLOCK, self.size) - first * BLOCK)
-        self._there.update(range(first, after))
-
-
-def _ahead(row: int) -> int:
-    """How many blocks are asked for after so many in a row."""
-    return min(max(row // 4, 1), _MOST_BLOCKS)
+    def _fetch(self, first: int, wanted: int) -> None:
+        last = min(first + min(wanted, _MAX_BLOCKS), -(-self.size // BLOCK))
+        end = next((block for block in range(first, last) if block in self._present), last)
+        self.fill(first * BLOCK, min(end * BLOCK, self.size) - first * BLOCK)
+        self._present.update(range(first, end))
 
 
-def asked_in_a_row(size: int) -> int:
-    """How often a file of `size` bytes asks for more while it is read from beginning to end."""
-    asked = there = 0
-    while there * BLOCK < size:
-        there += _ahead(there)
-        asked += 1
-    return asked
+def _read_ahead(run: int) -> int:
+    """How many blocks to request after a run of this many."""
+    return min(max(run // 4, 1), _MAX_BLOCKS)
+
+
+def sequential_requests(size: int) -> int:
+    """Number of requests for a file of `size` bytes that is read from beginning to end."""
+    requests = present = 0
+    while present * BLOCK < size:
+        present += _read_ahead(present)
+        requests += 1
+    return requests
 
 
 AudioFile = Path | SparseFile
-"""what a decoder reads: a local file, or one that is filled while it is read"""
+"""input of a decoder: a local file, or one that is filled while it is read"""
 
 
 @contextmanager
 def opened_for_library(file: AudioFile) -> Iterator[str | BinaryIO]:
-    """What a decoding library reads: it opens a local file itself, and one that is fetched while it is read through Python."""
+    """The file for a decoding library: a path if all bytes are present, which is faster; otherwise a Python file object."""
     if isinstance(file, Path):
         yield str(file)
-    elif file.whole:
+    elif file.complete:
         yield str(file.path)
     else:
         with file.open("rb") as content:
@@ -113,7 +114,7 @@ class _Reader(io.RawIOBase):
         return self._bytes.tell()
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self.file.bring(self._bytes.tell(), len(buffer))
+        self.file.ensure(self._bytes.tell(), len(buffer))
         return self._bytes.readinto(buffer)
 
     def close(self) -> None:
