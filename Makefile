@@ -47,9 +47,10 @@ requirements: $(UV)
 	$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(COMPILE) requirements/runtime.in -o requirements/runtime.txt
 	$(COMPILE) -c requirements/runtime.txt requirements/runtime.in requirements/embedded.in -o requirements/embedded.txt
+	$(COMPILE) -c requirements/runtime.txt requirements/encodec.in -o requirements/encodec.txt
 	$(COMPILE) -c requirements/embedded.txt requirements/runtime.in requirements/embedded.in requirements/dataflow.in -o requirements/dataflow.txt
 	$(COMPILE) requirements/cuda.in -o requirements/cuda.txt
-	$(COMPILE) -c requirements/dataflow.txt requirements/runtime.in requirements/embedded.in requirements/dataflow.in requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) -c requirements/dataflow.txt requirements/runtime.in requirements/embedded.in requirements/dataflow.in requirements/encodec.in requirements/dev.in -o requirements/dev.txt
 	$(COMPILE) requirements/benchmarks.in -o requirements/benchmarks.txt
 
 clean:

@@ -87,7 +87,8 @@ class PlainPipeline:
                 with self._timed("phonemize"):
                     self.phonemizer.phonemize([text])
                 with self._timed("tokenize"), torch.inference_mode():
-                    self.codec.encode(torch.from_numpy(pcm24k[segment.start_ms * 24 : segment.end_ms * 24])[None, None])
+                    x_11S = torch.from_numpy(pcm24k[segment.start_ms * 24 : segment.end_ms * 24])[None, None]
+                    self.codec.quantizer.encode(self.codec.encoder(x_11S))
         return self.seconds
 
 

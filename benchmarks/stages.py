@@ -21,7 +21,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from voxbeam.models.codec import CodecConfig, build_codec, export_codec
+from voxbeam.models.codec import export_codec
+from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.pipeline.progress import accumulate
 from voxbeam.pipeline.steps.unit_file import read_seconds
 from voxbeam.transforms.chain import STAGES

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from voxbeam.models.codec import CodecConfig, load_codec
+from voxbeam.models.codec import load_codec
+from voxbeam.models.codec_model import CodecConfig
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.trainer.codec import train as codec
 from voxbeam.trainer.codec.data import Utterance, find_utterances, split_speakers
@@ -57,7 +58,9 @@ def add_codec_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--low-weight", type=float, default=defaults.low_weight)
     train.add_argument("--seed", type=int, default=defaults.seed)
     train.add_argument("--held-out-speakers", type=int, default=defaults.held_out_speakers)
-    train.add_argument("--layers", choices=["seanet", "frame"], default=defaults.model.layers)
+    train.add_argument(
+        "--layers", choices=["seanet", "frame"], default=defaults.model.layers, help="seanet needs voxbeam[encodec], CC BY-NC 4.0"
+    )
     train.add_argument("--dimension", type=int, default=defaults.model.dimension)
     train.add_argument("--codebook-size", type=int, default=defaults.model.codebook_size)
     train.add_argument("--n-filters", type=int, default=defaults.model.n_filters, help="of SEANet layers")

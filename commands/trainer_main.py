@@ -7,6 +7,7 @@ import argparse
 from voxbeam.commands.codec import add_codec_commands
 from voxbeam.commands.synthesize import add_edit, add_evaluate, add_generate
 from voxbeam.commands.train import add_fit
+from voxbeam.schemas.errors import ModelError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -14,7 +15,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.command(arguments) or 0)
-    except (OSError, ValueError) as error:
+    except (ModelError, OSError, ValueError) as error:
         raise SystemExit(f"trainer: {error}") from error
 
 

@@ -1,8 +1,7 @@
 """EnCodec (Défossez et al. 2022, arXiv 2210.13438): 24 kHz mono speech to and from 8 codes per frame, 75 frames a second.
 
-The model and its quantizer are those of the `encodec` package; its layers are SEANet, as in the published 24 kHz model, or
-those of `vocos_layers`, as in the one trained by `trainer/codec/train.py` that ships in `assets/weights`. All take the same path
-through this file.
+This module reads and writes codec files and runs a loaded codec. The embedded codec, trained by `trainer/codec/train.py`, and the
+published 24 kHz model take the same path; the network is in `codec_model.py`.
 
 Shapes: B batch, S samples at 24 kHz, T frames of 320 samples (T = ceil(S / 320)), K codebooks, D latent dimension.
 """
@@ -12,25 +11,21 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from encodec import EncodecModel
-from encodec.modules import SEANetDecoder, SEANetEncoder
-from encodec.quantization import ResidualVectorQuantizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from voxbeam.assets import WEIGHTS
+from voxbeam.models.codec_model import N_CODEBOOKS, CodecConfig, CodecModel, build_codec, fold_weight_norm
 from voxbeam.models.oom import in_batches
-from voxbeam.models.vocos_layers import HOP, SAMPLE_RATE, FrameDecoder, FrameEncoder
-from voxbeam.storage.safetensors_io import pack, unpack
+from voxbeam.models.vocos_layers import HOP, SAMPLE_RATE
+from voxbeam.schemas.errors import ModelError
+from voxbeam.storage.safetensors_io import pack, read_facts, unpack
 
-N_CODEBOOKS = 8  # 8 books of 10 bits, 75 times a second: 6 kbps
 ENCODEC_24KHZ_FILE = "encodec_24khz-d7cc33bc.th"
 ENCODEC_24KHZ_SHA256 = "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"
 EMBEDDED_WEIGHTS = WEIGHTS / "codec_24khz.safetensors"
@@ -38,64 +33,7 @@ EMBEDDED_WEIGHTS = WEIGHTS / "codec_24khz.safetensors"
 _TRAINING_BUFFERS = ("embed_avg", "cluster_size", "inited")
 
 
-@dataclass(frozen=True)
-class CodecConfig:
-    """The layers and sizes of one codec. The defaults are those of the published 24 kHz model (paper, section 3.1)."""
-
-    layers: str = "seanet"  # EnCodec's own, at 24 kHz; or "frame", see `voxbeam.models.vocos_layers`
-    n_filters: int = 32  # channels at 24 kHz; they double at each of the four strides
-    n_residual_layers: int = 1
-    lstm_layers: int = 2  # 0 leaves the LSTM out
-    ratios: tuple[int, ...] = (8, 5, 4, 2)  # strides in the decoder's order; their product is HOP
-    encoder_width: int = 192  # channels of the frame layers
-    encoder_blocks: int = 3
-    decoder_width: int = 256
-    decoder_blocks: int = 5
-    dimension: int = 128  # D
-    n_codebooks: int = N_CODEBOOKS
-    codebook_size: int = 1024
-
-    def __post_init__(self) -> None:
-        if self.layers not in ("seanet", "frame"):
-            raise ValueError(f"layers {self.layers!r} are neither 'seanet' nor 'frame'")
-        if math.prod(self.ratios) != HOP:
-            raise ValueError(f"ratios {self.ratios} must multiply to {HOP}: the frame rate is fixed at 75 Hz")
-
-
-def build_codec(config: CodecConfig) -> EncodecModel:
-    """The untrained model: mono, no loudness normalisation."""
-    encoder, decoder = _frame_layers(config) if config.layers == "frame" else _seanet_layers(config)
-    quantizer = ResidualVectorQuantizer(
-        dimension=config.dimension, n_q=config.n_codebooks, bins=config.codebook_size, kmeans_init=False
-    )
-    kbps = config.n_codebooks * math.log2(config.codebook_size) * (SAMPLE_RATE / HOP) / 1000
-    return EncodecModel(encoder, decoder, quantizer, [kbps], SAMPLE_RATE, channels=1, normalize=False)
-
-
-def _frame_layers(config: CodecConfig) -> tuple[nn.Module, nn.Module]:
-    encoder = FrameEncoder(config.dimension, config.encoder_width, config.encoder_blocks)
-    return encoder, FrameDecoder(config.dimension, config.decoder_width, config.decoder_blocks)
-
-
-def _seanet_layers(config: CodecConfig) -> tuple[nn.Module, nn.Module]:
-    """Causal and weight-normalised (section 3.1, 3.2)."""
-    sizes: dict[str, Any] = {
-        "channels": 1,
-        "dimension": config.dimension,
-        "n_filters": config.n_filters,
-        "n_residual_layers": config.n_residual_layers,
-        "ratios": list(config.ratios),
-        "lstm": config.lstm_layers,
-        "norm": "weight_norm",
-        "causal": True,
-    }
-    with warnings.catch_warnings():
-        # The package uses the older of torch's two weight norms, whose names the published file has.
-        warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight_norm.*")
-        return SEANetEncoder(**sizes), SEANetDecoder(**sizes)
-
-
-def export_codec(model: EncodecModel, config: CodecConfig, path: Path, notes: dict[str, str]) -> str:
+def export_codec(model: CodecModel, config: CodecConfig, path: Path, notes: dict[str, str]) -> str:
     """Writes weights (as float16) and sizes as safetensors; gives back the file's sha256."""
     tensors = {
         name: value.detach().to("cpu", torch.float16).contiguous()
@@ -111,7 +49,8 @@ def load_codec(path: Path, *, sha256: str | None = None, device: str = "cpu") ->
     """Reads a codec: a `.safetensors` file of ours, or the published 24 kHz checkpoint (a torch state dict).
 
     `sha256`, when given, must be the file's; one of the published file's name must be the published file. Raises
-    ValueError, naming the remedy, when it is not, or when the file is cut short or holds something else.
+    ValueError, naming the remedy, when it is not, or when the file is cut short or holds something else; ModelError when
+    the codec has SEANet layers and their package is not installed.
     """
     path = Path(path)
     if sha256 is None and path.name == ENCODEC_24KHZ_FILE:
@@ -130,14 +69,30 @@ def load_codec(path: Path, *, sha256: str | None = None, device: str = "cpu") ->
         wrong = [name for name in missing if not name.endswith(_TRAINING_BUFFERS)] + list(unexpected)
         if wrong:
             raise ValueError(f"its layers are not an EnCodec's: {wrong[0]} and {len(wrong) - 1} more")
+    except ModelError:  # the file may be good: the package of its layers is missing
+        raise
     except Exception as error:  # whatever a parser raises on bytes that are not a model, the remedy is the same
-        raise ValueError(
-            f"{path} is not a codec that can be read ({type(error).__name__}: {error}); give a .safetensors file "
-            f"written by `python -m trainer codec export`, or a whole copy of {ENCODEC_24KHZ_FILE} "
-            f"(sha256 {ENCODEC_24KHZ_SHA256})"
-        ) from error
+        raise _unreadable(path, error) from error
     fold_weight_norm(model)
     return Codec(model, found, device)
+
+
+def layers_of(path: Path) -> str:
+    """'seanet' or 'frame': the layers of the codec in a file, from its header. Raises ValueError for another file."""
+    if path.suffix != ".safetensors":
+        return CodecConfig().layers  # a torch checkpoint is the published model
+    try:
+        return str(read_facts(path, "codec")["config"].get("layers", CodecConfig().layers))
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} is not a codec that can be read ({type(error).__name__}: {error}); give a .safetensors file "
+        f"written by `python -m trainer codec export`, or a whole copy of {ENCODEC_24KHZ_FILE} "
+        f"(sha256 {ENCODEC_24KHZ_SHA256})"
+    )
 
 
 def _parse_safetensors(content: bytes) -> tuple[CodecConfig, dict[str, Tensor]]:
@@ -153,13 +108,6 @@ def _parse_checkpoint(content: bytes) -> tuple[CodecConfig, dict[str, Tensor]]:
     return CodecConfig(), {name: value for name, value in state.items() if not name.startswith(beyond)}
 
 
-def fold_weight_norm(model: EncodecModel) -> None:
-    """Turns each pair (weight_g, weight_v) into the weight that it stands for: the same function, faster."""
-    for module in model.modules():
-        if hasattr(module, "weight_g"):
-            nn.utils.remove_weight_norm(module)
-
-
 class Codec:
     """A loaded codec: waveforms to codes and back, by the list.
 
@@ -173,18 +121,18 @@ class Codec:
     sample_rate = SAMPLE_RATE
     frame_rate = SAMPLE_RATE // HOP
 
-    def __init__(self, model: EncodecModel, sha256: str, device: str = "cpu") -> None:
+    def __init__(self, model: CodecModel, sha256: str, device: str = "cpu") -> None:
         self.model = model.eval().to(device)
         self.sha256 = sha256
         self.device = torch.device(device)
-        self.n_codebooks = int(model.quantizer.n_q)
+        self.n_codebooks = model.quantizer.n_codebooks
         self.lookahead: int = getattr(model.decoder, "reach", 0)
         """frames that must be there before the sound of a frame is final; none for SEANet, which is causal"""
 
     @property
     def books_KVC(self) -> Tensor:
         """The vectors that the codes stand for, [K, codes of a book, C]: a frame of sound is the sum of its codes' vectors."""
-        return torch.stack([layer.codebook.detach() for layer in self.model.quantizer.vq.layers[: self.n_codebooks]])
+        return torch.stack([book.embed for book in self.model.quantizer.codebooks])
 
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -206,7 +154,7 @@ class Codec:
 
     def _encode(self, x_BS: np.ndarray) -> list[np.ndarray]:
         z_BDT = self.model.encoder(torch.from_numpy(x_BS).to(self.device)[:, None])
-        codes_KBT = self.model.quantizer.vq.encode(z_BDT).to("cpu", torch.int16).numpy()
+        codes_KBT = self.model.quantizer.encode(z_BDT).to("cpu", torch.int16).numpy()
         return list(codes_KBT.swapaxes(0, 1))
 
     @torch.inference_mode()
@@ -215,7 +163,7 @@ class Codec:
 
         Raises ValueError for another shape, or for a code that is not in its book.
         """
-        size = self.model.quantizer.bins
+        size = self.model.quantizer.codebook_size
         for index, codes_KT in enumerate(codes):
             books_fit = codes_KT.ndim == 2 and 1 <= len(codes_KT) <= self.n_codebooks and len(codes_KT) == len(codes[0])
             if not books_fit or (codes_KT.size and not 0 <= codes_KT.min() <= codes_KT.max() < size):
@@ -228,7 +176,7 @@ class Codec:
         return waves
 
     def _decode(self, codes_BKT: np.ndarray) -> list[np.ndarray]:
-        z_BDT = self.model.quantizer.vq.decode(torch.from_numpy(codes_BKT).to(self.device).transpose(0, 1))
+        z_BDT = self.model.quantizer.decode(torch.from_numpy(codes_BKT).to(self.device).transpose(0, 1))
         return list(self.model.decoder(z_BDT)[:, 0].cpu().numpy())
 
     def _batches(self, lengths: list[int], per_frame: int) -> Iterator[list[int]]:

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from encodec.model import ROOT_URL
-
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256
 from voxbeam.storage.cache import downloaded, hub_file, local_model
 
-ENCODEC_24KHZ_URL = f"{ROOT_URL}{ENCODEC_24KHZ_FILE}"
+ENCODEC_24KHZ_URL = f"https://dl.fbaipublicfiles.com/encodec/v0/{ENCODEC_24KHZ_FILE}"
 
 
 def codec_weights(codec: str) -> tuple[Path, str | None]:

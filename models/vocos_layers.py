@@ -1,6 +1,6 @@
 """Codec layers that work at the frame rate: a spectrum in, ConvNeXt blocks at 75 Hz, a spectrum out.
 
-They stand where EnCodec has SEANet (`encodec.modules`), between the same shapes. SEANet spends most of its work at 24 kHz;
+They stand where EnCodec has SEANet (`encodec_adapter.py`), between the same shapes. SEANet spends most of its work at 24 kHz;
 here the Fourier transform does that part, so a second of sound costs a tenth, to train and to run. The decoder is that of
 Vocos (Siuzdak 2023, arXiv 2306.00814, section 3: ConvNeXt blocks, then magnitude and phase, then the inverse transform);
 the encoder is its mirror image.
@@ -51,7 +51,6 @@ class FrameEncoder(nn.Module):
     that it has alone.
     """
 
-    ratios = (HOP,)  # EncodecModel asks for the strides
     long_taper: Tensor
     short_taper: Tensor
     long_mel: Tensor

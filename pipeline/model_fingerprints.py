@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+from voxbeam.models.codec import layers_of
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.dnsmos import model_path as dnsmos_path
+from voxbeam.models.encodec_adapter import encodec_version
 from voxbeam.models.ge2e import SPEAKER_WEIGHTS
 from voxbeam.models.phones import load_phone_set, phonemizer_version
 from voxbeam.models.pyannote_models import SEGMENTATION_WEIGHTS
@@ -17,7 +19,6 @@ from voxbeam.storage.cache import model_hash
 # Libraries whose version can change a result by a digit or a word.
 _LIBRARIES = (
     "ctranslate2",
-    "encodec",
     "faster-whisper",
     "onnxruntime",
     "openai-whisper",
@@ -31,9 +32,10 @@ _LIBRARIES = (
 def model_hashes(config: CorpusConfig) -> dict[str, str]:
     """Hash of every model, by its place in the configuration, and the versions of the libraries that run them.
 
-    Raises ModelError where a model is not there at all.
+    Raises ModelError where a model, or the package that runs it, is not there at all.
     """
     try:
+        codec = codec_weights(config.tokenize.codec)[0]
         return {
             "diarize": _diarizer(config.diarize.pipeline),
             "transcribe": _recognizer(config.transcribe.model),
@@ -41,15 +43,23 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
             "score": model_hash(str(dnsmos_path())),
             "phonemize.inventory": load_phone_set(config.phonemize.voice).sha256,
             "phonemize.espeak": phonemizer_version(),
-            "tokenize": model_hash(str(codec_weights(config.tokenize.codec)[0])),
-            "libraries": " ".join(f"{name}={version(name)}" for name in _LIBRARIES),
+            "tokenize": model_hash(str(codec)),
+            "libraries": _library_versions(codec),
         }
     except ImportError as error:
         raise ModelError(
             f"the embedded models need a package that is missing ({error})", remedy="install requirements/embedded.txt"
         ) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"a model cannot be loaded: {error}") from error
+
+
+def _library_versions(codec: Path) -> str:
+    """`name=version` of each library, sorted by name; that of `encodec` only where the codec has SEANet layers, which need it."""
+    versions = {name: version(name) for name in _LIBRARIES}
+    if layers_of(codec) == "seanet":
+        versions["encodec"] = encodec_version()
+    return " ".join(f"{name}={versions[name]}" for name in sorted(versions))
 
 
 def _diarizer(name: str) -> str:

@@ -139,7 +139,8 @@ class TokenizeConfig(_Section):
     """Audio to EnCodec codes."""
 
     codec: str = Field(
-        "embedded", description="'embedded', 'encodec_24khz', or a file: a path, bucket address or hub's owner/repository/file"
+        "embedded",
+        description="'embedded', 'encodec_24khz' (needs voxbeam[encodec]), a path, a bucket address or a hub's file",
     )
     sha256: str | None = Field(None, description="expected hash of the weights; known for 'encodec_24khz'")
 

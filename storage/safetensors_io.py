@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -18,3 +20,10 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, Any]
     tensors = load(content)
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     return tensors, json.loads(header["__metadata__"][name])
+
+
+def read_facts(path: Path, name: str) -> dict[str, Any]:
+    """The facts of a file, without its tensors. Raises SafetensorError, OSError, ValueError or KeyError for another file."""
+    with safe_open(path, framework="pt") as file:
+        facts: dict[str, Any] = json.loads((file.metadata() or {})[name])
+        return facts

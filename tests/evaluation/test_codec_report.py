@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from voxbeam.commands.trainer_main import main
 from voxbeam.evaluation.codec_report import si_sdr
 from voxbeam.evaluation.opus import through_opus
-from voxbeam.models.codec import CodecConfig, build_codec, export_codec
+from voxbeam.models.codec import export_codec
+from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.speech_metrics import word_errors, words_of
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=6)

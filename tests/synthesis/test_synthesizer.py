@@ -10,7 +10,8 @@ import soxr
 import torch
 
 from voxbeam.commands.trainer_main import main
-from voxbeam.models.codec import SAMPLE_RATE, Codec, CodecConfig, build_codec
+from voxbeam.models.codec import SAMPLE_RATE, Codec
+from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.phones import load_phone_set
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.synthesis.synthesizer import Prompt, Voice, decode_in_chunks

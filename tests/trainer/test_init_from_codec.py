@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from voxbeam.commands.train import corpus_codec
-from voxbeam.models.codec import Codec, CodecConfig, build_codec
+from voxbeam.models.codec import Codec
+from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.valle import INIT_STD, codec_embeddings
 from voxbeam.schemas.errors import CheckpointError

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encodec import EncodecModel
 
 from voxbeam.models import codec_weights as names
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256
+from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.threads import pin_threads
 from voxbeam.schemas.config import TokenizeConfig
@@ -33,7 +33,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A full-size model with random weights and all 32 codebooks, as the published file has them; and its hash."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("published") / "weights.th"
-    torch.save(EncodecModel.encodec_model_24khz(pretrained=False).state_dict(), path)
+    torch.save(build_codec(CodecConfig(n_codebooks=32)).state_dict(), path)
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 

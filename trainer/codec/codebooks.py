@@ -1,8 +1,6 @@
 """Residual codebooks (EnCodec, section 3.2): seeded, learned by moving averages, and kept in use.
 
-The `encodec` package's own k-means takes minutes on a CPU, and its dead codes never restart, because the moving average
-overwrites them in the same step; so training works on the quantizer's buffers here, and the package's quantizer is what
-encodes and decodes with them.
+Training works on the buffers of `voxbeam.models.quantizer`, which encodes and decodes with them.
 
 Shapes: B batch, T frames, D latent dimension, V codes per book, N vectors.
 """
@@ -13,8 +11,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from encodec import EncodecModel
 from torch import Tensor
+
+from voxbeam.models.quantizer import ResidualVectorQuantizer
 
 
 @dataclass
@@ -33,9 +32,8 @@ class Book:
 class Codebooks:
     """Learns the residual codebooks by moving averages (paper, section 3.2)."""
 
-    def __init__(self, model: EncodecModel, decay: float = 0.99, restart_below: float = 0.1) -> None:
-        buffers = [dict(layer._codebook.named_buffers()) for layer in model.quantizer.vq.layers]
-        self.books = [Book(each["embed"], each["cluster_size"], each["embed_avg"]) for each in buffers]
+    def __init__(self, quantizer: ResidualVectorQuantizer, decay: float = 0.99, restart_below: float = 0.1) -> None:
+        self.books = [Book(book.embed, book.cluster_size, book.embed_avg) for book in quantizer.codebooks]
         self.decay = decay
         self.restart_below = restart_below  # in even shares
 

@@ -1,21 +1,21 @@
 """Phase two of training a codec: a discriminator that hears spectra, and the balance between it and the other losses.
 
-The discriminator is the `encodec` package's (EnCodec, section 3.4: "MS-STFT"); the package has no balancer, so that one is
-ours, after the same section. Every loss acts on the decoder's output alone, so what is balanced is its gradient there.
+The discriminator is `stft_discriminator.py`, the balancer that of EnCodec, section 3.4. Every loss acts on the decoder's
+output alone, so what is balanced is its gradient there.
 
 Shapes: B batch, S samples at 24 kHz.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from encodec.msstftd import MultiScaleSTFTDiscriminator
 from torch import Tensor
+
+from voxbeam.trainer.codec.stft_discriminator import MultiScaleDiscriminator
 
 LEARNING_SHARE = 2 / 3  # of the steps: otherwise the discriminator outruns a 24 kHz codec (section 4.4)
 
@@ -24,9 +24,7 @@ class Adversary:
     """The discriminator, its optimizer and the balancer: what a checkpoint keeps of phase two."""
 
     def __init__(self, filters: int, lr: float, device: str) -> None:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight_norm.*")  # the package's choice
-            self.discriminator = MultiScaleSTFTDiscriminator(filters=filters).to(device)
+        self.discriminator = MultiScaleDiscriminator(filters).to(device)
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=lr, betas=(0.5, 0.9))
         self.balancer = Balancer()
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from encodec import EncodecModel
 from torch import Tensor
 
-from voxbeam.models.codec import HOP, SAMPLE_RATE, CodecConfig, build_codec, export_codec
+from voxbeam.models.codec import HOP, SAMPLE_RATE, export_codec
+from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec
 from voxbeam.trainer.codec.asr_loss import WordLoss
 from voxbeam.trainer.codec.codebooks import Codebooks, frames, perplexity
 from voxbeam.trainer.codec.data import Utterance, draw_batch, find_utterances, read_at, split_speakers
@@ -81,7 +81,7 @@ class Run:
                 parameter.data.mul_(config.gain)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=(0.9, 0.99))
-        self.codebooks = Codebooks(self.model)
+        self.codebooks = Codebooks(self.model.quantizer)
         self.word_loss: WordLoss | None = None
         if config.words_from is not None:
             self.word_loss = WordLoss(device, torch.bfloat16 if config.bf16 else torch.float32)
@@ -191,7 +191,7 @@ class Run:
         for name, value in self.model.state_dict().items():
             self.average[name].lerp_(value, 1 - keep)
 
-    def averaged_model(self) -> EncodecModel:
+    def averaged_model(self) -> CodecModel:
         model = build_codec(self.config.model).to(self.device)
         model.load_state_dict(self.average)
         return model.eval()
@@ -209,9 +209,9 @@ class Run:
             x_11S = torch.from_numpy(wave_S[: len(wave_S) // HOP * HOP]).to(self.device)[None, None]
             z_1DT = model.encoder(x_11S)
             if self.seeded:
-                codes_K1T = model.quantizer.vq.encode(z_1DT)
+                codes_K1T = model.quantizer.encode(z_1DT)
                 codes.append(codes_K1T[:, 0].cpu())
-                z_1DT = model.quantizer.vq.decode(codes_K1T)
+                z_1DT = model.quantizer.decode(codes_K1T)
             y_11S = model.decoder(z_1DT)
             distances.append(float(mel_distance(x_11S, y_11S)))
         result: dict[str, Any] = {"held_out_mel": round(float(np.mean(distances)), 4)}

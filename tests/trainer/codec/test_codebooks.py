@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from voxbeam.models.codec import CodecConfig, build_codec
+from voxbeam.models.quantizer import ResidualVectorQuantizer
 from voxbeam.trainer.codec.codebooks import Codebooks, perplexity
 
 
 def books_of(dimension: int, size: int) -> Codebooks:
-    return Codebooks(build_codec(CodecConfig(n_filters=2, lstm_layers=0, dimension=dimension, codebook_size=size)))
+    return Codebooks(ResidualVectorQuantizer(dimension, n_codebooks=8, codebook_size=size))
 
 
 def test_codebooks_find_the_clusters_and_restart_the_dead() -> None:

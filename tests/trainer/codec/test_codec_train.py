@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from voxbeam.commands.trainer_main import main
-from voxbeam.models.codec import CodecConfig, load_codec
+from voxbeam.models.codec import load_codec
+from voxbeam.models.codec_model import CodecConfig
 from voxbeam.trainer.codec.data import Utterance, find_utterances, split_speakers
 from voxbeam.trainer.codec.train import Run, TrainConfig, export, train
 
