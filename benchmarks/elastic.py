@@ -35,17 +35,17 @@ Read = tuple[list[str], Any]
 
 
 def read_voxbeam(folder: Path, rank: int, world: int, workers: int, state: Any, batches: int | None) -> Read:
-    from voxbeam.trainer.data.sampler import EpochSettings, Place
-    from voxbeam.trainer.data.stream import Stream, StreamSettings
+    from voxbeam.trainer.data.sampler import LoaderPosition, SamplerConfig
+    from voxbeam.trainer.data.stream import Stream, StreamConfig
 
-    epochs = EpochSettings(batch_frames=BATCH * 2250 * BEFORE[0])
-    stream = Stream(str(folder), settings=StreamSettings(epochs=epochs, threads=workers), rank=rank, world=world)
+    sampler = SamplerConfig(batch_frames=BATCH * 2250 * BEFORE[0])
+    stream = Stream(str(folder), config=StreamConfig(sampler=sampler, threads=workers), rank=rank, world=world)
     keys: list[str] = []
-    batches_in_epoch = len(stream.epochs.batches(0, 0))  # the samples make one window
+    batches_in_epoch = len(stream.sampler.batches(0, 0))  # the samples make one window
     until = batches_in_epoch if batches is None else batches_in_epoch // 2
     for step, after in stream.steps(int(state or 0)):
         keys += [key for batch in step if not batch.is_dummy for key in batch.keys]
-        if Place.of(after).batch == until:
+        if LoaderPosition.from_state(after).batch == until:
             return keys, after
     raise AssertionError("the steps have no end")
 

@@ -36,7 +36,7 @@ from voxbeam.pipeline.steps.shards import Member, write_shards
 from voxbeam.schemas.manifest import SampleRow, ShardRow, sample_key
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.storage.store import Store
-from voxbeam.trainer.data.sampler import Place
+from voxbeam.trainer.data.sampler import LoaderPosition
 from voxbeam.trainer.data.stream import Stream
 
 PHONES = ["<pad>", "|", *"abcdefghij"]
@@ -102,8 +102,8 @@ def read_our_batches(folder: Path) -> Iterator[int]:
 
 def read_our_samples(folder: Path) -> Iterator[int]:
     stream = Stream(str(folder))
-    for window in range(stream.epochs.windows):
-        for samples in stream.epochs.batches(1, window):
+    for window in range(stream.sampler.windows):
+        for samples in stream.sampler.batches(1, window):
             yield len(stream.read(samples))
 
 
@@ -220,12 +220,13 @@ def main() -> None:
             bucket_rates = {name: count / timed_bucket(read, given.bucket, count) for name, read in from_bucket.items()}
         os.environ["VOXBEAM_CACHE"] = str(Path(root, "cache"))
         stream = Stream(str(Path(root, "release")))
-        batches = [b for w in range(stream.epochs.windows) for b in stream.epochs.batches(0, w)]
-        lengths = stream.epochs.lengths_N
+        batches = [b for w in range(stream.sampler.windows) for b in stream.sampler.batches(0, w)]
+        lengths = stream.sampler.lengths_N
         padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
         began = time.perf_counter()
         reopened = Stream(str(Path(root, "release")))
-        next(reopened.steps(int(Place(0, reopened.epochs.windows - 1, int(len(batches) * 0.9 / reopened.epochs.windows)))))
+        late = LoaderPosition(0, reopened.sampler.windows - 1, int(len(batches) * 0.9 / reopened.sampler.windows))
+        next(reopened.steps(int(late)))
         restored_s = time.perf_counter() - began
     console = Console()
     console.print(as_table(f"{count} samples, one process", rates, "voxbeam"))

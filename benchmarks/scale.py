@@ -37,7 +37,7 @@ from voxbeam.pipeline.steps.discover import list_recordings
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.storage.releases import latest_release
 from voxbeam.storage.store import Store
-from voxbeam.trainer.data.sampler import Place
+from voxbeam.trainer.data.sampler import LoaderPosition
 from voxbeam.trainer.data.stream import Stream
 
 from benchmarks.resource_monitor import Step, Watched, tell
@@ -105,10 +105,10 @@ def step_loader(folder: Path) -> None:
     Stream(uri)
     tell(step="loader: open the index")
     stream = Stream(uri)
-    start, late = Place(0, 0, 0), Place(0, int(stream.epochs.windows * 0.9), 3)
+    start, late = LoaderPosition(0, 0, 0), LoaderPosition(0, int(stream.sampler.windows * 0.9), 3)
     tell(step=HIDDEN)
     for place in (start, late):
-        put_back(stream, np.concatenate([samples for _, samples in islice(stream.epochs.walk(place), READ_STEPS)]))
+        put_back(stream, np.concatenate([samples for _, samples in islice(stream.sampler.iter_from(place), READ_STEPS)]))
     tell(step="loader: first batch")
     next(stream.steps(int(start)))
     tell(step="loader: first batch at 90 %")

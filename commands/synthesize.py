@@ -12,8 +12,8 @@ import soundfile as sf
 from voxbeam.models.codec import SAMPLE_RATE, Codec, load_codec
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.threads import pin_threads
-from voxbeam.trainer.data.sampler import EpochSettings
-from voxbeam.trainer.data.stream import Stream, StreamSettings
+from voxbeam.trainer.data.sampler import SamplerConfig
+from voxbeam.trainer.data.stream import Stream, StreamConfig
 
 if TYPE_CHECKING:
     from voxbeam.synthesis.synthesizer import Prompt, Voice
@@ -160,8 +160,8 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
     prepare(arguments.device)
     # a few samples from anywhere: each is a block of its own
-    settings = StreamSettings(epochs=EpochSettings(block=1))
-    stream = Stream(arguments.corpus, split=arguments.split, settings=settings)
+    settings = StreamConfig(sampler=SamplerConfig(block_samples=1))
+    stream = Stream(arguments.corpus, split=arguments.split, config=settings)
     codec, recognizer = open_codec(arguments), Recognizer(arguments.recognizer, arguments.device)
     result = evaluate(
         arguments.run,

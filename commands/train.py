@@ -17,8 +17,8 @@ from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.threads import pin_threads
 from voxbeam.storage.releases import read_release
 from voxbeam.trainer.configs import CONFIGS, TrainConfig, apply_overrides
-from voxbeam.trainer.data.sampler import EpochSettings
-from voxbeam.trainer.data.stream import Stream, StreamSettings
+from voxbeam.trainer.data.sampler import SamplerConfig
+from voxbeam.trainer.data.stream import Stream, StreamConfig
 from voxbeam.trainer.training import Trainer, TrainLog, local_rank
 
 
@@ -95,11 +95,11 @@ def corpus_codec(name: str, stream: Stream) -> Codec:
 def open_stream(arguments: argparse.Namespace, split: str, config: TrainConfig) -> Stream:
     """A split of a release, as far as it is this rank's."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    epochs = EpochSettings(
+    sampler = SamplerConfig(
         batch_frames=config.batch_frames, prompt_fraction=config.prompt_fraction if split == "train" else 0.0, seed=config.seed
     )
-    settings = StreamSettings(epochs=epochs, rank_frames=config.rank_frames)
-    return Stream(arguments.corpus, split=split, release=arguments.release, settings=settings, rank=rank, world=world)
+    stream_config = StreamConfig(sampler=sampler, rank_frames=config.rank_frames)
+    return Stream(arguments.corpus, split=split, release=arguments.release, config=stream_config, rank=rank, world=world)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from voxbeam.schemas.config import CorpusConfig, SegmentConfig
 from voxbeam.synthesis.generate import Request, generate
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.trainer.configs import CONFIGS, apply_overrides
-from voxbeam.trainer.data.sampler import EpochSettings
-from voxbeam.trainer.data.stream import Stream, StreamSettings
+from voxbeam.trainer.data.sampler import SamplerConfig
+from voxbeam.trainer.data.stream import Stream, StreamConfig
 from voxbeam.trainer.training import Trainer
 
 from tests.speech import RATE, SENTENCES, join, tts_voice
@@ -37,7 +37,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
     sf.write(folder / "in" / "joe" / "book" / "chapter.flac", chapter, RATE)
     config = CorpusConfig(segment=SHORT_CUTS)
     build(str(folder / "in"), str(folder / "corpus"), config, runner_args=["--direct_num_workers=1"])
-    return Stream(str(folder / "corpus"), settings=StreamSettings(epochs=EpochSettings(batch_frames=1500)))
+    return Stream(str(folder / "corpus"), config=StreamConfig(sampler=SamplerConfig(batch_frames=1500)))
 
 
 def test_twenty_utterances_are_learned_by_heart_and_said_back(stream: Stream, tmp_path: Path, capsys: Any) -> None:

@@ -21,14 +21,14 @@ from voxbeam.models.valle import prompt_lengths
 from voxbeam.schemas.errors import StorageError
 from voxbeam.storage.store import Store, _open
 from voxbeam.trainer.data.index import Index, open_index
-from voxbeam.trainer.data.sampler import Epochs, EpochSettings, Place, share
-from voxbeam.trainer.data.stream import Step, Stream, StreamSettings, ahead, crop, neighbours
+from voxbeam.trainer.data.sampler import BatchSampler, LoaderPosition, SamplerConfig, rank_microbatches
+from voxbeam.trainer.data.stream import Step, Stream, StreamConfig, crop, prefetch_map, prompt_neighbors
 
 from tests.pipeline.factories import member, release_of, small_release
 from tests.servers.faulty_proxy import Faults, FaultyProxy
 from tests.servers.s3 import s3_server
 
-SMALL = EpochSettings(batch_frames=400, block=8, window_blocks=4, seed=3)
+SMALL = SamplerConfig(batch_frames=400, block_samples=8, window_blocks=4, seed=3)
 lengths = st.lists(st.integers(1, 150), min_size=1, max_size=200).map(lambda values: np.array(values, np.int32))
 
 
@@ -37,14 +37,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOXBEAM_CACHE", str(tmp_path / "cache"))
 
 
-def epoch_batches(epochs: Epochs, epoch: int) -> list[np.ndarray]:
-    return [samples for window in range(epochs.windows) for samples in epochs.batches(epoch, window)]
+def epoch_batches(sampler: BatchSampler, epoch: int) -> list[np.ndarray]:
+    return [samples for window in range(sampler.windows) for samples in sampler.batches(epoch, window)]
 
 
 @settings(deadline=None)
 @given(lengths, st.integers(0, 5))
 def test_every_sample_once_an_epoch_within_the_budget(lengths_N: np.ndarray, epoch: int) -> None:
-    batches = epoch_batches(Epochs(lengths_N, SMALL), epoch)
+    batches = epoch_batches(BatchSampler(lengths_N, SMALL), epoch)
     assert Counter(np.concatenate(batches).tolist()) == Counter(range(len(lengths_N)))
     assert all(len(batch) * lengths_N[batch].max() <= SMALL.batch_frames or len(batch) == 1 for batch in batches)
 
@@ -52,11 +52,11 @@ def test_every_sample_once_an_epoch_within_the_budget(lengths_N: np.ndarray, epo
 @settings(deadline=None)
 @given(lengths, st.integers(0, 60))
 def test_a_restart_goes_on_where_it_stopped(lengths_N: np.ndarray, stop: int) -> None:
-    epochs = Epochs(lengths_N, SMALL)
-    whole = list(islice(epochs.walk(Place(0, 0, 0)), stop + 20))
+    sampler = BatchSampler(lengths_N, SMALL)
+    whole = list(islice(sampler.iter_from(LoaderPosition(0, 0, 0)), stop + 20))
     last = whole[stop][0]
-    state = int(Place(last.epoch, last.window, last.batch + 1))
-    again = list(islice(Epochs(lengths_N, SMALL).walk(Place.of(state)), 19))
+    state = int(LoaderPosition(last.epoch, last.window, last.batch + 1))
+    again = list(islice(BatchSampler(lengths_N, SMALL).iter_from(LoaderPosition.from_state(state)), 19))
     assert [(int(p), s.tolist()) for p, s in again] == [(int(p), s.tolist()) for p, s in whole[stop + 1 :]]
 
 
@@ -64,7 +64,7 @@ def test_a_restart_goes_on_where_it_stopped(lengths_N: np.ndarray, stop: int) ->
 @given(lengths, st.integers(1, 9), st.integers(50, 400))
 def test_ranks_share_a_batch_evenly(lengths_N: np.ndarray, world: int, most: int) -> None:
     samples = np.argsort(-lengths_N.astype(np.int64), kind="stable")
-    parts = [share(samples, lengths_N[samples], rank, world, most) for rank in range(world)]
+    parts = [rank_microbatches(samples, lengths_N[samples], rank, world, most) for rank in range(world)]
     assert len({len(rank) for rank in parts}) == 1
     together = Counter(int(sample) for rank in parts for part in rank for sample in part)
     assert together == Counter(range(len(lengths_N)))
@@ -73,23 +73,23 @@ def test_ranks_share_a_batch_evenly(lengths_N: np.ndarray, world: int, most: int
 
 def test_epochs_differ_and_seeds_differ() -> None:
     lengths_N = np.random.default_rng(0).integers(50, 150, 500).astype(np.int32)
-    every = [Epochs(lengths_N, EpochSettings(seed=seed)) for seed in (0, 1)]
-    orders = {tuple(np.concatenate(epoch_batches(epochs, epoch))) for epochs in every for epoch in (0, 1)}
+    every = [BatchSampler(lengths_N, SamplerConfig(seed=seed)) for seed in (0, 1)]
+    orders = {tuple(np.concatenate(epoch_batches(sampler, epoch))) for sampler in every for epoch in (0, 1)}
     assert len(orders) == 4
 
 
 def test_padding_is_small_and_a_place_is_found_at_once_in_a_large_corpus() -> None:
     """A million samples of 2 to 30 s: padding below 5 %, and nine tenths of an epoch on, a batch costs no more than the first."""
     rng = np.random.default_rng(0)
-    epochs = Epochs(rng.integers(150, 2250, 1_000_000).astype(np.int32), EpochSettings())
+    sampler = BatchSampler(rng.integers(150, 2250, 1_000_000).astype(np.int32), SamplerConfig())
     real = padded = 0
     for window in range(4):
-        for batch in epochs.batches(0, window):
-            real += int(epochs.lengths_N[batch].sum())
-            padded += len(batch) * int(epochs.lengths_N[batch].max())
+        for batch in sampler.batches(0, window):
+            real += int(sampler.lengths_N[batch].sum())
+            padded += len(batch) * int(sampler.lengths_N[batch].max())
     assert 1 - real / padded < 0.05
     began = time.perf_counter()
-    next(epochs.walk(Place(3, int(epochs.windows * 0.9), 5)))
+    next(sampler.iter_from(LoaderPosition(3, int(sampler.windows * 0.9), 5)))
     assert time.perf_counter() - began < 1.0
 
 
@@ -97,12 +97,12 @@ def keys(steps: Iterable[Step]) -> list[str]:
     return [key for batches, _ in steps for batch in batches if not batch.is_dummy for key in batch.keys]
 
 
-STREAM = StreamSettings(epochs=EpochSettings(batch_frames=400, block=1, window_blocks=2), rank_frames=300)
+STREAM = StreamConfig(sampler=SamplerConfig(batch_frames=400, block_samples=1, window_blocks=2), rank_frames=300)
 
 
 def test_a_release_as_batches(tmp_path: Path) -> None:
     store, _ = small_release(tmp_path)
-    stream = Stream(str(tmp_path), settings=STREAM)
+    stream = Stream(str(tmp_path), config=STREAM)
     steps = list(stream.epoch_steps(0))
     assert sorted(keys(steps)) == sorted(stream.index.key(i) for i in range(3))
     for batches, _ in steps:
@@ -124,19 +124,19 @@ def test_ranks_and_threads_may_change_in_mid_epoch(tmp_path: Path, world: int, t
     starts = np.cumsum([0, *(2000 + 80 * (n * 7 % 40) for n in range(60))]).tolist()
     members = [member("r", a, ms=b - a - 1, speaker=f"s{a % 3}") for a, b in pairwise(starts)]
     release_of(tmp_path, {"train": members})
-    epochs = EpochSettings(batch_frames=1500, block=4, window_blocks=5, prompt_fraction=0.3)
+    sampler = SamplerConfig(batch_frames=1500, block_samples=4, window_blocks=5, prompt_fraction=0.3)
 
     def run(ranks: int, threads: int, start: int, count: int) -> tuple[list[str], int]:
         found: list[str] = []
         state = start
         for rank in range(ranks):
-            settings = StreamSettings(epochs=epochs, rank_frames=700, threads=threads)
-            steps = list(islice(Stream(str(tmp_path), settings=settings, rank=rank, world=ranks).steps(start), count))
+            stream_config = StreamConfig(sampler=sampler, rank_frames=700, threads=threads)
+            steps = list(islice(Stream(str(tmp_path), config=stream_config, rank=rank, world=ranks).steps(start), count))
             found += keys(steps)
             state = steps[-1][1]
         return found, state
 
-    whole = len(list(Stream(str(tmp_path), settings=StreamSettings(epochs=epochs)).epoch_steps(0)))
+    whole = len(list(Stream(str(tmp_path), config=StreamConfig(sampler=sampler)).epoch_steps(0)))
     assert whole > 10
     first, state = run(world, 2, 0, whole // 2)
     rest, _ = run(then, 5, state, whole - whole // 2)
@@ -147,7 +147,7 @@ def test_damaged_codes_are_named(tmp_path: Path) -> None:
     store, _ = small_release(tmp_path)
     shard = tmp_path / next(path for path, _ in store.walk("shards/train/"))
     content = bytearray(shard.read_bytes())
-    stream = Stream(str(tmp_path), settings=STREAM)
+    stream = Stream(str(tmp_path), config=STREAM)
     at = int(stream.index.arrays["offset"][1])
     content[at + 200 : at + 240] = b"\xff" * 40
     shard.write_bytes(bytes(content))
@@ -201,23 +201,23 @@ def test_words_that_do_not_match_their_phones_are_left_out(tmp_path: Path, words
     """The phones of a made sample are one word."""
     told = [{"text": "w", "start_ms": 100 * n, "end_ms": 100 * n + 50, "probability": 1.0} for n in range(words)]
     release_of(tmp_path, {"train": [member(words=told)]})
-    assert len(open_index(str(tmp_path)).flat("word_frames", 0)) == kept
+    assert len(open_index(str(tmp_path)).ragged("word_frames", 0)) == kept
 
 
 def test_crops_are_planned_so_that_padding_stays_small() -> None:
     """Half of the samples can be cut: batches are formed of the lengths that will be drawn, within the budget."""
     rng = np.random.default_rng(0)
     lengths_N = rng.integers(150, 2250, 50_000).astype(np.int32)
-    epochs = Epochs(lengths_N, EpochSettings(), rng.random(50_000) < 0.5, (750, 1500))
+    sampler = BatchSampler(lengths_N, SamplerConfig(), rng.random(50_000) < 0.5, (750, 1500))
     real = padded = 0
-    for batch in epochs.batches(2, 1):
-        drawn = epochs.lengths(2, batch)
-        assert len(batch) * int(drawn.max()) <= EpochSettings().batch_frames
+    for batch in sampler.batches(2, 1):
+        drawn = sampler.lengths(2, batch)
+        assert len(batch) * int(drawn.max()) <= SamplerConfig().batch_frames
         real, padded = real + int(drawn.sum()), padded + len(batch) * int(drawn.max())
     assert 1 - real / padded < 0.02
     every = np.arange(50_000)
-    first, other = epochs.lengths(2, every), epochs.lengths(3, every)
-    assert np.array_equal(first, epochs.lengths(2, every)) and not np.array_equal(first, other)
+    first, other = sampler.lengths(2, every), sampler.lengths(3, every)
+    assert np.array_equal(first, sampler.lengths(2, every)) and not np.array_equal(first, other)
     assert first.max() <= lengths_N.max() and first[lengths_N <= 1500].tolist() == lengths_N[lengths_N <= 1500].tolist()
 
 
@@ -228,7 +228,7 @@ def test_ahead_keeps_order_and_passes_errors_on() -> None:
             raise StorageError("thirty")
         return item
 
-    found = ahead(slow, range(100), threads=4, depth=6)
+    found = prefetch_map(slow, range(100), threads=4, depth=6)
     assert list(islice(found, 30)) == list(range(30))
     with pytest.raises(StorageError, match="thirty"):
         next(found)
@@ -244,8 +244,8 @@ def test_a_bucket_gives_what_a_folder_gives(tmp_path: Path, monkeypatch: pytest.
         bucket = Store("s3://corpora/corpus")
         for path, _ in store.walk():
             bucket.put_new(path, store.get(path))
-        ours = list(Stream(store.root, settings=STREAM).epoch_steps(1))
-        theirs = list(Stream(bucket.root, settings=STREAM).epoch_steps(1))
+        ours = list(Stream(store.root, config=STREAM).epoch_steps(1))
+        theirs = list(Stream(bucket.root, config=STREAM).epoch_steps(1))
     _open.cache_clear()
     assert [state for _, state in ours] == [state for _, state in theirs]
     for (one, _), (other, _) in zip(ours, theirs, strict=True):
@@ -257,7 +257,7 @@ def test_a_bucket_is_fetched_in_blocks_once_and_checked(tmp_path: Path, monkeypa
     """Through a proxy that counts: one request for a block, none for the second epoch; bytes damaged on the way are noticed."""
     members = [member("r", start, speaker="s") for start in range(0, 60_000, 3000)]
     folder = release_of(tmp_path / "corpus", {"train": members})
-    blocks = StreamSettings(epochs=EpochSettings(batch_frames=400, block=5, window_blocks=2), rank_frames=400)
+    blocks = StreamConfig(sampler=SamplerConfig(batch_frames=400, block_samples=5, window_blocks=2), rank_frames=400)
     with s3_server(tmp_path / "s3") as server, FaultyProxy(server.url, Faults()) as proxy:
         for name, value in server.environment(proxy.url).items():
             monkeypatch.setenv(name, value)
@@ -265,13 +265,13 @@ def test_a_bucket_is_fetched_in_blocks_once_and_checked(tmp_path: Path, monkeypa
         bucket = Store("s3://corpora/corpus")
         for path, _ in folder.walk():
             bucket.put_new(path, folder.get(path))
-        stream = Stream(bucket.root, settings=blocks)
+        stream = Stream(bucket.root, config=blocks)
         before = proxy.counts["pass"]
         first = keys(stream.epoch_steps(0))
         assert sorted(first) == sorted(member.row.key for member in members)
         assert proxy.counts["pass"] - before == 4  # 20 samples in blocks of 5
         list(stream.epoch_steps(1))
-        list(Stream(bucket.root, settings=blocks, rank=1, world=2).epoch_steps(2))
+        list(Stream(bucket.root, config=blocks, rank=1, world=2).epoch_steps(2))
         assert proxy.counts["pass"] - before <= 4 + 4  # what another process opens anew: release and phones
         shutil.rmtree(tmp_path / "cache" / "stream" / "blocks")
         shard = server.folder / "corpora" / "corpus" / next(path for path, _ in folder.walk("shards/"))
@@ -279,7 +279,7 @@ def test_a_bucket_is_fetched_in_blocks_once_and_checked(tmp_path: Path, monkeypa
         content[int(stream.index.arrays["offset"][7]) + 200] ^= 1  # a code that is another code
         shard.write_bytes(bytes(content))
         with pytest.raises(StorageError, match=f"{members[7].row.key}.*voxbeam verify"):
-            list(Stream(bucket.root, settings=blocks).epoch_steps(0))
+            list(Stream(bucket.root, config=blocks).epoch_steps(0))
     _open.cache_clear()
 
 
@@ -294,8 +294,8 @@ def test_the_cache_of_a_bucket_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
         bucket = Store("s3://corpora/corpus")
         for path, _ in folder.walk():
             bucket.put_new(path, folder.get(path))
-        epochs = EpochSettings(batch_frames=400, block=1, window_blocks=3)
-        stream = Stream(bucket.root, settings=StreamSettings(epochs=epochs, cache_bytes=0, ahead=1))
+        sampler = SamplerConfig(batch_frames=400, block_samples=1, window_blocks=3)
+        stream = Stream(bucket.root, config=StreamConfig(sampler=sampler, cache_bytes=0, prefetch_steps=1))
         assert len(keys(stream.epoch_steps(0))) == 30
         kept = list((tmp_path / "cache" / "stream" / "blocks").glob("*/*.bin"))
         assert len(kept) <= 4 * 3  # the window before, this one, the next, and what came while they were counted
@@ -310,7 +310,7 @@ def test_a_prompt_is_another_utterance_of_the_speaker(speakers: list[int], epoch
     frames = rng.integers(150, 900, len(speakers)).astype(np.int32)
     arrays = {"speaker": np.array(speakers, np.int32), "frames": frames}
     index = Index(Store("/"), "train", 1, (), ("", "a", "b", "c"), (), arrays, "stamp")
-    plan = Epochs(frames, EpochSettings(prompt_fraction=0.5), neighbour_N=neighbours(index))
+    plan = BatchSampler(frames, SamplerConfig(prompt_fraction=0.5), neighbor_N=prompt_neighbors(index))
     samples = np.arange(len(speakers))
     prompts = plan.prompts(epoch, samples)
     assert np.array_equal(prompts, plan.prompts(epoch, samples))
@@ -326,8 +326,8 @@ def test_an_utterance_behind_its_prompt(tmp_path: Path) -> None:
     """Phones in a row with a blank between, frames in a row; the sample counts once."""
     members = [member("r", start, ms=4000, speaker="s") for start in (0, 5000, 10_000)]
     store = release_of(tmp_path, {"train": members})
-    settings = StreamSettings(epochs=EpochSettings(batch_frames=2000, prompt_fraction=1.0))
-    stream = Stream(store.root, settings=settings)
+    stream_config = StreamConfig(sampler=SamplerConfig(batch_frames=2000, prompt_fraction=1.0))
+    stream = Stream(store.root, config=stream_config)
     ((batches, _),) = list(stream.epoch_steps(0))
     (batch,) = batches
     alone = {one.key: one for one in stream.read(np.arange(3))}
@@ -346,11 +346,11 @@ def test_an_utterance_behind_its_prompt(tmp_path: Path) -> None:
 def test_a_state_belongs_to_its_release_and_settings(tmp_path: Path) -> None:
     small_release(tmp_path)
     marks = {
-        Stream(str(tmp_path), split=split, settings=StreamSettings(epochs=EpochSettings(seed=seed), threads=threads)).fingerprint
+        Stream(str(tmp_path), split=split, config=StreamConfig(sampler=SamplerConfig(seed=seed), threads=threads)).fingerprint
         for split, seed, threads in (("train", 0, 1), ("train", 0, 2), ("train", 1, 1), ("valid", 0, 1))
     }
     assert len(marks) == 3
-    with pytest.raises(StorageError, match="no release 7; there are: 1"):
+    with pytest.raises(StorageError, match="no release 7; existing releases: 1"):
         Stream(str(tmp_path), release=7)
 
 

@@ -1,8 +1,8 @@
-"""Blocks: codes of neighbouring samples of a bucket, in a cache on local disk that the processes of a machine share.
+"""A cache on local disk for codes in a bucket, in blocks of neighboring samples, shared by the processes of a machine.
 
-Asked sample by sample, object storage answers late and bills every request. An epoch takes samples block by block
-(`sampler.py`); so a block is fetched whole, by as few requests as the gaps between its samples allow, checked against the
-manifest's checksums, and mapped into memory. A corpus that fits the cache is fetched once, whatever the number of epochs.
+A request per sample would be slow and expensive. An epoch takes samples block by block (`sampler.py`), so a block is fetched
+whole, in as few requests as the gaps between its samples allow, checked against the checksums of the manifest, and memory-mapped.
+A corpus that fits the cache is fetched once, whatever the number of epochs.
 """
 
 from __future__ import annotations
@@ -29,88 +29,88 @@ from voxbeam.storage.cache import cache_folder
 from voxbeam.trainer.data.index import Index
 
 _GAP_BYTES = 64 << 10
-"""what lies between two samples is read along up to this size: a sample's text is, its sound is not"""
+"""a gap up to this size between two samples is read with them: it covers a sample's text, but not its audio"""
 _FETCHES = 8
-"""blocks on their way at the same time"""
-_ABANDONED_S = 3600
-"""a file that nobody has finished for so long was left by a process that died"""
-_TRIES = 3
-"""for a block that arrives damaged; what fails to arrive is asked for again by the storage client"""
+"""blocks fetched at the same time"""
+_STALE_S = 3600
+"""an unfinished file of this age was left by a process that died"""
+_MAX_TRIES = 3
+"""attempts for a block that arrives damaged; the storage client itself retries failed requests"""
 
 
-Place = tuple[mmap, int, int]
-"""the bytes of a sample: a file that is mapped into memory, from where to where in it"""
+ByteSpan = tuple[mmap, int, int]
+"""the bytes of a sample: a memory-mapped file, first byte, end"""
 
 
 def map_file(path: Path) -> mmap:
-    """A file as bytes that are read when they are looked at."""
+    """Memory-maps a file, read-only."""
     with path.open("rb") as file:
         return mmap(file.fileno(), 0, access=ACCESS_READ)
 
 
-class Blocks:
-    """Blocks of `size` samples of an index. On disk they take `most_bytes`, or as much as is wanted at once."""
+class BlockCache:
+    """Blocks of `size` samples of an index. They take at most `max_bytes` on disk, or as much as is in use at once."""
 
-    def __init__(self, index: Index, size: int, most_bytes: int) -> None:
-        self.index, self.size, self.most_bytes = index, size, most_bytes
-        self.folder = cache_folder() / "stream" / "blocks" / f"{index.stamp}-{size}"
-        self._coming: dict[int, Future[None]] = {}
+    def __init__(self, index: Index, size: int, max_bytes: int) -> None:
+        self.index, self.size, self.max_bytes = index, size, max_bytes
+        self.folder = cache_folder() / "stream" / "blocks" / f"{index.content_hash}-{size}"
+        self._inflight: dict[int, Future[None]] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_FETCHES, thread_name_prefix="blocks")
-        self._cut = functools.lru_cache(maxsize=512)(self._mapped)
+        self._spans = functools.lru_cache(maxsize=512)(self._map)
 
-    def places(self, samples: NDArray[np.int64]) -> list[Place]:
-        """Where samples lie, fetched where they are not there yet. Raises StorageError for what arrives damaged."""
+    def locate(self, samples: NDArray[np.int64]) -> list[ByteSpan]:
+        """Where the bytes of samples are; fetches missing blocks. Raises StorageError for a block that arrives damaged."""
         blocks, rows = (samples // self.size).tolist(), (samples % self.size).tolist()
-        self.want(set(blocks))
-        return [self._cut(block)[row] for block, row in zip(blocks, rows, strict=True)]
+        self.prefetch(set(blocks))
+        return [self._spans(block)[row] for block, row in zip(blocks, rows, strict=True)]
 
-    def want(self, blocks: Iterable[int]) -> None:
-        """Has blocks fetched, while the caller goes on."""
+    def prefetch(self, blocks: Iterable[int]) -> None:
+        """Starts fetching blocks in the background."""
         for block in blocks:
-            self._wanted(block)
+            self._request(block)
 
-    def keep(self, blocks: set[int]) -> None:
-        """Frees disk space down to the limit, oldest first, without touching these blocks."""
+    def evict_except(self, blocks: set[int]) -> None:
+        """Deletes the oldest files until the cache is within its limit, but none of these blocks."""
         with self._lock:
-            for block in [block for block, future in self._coming.items() if block not in blocks and future.done()]:
-                del self._coming[block]
-        files = sorted(self._stored(), key=lambda item: item[1].st_mtime)
-        excess = sum(stat.st_size for _, stat in files) - self.most_bytes
+            for block in [block for block, future in self._inflight.items() if block not in blocks and future.done()]:
+                del self._inflight[block]
+        files = sorted(self._cached_files(), key=lambda item: item[1].st_mtime)
+        excess = sum(stat.st_size for _, stat in files) - self.max_bytes
         for file, stat in files:
             if excess > 0 and not (file.parent == self.folder and int(file.name.split(".")[0]) in blocks):
                 file.unlink(missing_ok=True)
                 excess -= stat.st_size
 
-    def _stored(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """Files of the cache, of all corpora; but none that some process is still writing."""
+    def _cached_files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Files of the cache, of all corpora, except those that a process is still writing."""
         for file in self.folder.parent.glob("*/*"):
-            with suppress(FileNotFoundError):  # another process freed or finished it
+            with suppress(FileNotFoundError):  # another process deleted or renamed it
                 stat = file.stat()
-                if file.suffix == ".bin" or stat.st_mtime < time.time() - _ABANDONED_S:
+                if file.suffix == ".bin" or stat.st_mtime < time.time() - _STALE_S:
                     yield file, stat
 
     def cancel(self) -> None:
-        """Gives up what has not begun to come."""
+        """Cancels fetches that have not started."""
         with self._lock:
-            for block in [block for block, future in self._coming.items() if future.cancel()]:
-                del self._coming[block]
+            for block in [block for block, future in self._inflight.items() if future.cancel()]:
+                del self._inflight[block]
 
-    def _wanted(self, block: int) -> Future[None]:
+    def _request(self, block: int) -> Future[None]:
         with self._lock:
-            if block not in self._coming:
-                self._coming[block] = self._pool.submit(self._fetch, block)
-            return self._coming[block]
+            if block not in self._inflight:
+                self._inflight[block] = self._pool.submit(self._fetch, block)
+            return self._inflight[block]
 
-    def _mapped(self, block: int) -> list[Place]:
+    def _map(self, block: int) -> list[ByteSpan]:
         while True:
-            self._wanted(block).result()
+            self._request(block).result()
             try:
                 content = map_file(self._file(block))
                 break
-            except FileNotFoundError:  # another process needed the space
+            except FileNotFoundError:  # another process evicted it
                 with self._lock:
-                    self._coming.pop(block, None)
+                    self._inflight.pop(block, None)
         edges = np.cumsum(self.index.arrays["bytes"][block * self.size : (block + 1) * self.size], dtype=np.int64)
         return [(content, start, end) for start, end in pairwise([0, *edges.tolist()])]
 
@@ -124,20 +124,20 @@ class Blocks:
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=f"{block}.", delete=False) as file:
             for start, end in self._runs(block * self.size, min((block + 1) * self.size, len(self.index))):
-                file.writelines(self._checked(start, end))
+                file.writelines(self._fetch_verified(start, end))
         Path(file.name).replace(self._file(block))
 
     def _runs(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """Samples first … last − 1, divided where the shard changes."""
+        """Samples first … last − 1, split where the shard changes."""
         changes = first + 1 + np.flatnonzero(np.diff(self.index.arrays["shard"][first:last]))
         return pairwise([first, *changes.tolist(), last])
 
-    def _checked(self, start: int, end: int) -> list[memoryview]:
-        """The bytes of samples of one shard, which are what the manifest's checksums say."""
+    def _fetch_verified(self, start: int, end: int) -> list[memoryview]:
+        """The bytes of samples of one shard, verified against the checksums of the manifest."""
         arrays, path = self.index.arrays, self.index.shards[int(self.index.arrays["shard"][start])]
         starts, lengths = arrays["offset"][start:end].tolist(), arrays["bytes"][start:end].tolist()
         wrong = start
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             store = self.index.store.object_store
             found = obstore.get_ranges(store, path, starts=starts, lengths=lengths, coalesce=_GAP_BYTES)
             sums = np.array([zlib.crc32(content) for content in found], np.uint32)
@@ -146,7 +146,7 @@ class Blocks:
                 return [memoryview(content) for content in found]
             wrong = start + int(differing[0])
         raise StorageError(
-            f"{self.index.store.uri(path)} at byte {arrays['offset'][wrong]} is not what the manifest says of "
-            f"{self.index.key(wrong)}: the shard was damaged or replaced",
-            remedy="`voxbeam verify` finds what else is wrong",
+            f"{self.index.store.uri(path)} at byte {arrays['offset'][wrong]} does not match the checksum of "
+            f"{self.index.key(wrong)}: the shard is damaged or was replaced",
+            remedy="run `voxbeam verify` to find all damage",
         )

@@ -1,9 +1,9 @@
-"""Index: where every sample of a split lies and how long it is, as flat arrays on local disk, mapped into memory.
+"""Index of a split: position and length of every sample, as memory-mapped flat arrays on local disk.
 
-Made once from the manifests of a release (or, slower, by reading plain tars through), then opened in no time by every process
-of a machine, which share its pages. About 36 bytes a sample, plus its phones (2 bytes each), its text and its key.
+It is built once from the manifests of a release (or, slower, by reading plain tars) and then shared by all processes of a
+machine. About 36 bytes per sample, plus its phones (2 bytes each), its text and its key.
 
-Shapes: N samples, in the order in which they are stored.
+Shapes: N samples, in storage order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from voxbeam.trainer.data.webdataset_tars import tar_batches
 
 @dataclass(frozen=True)
 class Index:
-    """Samples of one split."""
+    """The samples of one split."""
 
     store: Store
     split: str
@@ -41,57 +41,57 @@ class Index:
     shards: tuple[str, ...]
     speakers: tuple[str, ...]
     phones: tuple[str, ...]
-    """the phone set; an id is a place in it"""
+    """the phone set; a phone id is an index into it"""
     arrays: dict[str, NDArray[Any]]
-    stamp: str
-    """a hash of all that it was made from"""
+    content_hash: str
+    """a hash of everything that the index was built from"""
 
     def __len__(self) -> int:
         return len(self.arrays["frames"])
 
-    def flat(self, name: str, sample: int) -> NDArray[Any]:
-        """A sample's phones, text, key or word frames [2 · words]."""
+    def ragged(self, name: str, sample: int) -> NDArray[Any]:
+        """One sample's values of a ragged array: phones, texts, keys or word_frames [2 · words]."""
         start = self.arrays[f"{name}_start"]
         return self.arrays[name][start[sample] : start[sample + 1]]
 
-    def cut(self, name: str, samples: NDArray[np.int64]) -> list[NDArray[Any]]:
-        """The same of several samples, faster than one by one."""
+    def ragged_many(self, name: str, samples: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """The same for several samples, faster than one by one."""
         flat, starts = self.arrays[name], self.arrays[f"{name}_start"]
         return [flat[start:end] for start, end in zip(starts[samples].tolist(), starts[samples + 1].tolist(), strict=True)]
 
     def text(self, sample: int) -> str:
-        return self.flat("texts", sample).tobytes().decode()
+        return self.ragged("texts", sample).tobytes().decode()
 
     def key(self, sample: int) -> str:
-        return self.flat("keys", sample).tobytes().decode()
+        return self.ragged("keys", sample).tobytes().decode()
 
 
-def separator_of(phones: Sequence[str]) -> int:
-    """The id that stands between words; -1 in a phone set without one."""
+def word_separator_id(phones: Sequence[str]) -> int:
+    """The id of the phone `|` between words; -1 in a phone set without it."""
     return phones.index("|") if "|" in phones else -1
 
 
 def open_index(uri: str, split: str = "train", release: int | None = None) -> Index:
-    """The index of a release, by default the latest; of plain WebDataset tars where there is none (every byte is then read once).
+    """The index of a release (by default the latest), or of plain WebDataset tars if there is no release.
 
-    Plain tars have no splits: they are all "train". Raises StorageError when nothing is there.
+    Plain tars have no splits: all samples are in "train", and every byte is read once. Raises StorageError if there is neither.
     """
     store = Store(uri)
     chosen = _release(store, release)
     if chosen is not None:
         phones = json.loads(store.get(chosen.files_of_kind("phones")[0].path))["phones"]
-        stamp = hashlib.sha256(f"{VERSION}{split}".encode() + chosen.to_json()).hexdigest()[:20]
-        folder = _made(stamp, lambda: sample_batches(store, chosen, split, COLUMNS), phones)
-        return _opened(folder, store, split, chosen.number, phones)
+        content_hash = hashlib.sha256(f"{VERSION}{split}".encode() + chosen.to_json()).hexdigest()[:20]
+        folder = _build_index(content_hash, lambda: sample_batches(store, chosen, split, COLUMNS), phones)
+        return _load_index(folder, store, split, chosen.number, phones)
     tars = [(path, size) for path, size in store.walk() if path.endswith(".tar")]
     if tars and split != "train":
-        raise StorageError(f"plain tars have no split {split!r}; put those samples into a folder of their own, and name that")
+        raise StorageError(f"plain tars have no split {split!r}; put its samples into a folder of their own and name that folder")
     if not tars:
-        raise StorageError(f"no release and no tar below {store.root}; name what `voxbeam build` made, or a folder of tars")
-    stamp = hashlib.sha256(f"{VERSION}{store.root}{tars}".encode()).hexdigest()[:20]
+        raise StorageError(f"no release and no tar below {store.root}; name the output of `voxbeam build`, or a folder of tars")
+    content_hash = hashlib.sha256(f"{VERSION}{store.root}{tars}".encode()).hexdigest()[:20]
     phones = json.loads(store.get("phones.json"))["phones"] if store.exists("phones.json") else []
-    folder = _made(stamp, lambda: tar_batches(store, [path for path, _ in tars]), phones)
-    return _opened(folder, store, split, None, phones)
+    folder = _build_index(content_hash, lambda: tar_batches(store, [path for path, _ in tars]), phones)
+    return _load_index(folder, store, split, None, phones)
 
 
 def _release(store: Store, number: int | None) -> Release | None:
@@ -100,26 +100,26 @@ def _release(store: Store, number: int | None) -> Release | None:
     try:
         return read_release(store, number)
     except FileNotFoundError as error:
-        there = ", ".join(map(str, release_numbers(store))) or "none"
-        raise StorageError(f"{store.root} has no release {number}; there are: {there}") from error
+        existing = ", ".join(map(str, release_numbers(store))) or "none"
+        raise StorageError(f"{store.root} has no release {number}; existing releases: {existing}") from error
 
 
-def _made(stamp: str, batches: Callable[[], Iterator[pa.RecordBatch]], phones: Sequence[str]) -> Path:
-    """The folder of an index, made where it is not in the cache yet."""
-    folder = cache_folder() / "stream" / stamp
+def _build_index(content_hash: str, batches: Callable[[], Iterator[pa.RecordBatch]], phones: Sequence[str]) -> Path:
+    """The folder of an index, which is built if it is not in the cache."""
+    folder = cache_folder() / "stream" / content_hash
     if not (folder / "names.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-            made = Path(aside) / stamp
-            made.mkdir()
-            write_index(batches(), made, separator_of(phones))
-            with suppress(OSError):  # another process was faster, with the same content
-                made.rename(folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            built = Path(temporary) / content_hash
+            built.mkdir()
+            write_index(batches(), built, word_separator_id(phones))
+            with suppress(OSError):  # another process built the same index first
+                built.rename(folder)
     return folder
 
 
-def _opened(folder: Path, store: Store, split: str, release: int | None, phones: Sequence[str]) -> Index:
+def _load_index(folder: Path, store: Store, split: str, release: int | None, phones: Sequence[str]) -> Index:
     names = json.loads((folder / "names.json").read_text())
     arrays = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in folder.glob("*.npy")}
     shards, speakers = tuple(names["shards"]), tuple(names["speakers"])
-    return Index(store, split, release, shards, speakers, tuple(phones), arrays, stamp=folder.name)
+    return Index(store, split, release, shards, speakers, tuple(phones), arrays, content_hash=folder.name)

@@ -1,4 +1,4 @@
-"""The index as files: columns of a manifest, batch by batch, to flat arrays.
+"""Writes an index: the columns of a manifest, batch by batch, as flat arrays.
 
 Shapes: N samples, of one batch or of all; W words of all samples of a batch.
 """
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from voxbeam.schemas.formats import FRAME_MS
 
 VERSION = 3
-"""of what an index holds; one that another version left in the cache is not opened"""
+"""version of the format; an index of another version in the cache is ignored"""
 COLUMNS = (
     *("key", "speaker", "text", "start_ms", "phone_ids", "words", "frames"),
     *("shard", "codes_offset", "codes_bytes", "codes_crc32"),
 )
-"""of a manifest, that an index is made of"""
-_EACH: dict[str, Any] = {
+"""columns of a manifest that an index is built from"""
+_FIXED: dict[str, Any] = {
     "frames": np.int32,
     "shard": np.int32,
     "offset": np.int64,
@@ -33,28 +33,28 @@ _EACH: dict[str, Any] = {
     "crc32": np.uint32,
     "speaker": np.int32,
 }
-_FLAT: dict[str, Any] = {"phones": np.int16, "texts": np.uint8, "keys": np.uint8, "word_frames": np.int32}
-"""one value after the other for all samples; `<name>_start` [N + 1] says where a sample's begin"""
+_RAGGED: dict[str, Any] = {"phones": np.int16, "texts": np.uint8, "keys": np.uint8, "word_frames": np.int32}
+"""concatenated values of all samples; a sample's values start at `<name>_start` [N + 1]"""
 
 
 def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int) -> None:
-    """Writes one npy file for each array, and names.json: which shards and speakers the numbers mean.
+    """Writes one npy file per array, and names.json with the names behind the numbers of shards and speakers.
 
-    `separator` is the phone between words. Words are kept only where they are as many as the groups of phones: a crop could not
-    tell which phones are whose.
+    `separator` is the id of the phone between words. A sample's word times are kept only if it has as many words as groups of
+    phones: otherwise a crop could not match words and phones.
     """
-    starts = {f"{name}_start": np.int64 for name in _FLAT}
-    arrays = {name: _Growing(folder / f"{name}.npy", dtype) for name, dtype in (_EACH | _FLAT | starts).items()}
+    starts = {f"{name}_start": np.int64 for name in _RAGGED}
+    arrays = {name: _NpyWriter(folder / f"{name}.npy", dtype) for name, dtype in (_FIXED | _RAGGED | starts).items()}
     shards: dict[str, int] = {}
     speakers: dict[str, int] = {}
     for batch in batches:
         each = {
             "frames": batch["frames"],
-            "shard": _numbered(batch["shard"], shards),
+            "shard": _dictionary_encode(batch["shard"], shards),
             "offset": batch["codes_offset"],
             "bytes": batch["codes_bytes"],
             "crc32": batch["codes_crc32"],
-            "speaker": _numbered(batch["speaker"].fill_null(""), speakers),
+            "speaker": _dictionary_encode(batch["speaker"].fill_null(""), speakers),
         }
         for name, values in each.items():
             arrays[name].add(np.asarray(values))
@@ -68,28 +68,28 @@ def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int)
             ends_N = np.cumsum(lengths_N, dtype=np.int64)
             arrays[f"{name}_start"].add(arrays[name].count + ends_N - lengths_N)
             arrays[name].add(np.asarray(values))
-    for name in _FLAT:
+    for name in _RAGGED:
         arrays[f"{name}_start"].add(np.array([arrays[name].count]))
     for array in arrays.values():
         array.finish()
     (folder / "names.json").write_text(json.dumps({"shards": list(shards), "speakers": list(speakers)}))
 
 
-def _numbered(names: pa.Array, known: dict[str, int]) -> NDArray[np.int64]:
-    """Names as numbers, in the order in which they were first met."""
+def _dictionary_encode(names: pa.Array, known: dict[str, int]) -> NDArray[np.int64]:
+    """Names as numbers, in order of first occurrence."""
     encoded = names.dictionary_encode()
     numbers = np.array([known.setdefault(name, len(known)) for name in encoded.dictionary.to_pylist()], np.int64)
     return numbers[np.asarray(encoded.indices)] if len(names) else numbers
 
 
 def _bytes(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The UTF-8 of texts, one after the other, and how many bytes each has."""
+    """The concatenated UTF-8 of texts, and the length of each in bytes."""
     joined = "".join(texts.to_pylist()).encode()
     return np.frombuffer(joined, np.uint8), np.asarray(pc.binary_length(texts)).astype(np.int64)
 
 
 def _word_frames(batch: pa.RecordBatch, separator: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last frame of every word, one after the other, and how many values each sample has."""
+    """First and last frame of every word, concatenated, and the number of values of each sample."""
     phones, phone_counts_N = np.asarray(batch["phone_ids"].flatten()), np.asarray(pc.list_value_length(batch["phone_ids"]))
     separators = np.append(0, np.cumsum(phones == separator))
     ends_N = np.cumsum(phone_counts_N)
@@ -104,8 +104,8 @@ def _word_frames(batch: pa.RecordBatch, separator: int) -> tuple[NDArray[np.int6
     return frames_W2[kept_N[row_W]].astype(np.int64).ravel(), 2 * words_N * kept_N
 
 
-class _Growing:
-    """A flat array written to disk piece by piece."""
+class _NpyWriter:
+    """An npy file that is written piece by piece."""
 
     def __init__(self, path: Path, dtype: Any) -> None:
         self.path, self.dtype, self.count = path, np.dtype(dtype), 0
@@ -116,7 +116,7 @@ class _Growing:
         self._raw.write(values.astype(self.dtype).tobytes())
 
     def finish(self) -> None:
-        """Puts the header of an npy file before what was written."""
+        """Writes the header, now that the length is known, before the data."""
         self._raw.close()
         raw = self.path.with_suffix(".raw")
         with self.path.open("wb") as file, raw.open("rb") as content:

@@ -1,11 +1,11 @@
-"""Stream: the batches of a corpus, from a folder or a bucket, in an order that no number of ranks or threads changes.
+"""Batches of a corpus in a folder or a bucket, in an order that depends on neither the number of ranks nor of threads.
 
-Threads, not worker processes, read ahead: what they do is waiting for storage and copying bytes, for both of which Python
-lets go of its lock, and a batch then needs no copy between processes. What comes next is a pure function of the manifest, the
-settings and one integer (`voxbeam.trainer.data.sampler`), so a run can be continued anywhere, by any number of ranks and threads.
+What comes next is a pure function of the manifest, the configuration and one integer (`voxbeam.trainer.data.sampler`), so any
+number of ranks and threads can resume a run at any step. Loading uses threads rather than worker processes: loading waits for
+storage and copies bytes, both of which release Python's global lock, and a batch needs no copy between processes.
 
-A folder's shards are mapped into memory (`code_reader.py`); a bucket's are fetched in blocks, a window ahead of what is read, to
-a cache on local disk (`block_cache.py`). What is read ahead in memory is bounded too: a step has no more frames than its budget.
+Shards in a folder are memory-mapped (`code_reader.py`). Those of a bucket are fetched in blocks, a window ahead of reading, into
+a cache on local disk (`block_cache.py`). Memory is bounded as well: a step has at most `batch_frames` frames.
 
 Shapes: K codebooks, T frames, L phones, W words.
 """
@@ -25,43 +25,49 @@ from numpy.typing import NDArray
 
 from voxbeam.models.batch import Batch, TokenizedUtterance, collate
 from voxbeam.schemas.formats import FRAME_RATE
-from voxbeam.trainer.data.block_cache import Blocks
-from voxbeam.trainer.data.code_reader import are_codes, open_codes
-from voxbeam.trainer.data.index import Index, open_index, separator_of
-from voxbeam.trainer.data.sampler import Epochs, EpochSettings, Place, share
+from voxbeam.trainer.data.block_cache import BlockCache
+from voxbeam.trainer.data.code_reader import in_codebook_range, open_code_reader
+from voxbeam.trainer.data.index import Index, open_index, word_separator_id
+from voxbeam.trainer.data.sampler import BatchSampler, LoaderPosition, SamplerConfig, rank_microbatches
 
 PROMPT_S = (3.0, 10.0)
-"""how long an utterance is that may stand before another"""
+"""shortest and longest utterance that may be an acoustic prompt"""
 T_ = TypeVar("T_")
 R_ = TypeVar("R_")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamSettings:
-    """How a corpus is dealt out."""
+class StreamConfig:
+    """How a corpus is read."""
 
-    epochs: EpochSettings = field(default_factory=EpochSettings)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
     rank_frames: int = 12_000
-    """frames of a micro-batch at most, padding included: what one device can hold"""
+    """maximum frames of a micro-batch, padding included; it must fit one device"""
     crop_s: tuple[float, float] = (10.0, 20.0)
-    """a longer sample is cut at words to a length drawn from this range, where its words have times; else it stays whole"""
+    """longer samples are cropped between words, to a length drawn from this range; samples without word times stay whole"""
     threads: int = 1
-    """that make steps; a second one mostly waits for Python's lock, unless a folder's disk is slow"""
-    ahead: int = 4
-    """steps that are read ahead"""
+    """threads that make steps; more than one helps only if the disk is slow, since they share Python's global lock"""
+    prefetch_steps: int = 4
+    """steps to read ahead"""
     cache_bytes: int = 32 << 30
-    """of a bucket that are kept on local disk; two windows are kept in any case"""
+    """size of the local cache for a corpus in a bucket; at least two windows are cached in any case"""
 
 
 Step = tuple[list[Batch], int]
-"""What one rank does in one step: micro-batches, of which every rank has as many; and the state to go on from."""
-_Placed = tuple[Place, NDArray[np.int64]]
+"""one rank's micro-batches of a step, the same number on every rank; and the loader state of the next step"""
+_PlannedBatch = tuple[LoaderPosition, NDArray[np.int64]]
 
 
 class Stream:
-    """The steps of one rank of `world`, over a split of a release, by default the latest.
+    """The steps of one rank of `world`, over a split of a release (by default the latest).
 
-    Raises StorageError where there is no corpus, ValueError for an empty split.
+    Raises StorageError if there is no corpus, ValueError for an empty split.
+
+    Example::
+
+        stream = Stream("corpus", split="train")
+        for batches, loader_state in stream.steps():
+            ...
     """
 
     def __init__(
@@ -70,103 +76,113 @@ class Stream:
         *,
         split: str = "train",
         release: int | None = None,
-        settings: StreamSettings | None = None,
+        config: StreamConfig | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.settings = settings or StreamSettings()
+        self.config = config or StreamConfig()
         self.index = open_index(uri, split, release)
         self.rank, self.world = rank, world
-        self.separator = separator_of(self.index.phones)
-        epochs = self.settings.epochs
-        shortest, longest = (round(edge * FRAME_RATE) for edge in self.settings.crop_s)
-        croppable_N = np.diff(self.index.arrays["word_frames_start"]) > 0
-        self.epochs = Epochs(self.index.arrays["frames"], epochs, croppable_N, (shortest, longest), neighbours(self.index))
-        self.codes = open_codes(self.index, Blocks(self.index, epochs.block, self.settings.cache_bytes))
+        self.separator = word_separator_id(self.index.phones)
+        self.sampler = BatchSampler(
+            self.index.arrays["frames"],
+            self.config.sampler,
+            croppable_N=np.diff(self.index.arrays["word_frames_start"]) > 0,
+            crop_frames=tuple(round(edge * FRAME_RATE) for edge in self.config.crop_s),  # type: ignore[arg-type]
+            neighbor_N=prompt_neighbors(self.index),
+        )
+        blocks = BlockCache(self.index, self.config.sampler.block_samples, self.config.cache_bytes)
+        self.reader = open_code_reader(self.index, blocks)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all that gives a state its meaning: release, split, and the settings that decide the batches."""
-        told = f"{self.index.stamp} {self.settings.epochs} {self.settings.crop_s}"
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """A hash of everything that a loader state refers to: release, split, and the settings that determine the batches."""
+        meaning = f"{self.index.content_hash} {self.config.sampler} {self.config.crop_s}"
+        return hashlib.sha256(meaning.encode()).hexdigest()[:16]
 
     def steps(self, state: int = 0) -> Iterator[Step]:
-        """Steps from a state on, epoch after epoch, without end."""
-        return self._run(self.epochs.walk(Place.of(state)))
+        """Steps from a loader state on, epoch after epoch, endlessly."""
+        return self._run(self.sampler.iter_from(LoaderPosition.from_state(state)))
 
     def epoch_steps(self, epoch: int = 0) -> Iterator[Step]:
         """The steps of one epoch."""
-        count = sum(len(self.epochs.batches(epoch, window)) for window in range(self.epochs.windows))
-        return self._run(islice(self.epochs.walk(Place(epoch, 0, 0)), count))
+        count = sum(len(self.sampler.batches(epoch, window)) for window in range(self.sampler.windows))
+        return self._run(islice(self.sampler.iter_from(LoaderPosition(epoch, 0, 0)), count))
 
-    def _run(self, places: Iterator[_Placed]) -> Iterator[Step]:
-        placed = self._fetching(places, self.codes.blocks) if self.codes.blocks else places
-        return ahead(self._step, placed, self.settings.threads, self.settings.ahead)
+    def _run(self, planned: Iterator[_PlannedBatch]) -> Iterator[Step]:
+        planned = self._with_prefetch(planned, self.reader.blocks) if self.reader.blocks else planned
+        return prefetch_map(self._step, planned, self.config.threads, self.config.prefetch_steps)
 
-    def _fetching(self, places: Iterator[_Placed], blocks: Blocks) -> Iterator[_Placed]:
-        """The same places, while the blocks of a window and of the next are on their way."""
-        before: set[int] = set()
-        known = None
+    def _with_prefetch(self, planned: Iterator[_PlannedBatch], blocks: BlockCache) -> Iterator[_PlannedBatch]:
+        """The same batches, while the blocks of their window and of the next one are being fetched."""
+        previous: set[int] = set()
+        fetched = None
         try:
-            for place, samples in places:
-                if (place.epoch, place.window) != known:
-                    known = (place.epoch, place.window)
-                    after = (place.epoch, place.window + 1) if place.window + 1 < self.epochs.windows else (place.epoch + 1, 0)
-                    now, soon = (self.epochs.window_blocks(*window) for window in (known, after))
-                    # ranks of one machine share what they fetch, so each begins elsewhere
-                    for blocks_R in (now, soon):
-                        blocks.want(np.roll(blocks_R, -len(blocks_R) * self.rank // self.world).tolist())
-                    blocks.keep(before | set(now.tolist()) | set(soon.tolist()))
-                    before = set(now.tolist())
-                yield place, samples
+            for position, samples in planned:
+                window = (position.epoch, position.window)
+                if window != fetched:
+                    fetched = window
+                    last = position.window + 1 == self.sampler.windows
+                    following = (position.epoch + 1, 0) if last else (position.epoch, position.window + 1)
+                    current, upcoming = (self.sampler.window_blocks(*one) for one in (window, following))
+                    # ranks of one machine share the cache, so each starts fetching at another block
+                    for blocks_R in (current, upcoming):
+                        blocks.prefetch(np.roll(blocks_R, -len(blocks_R) * self.rank // self.world).tolist())
+                    blocks.evict_except(previous | set(current.tolist()) | set(upcoming.tolist()))
+                    previous = set(current.tolist())
+                yield position, samples
         finally:
             blocks.cancel()
 
-    def _step(self, item: _Placed) -> Step:
-        place, samples = item
-        parts = share(samples, self.epochs.lengths(place.epoch, samples), self.rank, self.world, self.settings.rank_frames)
-        own = [part if len(part) else samples[-1:] for part in parts]
-        drawn, prompts = np.concatenate(own), self.epochs.prompts(place.epoch, np.concatenate(own))
-        utterances = iter(self._drawn(drawn, prompts, place.epoch))
-        batches = [collate(list(islice(utterances, len(part)))) for part in own]
-        if not all(are_codes(batch.codes_BKT.numpy()) for batch in batches):
-            self.codes.refuse(np.concatenate([drawn, prompts[prompts >= 0]]))
-        in_step = [replace(batch, is_dummy=len(part) == 0) for batch, part in zip(batches, parts, strict=True)]
-        return in_step, int(Place(place.epoch, place.window, place.batch + 1))
+    def _step(self, planned: _PlannedBatch) -> Step:
+        position, samples = planned
+        lengths = self.sampler.lengths(position.epoch, samples)
+        parts = rank_microbatches(samples, lengths, self.rank, self.world, self.config.rank_frames)
+        read = [part if len(part) else samples[-1:] for part in parts]  # an empty part becomes a dummy batch
+        drawn, prompts = np.concatenate(read), self.sampler.prompts(position.epoch, np.concatenate(read))
+        utterances = iter(self._draw(drawn, prompts, position.epoch))
+        batches = [collate(list(islice(utterances, len(part)))) for part in read]
+        if not all(in_codebook_range(batch.codes_BKT.numpy()) for batch in batches):
+            self.reader.validate(np.concatenate([drawn, prompts[prompts >= 0]]))
+        marked = [replace(batch, is_dummy=len(part) == 0) for batch, part in zip(batches, parts, strict=True)]
+        return marked, int(LoaderPosition(position.epoch, position.window, position.batch + 1))
 
     def read(self, samples: NDArray[np.int64]) -> list[TokenizedUtterance]:
-        """Samples as whole utterances. Raises StorageError for bytes that are no array of codes."""
-        keys = [key.tobytes().decode() for key in self.index.cut("keys", samples)]
-        return list(map(TokenizedUtterance, keys, self.index.cut("phones", samples), self.codes.read(samples)))
+        """Samples as whole utterances. Raises StorageError for bytes that are not an array of codes."""
+        keys = [key.tobytes().decode() for key in self.index.ragged_many("keys", samples)]
+        return list(map(TokenizedUtterance, keys, self.index.ragged_many("phones", samples), self.reader.read(samples)))
 
-    def _drawn(self, samples: NDArray[np.int64], prompts: NDArray[np.int64], epoch: int) -> list[TokenizedUtterance]:
-        """Samples as an epoch has them: perhaps cropped, perhaps behind a prompt; -1 is none."""
+    def _draw(self, samples: NDArray[np.int64], prompts: NDArray[np.int64], epoch: int) -> list[TokenizedUtterance]:
+        """Samples as they occur in an epoch: cropped, and with prompts prepended, where the epoch says so; prompt -1 is none."""
         read = self.read(np.concatenate([samples, prompts[prompts >= 0]]))
-        own, before = read[: len(samples)], iter(read[len(samples) :])
-        lengths = self.epochs.own_lengths(epoch, samples).tolist()
+        own, prompt_utterances = read[: len(samples)], iter(read[len(samples) :])
+        lengths = self.sampler.lengths_without_prompt(epoch, samples).tolist()
         drawn = []
         for sample, prompt, length, utterance in zip(samples.tolist(), prompts.tolist(), lengths, own, strict=True):
             if length < utterance.codes_KT.shape[1]:
-                words_W2 = self.index.flat("word_frames", sample).reshape(-1, 2)
-                rng = np.random.default_rng((self.settings.epochs.seed, epoch, sample))
+                words_W2 = self.index.ragged("word_frames", sample).reshape(-1, 2)
+                rng = np.random.default_rng((self.config.sampler.seed, epoch, sample))
                 utterance = crop(utterance, words_W2, self.separator, length, rng)
-            drawn.append(utterance if prompt < 0 else behind(next(before), utterance, self.separator))
+            drawn.append(utterance if prompt < 0 else prepend_prompt(next(prompt_utterances), utterance, self.separator))
         return drawn
 
 
-def neighbours(index: Index) -> NDArray[np.int8]:
-    """For every sample [N]: -1 or 1 where the one before or after is of the same, known speaker and fit for a prompt; else 0."""
+def prompt_neighbors(index: Index) -> NDArray[np.int8]:
+    """Offset [N] of the neighboring sample that may be the prompt of each sample: -1, 1, or 0 for none.
+
+    A prompt is by the same, known speaker and as long as `PROMPT_S` allows.
+    """
     speaker, frames = index.arrays["speaker"], index.arrays["frames"]
-    nobody = index.speakers.index("") if "" in index.speakers else -1
-    fit = (frames >= PROMPT_S[0] * FRAME_RATE) & (frames <= PROMPT_S[1] * FRAME_RATE) & (speaker != nobody)
+    unknown = index.speakers.index("") if "" in index.speakers else -1
+    suitable = (frames >= PROMPT_S[0] * FRAME_RATE) & (frames <= PROMPT_S[1] * FRAME_RATE) & (speaker != unknown)
     same = speaker[1:] == speaker[:-1]
-    before = np.append(False, same & fit[:-1])
-    after = np.append(same & fit[1:], False)
+    before = np.append(False, same & suitable[:-1])
+    after = np.append(same & suitable[1:], False)
     return np.where(before, -1, after).astype(np.int8)
 
 
-def behind(prompt: TokenizedUtterance, utterance: TokenizedUtterance, separator: int) -> TokenizedUtterance:
-    """An utterance behind its prompt, as a model that speaks meets them: phones in a row, frames in a row."""
+def prepend_prompt(prompt: TokenizedUtterance, utterance: TokenizedUtterance, separator: int) -> TokenizedUtterance:
+    """An utterance preceded by an acoustic prompt, as in synthesis: phones concatenated, frames concatenated."""
     between = np.array([separator] if separator >= 0 else [], np.int16)
     return utterance._replace(
         phones_L=np.concatenate([prompt.phones_L, between, utterance.phones_L]),
@@ -176,28 +192,28 @@ def behind(prompt: TokenizedUtterance, utterance: TokenizedUtterance, separator:
 
 
 def crop(
-    whole: TokenizedUtterance, words_W2: NDArray[np.int32], separator: int, length: int, rng: np.random.Generator
+    utterance: TokenizedUtterance, words_W2: NDArray[np.int32], separator: int, length: int, rng: np.random.Generator
 ) -> TokenizedUtterance:
-    """Words in a row, of at most `length` frames together, with the phones and the frames that belong to them.
+    """Consecutive words, at most `length` frames in all, with their phones and frames; an utterance not longer is unchanged.
 
-    The words must be as many as the groups of phones. Whole, when it is no longer than that.
+    `words_W2` has the first and last frame of every word: as many words as there are groups of phones.
     """
-    phones_L = whole.phones_L
-    if whole.codes_KT.shape[1] <= length:
-        return whole
+    phones_L = utterance.phones_L
+    if utterance.codes_KT.shape[1] <= length:
+        return utterance
     groups = [group[group != separator] for group in np.split(phones_L, np.flatnonzero(phones_L == separator))]
-    begins = np.flatnonzero(words_W2[:, 0] <= max(int(words_W2[0, 0]), int(words_W2[-1, 1]) - length))
-    first = int(rng.choice(begins))
+    candidates = np.flatnonzero(words_W2[:, 0] <= max(int(words_W2[0, 0]), int(words_W2[-1, 1]) - length))
+    first = int(rng.choice(candidates))
     start = int(words_W2[first, 0])
     last = max(first, int(np.searchsorted(words_W2[:, 1], start + length, side="right")) - 1)
     joined: list[NDArray[Any]] = []
     for group in groups[first : last + 1]:
         joined += [np.array([separator], np.int16), group] if joined else [group]
-    return whole._replace(phones_L=np.concatenate(joined), codes_KT=whole.codes_KT[:, start : int(words_W2[last, 1])])
+    return utterance._replace(phones_L=np.concatenate(joined), codes_KT=utterance.codes_KT[:, start : int(words_W2[last, 1])])
 
 
-def ahead(function: Callable[[T_], R_], items: Iterable[T_], threads: int, depth: int) -> Iterator[R_]:
-    """`function` of every item, in order, computed by threads up to `depth` items ahead."""
+def prefetch_map(function: Callable[[T_], R_], items: Iterable[T_], threads: int, depth: int) -> Iterator[R_]:
+    """Like `map`, in order, but computed by threads up to `depth` items ahead of the consumer."""
     with ThreadPoolExecutor(threads, thread_name_prefix="stream") as pool:
         waiting: deque[Future[R_]] = deque()
         try:
