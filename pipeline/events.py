@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from obstore.exceptions import BaseError
-
 from voxbeam.pipeline.progress import BUCKET_INTERVAL_S, WorkerProgress, read_progress
+from voxbeam.schemas.errors import StorageError
 from voxbeam.storage.store import Store, is_bucket
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ class BuildObserver:
             while not stop.wait(interval_s):
                 try:
                     self.report("run", workers=read_progress(store, run_id))
-                except BaseError as error:  # if the store stays unreachable, the build itself fails with a message
+                except StorageError as error:  # if the store stays unreachable, the build itself fails with a message
                     log.warning("cannot read progress: %s", error)
                 except Exception:  # an error of the callback must not stop the build
                     log.exception("on_progress failed; no more progress is reported")

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from obstore.exceptions import BaseError
-
 from voxbeam.pipeline.progress import BUCKET_INTERVAL_S, BUILD_INFO
-from voxbeam.storage.store import Store, first_line
+from voxbeam.schemas.errors import StorageError
+from voxbeam.storage.store import Store
 
 log = logging.getLogger(__name__)
 STALE_AFTER = timedelta(seconds=60)
@@ -54,8 +53,8 @@ def heartbeat(store: Store, run_id: str, info: BuildInfo) -> Iterator[None]:
             try:
                 tree = {**asdict(info), "elapsed_s": time.monotonic() - started}
                 store.replace(f"progress/{run_id}/{BUILD_INFO}", json.dumps(tree).encode())
-            except BaseError as error:  # if the store stays unreachable, the build itself fails with a message
-                log.warning("cannot write progress: %s", first_line(error))
+            except StorageError as error:  # if the store stays unreachable, the build itself fails with a message
+                log.warning("cannot write progress: %s", error)
             if stop.wait(BUCKET_INTERVAL_S):
                 return
 

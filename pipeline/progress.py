@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from voxbeam.pipeline.error_reports import report_error
+from voxbeam.schemas.errors import VoxbeamError
 from voxbeam.storage.store import Store, is_bucket
 from voxbeam.transforms.base import MODEL_LOADS, UnitState, once_per_process, set_stage_listener
 from voxbeam.transforms.chain import STAGES
@@ -109,7 +111,7 @@ class Reporter:
     """Counts the progress of this worker process and writes it at intervals."""
 
     def __init__(self, output: str, run_id: str) -> None:
-        self.store = Store(output)
+        self.store, self.run_id = Store(output), run_id
         self.path = f"progress/{run_id}/{socket.gethostname()}-{os.getpid()}.json"
         self.progress = WorkerProgress(processes=1)
         self.interval_s = BUCKET_INTERVAL_S if is_bucket(output) else LOCAL_INTERVAL_S
@@ -138,12 +140,16 @@ class Reporter:
         ms = work.unit.end_ms - work.unit.start_ms
         self.update(WorkerProgress(audio_ms={stage: ms}, seconds={stage: seconds}))
 
+    def on_error(self, error: VoxbeamError) -> None:
+        """Reports an error of a stage to the driver."""
+        report_error(self.store, self.run_id, error)
+
 
 @once_per_process
 def get_reporter(output: str, run_id: str) -> Reporter:
     """This process's reporter for a run. From then on it counts every stage."""
     reporter = Reporter(output, run_id)
-    set_stage_listener(reporter.on_stage_done)
+    set_stage_listener(reporter)
     return reporter
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.pipeline.steps.shards import N_CODEBOOKS
-from voxbeam.schemas.errors import SchemaError
+from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.formats import FRAME_MS
 from voxbeam.schemas.manifest import TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
@@ -154,6 +154,8 @@ def _check_shard(store: Store, part: ReleaseFile, unreadable: set[str]) -> Itera
             with store.as_local(shard) as path, tarfile.open(path, mode="r:") as tar:
                 for member in tar:
                     yield from _check_member(shard, tar, member, expected.pop(member.name, None))
+        except StorageError:
+            raise
         except (tarfile.TarError, OSError, ValueError) as error:
             yield Problem(where=shard, what=f"cannot be read: {error}")
             continue

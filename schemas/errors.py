@@ -1,5 +1,6 @@
 """Errors: one base class, the exit status and the remedy of each kind, and the record of a failed recording or unit."""
 
+import json
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +19,20 @@ class VoxbeamError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+    def to_json(self) -> bytes:
+        """The error as data, for another process."""
+        return json.dumps({"error": type(self).__name__, **vars(self)}).encode()
+
+    @staticmethod
+    def from_json(content: bytes) -> "VoxbeamError":
+        """An error of the same class as the one that `to_json` wrote. Raises ValueError or KeyError for anything else."""
+        attributes = json.loads(content)
+        kind = _all_errors()[attributes.pop("error")]
+        error = kind.__new__(kind)
+        error.args = (attributes["message"],)
+        vars(error).update(attributes)
+        return error
 
 
 class ConfigError(VoxbeamError, ValueError):
@@ -89,6 +104,17 @@ class StageError(VoxbeamError):
 
     def __reduce__(self) -> tuple[type["StageError"], tuple[str, str, str | None]]:
         return (StageError, (self.reason, self.message, self.remedy))
+
+
+def _all_errors() -> dict[str, type[VoxbeamError]]:
+    """Every error class by name."""
+    found: dict[str, type[VoxbeamError]] = {}
+    pending = [VoxbeamError]
+    while pending:
+        kind = pending.pop()
+        found[kind.__name__] = kind
+        pending += kind.__subclasses__()
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import hashlib
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
@@ -44,10 +44,22 @@ def local_path(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
+@contextmanager
+def _storage_errors(uri: str) -> Iterator[None]:
+    """Turns what obstore raises into StorageError, except FileNotFoundError."""
+    try:
+        yield
+    except BaseError as error:
+        raise StorageError(
+            f"cannot use {uri}: {first_line(error)}", remedy="check the address, the credentials and the endpoint"
+        ) from error
+
+
 @functools.cache
 def _open(root: str) -> ObjectStore:
     if is_bucket(root):
-        return from_url(root)
+        with _storage_errors(root):
+            return from_url(root)
     path = local_path(root).absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -73,6 +85,9 @@ class Store:
         """The full address of an object."""
         return f"{self.root.rstrip('/')}/{path}"
 
+    def _errors(self, path: str) -> AbstractContextManager[None]:
+        return _storage_errors(self.uri(path))
+
     def require_conditional_create(self) -> None:
         """Raises StorageError when the store lets a second writer create the same object: no commit would be safe there."""
         path = f"progress/create-check-{uuid.uuid4().hex}"
@@ -80,10 +95,14 @@ class Store:
             self.put_new(path, b"first")
             refused = not self.put_new(path, b"second")
             self.delete([path])
-        except (NotSupportedError, NotImplementedError):
+        except NotImplementedError:
             refused = False
-        except (BaseError, FileNotFoundError) as error:
+        except FileNotFoundError as error:
             raise StorageError(f"cannot write to {self.root}: {first_line(error)}") from error
+        except StorageError as error:
+            if not isinstance(error.__cause__, NotSupportedError):
+                raise
+            refused = False
         if not refused:
             raise StorageError(
                 f"{self.root} does not support conditional create (If-None-Match), so two builds could overwrite each other",
@@ -95,34 +114,40 @@ class Store:
 
         After a lost answer the repeated request finds the object of the first: False may also mean that it was us.
         """
-        try:
-            obstore.put(self.object_store, path, content, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            return False
+        with self._errors(path):
+            try:
+                obstore.put(self.object_store, path, content, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
         return True
 
     def put_file(self, path: str, file: Path) -> None:
         """Puts a local file whole. Its name must carry its content hash, so that writing it twice is harmless."""
         if not self.exists(path):
-            obstore.put(self.object_store, path, file)
+            with self._errors(path):
+                obstore.put(self.object_store, path, file)
 
     def replace(self, path: str, content: bytes) -> None:
         """Overwrites an object. Only for what no release refers to: the progress of a worker."""
-        obstore.put(self.object_store, path, content)
+        with self._errors(path):
+            obstore.put(self.object_store, path, content)
 
     def get(self, path: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""
-        return bytes(obstore.get(self.object_store, path).bytes())
+        with self._errors(path):
+            return bytes(obstore.get(self.object_store, path).bytes())
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
         """`length` bytes of an object from `start`."""
-        return bytes(obstore.get_range(self.object_store, path, start=start, length=length))
+        with self._errors(path):
+            return bytes(obstore.get_range(self.object_store, path, start=start, length=length))
 
     def exists(self, path: str) -> bool:
-        try:
-            obstore.head(self.object_store, path)
-        except FileNotFoundError:
-            return False
+        with self._errors(path):
+            try:
+                obstore.head(self.object_store, path)
+            except FileNotFoundError:
+                return False
         return True
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -131,17 +156,19 @@ class Store:
 
     def walk_dated(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
         """Objects below a prefix, as (path, bytes, when it was last written), in order of path."""
-        batches = obstore.list(self.object_store, prefix or None)
-        return iter(sorted((str(m["path"]), int(m["size"]), m["last_modified"]) for batch in batches for m in batch))
+        with self._errors(prefix):
+            batches = obstore.list(self.object_store, prefix or None)
+            return iter(sorted((str(m["path"]), int(m["size"]), m["last_modified"]) for batch in batches for m in batch))
 
     def copy(self, source: str, target: str) -> None:
         """Copies an object inside the store, without moving its bytes through this machine where the store can."""
-        obstore.copy(self.object_store, source, target)
+        with self._errors(source):
+            obstore.copy(self.object_store, source, target)
 
     def delete(self, paths: list[str]) -> None:
         """Deletes objects; one that is gone already is no error."""
         for path in paths:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), self._errors(path):
                 obstore.delete(self.object_store, path)
 
     @contextmanager
@@ -157,9 +184,10 @@ class Store:
     def as_versioned(self, path: str) -> Iterator[tuple[Path, str | None]]:
         """A bucket's object as a temporary local file, and its ETag; None from a store without ETags."""
         with _temporary(path) as (local, file):
-            result = obstore.get(self.object_store, path)
-            for chunk in result.stream(min_chunk_size=8 << 20):
-                file.write(cast(Any, chunk))
+            with self._errors(path):
+                result = obstore.get(self.object_store, path)
+                for chunk in result.stream(min_chunk_size=8 << 20):
+                    file.write(cast(Any, chunk))
             file.flush()
             yield local, result.meta["e_tag"]
 
@@ -170,7 +198,8 @@ class Store:
         `etag` is the version that is meant. Raises FileNotFoundError, and ObjectReplacedError for another version; filling
         raises that too once the object has been written again. From a store without ETags the whole object is fetched.
         """
-        found = obstore.head(self.object_store, path)
+        with self._errors(path):
+            found = obstore.head(self.object_store, path)
         if etag is not None and found["e_tag"] != etag:
             raise ObjectReplacedError(f"{self.uri(path)} was replaced after it was probed")
         if not found["e_tag"]:
@@ -181,11 +210,12 @@ class Store:
             file.truncate(found["size"])
 
             def fill(start: int, length: int) -> None:
-                try:
-                    same = {"range": (start, start + length), "if_match": found["e_tag"]}
-                    content = obstore.get(self.object_store, path, options=cast(Any, same)).bytes()
-                except PreconditionError as error:
-                    raise ObjectReplacedError(f"{self.uri(path)} was replaced while it was read") from error
+                with self._errors(path):
+                    try:
+                        same = {"range": (start, start + length), "if_match": found["e_tag"]}
+                        content = obstore.get(self.object_store, path, options=cast(Any, same)).bytes()
+                    except PreconditionError as error:
+                        raise ObjectReplacedError(f"{self.uri(path)} was replaced while it was read") from error
                 if len(content) != length:
                     raise ObjectReplacedError(f"{self.uri(path)} became shorter while it was read")
                 file.seek(start)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -18,7 +18,7 @@ from apache_beam.metrics import Metrics
 from voxbeam.models.oom import free_memory, out_of_memory
 from voxbeam.models.threads import pin_threads
 from voxbeam.schemas.audio import Audio
-from voxbeam.schemas.errors import Failure, ModelError, StageError
+from voxbeam.schemas.errors import Failure, ModelError, StageError, VoxbeamError
 from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
 from voxbeam.schemas.unit import Unit, UnitResult
 from voxbeam.storage.store import first_line
@@ -71,8 +71,10 @@ def once_per_process(loader: Callable[..., T]) -> Callable[..., T]:
             if args not in loaded:
                 try:
                     loaded[args] = loader(*args)
+                except VoxbeamError:
+                    raise
                 except Exception as error:
-                    raise ModelError(f"{loader.__name__}: {error}") from error
+                    raise ModelError(f"a model cannot be loaded: {loader.__name__}: {error}") from error
                 if model:
                     MODEL_LOADS[model] += 1
                     Metrics.counter("models", model).inc()
@@ -81,12 +83,21 @@ def once_per_process(loader: Callable[..., T]) -> Callable[..., T]:
     return load
 
 
-StageListener = Callable[[str, UnitState, float], None]
+class StageListener(Protocol):
+    """What is called in this process as units pass through stages, to report progress and errors."""
+
+    def on_stage_done(self, stage: str, state: UnitState, seconds: float) -> None:
+        """A unit left a stage after `seconds`; `state` is the state after it."""
+
+    def on_error(self, error: VoxbeamError) -> None:
+        """A stage raised an error that ends the run."""
+
+
 _listener: StageListener | None = None
 
 
 def set_stage_listener(listener: StageListener) -> None:
-    """Has `listener(stage, state after it, seconds)` called after every stage in this process, to report progress."""
+    """Sets the listener of this process."""
     global _listener
     _listener = listener
 
@@ -130,7 +141,9 @@ class UnitStage(beam.PTransform):
         try:
             with self.lock:
                 done = self.run(state)
-        except ModelError:
+        except ModelError as error:
+            if _listener is not None:
+                _listener.on_error(error)
             raise
         except Exception as error:  # it concerns this unit only, and is reported in the release
             log.warning("%s: %s failed on window %d: %s", state.unit.recording.recording, self.name, state.unit.index, error)
@@ -182,4 +195,4 @@ class RunStage(beam.DoFn):
         self.milliseconds.update(int(seconds * 1000))
         self.quarantined.inc(int(after.failure is not None))
         if _listener is not None:
-            _listener(self.stage.name, after, seconds)
+            _listener.on_stage_done(self.stage.name, after, seconds)

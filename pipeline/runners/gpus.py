@@ -22,6 +22,6 @@ def visible_gpus() -> list[str]:
     return gpus
 
 
-def gpu_of(worker_id: str, gpus: list[str]) -> str:
+def assign_gpu(worker_id: str, gpus: list[str]) -> str:
     """The GPU of one of Beam's local workers, which are numbered: `worker_3`. Workers beyond the GPUs share them."""
     return gpus[int(worker_id.rpartition("_")[2]) % len(gpus)]

@@ -1,7 +1,6 @@
 """Launch: runs the graph of a build on the runner that its options name."""
 
 import logging
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +11,14 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from voxbeam.pipeline.error_reports import read_reported_error
 from voxbeam.pipeline.events import BuildObserver
 from voxbeam.pipeline.graph import build_graph
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.runners.gpus import visible_gpus
 from voxbeam.pipeline.runners.local import ForkedEnvironment
 from voxbeam.pipeline.runners.options import LOCAL_RUNNER, RunnerOptions
-from voxbeam.schemas.errors import CommitConflictError, ModelError, VoxbeamError, WorkerLostError
+from voxbeam.schemas.errors import StorageError, VoxbeamError, WorkerLostError
 
 
 def run_job(job: Job, runner: RunnerOptions, beam_options: PipelineOptions, observer: BuildObserver) -> str | None:
@@ -29,14 +29,13 @@ def run_job(job: Job, runner: RunnerOptions, beam_options: PipelineOptions, obse
     workers = runner.local_workers()
     gpus = visible_gpus() if workers and job.config.device == "cuda" else []
     workers = runner.local_workers(len(gpus))
-    with _worker_log(workers > 1) as log:
-        beam_runner = None
+    with _worker_log() as log:
+        processes = ForkedEnvironment(log, gpus) if workers > 1 else None
         if workers:
             beam_options.view_as(StandardOptions).runner = LOCAL_RUNNER
             beam_options.view_as(DirectOptions).direct_num_workers = workers
-            beam_runner = FnApiRunner(default_environment=ForkedEnvironment(log, gpus) if log else None)
         try:
-            root = beam.Pipeline(runner=beam_runner, options=beam_options)
+            root = beam.Pipeline(runner=FnApiRunner(processes) if workers else None, options=beam_options)
             build_graph(root, job, runner.accelerator(job.config.device))
             result = root.run()
             job_id = str(result.job_id()) if runner.on_dataflow and result.has_job else None
@@ -45,36 +44,53 @@ def run_job(job: Job, runner: RunnerOptions, beam_options: PipelineOptions, obse
             if runner.waits:
                 result.wait_until_finish()
         except Exception as error:
-            if lost := re.search(r"WorkerLostError: (.+)", str(error)):
-                raise WorkerLostError(lost[1]) from error
-            if "Channel closed prematurely" in str(error):  # Beam's data channel notices a dead worker before we do
-                raise WorkerLostError("a worker process died") from error
-            if model := re.search(r"ModelError: (.+)", str(error)):
-                raise ModelError(f"a model cannot be loaded: {model[1].strip()}") from error
-            if "CommitConflictError" in str(error):
-                raise CommitConflictError.of_release(job.number) from error
-            if isinstance(error, DataflowRuntimeException):
-                raise WorkerLostError(str(error).strip()) from error
-            raise
+            cause = _cause(job, processes, error)
+            if cause is None:
+                raise
+            raise cause from error
         return job_id
 
 
-@contextmanager
-def _worker_log(wanted: bool) -> Iterator[str | None]:
-    """A file for the standard error of local worker processes, which report every channel they open.
-
-    It is kept if the run fails, and the error names it. With log level INFO or lower the workers write to the driver's.
-    """
-    if not wanted or logging.root.isEnabledFor(logging.INFO):
-        yield "/dev/stderr" if wanted else None
-        return
-    with tempfile.NamedTemporaryFile("w", prefix="voxbeam-workers-", suffix=".log", delete=False) as log:
-        pass
+def _cause(job: Job, processes: ForkedEnvironment | None, error: Exception) -> VoxbeamError | None:
+    """Why a runner failed: what a worker reported, or that a worker was lost; None if neither is known."""
     try:
-        yield log.name
+        reported = read_reported_error(job.store, job.run)
+    except StorageError as unreadable:
+        return unreadable
+    if reported is not None:
+        return reported
+    if processes is not None and processes.lost_workers:
+        return WorkerLostError(processes.lost_workers[0])
+    if isinstance(error, DataflowRuntimeException):
+        return WorkerLostError(str(error).strip())
+    return None
+
+
+@contextmanager
+def _worker_log() -> Iterator[str]:
+    """A file for what Beam logs and what local worker processes write to standard error.
+
+    Beam logs every error of a worker with its traceback, and workers report every channel they open. The file is kept if the run
+    fails, and the error names it. With log level INFO or lower everything goes to the driver's standard error instead.
+    """
+    if logging.root.isEnabledFor(logging.INFO):
+        yield "/dev/stderr"
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="voxbeam-workers-", suffix=".log", delete=False) as file:
+        log = Path(file.name)
+    beam_logger, handler = logging.getLogger("apache_beam"), logging.FileHandler(log)
+    propagated = beam_logger.propagate
+    beam_logger.addHandler(handler)
+    beam_logger.propagate = False
+    try:
+        yield str(log)
     except BaseException as error:
         if isinstance(error, VoxbeamError):
-            error.worker_log = log.name
-        error.add_note(f"Worker log: {log.name}")
+            error.worker_log = str(log)
+        error.add_note(f"Worker log: {log}")
         raise
-    Path(log.name).unlink()
+    finally:
+        beam_logger.removeHandler(handler)
+        beam_logger.propagate = propagated
+        handler.close()
+    log.unlink()

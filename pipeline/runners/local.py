@@ -1,6 +1,6 @@
 """Local workers: the processes of Beam's in-process runner, forked from `voxbeam.pipeline.runners.fork_server`.
 
-They take the place of Beam's `--direct_running_mode=multi_processing`, and speak the same protocol with the runner.
+They replace Beam's `--direct_running_mode=multi_processing` and use the same protocol with the runner.
 """
 
 import json
@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import threading
 import time
+import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,28 +21,34 @@ from apache_beam.transforms.environments import Environment
 from google.protobuf import json_format, text_format
 
 from voxbeam.models.threads import pin_threads
-from voxbeam.pipeline.runners.fork_server import worker_context
-from voxbeam.pipeline.runners.gpus import gpu_of
-from voxbeam.schemas.errors import WorkerLostError
+from voxbeam.pipeline.runners.fork_server import start_process
+from voxbeam.pipeline.runners.gpus import assign_gpu
 
 URN = "voxbeam:env:forked_python:v1"
-
-_MOURN_EVERY_S = 0.2
+_DEAD_WORKER_POLL_S = 0.2
+_lost_workers: defaultdict[str, list[str]] = defaultdict(list)
+"""environment → how each worker ended that was lost; the runner and its handlers are in this process"""
 
 
 @Environment.register_urn(URN, bytes)
 class ForkedEnvironment(Environment):
     """Where Beam runs our functions: forked processes on this machine.
 
-    `log` is where they write standard error; `gpus` are dealt to them, if there are any.
+    `log` is the file for their standard error; `gpus` are assigned to them in turn, if there are any.
     """
 
-    def __init__(self, log: str, gpus: Sequence[str] = (), **parts: Any) -> None:
+    def __init__(self, log: str, gpus: Sequence[str] = (), name: str | None = None, **parts: Any) -> None:
         super().__init__(**parts)
         self.log, self.gpus = log, list(gpus)
+        self.name = name or uuid.uuid4().hex
+
+    @property
+    def lost_workers(self) -> list[str]:
+        """How each worker ended that died before its work was done, in a sentence."""
+        return _lost_workers[self.name]
 
     def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
-        return URN, json.dumps({"log": self.log, "gpus": self.gpus}).encode()
+        return URN, json.dumps({"log": self.log, "gpus": self.gpus, "name": self.name}).encode()
 
     @staticmethod
     def from_runner_api_parameter(
@@ -56,14 +64,14 @@ class ForkedWorker(GrpcWorkerHandler):
 
     def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
         super().__init__(state, provision_info, grpc_server)
-        asked = json.loads(payload)
-        self._log, self._gpus = asked["log"], asked["gpus"]
+        environment = json.loads(payload)
+        self._log, self._gpus, self._environment = environment["log"], environment["gpus"], environment["name"]
         self._stopping = False
 
     def start_worker(self) -> None:
         options = self.provision_info.provision_info.pipeline_options
         environment = {
-            **os.environ,  # the fork server's own is that of its start
+            **os.environ,  # the fork server has the environment of its own start
             "WORKER_ID": self.worker_id,
             "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(
                 endpoints_pb2.ApiServiceDescriptor(url=self.control_address)
@@ -72,30 +80,37 @@ class ForkedWorker(GrpcWorkerHandler):
             "PIPELINE_OPTIONS": json_format.MessageToJson(options),
         }
         if self._gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = gpu_of(self.worker_id, self._gpus)
-        self._process = worker_context().Process(target=run_worker, args=(environment, self._log))
-        self._process.start()
+            environment["CUDA_VISIBLE_DEVICES"] = assign_gpu(self.worker_id, self._gpus)
+        self._process = start_process(run_worker, (environment, self._log))
         threading.Thread(target=self._watch, daemon=True).start()
 
     def stop_worker(self) -> None:
+        """Waits for the worker to end. The runner calls this after a failure too: a killed worker is noted here at the latest."""
         self._stopping = True
         self._process.join()
+        if (self._process.exitcode or 0) < 0:
+            self._note_loss()
 
     def _watch(self) -> None:
-        """When the worker dies, answers in its place whatever the runner asks of it, then and later, with how it ended.
+        """When the worker dies, answers every request of the runner to it, then and later, with how it ended.
 
-        Without this the runner would wait for ever. It does so even for an aborted request if the worker died before it could
+        Without this the runner would wait forever. It does so even for an aborted request if the worker died before it could
         connect its data channel; an answer that is an error ends every wait.
         """
         self._process.join()
-        answer = beam_fn_api_pb2.InstructionResponse(error=f"{WorkerLostError.__name__}: {_how_it_ended(self._process.exitcode)}")
+        if not self._stopping:
+            self._note_loss()
+        answer = beam_fn_api_pb2.InstructionResponse(error=_exit_reason(self._process.exitcode))
         while not self._stopping:
             for request in list(self.control_conn._futures_by_id.values()):
                 request.set(answer)
-            time.sleep(_MOURN_EVERY_S)
+            time.sleep(_DEAD_WORKER_POLL_S)
+
+    def _note_loss(self) -> None:
+        _lost_workers[self._environment].append(_exit_reason(self._process.exitcode))
 
 
-def _how_it_ended(status: int | None) -> str:
+def _exit_reason(status: int | None) -> str:
     cause = f"was killed by signal {-status}" if status and status < 0 else f"ended with status {status}"
     return f"a worker process {cause}"
 
@@ -104,16 +119,16 @@ def run_worker(environment: dict[str, str], log: str) -> None:
     """A worker process, from start to end."""
     with Path(log).open("ab") as file:
         os.dup2(file.fileno(), 2)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_driver, daemon=True).start()
     os.environ.update(environment)
     pin_threads()
     sdk_worker_main.main([])
-    os._exit(0)  # Beam's and the models' threads make the interpreter's own way out abort now and then
+    os._exit(0)  # with threads of Beam and the models alive, an ordinary exit sometimes aborts
 
 
-def _end_with_parent() -> None:
-    """A driver that is killed takes its workers with it: nobody would take their results."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+def _exit_with_driver() -> None:
+    """Ends this worker when the driver ends, even if it is killed: nothing would use the worker's results."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
         os._exit(1)

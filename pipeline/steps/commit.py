@@ -3,6 +3,7 @@
 from collections import Counter
 
 from voxbeam.models.phones import load_phone_set
+from voxbeam.pipeline.error_reports import reporting_errors
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.pack import Made
 from voxbeam.pipeline.steps.release_writer import Draft, commit, put_part
@@ -16,6 +17,11 @@ QUARANTINED = "quarantined"
 
 def commit_release(job: Job, made: list[Made], failed: list[RecordingRow]) -> None:
     """Commits the release, unless a growing one would only repeat its parent."""
+    with reporting_errors(job):
+        _commit_release(job, made, failed)
+
+
+def _commit_release(job: Job, made: list[Made], failed: list[RecordingRow]) -> None:
     store = job.store
     parent = read_release(store, job.parent) if job.parent is not None and job.grows else None
     quarantined = _merge_quarantined(store, parent, made, failed)

@@ -11,6 +11,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from voxbeam.pipeline.error_reports import reports_errors
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.release_writer import put_part
 from voxbeam.pipeline.steps.shards import Member, sample_of, write_shards
@@ -119,6 +120,7 @@ class LinkRecordings(beam.DoFn):
         self.job = job
         self.accepted_ms = Metrics.counter("corpus", "accepted_ms")
 
+    @reports_errors
     def process(self, keyed: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
         results = sorted(map(UnitResult.from_bytes, keyed[1]), key=attrgetter("unit.index"))
         report = account(results, self.job.config.link_speakers.threshold)
@@ -164,6 +166,7 @@ class WriteBucket(beam.DoFn):
     def __init__(self, job: Job) -> None:
         self.job = job
 
+    @reports_errors
     def process(self, keyed: tuple[tuple[str, int], Iterable[UnitShare]]) -> Iterator[Made]:
         (split, bucket), shares = keyed
         in_order = sorted({share.order: share for share in shares}.values(), key=attrgetter("order"))
@@ -194,6 +197,7 @@ class WriteReports(beam.DoFn):
     def __init__(self, job: Job) -> None:
         self.job = job
 
+    @reports_errors
     def process(self, keyed: tuple[int, Iterable[Report]]) -> Iterator[Made]:
         reports = sorted({r.row.recording: r for r in keyed[1]}.values(), key=lambda r: r.row.recording)
         rejected = [row for report in reports for row in self._rejected(report)]

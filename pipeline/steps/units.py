@@ -10,13 +10,14 @@ from typing import Any
 import apache_beam as beam
 import pyarrow.parquet as pq
 
+from voxbeam.pipeline.error_reports import reporting_errors, reports_errors
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.progress import Reporter, SlowUnit, WorkerProgress, get_reporter
 from voxbeam.pipeline.steps.previous_release import Parent, parent_of
 from voxbeam.pipeline.steps.unit_file import read_result, unit_path, write_unit
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.config import DecodeConfig
-from voxbeam.schemas.errors import Failure, StageError
+from voxbeam.schemas.errors import Failure, StageError, StorageError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.unit import Unit, UnitResult
@@ -46,7 +47,7 @@ def quarantined_row(recording: Recording, failure: Failure, source: SourceInfo |
 
 def read_listing(path: str, job: Job) -> Iterator[Recording]:
     """Recordings of the listing that the build wrote below its output."""
-    with open_local(job.store.uri(path)) as local:
+    with reporting_errors(job), open_local(job.store.uri(path)) as local:
         for batch in pq.ParquetFile(local).iter_batches():
             for row in batch.to_pylist():
                 yield Recording(**row)
@@ -66,6 +67,8 @@ def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) 
                 source = _source(estimate_sandboxed(path, config, fill), path.stat().st_size, "", None)
     except StageError as error:
         return Probed(recording=recording, failure=Failure.from_exception("probe", error))
+    except StorageError:
+        raise  # the store, not this recording
     except OSError as error:
         unreadable = StageError("unreadable", str(error), "check that the file exists, and its owner and mode")
         return Probed(recording=recording, failure=Failure.from_exception("probe", unreadable))
@@ -149,6 +152,7 @@ class _Reporting(beam.DoFn):
 class ProbeRecordings(_Reporting):
     """Recording → (hash of its bytes, Probed)."""
 
+    @reports_errors
     def process(self, keyed: tuple[str, Iterable[Recording]]) -> Iterator[tuple[str, Probed]]:
         for recording in keyed[1]:
             probed = probe(recording, self.job.config.decode)
@@ -163,6 +167,7 @@ class ProbeRecordings(_Reporting):
 class PlanUnits(_Reporting):
     """Recordings with the same bytes → units of work; what cannot be used leaves by the side output FAILED."""
 
+    @reports_errors
     def process(self, keyed: tuple[str, Iterable[Probed]]) -> Iterator[Any]:
         everything = list(keyed[1])
         parent = parent_of(self.job.output, self.job.parent)
@@ -184,6 +189,7 @@ class PlanUnits(_Reporting):
 class ResumeUnit(_Reporting):
     """Unit → work; already with its result when an earlier run, or an earlier try of this one, finished it."""
 
+    @reports_errors
     def process(self, keyed: tuple[str, Iterable[Unit]]) -> Iterator[UnitState]:
         name, units = keyed
         unit = next(iter(units))
@@ -199,6 +205,7 @@ class ResumeUnit(_Reporting):
 class PutUnit(_Reporting):
     """Work → result, once its file lies in the store. A unit that failed leaves no file, so that a later run tries it again."""
 
+    @reports_errors
     def process(self, work: UnitState) -> Iterator[UnitResult]:
         if work.result:
             yield work.result

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from voxbeam.pipeline.runners.fork_server import worker_context
+from voxbeam.pipeline.runners.fork_server import start_process
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import latest_release
@@ -122,9 +122,7 @@ def drive(arguments: list[str], environment: Mapping[str, str], log: str) -> Non
 
 def start_driver(arguments: list[str], log: Path, environment: Mapping[str, str] | None = None) -> BaseProcess:
     """A driver forked from what has imported every library already, so that twenty of them take seconds each."""
-    process = worker_context().Process(target=drive, args=(arguments, dict(environment or {}), str(log)))
-    process.start()
-    return process
+    return start_process(drive, (arguments, dict(environment or {}), str(log)))
 
 
 @contextmanager

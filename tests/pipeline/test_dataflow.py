@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from apache_beam.portability.api import beam_runner_api_pb2 as api
 
 from voxbeam import assets
 from voxbeam.beam_runner import OK, UNUSABLE, main, parser
+from voxbeam.pipeline.error_reports import report_error
 from voxbeam.pipeline.events import BuildObserver, BuildProgress
 from voxbeam.pipeline.graph import build_graph
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import GPU, RunnerOptions
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.errors import CommitConflictError, ModelError, WorkerLostError
+from voxbeam.schemas.errors import CommitConflictError, ModelError, VoxbeamError, WorkerLostError
+from voxbeam.storage.store import Store
 from voxbeam.transforms.chain import build_stages
 
 from tests.pipeline.test_build import ROOT
@@ -177,7 +179,8 @@ def service() -> Any:
 
 def submit(service: Service, folder: Path, *more: str) -> str:
     """Runs a build's graph on the service until it ends, and returns the messages for the user."""
-    asked, job = RunnerOptions(typed(folder, *more, endpoint=service.url)), job_of("cpu")
+    asked = RunnerOptions(typed(folder, *more, endpoint=service.url))
+    job = replace(job_of("cpu"), output=str(folder / "out"))
     events: list[BuildProgress] = []
     assert run_job(job, asked, PipelineOptions(asked.filled(job.output, "cpu")), BuildObserver(events.append)) == JOB
     return "".join(event.message or "" for event in events)
@@ -195,19 +198,19 @@ def test_a_build_does_not_wait_when_asked_not_to(service: Service, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("error", "raised", "words"),
+    ("reported", "raised", "words"),
     [
-        (
-            "Traceback …\npipeline.releases.CommitConflictError: release 000001 was committed",
-            CommitConflictError,
-            "run the same command again",
-        ),
-        ("Traceback …\nschemas.failure.ModelError: load_recognizer: no such file", ModelError, "no such file"),
-        ("The worker lost contact with the service.", WorkerLostError, "lost contact.*finished units are kept"),
+        (CommitConflictError.of_release(1), CommitConflictError, "run the same command again"),
+        (ModelError("load_recognizer: no such file"), ModelError, "no such file"),
+        (None, WorkerLostError, "lost contact.*finished units are kept"),
     ],
 )
-def test_a_failed_job_is_told_apart(service: Service, tmp_path: Path, error: str, raised: type[Exception], words: str) -> None:
-    service.state, service.error = "JOB_STATE_FAILED", error
+def test_the_error_of_a_failed_job(
+    service: Service, tmp_path: Path, reported: VoxbeamError | None, raised: type[Exception], words: str
+) -> None:
+    service.state, service.error = "JOB_STATE_FAILED", "The worker lost contact with the service."
+    if reported is not None:
+        report_error(Store(str(tmp_path / "out")), "r", reported)
     with pytest.raises(raised, match=f"(?s){words}"):
         submit(service, tmp_path)
 
