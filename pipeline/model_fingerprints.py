@@ -21,7 +21,6 @@ _LIBRARIES = (
     "ctranslate2",
     "faster-whisper",
     "onnxruntime",
-    "openai-whisper",
     "phonemizer",
     "pyannote.audio",
     "soxr",
@@ -44,19 +43,22 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
             "phonemize.inventory": load_phone_set(config.phonemize.voice).sha256,
             "phonemize.espeak": phonemizer_version(),
             "tokenize": model_hash(str(codec)),
-            "libraries": _library_versions(codec),
+            "libraries": _library_versions(config, codec),
         }
     except ImportError as error:
         raise ModelError(
-            f"the embedded models need a package that is missing ({error})", remedy="install requirements/embedded.txt"
+            f"a package that the configuration needs is missing ({error})",
+            remedy="install voxbeam[embedded], or voxbeam[openai-whisper] for that engine",
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"a model cannot be loaded: {error}") from error
 
 
-def _library_versions(codec: Path) -> str:
-    """`name=version` of each library, sorted by name; that of `encodec` only where the codec has SEANet layers, which need it."""
+def _library_versions(config: CorpusConfig, codec: Path) -> str:
+    """`name=version` of each library that the configuration uses, sorted by name."""
     versions = {name: version(name) for name in _LIBRARIES}
+    if config.transcribe.engine == "openai-whisper":
+        versions["openai-whisper"] = version("openai-whisper")
     if layers_of(codec) == "seanet":
         versions["encodec"] = encodec_version()
     return " ".join(f"{name}={versions[name]}" for name in sorted(versions))

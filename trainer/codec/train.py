@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ from torch import Tensor
 
 from voxbeam.models.codec import HOP, SAMPLE_RATE, export_codec
 from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec
-from voxbeam.trainer.codec.asr_loss import WordLoss
 from voxbeam.trainer.codec.codebooks import Codebooks, frames, perplexity
 from voxbeam.trainer.codec.data import Utterance, draw_batch, find_utterances, read_at, split_speakers
 from voxbeam.trainer.codec.discriminator import LEARNING_SHARE, Adversary
 from voxbeam.trainer.codec.logger import Journal
 from voxbeam.trainer.codec.losses import low_distance, mel_distance, time_distance
+
+if TYPE_CHECKING:
+    from voxbeam.trainer.codec.asr_loss import WordLoss
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Run:
         self.codebooks = Codebooks(self.model.quantizer)
         self.word_loss: WordLoss | None = None
         if config.words_from is not None:
+            from voxbeam.trainer.codec.asr_loss import WordLoss  # needs openai-whisper, which is an extra
+
             self.word_loss = WordLoss(device, torch.bfloat16 if config.bf16 else torch.float32)
         self.adversary: Adversary | None = None
         if config.adversarial_from is not None:
