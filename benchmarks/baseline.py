@@ -26,6 +26,7 @@ from voxbeam.models.codec import load_codec
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.pyannote_models import GE2EEmbedding, NoPLDA, load_segmentation
 from voxbeam.schemas.config import CorpusConfig, load_config
+from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.transforms.diarize import diarize
 from voxbeam.transforms.phonemize import load_phonemizer
 from voxbeam.transforms.segment import segment_speech
@@ -72,8 +73,8 @@ class PlainPipeline:
         for path in recordings:
             with self._timed("decode"):
                 sound, rate = sf.read(path, dtype="float32")
-                pcm16k = soxr.resample(sound, rate, 16_000)
-                pcm24k = soxr.resample(sound, rate, 24_000)
+                pcm16k = soxr.resample(sound, rate, ASR_RATE)
+                pcm24k = soxr.resample(sound, rate, CODEC_RATE)
             with self._timed("diarize"):
                 turns, _ = diarize(self.diarizer, pcm16k, 0)
             with self._timed("segment"):
@@ -83,7 +84,7 @@ class PlainPipeline:
                 with self._timed("transcribe"):
                     text = " ".join(s.text for s in self.recognizer.transcribe(piece, language="en", beam_size=1)[0])
                 with self._timed("score"):
-                    dnsmos.run(piece, 16_000)
+                    dnsmos.run(piece, ASR_RATE)
                 with self._timed("phonemize"):
                     self.phonemizer.phonemize([text])
                 with self._timed("tokenize"), torch.inference_mode():

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from voxbeam.trainer.data.code_reader import N_BOOKS, N_CODES
+from voxbeam.schemas.formats import CODEBOOK_SIZE, N_CODEBOOKS
 from voxbeam.trainer.data.stream import Stream
 
 Codes = list[NDArray[np.int16]]
@@ -35,7 +35,7 @@ def read_split(corpus: str, split: str) -> Codes:
 
 def unigram_loss(train: Codes, valid: Codes, book: int) -> tuple[float, NDArray[np.float64]]:
     """Loss, and the probabilities [V]."""
-    counts_V = np.bincount(np.concatenate([codes[book] for codes in train]), minlength=N_CODES) + 1.0
+    counts_V = np.bincount(np.concatenate([codes[book] for codes in train]), minlength=CODEBOOK_SIZE) + 1.0
     probability_V = counts_V / counts_V.sum()
     return -float(np.mean(np.log(probability_V[np.concatenate([codes[book] for codes in valid])]))), probability_V
 
@@ -46,7 +46,7 @@ def bigram_loss(train: Codes, valid: Codes, book: int, unigram_V: NDArray[np.flo
     def pairs(codes_KT: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
         return (codes_KT[book - 1], codes_KT[book]) if book else (codes_KT[0, :-1], codes_KT[0, 1:])
 
-    counts_VV = np.zeros((N_CODES, N_CODES))
+    counts_VV = np.zeros((CODEBOOK_SIZE, CODEBOOK_SIZE))
     for codes_KT in train:
         np.add.at(counts_VV, pairs(codes_KT), 1)
     given, told = (np.concatenate(side) for side in zip(*map(pairs, valid), strict=True))
@@ -60,9 +60,9 @@ def read_curve(run: Path) -> dict[int, list[float]]:
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     curve: dict[int, list[float]] = {}
-    for book in range(N_BOOKS):
+    for book in range(N_CODEBOOKS):
         for point in events.Scalars(f"valid/loss/{book}"):
-            curve.setdefault(point.step, [float("nan")] * N_BOOKS)[book] = round(point.value, 4)
+            curve.setdefault(point.step, [float("nan")] * N_CODEBOOKS)[book] = round(point.value, 4)
     return dict(sorted(curve.items()))
 
 
@@ -73,10 +73,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file to keep the curve in")
     given = parser.parse_args()
     train, valid = read_split(given.corpus, "train"), read_split(given.corpus, "valid")
-    unigrams = [unigram_loss(train, valid, book) for book in range(N_BOOKS)]
+    unigrams = [unigram_loss(train, valid, book) for book in range(N_CODEBOOKS)]
     baselines = {
         "unigram": [round(loss, 4) for loss, _ in unigrams],
-        "bigram": [round(bigram_loss(train, valid, book, unigrams[book][1]), 4) for book in range(N_BOOKS)],
+        "bigram": [round(bigram_loss(train, valid, book, unigrams[book][1]), 4) for book in range(N_CODEBOOKS)],
     }
     curve = read_curve(given.run)
     table = Table(title="Validation loss, nats per frame", title_justify="left", box=None)

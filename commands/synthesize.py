@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import soundfile as sf
 
-from voxbeam.models.codec import SAMPLE_RATE, Codec, load_codec
+from voxbeam.models.codec import Codec, load_codec
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.threads import pin_threads
+from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.trainer.data.sampler import SamplerConfig
 from voxbeam.trainer.data.stream import Stream, StreamConfig
 
@@ -91,18 +92,18 @@ def run_generate(arguments: argparse.Namespace) -> None:
     voice = open_voice(arguments, Prompt.read(arguments.prompt, arguments.prompt_text, arguments.prompt_seconds))
     began = time.monotonic()
     if arguments.stream:
-        with sf.SoundFile(arguments.out, "w", SAMPLE_RATE, 1) as file:
+        with sf.SoundFile(arguments.out, "w", CODEC_RATE, 1) as file:
             for number, wave_S in enumerate(voice.stream(arguments.text, seed=arguments.seed)):
                 if number == 0:
                     print(f"first sound after {time.monotonic() - began:.2f} s")
                 file.write(wave_S)
-            seconds = file.tell() / SAMPLE_RATE
+            seconds = file.tell() / CODEC_RATE
     else:
         say = voice.continuation if arguments.goes_on else voice.say
         options = {} if arguments.goes_on else {"best_of": arguments.best_of}
         wave_S = say(arguments.text, seed=arguments.seed, **options)
-        sf.write(arguments.out, wave_S, SAMPLE_RATE)
-        seconds = len(wave_S) / SAMPLE_RATE
+        sf.write(arguments.out, wave_S, CODEC_RATE)
+        seconds = len(wave_S) / CODEC_RATE
     print(f"{arguments.out}: {seconds:.2f} s of sound in {time.monotonic() - began:.2f} s")
 
 
@@ -129,9 +130,9 @@ def run_edit(arguments: argparse.Namespace) -> None:
 
     voice = open_voice(arguments, Prompt.read(arguments.audio, seconds=LONGEST_EDIT_S))
     take = edit(voice, arguments.replace, arguments.by, best_of=arguments.best_of, seed=arguments.seed)
-    sf.write(arguments.out, take.wave_S, SAMPLE_RATE)
+    sf.write(arguments.out, take.wave_S, CODEC_RATE)
     heard = f"{take.errors:.0%} of its words are heard otherwise than they should be"
-    print(f"{arguments.out}: {len(take.wave_S) / SAMPLE_RATE:.2f} s of sound; {heard}")
+    print(f"{arguments.out}: {len(take.wave_S) / CODEC_RATE:.2f} s of sound; {heard}")
 
 
 def add_evaluate(rooms: argparse._SubParsersAction) -> None:

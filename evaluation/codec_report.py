@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from voxbeam.evaluation.opus import through_opus
-from voxbeam.models.codec import SAMPLE_RATE, Codec
+from voxbeam.models.codec import Codec
 from voxbeam.models.dnsmos import dnsmos, open_model
 from voxbeam.models.speech_metrics import Recognizer, voice_of, word_errors, words_of
+from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.trainer.codec.codebooks import perplexity
 from voxbeam.trainer.codec.data import Utterance, read_at
 from voxbeam.trainer.codec.losses import mel_distance
@@ -32,7 +33,6 @@ from voxbeam.trainer.codec.losses import mel_distance
 Wave = NDArray[np.float32]
 X = TypeVar("X")
 Y = TypeVar("Y")
-EAR_RATE = 16_000  # Hz, of Whisper, GE2E and DNSMOS
 BOOKS = (2, 4, 8)  # 1.5, 3 and 6 kbit/s
 OPUS_KBPS = (6, 12)
 
@@ -107,10 +107,10 @@ def report(codec: Codec, utterances: Sequence[Utterance], recognizer: str = "emb
 
     `text_by` writes down what is said where the corpus does not tell.
     """
-    waves = [read_at(utterance, SAMPLE_RATE) for utterance in utterances]
+    waves = [read_at(utterance, CODEC_RATE) for utterance in utterances]
     codes, encode_s = _timed(lambda wave_S: codec.encode([wave_S])[0], waves, "encode")
     _, decode_s = _timed(lambda codes_KT: codec.decode([codes_KT])[0], codes, "decode")
-    seconds = sum(map(len, waves)) / SAMPLE_RATE
+    seconds = sum(map(len, waves)) / CODEC_RATE
     threads = torch.get_num_threads()  # before CTranslate2 is loaded, which sets them to its own
     ears = Ears(recognizer)
     texts = [words_of(utterance.text) if utterance.text else None for utterance in utterances]
@@ -157,7 +157,7 @@ class Ears:
         return Heard(
             words=words_of(self.recognizer.hear(wave_S)),
             embedding_E=voice_of(wave_S),
-            ovrl=dnsmos(self.opinions, soxr.resample(wave_S, SAMPLE_RATE, EAR_RATE)).ovrl,
+            ovrl=dnsmos(self.opinions, soxr.resample(wave_S, CODEC_RATE, ASR_RATE)).ovrl,
         )
 
     def compare(self, original_S: Wave, decoded_S: Wave) -> Heard:

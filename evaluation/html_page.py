@@ -14,7 +14,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from voxbeam.evaluation.zero_shot import Evaluation
-from voxbeam.models.codec import SAMPLE_RATE
+from voxbeam.schemas.formats import CODEC_RATE
 
 
 def write_page(evaluation: Evaluation, folder: Path) -> None:
@@ -48,5 +48,5 @@ def _cell(value: object) -> str:
 
 def _player(wave_S: NDArray[np.float32]) -> str:
     sink = io.BytesIO()
-    sf.write(sink, wave_S, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    sf.write(sink, wave_S, CODEC_RATE, format="WAV", subtype="PCM_16")
     return f'<audio controls preload=none src="data:audio/wav;base64,{base64.b64encode(sink.getvalue()).decode()}"></audio>'

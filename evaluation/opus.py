@@ -9,23 +9,23 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from voxbeam.models.codec import SAMPLE_RATE
+from voxbeam.schemas.formats import CODEC_RATE
 
 OPUS_RATE = 48_000  # Hz, of everything that an Opus decoder gives back
-FRAME = SAMPLE_RATE // 50  # samples of one packet, 20 ms
+FRAME = CODEC_RATE // 50  # samples of one packet, 20 ms
 
 
 def through_opus(wave_S: NDArray[np.float32], kbps: float) -> tuple[NDArray[np.float32], float]:
     """Speech [S] at 24 kHz encoded and decoded at a rate, aligned with what went in; and the kbit/s it took in packets."""
     file = io.BytesIO()
     with av.open(file, "w", format="ogg") as container:
-        stream = container.add_stream("libopus", rate=SAMPLE_RATE, layout="mono", options={"application": "voip"})
+        stream = container.add_stream("libopus", rate=CODEC_RATE, layout="mono", options={"application": "voip"})
         stream.bit_rate = round(kbps * 1000)
         padded_S = np.pad(wave_S, (0, -len(wave_S) % FRAME))
         size = 0
         for start in range(0, len(padded_S), FRAME):
             frame = av.AudioFrame.from_ndarray(padded_S[None, start : start + FRAME], format="flt", layout="mono")
-            frame.sample_rate, frame.pts = SAMPLE_RATE, start
+            frame.sample_rate, frame.pts = CODEC_RATE, start
             for packet in stream.encode(frame):
                 size += packet.size
                 container.mux(packet)
@@ -35,5 +35,5 @@ def through_opus(wave_S: NDArray[np.float32], kbps: float) -> tuple[NDArray[np.f
     file.seek(0)
     with av.open(file) as container:
         decoded = np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
-    sound_S = soxr.resample(decoded.astype(np.float32), OPUS_RATE, SAMPLE_RATE)[: len(wave_S)]
-    return np.pad(sound_S, (0, len(wave_S) - len(sound_S))), size * 8 / 1000 / (len(wave_S) / SAMPLE_RATE)
+    sound_S = soxr.resample(decoded.astype(np.float32), OPUS_RATE, CODEC_RATE)[: len(wave_S)]
+    return np.pad(sound_S, (0, len(wave_S) - len(sound_S))), size * 8 / 1000 / (len(wave_S) / CODEC_RATE)

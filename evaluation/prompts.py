@@ -12,8 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 from voxbeam.models.batch import TokenizedUtterance
-from voxbeam.models.codec import SAMPLE_RATE
-from voxbeam.schemas.formats import FRAME_RATE
+from voxbeam.schemas.formats import CODEC_RATE, FRAME_RATE
 from voxbeam.storage.releases import read_release, sample_columns
 from voxbeam.trainer.data.stream import PROMPT_S, Stream
 
@@ -68,5 +67,5 @@ def read_recordings(stream: Stream, cases: Sequence[Case]) -> list[NDArray[np.fl
         if row["key"] in wanted and row["flac_offset"] is not None:
             content = index.store.get_range(row["shard"], row["flac_offset"], row["flac_bytes"])
             wave_S, rate = sf.read(io.BytesIO(content), dtype="float32")
-            found[row["key"]] = soxr.resample(wave_S, rate, SAMPLE_RATE)
+            found[row["key"]] = soxr.resample(wave_S, rate, CODEC_RATE)
     return [found[case.target.key] for case in cases] if found.keys() == wanted else None

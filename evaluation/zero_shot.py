@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.evaluation.prompts import Case, choose_cases, read_recordings
-from voxbeam.models.codec import SAMPLE_RATE, Codec
+from voxbeam.models.codec import Codec
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.speech_metrics import Recognizer, voice_of, word_error_rate
 from voxbeam.models.text_normalization import normalize_text
-from voxbeam.schemas.formats import FRAME_RATE
+from voxbeam.schemas.formats import CODEC_RATE, FRAME_RATE
 from voxbeam.synthesis.generate import Request, generate
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.trainer.data.stream import Stream
@@ -134,7 +134,7 @@ def measure(
         name=name,
         word_errors=float(np.average(errors, weights=words)),
         similarity=float(np.mean([voice_of(sound) @ voice for sound, voice in zip(sounds, voices, strict=True)])),
-        duration=float(np.mean([len(sound) / SAMPLE_RATE / true for sound, true in zip(sounds, true_s, strict=True)])),
+        duration=float(np.mean([len(sound) / CODEC_RATE / true for sound, true in zip(sounds, true_s, strict=True)])),
         unended=unended,
-        real_time_factor=seconds / max(1e-9, sum(len(sound) for sound in sounds) / SAMPLE_RATE),
+        real_time_factor=seconds / max(1e-9, sum(len(sound) for sound in sounds) / CODEC_RATE),
     )

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from voxbeam.assets import WEIGHTS
-from voxbeam.models.codec_model import N_CODEBOOKS, CodecConfig, CodecModel, build_codec, fold_weight_norm
+from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec, fold_weight_norm
 from voxbeam.models.oom import in_batches
-from voxbeam.models.vocos_layers import HOP, SAMPLE_RATE
 from voxbeam.schemas.errors import ModelError
+from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE, N_CODEBOOKS
 from voxbeam.storage.safetensors_io import pack, read_facts, unpack
 
 ENCODEC_24KHZ_FILE = "encodec_24khz-d7cc33bc.th"
@@ -118,8 +118,8 @@ class Codec:
     last frames that the decoder's blocks reach (3 a block, and the window).
     """
 
-    sample_rate = SAMPLE_RATE
-    frame_rate = SAMPLE_RATE // HOP
+    sample_rate = CODEC_RATE
+    frame_rate = CODEC_RATE // CODEC_HOP
 
     def __init__(self, model: CodecModel, sha256: str, device: str = "cpu") -> None:
         self.model = model.eval().to(device)
@@ -146,10 +146,10 @@ class Codec:
                     f"waveform {index} is {wave_S.dtype} of shape {wave_S.shape}: give mono 24 kHz as finite float32 [S]"
                 )
         codes: list[np.ndarray] = [np.zeros((self.n_codebooks, 0), np.int16)] * len(waveforms)
-        for batch in self._batches([len(wave_S) for wave_S in waveforms], HOP):
+        for batch in self._batches([len(wave_S) for wave_S in waveforms], CODEC_HOP):
             x_BS = _stack([waveforms[index] for index in batch])
             for index, codes_KT in zip(batch, in_batches(self._encode, x_BS, len(batch)), strict=True):
-                codes[index] = codes_KT[:, : math.ceil(len(waveforms[index]) / HOP)].copy()
+                codes[index] = codes_KT[:, : math.ceil(len(waveforms[index]) / CODEC_HOP)].copy()
         return codes
 
     def _encode(self, x_BS: np.ndarray) -> list[np.ndarray]:
@@ -172,7 +172,7 @@ class Codec:
         for batch in self._batches([codes_KT.shape[1] for codes_KT in codes], 1):
             codes_BKT = _stack([codes[index] for index in batch]).astype(np.int64)
             for index, y_S in zip(batch, in_batches(self._decode, codes_BKT, len(batch)), strict=True):
-                waves[index] = y_S[: codes[index].shape[1] * HOP].copy()
+                waves[index] = y_S[: codes[index].shape[1] * CODEC_HOP].copy()
         return waves
 
     def _decode(self, codes_BKT: np.ndarray) -> list[np.ndarray]:

@@ -13,9 +13,8 @@ from torch import nn
 
 from voxbeam.models.encodec_adapter import seanet_layers
 from voxbeam.models.quantizer import ResidualVectorQuantizer
-from voxbeam.models.vocos_layers import HOP, FrameDecoder, FrameEncoder
-
-N_CODEBOOKS = 8  # 8 books of 10 bits, 75 times a second: 6 kbps
+from voxbeam.models.vocos_layers import FrameDecoder, FrameEncoder
+from voxbeam.schemas.formats import CODEBOOK_SIZE, CODEC_HOP, N_CODEBOOKS
 
 
 @dataclass(frozen=True)
@@ -26,20 +25,20 @@ class CodecConfig:
     n_filters: int = 32  # channels at 24 kHz; they double at each of the four strides
     n_residual_layers: int = 1
     lstm_layers: int = 2  # 0 leaves the LSTM out
-    ratios: tuple[int, ...] = (8, 5, 4, 2)  # strides in the decoder's order; their product is HOP
+    ratios: tuple[int, ...] = (8, 5, 4, 2)  # strides in the decoder's order; their product is CODEC_HOP
     encoder_width: int = 192  # channels of the frame layers
     encoder_blocks: int = 3
     decoder_width: int = 256
     decoder_blocks: int = 5
     dimension: int = 128  # D
     n_codebooks: int = N_CODEBOOKS
-    codebook_size: int = 1024
+    codebook_size: int = CODEBOOK_SIZE
 
     def __post_init__(self) -> None:
         if self.layers not in ("seanet", "frame"):
             raise ValueError(f"layers {self.layers!r} are neither 'seanet' nor 'frame'")
-        if math.prod(self.ratios) != HOP:
-            raise ValueError(f"ratios {self.ratios} must multiply to {HOP}: the frame rate is fixed at 75 Hz")
+        if math.prod(self.ratios) != CODEC_HOP:
+            raise ValueError(f"ratios {self.ratios} must multiply to {CODEC_HOP}: the frame rate is fixed at 75 Hz")
 
 
 class CodecModel(nn.Module):

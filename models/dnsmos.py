@@ -13,8 +13,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import ModelError
+from voxbeam.schemas.formats import ASR_RATE
 
-SAMPLE_RATE = 16_000
 WINDOW = 144_160
 """samples that the model hears at once (9.01 s)"""
 
@@ -64,8 +64,8 @@ def windows(waveform_T: NDArray[np.float32], every: int = 1) -> NDArray[np.float
     while len(waveform_T) < WINDOW:
         waveform_T = np.concatenate([waveform_T, waveform_T])
     # The package takes whole seconds − 9.01, plus one; it can be one window short of what fits, and is followed in that.
-    count = max(int(len(waveform_T) // SAMPLE_RATE - WINDOW / SAMPLE_RATE) + 1, 1)
-    starts = [i * SAMPLE_RATE for i in range(0, count, every) if i * SAMPLE_RATE + WINDOW <= len(waveform_T)]
+    count = max(int(len(waveform_T) // ASR_RATE - WINDOW / ASR_RATE) + 1, 1)
+    starts = [i * ASR_RATE for i in range(0, count, every) if i * ASR_RATE + WINDOW <= len(waveform_T)]
     return np.stack([waveform_T[start : start + WINDOW] for start in starts])
 
 

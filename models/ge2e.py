@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from voxbeam.assets import WEIGHTS
 from voxbeam.models.oom import in_batches
+from voxbeam.schemas.formats import ASR_RATE
 
-SAMPLE_RATE = 16_000
 HOP = 160
 WINDOW = 400
 BANDS = 40
@@ -36,7 +36,7 @@ class GE2E(nn.Module):
         self.lstm = nn.LSTM(BANDS, DIMENSION, 3, batch_first=True)
         self.linear = nn.Linear(DIMENSION, DIMENSION)
         fbank_FM = torchaudio.functional.melscale_fbanks(
-            WINDOW // 2 + 1, 0.0, SAMPLE_RATE / 2, BANDS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
+            WINDOW // 2 + 1, 0.0, ASR_RATE / 2, BANDS, ASR_RATE, norm="slaney", mel_scale="slaney"
         )
         self.register_buffer("fbank_FM", fbank_FM, persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)

@@ -24,7 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from voxbeam.assets import WEIGHTS
-from voxbeam.models.ge2e import DIMENSION, HOP, SAMPLE_RATE, load_ge2e, loudness_gain
+from voxbeam.models.ge2e import DIMENSION, HOP, load_ge2e, loudness_gain
+from voxbeam.schemas.formats import ASR_RATE
 from voxbeam.storage.cache import local_model
 
 SEGMENTATION_WEIGHTS = WEIGHTS / "segmentation_pyannet.safetensors"
@@ -61,7 +62,7 @@ class GE2EEmbedding(Model):
     """The GE2E speaker encoder as a pyannote embedding model."""
 
     def __init__(self) -> None:
-        super().__init__(sample_rate=SAMPLE_RATE, num_channels=1)
+        super().__init__(sample_rate=ASR_RATE, num_channels=1)
         self.encoder = load_ge2e()
         self.specifications = Specifications(problem=Problem.REPRESENTATION, resolution=Resolution.CHUNK, duration=5.0)
 
@@ -140,8 +141,7 @@ class EmbeddedDiarization(SpeakerDiarization):
         model: GE2EEmbedding = self._embedding.model_
         waveform, _ = self._audio(file)
         window, step = (
-            round(s * SAMPLE_RATE)
-            for s in (binary_segmentations.sliding_window.duration, binary_segmentations.sliding_window.step)
+            round(s * ASR_RATE) for s in (binary_segmentations.sliding_window.duration, binary_segmentations.sliding_window.step)
         )
         masks = np.nan_to_num(binary_segmentations.data, nan=0.0).astype(np.float32)
         windows, _, voices = masks.shape

@@ -16,15 +16,13 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from voxbeam.models.codec import SAMPLE_RATE
 from voxbeam.models.ge2e import DIMENSION, GE2E, load_ge2e, loudness_gain
-from voxbeam.models.ge2e import SAMPLE_RATE as VOICE_RATE
+from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
     from faster_whisper.transcribe import Segment
 
-RECOGNIZER_RATE = 16_000
 SHORTEST_S = 0.1
 """of sound in which anything can be told"""
 PARTIALS = 20
@@ -61,9 +59,9 @@ class Recognizer:
         return [Word(word.word.strip(), word.start, word.end) for segment in segments for word in segment.words or []]
 
     def _segments(self, wave_S: NDArray[np.float32], **options: Any) -> Iterable[Segment]:
-        if len(wave_S) < SHORTEST_S * SAMPLE_RATE:
+        if len(wave_S) < SHORTEST_S * CODEC_RATE:
             return []
-        sound = soxr.resample(wave_S, SAMPLE_RATE, RECOGNIZER_RATE)
+        sound = soxr.resample(wave_S, CODEC_RATE, ASR_RATE)
         plain = {"language": "en", "temperature": 0.0, "condition_on_previous_text": False}
         return self._whisper.transcribe(sound, **plain, **options)[0]
 
@@ -76,9 +74,9 @@ def _ge2e() -> GE2E:
 @torch.inference_mode()
 def voice_of(wave_S: NDArray[np.float32]) -> NDArray[np.float32]:
     """GE2E embedding [E] of a sound, of unit length; zeros where it is too short to tell."""
-    if len(wave_S) < SHORTEST_S * SAMPLE_RATE:
+    if len(wave_S) < SHORTEST_S * CODEC_RATE:
         return np.zeros(DIMENSION, np.float32)
-    wave = torch.from_numpy(soxr.resample(wave_S, SAMPLE_RATE, VOICE_RATE))
+    wave = torch.from_numpy(soxr.resample(wave_S, CODEC_RATE, ASR_RATE))
     return _ge2e().embed([_ge2e().mels(wave) * loudness_gain(wave)], PARTIALS)[0].numpy()
 
 

@@ -15,11 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from voxbeam.models.mel import mel_filters
+from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 
-SAMPLE_RATE = 24_000  # Hz
-HOP = 320  # samples per frame
-WINDOW = 4 * HOP  # 53 ms: tells the harmonics of a low voice apart
-SHORT_WINDOW, SHORT_HOP = 480, HOP // 2  # 20 ms, twice a frame: tells where a stop bursts
+WINDOW = 4 * CODEC_HOP  # 53 ms: tells the harmonics of a low voice apart
+SHORT_WINDOW, SHORT_HOP = 480, CODEC_HOP // 2  # 20 ms, twice a frame: tells where a stop bursts
 BANDS, SHORT_BANDS = 96, 64  # mel bands of the two
 PHASE_BINS = 80  # bins whose phase the encoder hears: up to 1.5 kHz, where 6 kbps can carry a waveform
 FLOOR = 1e-4  # amplitude, -80 dBFS: where hearing begins, about the noise of a quiet room
@@ -67,11 +66,11 @@ class FrameEncoder(nn.Module):
         self.leave = nn.Linear(width, dimension, bias=False)
         for name, size, bands in (("long", WINDOW, BANDS), ("short", SHORT_WINDOW, SHORT_BANDS)):
             self.register_buffer(f"{name}_taper", torch.hann_window(size) * 4 / size, persistent=False)
-            self.register_buffer(f"{name}_mel", mel_filters(SAMPLE_RATE, size, bands), persistent=False)
+            self.register_buffer(f"{name}_mel", mel_filters(CODEC_RATE, size, bands), persistent=False)
 
     def forward(self, x_B1S: Tensor) -> Tensor:
-        spare = self.reach * HOP
-        x_BS = F.pad(x_B1S[:, 0], (spare, -x_B1S.shape[-1] % HOP + spare))
+        spare = self.reach * CODEC_HOP
+        x_BS = F.pad(x_B1S[:, 0], (spare, -x_B1S.shape[-1] % CODEC_HOP + spare))
         with torch.autocast(x_BS.device.type, enabled=False):  # a mantissa of 8 bits does not hold what an ear holds
             features_BTF = self.hear(x_BS.float())
         h_BTC = self.enter_norm(self.enter(features_BTF))
@@ -80,7 +79,7 @@ class FrameEncoder(nn.Module):
 
     def hear(self, x_BS: Tensor) -> Tensor:
         """Features [B, T, F] of what lies around each frame: loudness in mel bands, and low bins with their phase."""
-        long_BTF = spectrum(x_BS, self.long_taper, HOP)
+        long_BTF = spectrum(x_BS, self.long_taper, CODEC_HOP)
         short_BTF = spectrum(x_BS, self.short_taper, SHORT_HOP)
         long = loudness(long_BTF.abs() @ self.long_mel)
         short = loudness(short_BTF.abs() @ self.short_mel).unflatten(1, (-1, 2)).flatten(2)
@@ -129,12 +128,12 @@ def loudness(amplitude: Tensor) -> Tensor:
 
 def overlap_add(frames_BTW: Tensor, taper: Tensor) -> Tensor:
     """Waveforms [B, 320 T] of windows that lie around their frames: the inverse of `spectrum` (Griffin and Lim 1984)."""
-    parts = len(taper) // HOP
+    parts = len(taper) // CODEC_HOP
 
     def add(windows: Tensor) -> Tensor:
-        pieces = windows.unflatten(2, (parts, HOP))
+        pieces = windows.unflatten(2, (parts, CODEC_HOP))
         padded = [F.pad(pieces[:, :, i], (0, 0, i, parts - 1 - i)) for i in range(parts)]
-        reach = (len(taper) - HOP) // 2
+        reach = (len(taper) - CODEC_HOP) // 2
         return sum(padded[1:], padded[0]).flatten(1)[:, reach:-reach]
 
     share = add(taper.square().expand(1, frames_BTW.shape[1], -1))

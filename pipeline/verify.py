@@ -17,15 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.pipeline.steps.shards import N_CODEBOOKS
 from voxbeam.schemas.errors import SchemaError, StorageError
-from voxbeam.schemas.formats import FRAME_MS
+from voxbeam.schemas.formats import CODEBOOK_SIZE, FRAME_MS, N_CODEBOOKS
 from voxbeam.schemas.manifest import TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import load_release, read_part, read_rows
 from voxbeam.storage.store import Store, sha256_of
-
-CODEBOOK_SIZE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)

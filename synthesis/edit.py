@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.models.codec import SAMPLE_RATE
 from voxbeam.models.speech_metrics import Word, similarity, word_error_rate, words_of
 from voxbeam.models.text_normalization import normalize_text
-from voxbeam.models.vocos_layers import HOP
+from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.synthesis.generate import Generated, Request, generate
 from voxbeam.synthesis.synthesizer import Take, Voice
 
@@ -79,8 +78,8 @@ def edit(voice: Voice, phrase: str, replacement: str, *, best_of: int = 1, seed:
 def _judged(voice: Voice, gap: Gap, made: Generated, text: str) -> Take:
     codes_KT = voice.prompt_KP
     whole_KT = np.concatenate([codes_KT[:, : gap.start], made.codes_KT, codes_KT[:, gap.end :]], axis=1)
-    made_S = voice.codec.decode([whole_KT])[0][gap.start * HOP : (gap.start + made.codes_KT.shape[1]) * HOP]
-    sound_S = splice(voice.prompt.wave_S, made_S, gap.start * HOP, gap.end * HOP)
+    made_S = voice.codec.decode([whole_KT])[0][gap.start * CODEC_HOP : (gap.start + made.codes_KT.shape[1]) * CODEC_HOP]
+    sound_S = splice(voice.prompt.wave_S, made_S, gap.start * CODEC_HOP, gap.end * CODEC_HOP)
     errors = word_error_rate(text, normalize_text(voice.recognizer.hear(sound_S)))
     return Take(sound_S, made.ended, errors, similarity(sound_S, voice.prompt.wave_S))
 
@@ -88,7 +87,7 @@ def _judged(voice: Voice, gap: Gap, made: Generated, text: str) -> Take:
 def splice(recorded_S: NDArray[np.float32], made_S: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
     """The recording with what lies from `start` to `end` replaced; over short fades inside what was made, both are heard."""
     made_S, end = made_S.copy(), min(end, len(recorded_S))
-    fade = min(round(FADE_S * SAMPLE_RATE), len(made_S) // 2, end - start)
+    fade = min(round(FADE_S * CODEC_RATE), len(made_S) // 2, end - start)
     if fade > 0:
         rising = np.linspace(0, 1, fade, dtype=np.float32)
         made_S[:fade] = made_S[:fade] * rising + recorded_S[start : start + fade] * (1 - rising)

@@ -3,7 +3,7 @@
 Example usage::
 
     voice = Voice("runs/tiny", Prompt.read("prompt.wav", text="what is said in it"))
-    soundfile.write("hello.wav", voice.say("Hello there."), SAMPLE_RATE)
+    soundfile.write("hello.wav", voice.say("Hello there."), CODEC_RATE)
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
-from voxbeam.models.codec import EMBEDDED_WEIGHTS, SAMPLE_RATE, Codec, load_codec
+from voxbeam.models.codec import EMBEDDED_WEIGHTS, Codec, load_codec
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
 from voxbeam.models.speech_metrics import Recognizer, similarity, word_error_rate
 from voxbeam.models.text_normalization import normalize_text
+from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.generate import Generated, Request, generate, stream
 from voxbeam.synthesis.sampling import SamplingConfig
 
@@ -45,7 +46,7 @@ class Prompt:
         """The beginning of a sound file. With its text, which must then be the text of that beginning, `seconds` only caps it."""
         sound, rate = sf.read(path, dtype="float32", always_2d=True)
         wave_S = sound.mean(axis=1)[: round(seconds * rate)]
-        return cls(np.ascontiguousarray(soxr.resample(wave_S, rate, SAMPLE_RATE), dtype=np.float32), text)
+        return cls(np.ascontiguousarray(soxr.resample(wave_S, rate, CODEC_RATE), dtype=np.float32), text)
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def decode_in_chunks(
 
     The codes before them are not heard again: they give the first chunk its beginning. Joined, it is what the whole gives.
     """
-    hop = SAMPLE_RATE // codec.frame_rate
+    hop = CODEC_RATE // codec.frame_rate
     codes_KT, told = before_KP, before_KP.shape[1]
     for fresh_KT in chunks:
         codes_KT = np.concatenate([codes_KT, fresh_KT], axis=1)

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from voxbeam.schemas.formats import N_CODEBOOKS
 from voxbeam.schemas.manifest import SampleRow, SegmentRow, ShardRow, UnitRow
 from voxbeam.storage.store import Store, sha256_of
 
-N_CODEBOOKS = 8
 _SEGMENT_FIELDS = [f.name for f in fields(SegmentRow)]
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import soundfile as sf
 
 from voxbeam.schemas.columns import arrow_schema, check_schema
+from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.schemas.manifest import UnitRow, sample_key
 from voxbeam.schemas.segment import LocalSpeaker, Segment
 from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
@@ -147,5 +148,5 @@ def _row(work: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
 
 def _flac(work: UnitState, segment: Segment) -> bytes:
     sink = io.BytesIO()
-    sf.write(sink, work.require_audio().slice24k(segment.start_ms, segment.end_ms), 24_000, format="FLAC", subtype="PCM_16")
+    sf.write(sink, work.require_audio().slice24k(segment.start_ms, segment.end_ms), CODEC_RATE, format="FLAC", subtype="PCM_16")
     return sink.getvalue()

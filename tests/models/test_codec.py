@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save
 
-from voxbeam.models.codec import EMBEDDED_WEIGHTS, HOP, Codec, export_codec, layers_of, load_codec
+from voxbeam.models.codec import EMBEDDED_WEIGHTS, Codec, export_codec, layers_of, load_codec
 from voxbeam.models.codec_model import CodecConfig, build_codec, fold_weight_norm
 from voxbeam.models.vocos_layers import WINDOW, overlap_add, spectrum
+from voxbeam.schemas.formats import CODEC_HOP
 from voxbeam.trainer.codec.losses import mel_distance
 
 SEANET = CodecConfig(n_filters=2, lstm_layers=1, dimension=16, codebook_size=64)
@@ -62,10 +63,10 @@ def noise(samples: int, seed: int = 0) -> np.ndarray:
 @given(st.sampled_from([CODEC, FRAME_CODEC]), st.integers(0, 5_000))
 def test_a_frame_for_every_320_samples_begun(codec: Codec, samples: int) -> None:
     [codes] = codec.encode([noise(samples)])
-    assert codes.shape == (8, math.ceil(samples / HOP))
+    assert codes.shape == (8, math.ceil(samples / CODEC_HOP))
     assert codes.dtype == np.int16
     [wave] = codec.decode([codes])
-    assert wave.shape == (codes.shape[1] * HOP,)
+    assert wave.shape == (codes.shape[1] * CODEC_HOP,)
     assert wave.dtype == np.float32
 
 
@@ -84,8 +85,8 @@ def test_codes_do_not_depend_on_the_rest_of_the_list(codec: Codec) -> None:
 def test_any_length_goes_in_and_comes_out(codec: Codec, samples: int) -> None:
     [codes] = codec.encode([noise(samples)])
     [wave] = codec.decode([codes])
-    assert codes.shape == (8, math.ceil(samples / HOP))
-    assert len(wave) == codes.shape[1] * HOP
+    assert codes.shape == (8, math.ceil(samples / CODEC_HOP))
+    assert len(wave) == codes.shape[1] * CODEC_HOP
     assert np.isfinite(wave).all()
 
 
@@ -94,7 +95,7 @@ def test_padded_batches_change_at_most_the_frame_begun(monkeypatch: pytest.Monke
     alone = CODEC.encode(waves)
     monkeypatch.setattr(CODEC, "_batches", lambda lengths, per_frame: [list(range(len(lengths)))])
     for wave, one, batched in zip(waves, alone, CODEC.encode(waves), strict=True):
-        whole = len(wave) // HOP
+        whole = len(wave) // CODEC_HOP
         assert np.mean(one[:, :whole] != batched[:, :whole]) < 0.01
     for one, batched in zip(CODEC.decode(alone), CODEC.decode(alone), strict=True):
         np.testing.assert_allclose(one, batched, atol=1e-5)
@@ -114,10 +115,10 @@ def test_silence_after_speech_changes_no_latent_of_frame_layers(samples: int, si
 
 def test_frame_layers_hear_only_so_far_ahead() -> None:
     """A prefix has the latents of the whole but for its last frames: three for each block, and two of a window."""
-    wave = torch.from_numpy(noise(60 * HOP))[None, None]
+    wave = torch.from_numpy(noise(60 * CODEC_HOP))[None, None]
     reach = FRAME_CODEC.model.encoder.reach
     with torch.inference_mode():
-        whole, prefix = FRAME_CODEC.model.encoder(wave), FRAME_CODEC.model.encoder(wave[..., : 40 * HOP])
+        whole, prefix = FRAME_CODEC.model.encoder(wave), FRAME_CODEC.model.encoder(wave[..., : 40 * CODEC_HOP])
     torch.testing.assert_close(prefix[..., : 40 - reach], whole[..., : 40 - reach], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(prefix[..., 39], whole[..., 39], atol=1e-3)
 
@@ -128,9 +129,9 @@ def test_silence_is_zero_in_every_frame_layer() -> None:
 
 
 def test_the_inverse_transform_undoes_the_transform() -> None:
-    wave = torch.from_numpy(noise(20 * HOP))[None]
+    wave = torch.from_numpy(noise(20 * CODEC_HOP))[None]
     taper = torch.hann_window(WINDOW)
-    frames = torch.fft.irfft(spectrum(wave, taper, HOP), WINDOW)
+    frames = torch.fft.irfft(spectrum(wave, taper, CODEC_HOP), WINDOW)
     torch.testing.assert_close(overlap_add(frames, taper), wave, atol=1e-5, rtol=1e-4)
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxbeam.commands.trainer_main import main
-from voxbeam.models.codec import SAMPLE_RATE
 from voxbeam.models.phones import load_phone_set
 from voxbeam.models.speech_metrics import Recognizer, Word
+from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.edit import edit, find_gap, splice
 from voxbeam.synthesis.synthesizer import Prompt, Voice
 from voxbeam.trainer.training import Trainer
@@ -76,6 +76,6 @@ def test_words_of_a_recording_are_replaced(speech: np.ndarray, tmp_path: Path, c
 
     command = ["edit", str(run), "--audio", str(audio), "--out", str(tmp_path / "out.wav"), "--by", "hello there"]
     assert main([*command, "--replace", phrase]) == 0
-    assert "out.wav" in capsys.readouterr().out and sf.info(tmp_path / "out.wav").samplerate == SAMPLE_RATE
+    assert "out.wav" in capsys.readouterr().out and sf.info(tmp_path / "out.wav").samplerate == CODEC_RATE
     with pytest.raises(SystemExit, match="is not in it"):
         main([*command, "--replace", "xylophone"])

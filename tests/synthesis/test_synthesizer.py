@@ -10,10 +10,11 @@ import soxr
 import torch
 
 from voxbeam.commands.trainer_main import main
-from voxbeam.models.codec import SAMPLE_RATE, Codec
+from voxbeam.models.codec import Codec
 from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.phones import load_phone_set
 from voxbeam.schemas.errors import CheckpointError
+from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.synthesizer import Prompt, Voice, decode_in_chunks
 from voxbeam.trainer.training import Trainer
 
@@ -39,8 +40,8 @@ def prompt_file(tmp_path_factory: pytest.TempPathFactory, speech: np.ndarray) ->
 def test_a_prompt_is_its_beginning(prompt_file: Path, speech: np.ndarray) -> None:
     prompt = Prompt.read(prompt_file)
     assert prompt.wave_S.dtype == np.float32
-    assert len(prompt.wave_S) == 3 * SAMPLE_RATE
-    expected = soxr.resample(speech[7 * 16_000 : 10 * 16_000], 16_000, SAMPLE_RATE)
+    assert len(prompt.wave_S) == 3 * CODEC_RATE
+    expected = soxr.resample(speech[7 * 16_000 : 10 * 16_000], 16_000, CODEC_RATE)
     assert np.abs(prompt.wave_S - expected).max() < 1e-2
 
 
@@ -50,14 +51,14 @@ def test_a_voice_speaks(run: Path, prompt_file: Path) -> None:
     assert voice.prompt_text
     most = voice.request("Hello.").most_frames / 75
     for sound in (voice.say("Hello."), voice.take("Hello.", best_of=2).wave_S, np.concatenate(list(voice.stream("Hello.")))):
-        assert 0 < len(sound) <= most * SAMPLE_RATE
+        assert 0 < len(sound) <= most * CODEC_RATE
         assert np.isfinite(sound).all()
     assert len(voice.say("Hello. Hello.")) > len(voice.say("Hello."))
     continued = voice.continuation("Hello.")
     assert len(continued) > voice.prompt_KP.shape[1] * 320
     with pytest.raises(ValueError, match="no words"):
         voice.say("...")
-    silent = Voice(str(run), Prompt(np.zeros(3 * SAMPLE_RATE, np.float32)))
+    silent = Voice(str(run), Prompt(np.zeros(3 * CODEC_RATE, np.float32)))
     with pytest.raises(ValueError, match="--prompt-text"):
         silent.say("Hello.")
 
@@ -83,7 +84,7 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
     out = tmp_path / "hello.wav"
     main(["generate", str(run), "--text", "Hi.", "--prompt", str(prompt_file), "--prompt-text", "yes", "--out", str(out), *how])
     sound, rate = sf.read(out)
-    assert rate == SAMPLE_RATE
+    assert rate == CODEC_RATE
     assert len(sound) > 0
     told = capsys.readouterr().out
     assert "s of sound" in told

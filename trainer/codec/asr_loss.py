@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from voxbeam.models.codec import SAMPLE_RATE
 from voxbeam.models.whisper_checkpoint import read_ctranslate2, to_openai
 from voxbeam.schemas.errors import ModelError
+from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.trainer.codec.losses import taper_of
 
 try:
@@ -26,7 +26,7 @@ except ModuleNotFoundError as error:
     raise ModelError(f"the word loss needs {error.name}", remedy="install voxbeam[openai-whisper]") from error
 
 # Whisper hears 25 ms every 10 ms at 16 kHz: the same windows at 24 kHz have the same bins up to 8 kHz, and more beyond.
-WINDOW, HOP = SAMPLE_RATE // 40, SAMPLE_RATE // 100
+WINDOW, HOP = CODEC_RATE // 40, CODEC_RATE // 100
 BINS = 201
 
 
@@ -65,7 +65,7 @@ class WordLoss:
     def log_mel(self, wave_BS: Tensor) -> Tensor:
         """Whisper's spectrogram [B, F, 2 T]: the loudest 8 decades, about -1..1."""
         parts = torch.stft(wave_BS, WINDOW, HOP, window=taper_of(WINDOW, wave_BS.device), return_complex=True)
-        power = (parts[:, :BINS, :-1].abs() * (16_000 / SAMPLE_RATE)).square()  # fewer samples make less of a sum
+        power = (parts[:, :BINS, :-1].abs() * (ASR_RATE / CODEC_RATE)).square()  # fewer samples make less of a sum
         mel_BFT = torch.log10((self.mel_FF @ power).clamp(min=1e-10))
         loudest = mel_BFT.detach().amax(dim=(1, 2), keepdim=True)
         return (torch.maximum(mel_BFT, loudest - 8) + 4) / 4

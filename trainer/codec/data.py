@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voxbeam.models.codec import HOP, SAMPLE_RATE
+from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.storage.listing import is_listing, read_rows
 from voxbeam.storage.releases import latest_release, sample_columns
 from voxbeam.storage.store import Store, is_bucket, local_path
@@ -108,8 +108,8 @@ def _of_release(store: Store) -> list[Utterance]:
         Utterance(
             name=row["key"],
             speaker=row["speaker"],
-            rate=SAMPLE_RATE,
-            samples=row["duration_ms"] * SAMPLE_RATE // 1000,
+            rate=CODEC_RATE,
+            samples=row["duration_ms"] * CODEC_RATE // 1000,
             path=None,
             member=(store, row["shard"], row["flac_offset"], row["flac_bytes"]),
             text=row["text"],
@@ -145,14 +145,14 @@ def draw_batch(utterances: Sequence[Utterance], batch: int, crop_seconds: float,
     Each crop varies in speed (±10 %, which moves pitch too), gain (±6 dB) and, half of the time, a little white noise.
     """
     rng = np.random.default_rng([seed, step])
-    size = round(crop_seconds * SAMPLE_RATE) // HOP * HOP
+    size = round(crop_seconds * CODEC_RATE) // CODEC_HOP * CODEC_HOP
     seconds = np.array([each.samples / each.rate for each in utterances])
     crops = []
     for index in rng.choice(len(utterances), size=batch, p=seconds / seconds.sum()):
         each, speed = utterances[index], rng.uniform(0.9, 1.1)
-        span = math.ceil(size / SAMPLE_RATE * each.rate * speed) + 16
+        span = math.ceil(size / CODEC_RATE * each.rate * speed) + 16
         crop = read(each, int(rng.integers(max(1, each.samples - span))), span)
-        crop = soxr.resample(crop, each.rate * speed, SAMPLE_RATE, quality="LQ")[:size]
+        crop = soxr.resample(crop, each.rate * speed, CODEC_RATE, quality="LQ")[:size]
         varied = np.pad(crop, (0, size - len(crop))) * 10 ** rng.uniform(-0.3, 0.3)
         if rng.random() < 0.5:
             varied = varied + rng.standard_normal(size) * 10 ** rng.uniform(-4.5, -3.3)

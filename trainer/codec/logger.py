@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from voxbeam.models.codec import SAMPLE_RATE
+from voxbeam.schemas.formats import CODEC_RATE
 
 
 class Journal:
@@ -53,4 +53,4 @@ class Journal:
     def play(self, step: int, recorded_S: Tensor, decoded_S: Tensor) -> None:
         """One held-out utterance, as it was and as it comes out."""
         for name, wave_S in (("recorded", recorded_S), ("decoded", decoded_S)):
-            self.board.add_audio(name, wave_S.clamp(-1, 1)[None], step, sample_rate=SAMPLE_RATE)
+            self.board.add_audio(name, wave_S.clamp(-1, 1)[None], step, sample_rate=CODEC_RATE)

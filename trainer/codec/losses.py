@@ -10,8 +10,8 @@ import functools
 import torch
 from torch import Tensor
 
-from voxbeam.models.codec import SAMPLE_RATE
 from voxbeam.models.mel import mel_filters
+from voxbeam.schemas.formats import CODEC_RATE
 
 MEL_SCALES = ((128, 20), (256, 40), (512, 64), (1024, 80), (2048, 128))  # (window in samples, mel bands)
 MEL_FLOOR = 1e-4  # amplitude: -80 dBFS per bin, about the room noise of a read-speech recording
@@ -22,7 +22,7 @@ LOW_WINDOW, LOW_BINS = 1024, 64  # up to 1.5 kHz
 def mel_of(window: int, bands: int, device: torch.device) -> Tensor:
     """Filters [window // 2 + 1, bands] on a device."""
     with torch.inference_mode(False):  # what is kept must serve a training step too, whoever asks first
-        return mel_filters(SAMPLE_RATE, window, bands).to(device)
+        return mel_filters(CODEC_RATE, window, bands).to(device)
 
 
 @functools.cache

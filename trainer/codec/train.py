@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from voxbeam.models.codec import HOP, SAMPLE_RATE, export_codec
+from voxbeam.models.codec import export_codec
 from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec
+from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.trainer.codec.codebooks import Codebooks, frames, perplexity
 from voxbeam.trainer.codec.data import Utterance, draw_batch, find_utterances, read_at, split_speakers
 from voxbeam.trainer.codec.discriminator import LEARNING_SHARE, Adversary
@@ -178,7 +179,7 @@ class Run:
     @torch.no_grad()
     def seed_codebooks(self, utterances: Sequence[Utterance], rng: torch.Generator) -> None:
         """Sets the codebooks from what the encoder says about batches that no step draws."""
-        per_batch = self.config.batch * (round(self.config.crop_seconds * SAMPLE_RATE) // HOP)
+        per_batch = self.config.batch * (round(self.config.crop_seconds * CODEC_RATE) // CODEC_HOP)
         batches = [
             self.model.encoder(self.draw(utterances, 2**31 + index))
             for index in range(math.ceil(self.config.seed_frames / per_batch))
@@ -209,8 +210,8 @@ class Run:
         model, distances, codes = self.averaged_model(), [], []
         x_11S = y_11S = torch.zeros(1, 1, 0)
         for utterance in utterances:
-            wave_S = read_at(utterance, SAMPLE_RATE)
-            x_11S = torch.from_numpy(wave_S[: len(wave_S) // HOP * HOP]).to(self.device)[None, None]
+            wave_S = read_at(utterance, CODEC_RATE)
+            x_11S = torch.from_numpy(wave_S[: len(wave_S) // CODEC_HOP * CODEC_HOP]).to(self.device)[None, None]
             z_1DT = model.encoder(x_11S)
             if self.seeded:
                 codes_K1T = model.quantizer.encode(z_1DT)

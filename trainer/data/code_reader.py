@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import StorageError
+from voxbeam.schemas.formats import CODEBOOK_SIZE, N_CODEBOOKS
 from voxbeam.storage.store import is_bucket
 from voxbeam.trainer.data.block_cache import BlockCache, ByteSpan, map_file
 from voxbeam.trainer.data.index import Index
 
-N_BOOKS, N_CODES = 8, 1024
 _CODE_BYTES = 2
 _OPEN_SHARDS = 256
 """shards mapped at the same time; each needs a file descriptor"""
@@ -56,9 +56,9 @@ class CodeReader:
     def _array(self, sample: int, span: ByteSpan, frames: int) -> NDArray[np.int16]:
         """The codes in an npy file. The header is compared, not parsed: its content is known, and numpy's parser is slow."""
         file, start, end = span
-        begin = end - _CODE_BYTES * N_BOOKS * frames
+        begin = end - _CODE_BYTES * N_CODEBOOKS * frames
         if begin > start and _HEADER % frames in file[start:begin] and end <= len(file):
-            return np.ndarray((N_BOOKS, frames), np.int16, file, begin)
+            return np.ndarray((N_CODEBOOKS, frames), np.int16, file, begin)
         raise self._corrupt_error(sample, frames)
 
     def _corrupt_error(self, sample: int, frames: int) -> StorageError:
@@ -71,7 +71,7 @@ class CodeReader:
 
 def in_codebook_range(codes: NDArray[np.int16]) -> bool:
     """Whether all numbers of a contiguous array are valid codes."""
-    return codes.size == 0 or bool(codes.view(np.uint16).max() < N_CODES)  # unsigned, negative numbers are large too
+    return codes.size == 0 or bool(codes.view(np.uint16).max() < CODEBOOK_SIZE)  # unsigned, negative numbers are large too
 
 
 _HEADER = b"'descr': '<i2', 'fortran_order': False, 'shape': (8, %d)"
