@@ -1,101 +1,155 @@
-"""`python -m trainer codec train`, `export` and `evaluate`."""
+"""`voxbeam codec train`, `export` and `evaluate`."""
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
-import torch
+import click
 
-from voxbeam.models.codec import load_codec
-from voxbeam.models.codec_model import CodecConfig
-from voxbeam.models.codec_weights import codec_weights
-from voxbeam.trainer.codec import train as codec
-from voxbeam.trainer.codec.data import Utterance, find_utterances, split_speakers
+from voxbeam.commands.command import VoxbeamGroup
+from voxbeam.commands.exit_status import DONE
+from voxbeam.commands.model_command import ModelCommand, open_codec
 
-
-def add_codec_commands(rooms: argparse._SubParsersAction) -> None:
-    commands = rooms.add_parser("codec", help="the EnCodec that turns speech into codes").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    add_codec_train(commands)
-    export = commands.add_parser("export", help="write a checkpoint's weights as safetensors")
-    export.add_argument("checkpoint", type=Path)
-    export.add_argument("path", type=Path)
-    export.set_defaults(command=lambda arguments: print(codec.export(arguments.checkpoint, arguments.path)))
-
-    report = commands.add_parser("evaluate", help="measure a codec on speech that it was not trained on, beside Opus")
-    report.add_argument("--codec", default="embedded", help="embedded, encodec_24khz, a path, a bucket address or a hub's file")
-    report.add_argument("--data", help="folder, listing or corpus, all of whose speakers are new to the codec")
-    report.add_argument("--held-out-of", metavar="DATA", help="what the codec was trained on: its held-out speakers")
-    report.add_argument("--held-out-speakers", type=int, default=codec.TrainConfig().held_out_speakers)
-    report.add_argument("--per-speaker", type=int, default=5, help="utterances of each speaker")
-    report.add_argument("--recognizer", default="embedded", help="Whisper: embedded, embedded-base, a path or a hub name")
-    report.add_argument("--text-by", metavar="RECOGNIZER", help="writes down what is said where the data does not tell")
-    report.add_argument("--out", type=Path, required=True, help="folder for report.md and report.json")
-    report.add_argument("--device", default="cpu", help="of the codec")
-    report.add_argument("--threads", type=int, default=2, help="CPU threads")
-    report.set_defaults(command=run_codec_evaluate)
+File = click.Path(path_type=Path, dir_okay=False)
+Folder = click.Path(path_type=Path, file_okay=False)
 
 
-def add_codec_train(commands: argparse._SubParsersAction) -> None:
-    defaults = codec.TrainConfig()
-    train = commands.add_parser("train", help="train on speech, or continue the run that --out holds")
-    train.add_argument("--data", required=True, help="folder of .flac or .wav files named SPEAKER-..., listing, or corpus")
-    train.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, the log and the weights")
-    train.add_argument("--steps", type=int, default=defaults.steps)
-    train.add_argument("--minutes", type=float, help="end by the clock: the learning rate then follows it too")
-    train.add_argument("--warm-steps", type=int, default=defaults.warm_steps, help="steps before codebooks are seeded")
-    train.add_argument("--words-from", type=int, metavar="STEP", help="from here on Whisper's encoder listens")
-    train.add_argument("--adversarial-from", type=int, metavar="STEP", help="from here on a discriminator listens; for GPUs")
-    train.add_argument("--batch", type=int, default=defaults.batch)
-    train.add_argument("--crop-seconds", type=float, default=defaults.crop_seconds)
-    train.add_argument("--bf16", action="store_true", help="mixed precision, on a GPU or a CPU that multiplies bfloat16")
-    train.add_argument("--lr", type=float, default=defaults.lr)
-    train.add_argument("--time-weight", type=float, default=defaults.time_weight)
-    train.add_argument("--low-weight", type=float, default=defaults.low_weight)
-    train.add_argument("--seed", type=int, default=defaults.seed)
-    train.add_argument("--held-out-speakers", type=int, default=defaults.held_out_speakers)
-    train.add_argument(
-        "--layers", choices=["seanet", "frame"], default=defaults.model.layers, help="seanet needs voxbeam[encodec], CC BY-NC 4.0"
-    )
-    train.add_argument("--dimension", type=int, default=defaults.model.dimension)
-    train.add_argument("--codebook-size", type=int, default=defaults.model.codebook_size)
-    train.add_argument("--n-filters", type=int, default=defaults.model.n_filters, help="of SEANet layers")
-    train.add_argument("--lstm-layers", type=int, default=defaults.model.lstm_layers, help="of SEANet layers")
-    train.add_argument("--ratios", type=int, nargs=4, default=defaults.model.ratios, metavar="STRIDE", help="of SEANet layers")
-    train.add_argument("--device", default="cpu")
-    train.add_argument("--threads", type=int, default=1, help="CPU threads")
-    train.set_defaults(command=run_codec_train)
+@click.group(
+    cls=VoxbeamGroup,
+    lazy={name: f"{__name__}:{name}" for name in ("train", "export", "evaluate")},
+    short_help="Train, export and measure the codec.",
+)
+def codec() -> None:
+    """The neural codec (EnCodec) that turns speech into codes: train it, export its weights, measure it."""
 
 
-def run_codec_train(arguments: argparse.Namespace) -> None:
-    torch.set_num_threads(arguments.threads)
-    given = vars(arguments) | {"ratios": tuple(arguments.ratios)}
-    model = CodecConfig(**{f.name: given[f.name] for f in fields(CodecConfig) if f.name in given})
-    names = [f.name for f in fields(codec.TrainConfig) if f.name in given]
-    config = replace(codec.TrainConfig(model=model), **{name: given[name] for name in names})
-    codec.train(config, arguments.data, arguments.out, arguments.device)
+def setting(name: str, type: Any, default: str | None, help: str, **attributes: Any) -> Any:
+    """An option of `codec train`. The default is the library's, named here so that the help needs no torch."""
+    return click.option(name, type=type, help=help + (f"  [default: {default}]" if default else ""), **attributes)
 
 
-def run_codec_evaluate(arguments: argparse.Namespace) -> None:
-    # Imported here: the judges are large, and training needs none of them.
+@click.command(
+    cls=ModelCommand,
+    short_help="Train a codec on speech, or continue a run.",
+    examples=[
+        "voxbeam codec train --data train-clean-100 --out runs/codec --bf16 --steps 100000 --minutes 80 --words-from 5000",
+        "voxbeam codec train --data s3://corpora/libritts --out runs/codec --device cuda --batch 64 --adversarial-from 20000",
+    ],
+)
+@click.option("--data", required=True, metavar="URI", help="Folder of .flac or .wav files named SPEAKER-…, listing, or corpus.")
+@click.option("--out", type=Folder, required=True, help="Folder of the run; a run that is there is continued.")
+@setting("--steps", int, "20000", "Steps to train.")
+@setting("--minutes", float, None, "End after this time; the learning rate then follows the clock.")
+@setting("--warm-steps", int, "600", "Steps before the codebooks are initialized.")
+@setting("--words-from", int, None, "Step from which a loss on Whisper's encoder is added.", metavar="STEP")
+@setting("--adversarial-from", int, None, "Step from which a discriminator is trained; for GPUs.", metavar="STEP")
+@setting("--batch", int, "8", "Clips in a batch.")
+@setting("--crop-seconds", float, "1.0", "Length of a clip.")
+@click.option("--bf16", is_flag=True, help="Mixed precision, for a GPU or a CPU that multiplies bfloat16.")
+@setting("--lr", float, "0.002", "Learning rate.")
+@setting("--time-weight", float, "0.0", "Weight of the waveform loss.")
+@setting("--low-weight", float, "0.1", "Weight of the loss on low frequencies.")
+@setting("--seed", int, "0", "Seed of everything random.")
+@setting("--held-out-speakers", int, "8", "Speakers to measure on.")
+@setting("--layers", click.Choice(["seanet", "frame"]), "frame", "Architecture; seanet needs voxbeam[encodec] (CC BY-NC 4.0).")
+@setting("--dimension", int, "64", "Values of a latent frame.")
+@setting("--codebook-size", int, "1024", "Codes of a codebook.")
+@setting("--n-filters", int, "32", "Filters of SEANet's first layer.")
+@setting("--lstm-layers", int, "2", "LSTM layers of SEANet.")
+@setting("--ratios", int, "8 5 4 2", "Strides of SEANet.", nargs=4, metavar="STRIDE ...")
+@click.option("--device", default="cpu", show_default=True, help="Device to train on.")
+@click.option("--threads", type=int, default=1, show_default=True, help="CPU threads.")
+def train(data: str, out: Path, device: str, threads: int, **settings: Any) -> int:
+    """Train a codec on speech, or continue the run in --out.
+
+    Leaves in --out: checkpoint.pt, log.jsonl, tensorboard/ and, once the codebooks are initialized, codec_24khz.safetensors.
+    """
+    import torch
+
+    from voxbeam.trainer.codec import train as library
+
+    torch.set_num_threads(threads)
+    library.train(train_config(settings), data, out, device)
+    return DONE
+
+
+def train_config(settings: dict[str, Any]) -> Any:
+    """The library's TrainConfig with the settings that were given (not None)."""
+    from dataclasses import fields, replace
+
+    from voxbeam.models.codec_model import CodecConfig
+    from voxbeam.trainer.codec.train import TrainConfig
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    config = TrainConfig()
+    of_model = {field.name for field in fields(CodecConfig)} & given.keys()
+    model = replace(config.model, **{name: given.pop(name) for name in of_model})
+    return replace(config, model=model, **given)
+
+
+@click.command(
+    cls=ModelCommand,
+    short_help="Write a checkpoint's weights as safetensors.",
+    examples=["voxbeam codec export runs/codec/checkpoint.pt codec_24khz.safetensors"],
+)
+@click.argument("checkpoint", type=File)
+@click.argument("path", type=File)
+def export(checkpoint: Path, path: Path) -> int:
+    """Write the weights of CHECKPOINT to PATH as safetensors, and print their SHA-256."""
+    from voxbeam.trainer.codec.train import export as write_weights
+
+    click.echo(write_weights(checkpoint, path))
+    return DONE
+
+
+@click.command(
+    cls=ModelCommand,
+    short_help="Measure a codec beside Opus.",
+    examples=["voxbeam codec evaluate --codec runs/codec/codec_24khz.safetensors --data test-other --out report"],
+)
+@click.option("--codec", "codec_name", default="embedded", show_default=True, metavar="NAME", help="As tokenize.codec names it.")
+@click.option("--data", metavar="URI", help="Folder, listing or corpus; no speaker of it may be in the training data.")
+@click.option("--held-out-of", metavar="URI", help="Training data of the codec: its held-out speakers are used.")
+@click.option("--held-out-speakers", type=int, default=8, show_default=True, metavar="N", help="Speakers held out in training.")
+@click.option("--per-speaker", type=int, default=5, show_default=True, metavar="N", help="Utterances of each speaker.")
+@click.option("--recognizer", default="embedded", show_default=True, metavar="NAME", help="Whisper model, by name or path.")
+@click.option("--text-by", metavar="NAME", help="Recognizer that transcribes the originals where the data has no text.")
+@click.option("--out", type=Folder, required=True, help="Folder for report.md and report.json.")
+@click.option("--device", default="cpu", show_default=True, help="Device of the codec.")
+@click.option("--threads", type=int, default=2, show_default=True, help="CPU threads.")
+def evaluate(
+    codec_name: str,
+    data: str | None,
+    held_out_of: str | None,
+    held_out_speakers: int,
+    per_speaker: int,
+    recognizer: str,
+    text_by: str | None,
+    out: Path,
+    device: str,
+    threads: int,
+) -> int:
+    """Measure a codec on speech that it was not trained on, beside Opus at 6 and 12 kbit/s."""
+    if not data and not held_out_of:
+        raise click.UsageError("there is no speech to measure on; give --data, --held-out-of, or both")
+
+    import torch
+
     from voxbeam.evaluation.codec_report import report, write_report
+    from voxbeam.trainer.codec.data import Utterance, find_utterances, split_speakers
 
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(threads)
     utterances: list[Utterance] = []
-    if arguments.data:
-        utterances += find_utterances(arguments.data)
-    if arguments.held_out_of:
-        utterances += split_speakers(find_utterances(arguments.held_out_of), arguments.held_out_speakers)[1]
-    if not utterances:
-        raise SystemExit("name speech to evaluate on: --data, --held-out-of, or both")
+    if data:
+        utterances += find_utterances(data)
+    if held_out_of:
+        utterances += split_speakers(find_utterances(held_out_of), held_out_speakers)[1]
     utterances.sort(key=lambda utterance: (utterance.speaker, utterance.name))
     groups = itertools.groupby(utterances, key=lambda utterance: utterance.speaker)
-    chosen = [utterance for _, group in groups for utterance in itertools.islice(group, arguments.per_speaker)]
-    path, sha256 = codec_weights(arguments.codec)
-    result = report(load_codec(path, sha256=sha256, device=arguments.device), chosen, arguments.recognizer, arguments.text_by)
-    write_report(result, arguments.out)
-    print(result.to_markdown())
+    chosen = [utterance for _, group in groups for utterance in itertools.islice(group, per_speaker)]
+    result = report(open_codec(codec_name, device), chosen, recognizer, text_by)
+    write_report(result, out)
+    click.echo(result.to_markdown())
+    return DONE

@@ -1,58 +1,63 @@
-"""Display: what a person sees while a build runs — hours done, × real time and time left, stage by stage."""
+"""What `build` and `plan` show while they run: hours done, speed and time left, stage by stage."""
+
+from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import Progress
 from rich.table import Table
 
-from voxbeam.pipeline.events import BuildProgress
+from voxbeam.commands.terminal import new_table
+from voxbeam.pipeline.events import BuildProgress, PlanProgress
 from voxbeam.pipeline.progress import WorkerProgress
 from voxbeam.transforms.chain import STAGES
 
-_LOG_EVERY_S = 20.0
+_LOG_INTERVAL_S = 20.0
 
 
 def hours(ms: float) -> str:
-    """A duration as a person reads it."""
+    """A duration: `90 s`, `2.5 min` or `3.0 h`."""
     seconds = ms / 1000
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def progress_line(tallies: WorkerProgress, recordings: int, elapsed_s: float) -> str:
-    """The state of a build of so many recordings in one line."""
-    done, left = tallies.audio_ms.get(STAGES[-1], 0), tallies.remaining_ms
+def plural(count: int, noun: str) -> str:
+    """`1 release`, `2 releases`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def progress_line(workers: WorkerProgress, recordings: int, elapsed_s: float) -> str:
+    """The progress of a build in one line."""
+    done, remaining = workers.audio_ms.get(STAGES[-1], 0), workers.remaining_ms
     speed = done / 1000 / elapsed_s if elapsed_s else 0.0
-    eta = hours(left / speed) if speed else "—"
+    eta = hours(remaining / speed) if speed else "—"
     return (
-        f"{tallies.probed} of {recordings} recordings probed, "
-        f"{hours(done)} done, {hours(left)} of those left ({speed:.1f}× real time, {eta} to go), "
-        f"accepted {hours(tallies.accepted_ms)}, rejected {hours(tallies.rejected_ms)}, "
-        f"reused {tallies.reused_units} units, quarantined {tallies.quarantined}"
+        f"{workers.probed} of {plural(recordings, 'recording')} probed, "
+        f"{hours(done)} done, {hours(remaining)} remaining ({speed:.1f}× real time, ETA {eta}), "
+        f"accepted {hours(workers.accepted_ms)}, rejected {hours(workers.rejected_ms)}, "
+        f"reused {plural(workers.reused_units, 'unit')}, quarantined {workers.quarantined}"
     )
 
 
-def progress_table(tallies: WorkerProgress, recordings: int, elapsed_s: float) -> Table:
-    """The state of a build, a row a stage."""
-    table = Table(title=progress_line(tallies, recordings, elapsed_s), title_justify="left", box=None, header_style="dim")
-    for name in ("stage", "audio done", "busy", "× real time per worker"):
-        table.add_column(name, justify="left" if name == "stage" else "right")
+def progress_table(workers: WorkerProgress) -> Table:
+    """The progress of a build, one row for each stage."""
+    table = new_table("stage", "audio done", "busy", "× real time per worker")
     for stage in STAGES:
-        ms, seconds = tallies.audio_ms.get(stage, 0), tallies.seconds.get(stage, 0.0)
+        ms, seconds = workers.audio_ms.get(stage, 0), workers.seconds.get(stage, 0.0)
         table.add_row(stage, hours(ms), f"{seconds:.1f} s", f"{ms / 1000 / seconds:,.0f}×" if seconds else "—")
     return table
 
 
-def slowest_table(tallies: WorkerProgress) -> Table:
-    """The units that kept a worker busy longest: where a build that is slower than planned should be looked at."""
-    table = Table(title="Slowest units", title_justify="left", box=None, header_style="dim")
-    for name in ("recording", "from", "audio", "busy", "× real time", "longest stage"):
-        table.add_column(name, justify="left" if name in ("recording", "longest stage") else "right", overflow="fold")
-    for unit in tallies.slowest:
+def slowest_table(workers: WorkerProgress) -> Table:
+    """The units that took longest: the place to look when a build is slower than planned."""
+    table = new_table("recording", "from", "audio", "busy", "× real time", "longest stage", left=("longest stage",))
+    for unit in workers.slowest:
         ms = unit.end_ms - unit.start_ms
         table.add_row(
             unit.recording,
@@ -66,24 +71,38 @@ def slowest_table(tallies: WorkerProgress) -> Table:
 
 
 @contextmanager
-def showing_progress(output: str, console: Console) -> Iterator[Callable[[BuildProgress], None]]:
-    """Shows the events of a build: a live table on a terminal, a line at intervals elsewhere."""
+def showing_build(output: str, console: Console) -> Iterator[Callable[[BuildProgress], None]]:
+    """Shows the events of a build: a live table on a terminal, a line every 20 s elsewhere."""
     with Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live:
         last = 0.0
 
         def show(event: BuildProgress) -> None:
             nonlocal last
             if event.message:
-                console.print(event.message, highlight=False)
+                console.print(event.message)
             if event.phase != "run":
                 return
             if not last:
-                console.print(f"Building from {event.recordings} recordings into {output}")
+                console.print(f"Building from {plural(event.recordings, 'recording')} into {output}")
                 last = time.monotonic()
+            line = progress_line(event.workers, event.recordings, event.elapsed_s)
             if live is not None:
-                live.update(progress_table(event.workers, event.recordings, event.elapsed_s), refresh=True)
-            elif time.monotonic() - last >= _LOG_EVERY_S:
+                live.update(Group(line, progress_table(event.workers)), refresh=True)
+            elif time.monotonic() - last >= _LOG_INTERVAL_S:
                 last = time.monotonic()
-                console.print(progress_line(event.workers, event.recordings, event.elapsed_s))
+                console.print(line)
+
+        yield show
+
+
+@contextmanager
+def showing_plan(console: Console) -> Iterator[Callable[[PlanProgress], None]]:
+    """Shows the events of a plan as a bar, on a terminal only."""
+    names = {"list": "Listing recordings", "probe": "Reading headers", "measure": "Measuring the stages on a sample"}
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("")
+
+        def show(event: PlanProgress) -> None:
+            bar.update(task, description=names[event.phase], completed=event.done, total=event.total or None)
 
         yield show

@@ -1,52 +1,67 @@
-"""`python -m trainer fit`: from a release to a model."""
+"""`voxbeam train`: from a release to a model."""
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
-import torch.distributed as dist
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import click
 
-from voxbeam.models.codec import Codec, load_codec
-from voxbeam.models.codec_weights import codec_weights
-from voxbeam.models.threads import pin_threads
-from voxbeam.storage.releases import read_release
-from voxbeam.trainer.configs import CONFIGS, TrainConfig, apply_overrides
-from voxbeam.trainer.data.sampler import SamplerConfig
-from voxbeam.trainer.data.stream import Stream, StreamConfig
-from voxbeam.trainer.training import Trainer, TrainLog, local_rank
+from voxbeam.commands.command import SettingsOption
+from voxbeam.commands.exit_status import DONE
+from voxbeam.commands.model_command import CODEC_HELP, ModelCommand, open_codec
+from voxbeam.commands.nearest import nearest
 
+if TYPE_CHECKING:
+    from voxbeam.models.codec import Codec
+    from voxbeam.trainer.configs import TrainConfig
+    from voxbeam.trainer.data.stream import Stream
 
-def add_fit(rooms: argparse._SubParsersAction) -> None:
-    fit = rooms.add_parser(
-        "fit",
-        help="train VALL-E on a release",
-        description="Trains AR and NAR on a release, or continues the run that --out holds. Several GPUs: torchrun.",
-    )
-    fit.add_argument("corpus", help="folder or bucket prefix that holds the release")
-    fit.add_argument("--out", required=True, help="folder or bucket prefix for checkpoints")
-    fit.add_argument("--config", choices=sorted(CONFIGS), default="overfit_cpu", help="configuration (default: overfit_cpu)")
-    fit.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="settings that differ, such as steps=500 train_models=ar",
-    )
-    fit.add_argument("--codec", default="embedded", help="the corpus's codec, named as `voxbeam build --codec` names it")
-    fit.add_argument("--release", type=int, help="number of the release to train on (default: the latest)")
-    fit.add_argument("--no-validation", action="store_true", help="for a corpus so small that its valid split is empty")
-    fit.set_defaults(command=run_fit)
+PRESETS = ("overfit_cpu", "small_cpu", "libritts_1gpu", "librilight_16gpu")
+"""names of `trainer.configs.CONFIGS`, here without torch"""
 
 
-def run_fit(arguments: argparse.Namespace) -> None:
-    config = apply_overrides(CONFIGS[arguments.config](), arguments.set)
+@click.command(
+    cls=ModelCommand,
+    short_help="Train VALL-E on a corpus, or continue a run.",
+    examples=[
+        "voxbeam train /data/corpus --out runs/first",
+        "voxbeam train s3://corpora/libritts --out s3://runs/libritts --config libritts_1gpu",
+        "voxbeam train /data/corpus --out runs/ar --set steps=500 train_models=ar",
+        "torchrun --nproc-per-node 8 --no-python voxbeam train /data/corpus --out runs/big --config librilight_16gpu",
+    ],
+)
+@click.argument("corpus")
+@click.option("--out", required=True, metavar="URI", help="Folder or bucket for checkpoints. A run that is there is continued.")
+@click.option("--config", type=click.Choice(PRESETS), default=PRESETS[0], show_default=True, help="Configuration to start from.")
+@click.option(
+    "--set",
+    "settings",
+    cls=SettingsOption,
+    multiple=True,
+    metavar="NAME=VALUE ...",
+    help="Settings that differ from the configuration, such as steps=500 train_models=ar.",
+)
+@click.option("--codec", default="embedded", show_default=True, metavar="NAME", help=CODEC_HELP)
+@click.option("--release", type=int, metavar="NUMBER", help="Release to train on.  [default: the latest]")
+@click.option("--no-validation", is_flag=True, help="Train without a valid split, for a corpus so small that it has none.")
+def train(
+    corpus: str, out: str, config: str, settings: tuple[str, ...], codec: str, release: int | None, no_validation: bool
+) -> int:
+    """Train VALL-E (AR and NAR) on a release of CORPUS, or continue the run in --out.
+
+    On several GPUs, start it with torchrun. A run that is killed continues from its last checkpoint.
+    """
+    import torch
+    import torch.distributed as dist
+
+    from voxbeam.commands import terminal
+    from voxbeam.commands.train_display import showing_training
+    from voxbeam.models.threads import pin_threads
+    from voxbeam.trainer.configs import CONFIGS
+    from voxbeam.trainer.training import Trainer, local_rank
+
+    run_config = apply_settings(CONFIGS[config](), settings)
     if not torch.cuda.is_available():
         pin_threads()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -54,79 +69,61 @@ def run_fit(arguments: argparse.Namespace) -> None:
             torch.cuda.set_device(local_rank())
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        train = open_stream(arguments, "train", config)
+        train_stream = open_stream(corpus, "train", release, run_config)
         try:
-            valid = None if arguments.no_validation else open_stream(arguments, "valid", config).steps
+            valid = None if no_validation else open_stream(corpus, "valid", release, run_config).steps
         except ValueError as error:
-            raise ValueError(f"nothing to validate on ({error}); --no-validation trains without") from error
-        codec = corpus_codec(arguments.codec, train)
-        with progress_bar(config.steps) as show:
+            raise ValueError(f"there is nothing to validate on ({error}); train without it: --no-validation") from error
+        n_phones, data = len(train_stream.index.phones), train_stream.fingerprint
+        model_codec = corpus_codec(codec, train_stream)
+        with showing_training(run_config.steps, terminal.stderr()) as show:
             trainer = Trainer(
-                config,
-                len(train.index.phones),
-                train.steps,
-                valid,
-                arguments.out,
-                data_fingerprint=train.fingerprint,
-                codec=codec,
-                on_log=show,
+                run_config, n_phones, train_stream.steps, valid, out, data_fingerprint=data, codec=model_codec, on_log=show
             )
             progress = trainer.train()
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-    print(f"step {progress.step} of {config.steps}, in {arguments.out}")
+    if trainer.rank == 0:
+        click.echo(f"Step {progress.step} of {run_config.steps}, in {out}")
+    return DONE
+
+
+def apply_settings(config: TrainConfig, settings: tuple[str, ...]) -> TrainConfig:
+    """The configuration with settings such as `steps=500`. Raises UsageError for a name that it does not have."""
+    from voxbeam.trainer.configs import apply_overrides
+
+    for name in (setting.partition("=")[0] for setting in settings):
+        if not hasattr(config, name):
+            guess = nearest(name, vars(config))
+            raise click.UsageError(f"no such setting {name}" + (f"; did you mean {guess}?" if guess else ""))
+    return apply_overrides(config, list(settings))
 
 
 def corpus_codec(name: str, stream: Stream) -> Codec:
-    """The codec of that name. Raises ValueError when a release was made with another one."""
-    path, sha256 = codec_weights(name)
-    codec = load_codec(path, sha256=sha256)
-    index = stream.index
+    """The codec of that name. Raises ValueError when the release was made with another one."""
+    from voxbeam.storage.releases import read_release
+
+    codec, index = open_codec(name, "cpu"), stream.index
     made_with = read_release(index.store, index.release).models["tokenize"] if index.release is not None else codec.sha256
     if made_with != codec.sha256:
         raise ValueError(
-            f"{index.store.root} was made with a codec of sha256 {made_with}, and {name} has {codec.sha256}: "
-            "name (--codec) what the build had as tokenize.codec"
+            f"{index.store.root} was made with a codec of sha256 {made_with}, and {name} has {codec.sha256}; "
+            "give --codec what the build had as tokenize.codec"
         )
     return codec
 
 
-def open_stream(arguments: argparse.Namespace, split: str, config: TrainConfig) -> Stream:
-    """A split of a release, as far as it is this rank's."""
+def open_stream(corpus: str, split: str, release: int | None, config: TrainConfig) -> Stream:
+    """This rank's part of a split."""
+    import torch.distributed as dist
+
+    from voxbeam.trainer.data.sampler import SamplerConfig
+    from voxbeam.trainer.data.stream import Stream, StreamConfig
+
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     sampler = SamplerConfig(
         batch_frames=config.batch_frames, prompt_fraction=config.prompt_fraction if split == "train" else 0.0, seed=config.seed
     )
     stream_config = StreamConfig(sampler=sampler, rank_frames=config.rank_frames)
-    return Stream(arguments.corpus, split=split, release=arguments.release, config=stream_config, rank=rank, world=world)
-
-
-@contextmanager
-def progress_bar(steps: int) -> Iterator[Callable[[TrainLog], None]]:
-    """A function that shows training logs: a progress bar on a terminal, one line per log elsewhere."""
-    columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    terminal = Console().is_terminal and not (dist.is_initialized() and dist.get_rank())
-    with Progress(*columns, disable=not terminal) as bar:
-        task = bar.add_task("", total=steps)
-
-        def show(log: TrainLog) -> None:
-            line = describe_log(log.metrics)
-            if line and terminal:
-                bar.update(task, completed=log.step, description=line)
-            elif line:
-                print(f"{log.step}: {line}", flush=True)
-
-        yield show
-
-
-def describe_log(metrics: dict[str, float]) -> str:
-    """A line about training metrics, such as "ar 3.210 top-10 80%, 5,000 frames/s"; "" for validation metrics."""
-    if "train/frames_per_second" not in metrics:
-        return ""
-    models = [name for name in ("ar", "nar") if f"train/{name}/loss" in metrics]
-    parts = [f"{name} {metrics[f'train/{name}/loss']:.3f} top-10 {metrics[f'train/{name}/top10']:.0%}" for name in models]
-    parts.append(f"{metrics['train/frames_per_second']:,.0f} frames/s")
-    if "train/mfu" in metrics:
-        parts.append(f"MFU {metrics['train/mfu']:.0%}")
-    return ", ".join(parts)
+    return Stream(corpus, split=split, release=release, config=stream_config, rank=rank, world=world)

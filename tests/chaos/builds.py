@@ -115,9 +115,9 @@ def drive(arguments: list[str], environment: Mapping[str, str], log: str) -> Non
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.environ.update(environment)
-    from voxbeam import beam_runner
+    from voxbeam.commands.main import main
 
-    os._exit(beam_runner.main(arguments))
+    os._exit(main(arguments))
 
 
 def start_driver(arguments: list[str], log: Path, environment: Mapping[str, str] | None = None) -> BaseProcess:

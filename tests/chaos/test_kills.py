@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from voxbeam.beam_runner import QUARANTINED
+from voxbeam.commands.exit_status import QUARANTINED
 from voxbeam.schemas.errors import WorkerLostError
 from voxbeam.storage.store import Store
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from voxbeam.beam_runner import OK, RACE_LOST
+from voxbeam.commands.exit_status import CONFLICT, DONE
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.storage.releases import latest_release, read_release, read_rows
@@ -49,15 +49,15 @@ class Race:
             for driver in drivers:
                 driver.join()
             statuses = [driver.exitcode for driver in drivers]
-            assert sorted(statuses) == [OK, RACE_LOST], [self.said(0), self.said(1)]
-            loser = statuses.index(RACE_LOST)
+            assert sorted(statuses) == [DONE, CONFLICT], [self.said(0), self.said(1)]
+            loser = statuses.index(CONFLICT)
             assert "000001 was committed by another build" in self.said(loser)
             first = recordings(store)
             assert first == set(self.INPUTS[1 - loser])
             self.log(loser).unlink()
             again = self.start(loser)
             again.join()
-            assert again.exitcode == OK and "No model work: 1 units reused" in self.said(loser), self.said(loser)
+            assert again.exitcode == DONE and "No model work: 1 units reused" in self.said(loser), self.said(loser)
         assert recordings(store) == {"ben", "leo", "mia"}
         assert (reader.wrong, reader.seen) == ([], {1, 2})
         for number in (1, 2):

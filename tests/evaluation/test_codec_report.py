@@ -13,7 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxbeam.commands.trainer_main import main
+from voxbeam.commands.exit_status import UNUSABLE
+from voxbeam.commands.main import main
 from voxbeam.evaluation.codec_report import si_sdr
 from voxbeam.evaluation.opus import through_opus
 from voxbeam.models.codec import export_codec
@@ -82,6 +83,6 @@ def test_the_command_measures_a_codec_beside_opus(
     assert (tmp_path / "report" / "report.md").read_text() in capsys.readouterr().out
 
 
-def test_the_command_asks_for_speech(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="--data"):
-        main(["codec", "evaluate", "--out", str(tmp_path)])
+def test_the_command_asks_for_speech(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["codec", "evaluate", "--out", str(tmp_path)]) == UNUSABLE
+    assert "give --data" in capsys.readouterr().err

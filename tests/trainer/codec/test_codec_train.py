@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from voxbeam.commands.trainer_main import main
+from voxbeam.commands.main import main
 from voxbeam.models.codec import load_codec
 from voxbeam.models.codec_model import CodecConfig
 from voxbeam.trainer.codec.data import Utterance, find_utterances, split_speakers

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from voxbeam.beam_runner import QUARANTINED
+from voxbeam.commands.exit_status import QUARANTINED
 from voxbeam.commands.status import print_status, run_line
 from voxbeam.pipeline.heartbeat import BuildInfo, Heartbeat, heartbeat, read_heartbeat
 from voxbeam.pipeline.progress import Reporter, WorkerProgress
@@ -39,12 +39,12 @@ def test_a_build_that_runs_and_one_that_does_not() -> None:
     )
     running = run_line(build_status(Heartbeat(info=INFO, elapsed_s=8995, silent=timedelta(seconds=5)), workers))
     assert (
-        "build ab12 towards release 000003, running for 2.5 h: 5 of 7 recordings probed, 3.0 min done, 2.0 min of those left"
+        "build ab12 towards release 000003, running for 2.5 h: 5 of 7 recordings probed, 3.0 min done, 2.0 min remaining"
         in running
     )
     assert "quarantined 1" in running
     gone = run_line(build_status(Heartbeat(info=INFO, elapsed_s=9000, silent=timedelta(minutes=10)), workers))
-    assert "ended or killed 10.0 min ago; the same command goes on where it was" in gone
+    assert "stopped 10.0 min ago; run the same command again to resume" in gone
 
 
 def test_a_job_handed_over_lives_on_in_its_workers(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_done_left_and_quarantined_while_a_build_runs_elsewhere(
         time.sleep(0.3)
     assert build.wait() == QUARANTINED, build.stdout and build.stdout.read()
     assert re.search(r"towards release 000001, running for \d+ s: 0 of 3 recordings probed", seen), seen
-    assert re.search(r"3 of 3 recordings probed, 0 s done, 3\d s of those left .* quarantined 1", seen), seen
+    assert re.search(r"3 of 3 recordings probed, 0 s done, 3\d s remaining .* quarantined 1", seen), seen
     assert "1 done, 1 quarantined" not in seen
     at_the_end = status(output)
     assert "2 done, 1 quarantined" in at_the_end and "running" not in at_the_end

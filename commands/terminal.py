@@ -1,0 +1,52 @@
+"""Standard output and standard error, and how tables and JSON are written to them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+_WIDE = 10_000
+"""columns of an output that is no terminal: nothing is wrapped or cut there"""
+
+
+def stdout() -> Console:
+    """The console for results."""
+    return _console(sys.stdout)
+
+
+def stderr() -> Console:
+    """The console for progress and errors."""
+    return _console(sys.stderr)
+
+
+def results(as_json: bool) -> Console:
+    """Where a command writes for people: standard output, or standard error when that is taken by a JSON document."""
+    return stderr() if as_json else stdout()
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_table(console: Console, title: str, table: Table) -> None:
+    """A table below its title; a title of the table itself would be wrapped to the table's width."""
+    console.print(title, style="italic")
+    console.print(table)
+
+
+def new_table(*columns: str, left: tuple[str, ...] = ()) -> Table:
+    """A table without borders. Columns are aligned to the right, but for the first one and those named in `left`."""
+    table = Table(box=None, header_style="dim")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number == 0 or name in left else "right", overflow="fold")
+    return table
+
+
+def _console(stream: TextIO) -> Console:
+    width = None if stream.isatty() else _WIDE
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)

@@ -1,0 +1,40 @@
+"""What `voxbeam train` shows while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from voxbeam.trainer.training import TrainLog
+
+
+@contextmanager
+def showing_training(steps: int, console: Console) -> Iterator[Callable[[TrainLog], None]]:
+    """Shows training logs: a progress bar on a terminal, one line for each log elsewhere."""
+    columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=steps)
+
+        def show(log: TrainLog) -> None:
+            line = describe_log(log.metrics)
+            if line and console.is_terminal:
+                bar.update(task, completed=log.step, description=line)
+            elif line:
+                console.print(f"{log.step}: {line}")
+
+        yield show
+
+
+def describe_log(metrics: dict[str, float]) -> str:
+    """A line about training metrics, such as "ar 3.210 top-10 80%, 5,000 frames/s"; "" for validation metrics."""
+    if "train/frames_per_second" not in metrics:
+        return ""
+    models = [name for name in ("ar", "nar") if f"train/{name}/loss" in metrics]
+    parts = [f"{name} {metrics[f'train/{name}/loss']:.3f} top-10 {metrics[f'train/{name}/top10']:.0%}" for name in models]
+    parts.append(f"{metrics['train/frames_per_second']:,.0f} frames/s")
+    if "train/mfu" in metrics:
+        parts.append(f"MFU {metrics['train/mfu']:.0%}")
+    return ", ".join(parts)
