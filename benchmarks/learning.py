@@ -1,4 +1,4 @@
-"""What a run of `python -m trainer fit` has learned, against models that only count: validation loss beside uni- and bigrams.
+"""What a run of `voxbeam train` has learned, against models that only count: validation loss beside uni- and bigrams.
 
     python benchmarks/learning.py RUN CORPUS [--out curve.json]
 

@@ -90,7 +90,7 @@ def layers_of(path: Path) -> str:
 def _unreadable(path: Path, error: Exception) -> ValueError:
     return ValueError(
         f"{path} is not a codec that can be read ({type(error).__name__}: {error}); give a .safetensors file "
-        f"written by `python -m trainer codec export`, or a whole copy of {ENCODEC_24KHZ_FILE} "
+        f"written by `voxbeam codec export`, or a whole copy of {ENCODEC_24KHZ_FILE} "
         f"(sha256 {ENCODEC_24KHZ_SHA256})"
     )
 

@@ -216,7 +216,7 @@ def test_refuses_a_truncated_file_and_says_what_to_do(tmp_path: Path, suffix: st
         torch.save(build_codec(SEANET).state_dict(), path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match="python -m trainer codec export"):
+    with pytest.raises(ValueError, match="voxbeam codec export"):
         load_codec(path)
 
 
