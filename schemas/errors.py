@@ -63,6 +63,10 @@ class StorageError(VoxbeamError, OSError):
     """A folder or bucket that cannot be used."""
 
 
+class NotInCorpusError(VoxbeamError, KeyError):
+    """A sample, split or column that a corpus does not have."""
+
+
 class ObjectReplacedError(StorageError):
     """An object was overwritten while it was being read."""
 

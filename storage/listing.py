@@ -17,7 +17,7 @@ def is_listing(uri: str) -> bool:
     return PurePosixPath(uri).suffix.lower() in LISTING_SUFFIXES
 
 
-def read_rows(uri: str) -> Iterator[dict[str, Any]]:
+def read_listing(uri: str) -> Iterator[dict[str, Any]]:
     """Rows of a listing at a path or in a bucket. Raises OSError or ValueError when it cannot be read."""
     suffix = PurePosixPath(uri).suffix.lower()
     with open_local(uri) as path:

@@ -1,4 +1,4 @@
-"""Releases, as readers see them: which there are, and the rows of their tables. The trainer reads them here too."""
+"""Releases: which ones a corpus has, and the rows of their tables."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ R = TypeVar("R", bound=Record)
 
 
 def release_path(number: int) -> str:
+    """Path of a release below the corpus."""
     return f"releases/{number:06d}.json"
 
 
@@ -27,11 +28,12 @@ def release_numbers(store: Store) -> list[int]:
 
 
 def read_release(store: Store, number: int) -> Release:
+    """A release by number. Raises FileNotFoundError."""
     return Release.from_json(store.get(release_path(number)))
 
 
 def latest_release(store: Store) -> Release | None:
-    """The release that readers see: the highest."""
+    """The release with the highest number: the one that readers see."""
     numbers = release_numbers(store)
     return read_release(store, numbers[-1]) if numbers else None
 
@@ -59,25 +61,37 @@ def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
 
 def read_rows(store: Store, release: Release, record: type[R]) -> Iterator[R]:
     """Every row of a release's table, part by part."""
-    kind = next(name for name, known in TABLES.items() if known is record)
-    for file in release.files_of_kind(kind):
+    for file in release.files_of_kind(_kind(record)):
         yield from read_part(store, record, file.path)
 
 
-def sample_batches(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of the samples of a split, in the order in which they are stored, without holding a whole part.
+def table_batches(
+    store: Store, release: Release, record: type[Record], columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """A release's table, or some of its columns, in bounded memory and in the order in which it is stored.
 
     Raises SchemaError for a manifest of another version.
     """
-    for file in sorted(release.files_of_kind("samples"), key=lambda file: file.path):
+    for file in sorted(release.files_of_kind(_kind(record)), key=lambda file: file.path):
         with store.as_local(file.path) as local:
             table = pq.ParquetFile(local)
-            check_schema(SampleRow, table.schema_arrow)
-            for batch in table.iter_batches(batch_size=10_000, columns=[*columns, "split"]):
-                yield batch.filter(pc.equal(batch["split"], split))
+            check_schema(record, table.schema_arrow)
+            yield from table.iter_batches(batch_size=10_000, columns=list(columns) if columns is not None else None)
+
+
+def sample_batches(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of the samples of a split, and `split`, in bounded memory and in the order in which they are stored."""
+    wanted = [*columns, *(["split"] if "split" not in columns else [])]
+    for batch in table_batches(store, release, SampleRow, wanted):
+        yield batch.filter(pc.equal(batch["split"], split))
 
 
 def sample_columns(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The same, row by row."""
     for batch in sample_batches(store, release, split, columns):
         yield from batch.to_pylist()
+
+
+def _kind(record: type[Record]) -> str:
+    """The kind of the files that contain a table's rows."""
+    return next(name for name, known in TABLES.items() if known is record)

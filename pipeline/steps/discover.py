@@ -22,7 +22,7 @@ from typing import Any
 from voxbeam.schemas.config import ListingConfig
 from voxbeam.schemas.errors import ListingError, SchemaError
 from voxbeam.schemas.recording import KEY_ALPHABET, Recording
-from voxbeam.storage.listing import LISTING_SUFFIXES, is_listing, read_rows
+from voxbeam.storage.listing import LISTING_SUFFIXES, is_listing, read_listing
 from voxbeam.storage.store import Store, is_bucket, local_path
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"})
@@ -172,7 +172,7 @@ def _named(relative: str, uri: str, sidecar: dict[str, Any], config: ListingConf
 def _from_listing(uri: str, config: ListingConfig) -> Iterator[Recording]:
     known = {f.name for f in fields(Recording)}
     base = uri.rpartition("/")[0] or "."
-    for number, row in enumerate(_read_rows(uri), start=1):
+    for number, row in enumerate(_listing_rows(uri), start=1):
         if not isinstance(row, dict):
             raise ListingError(f"{uri}, row {number}: {row!r} is not a set of columns and values")
         row = {key: value for key, value in row.items() if value not in (None, "")}
@@ -203,9 +203,9 @@ def _from_listing(uri: str, config: ListingConfig) -> Iterator[Recording]:
             raise ListingError(f"{uri}, row {number}: {error}") from error
 
 
-def _read_rows(uri: str) -> Iterator[dict[str, Any]]:
+def _listing_rows(uri: str) -> Iterator[dict[str, Any]]:
     try:
-        yield from read_rows(uri)
+        yield from read_listing(uri)
     except (OSError, ValueError) as error:
         raise ListingError(f"cannot read the listing {uri}: {error}") from error
 

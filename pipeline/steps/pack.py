@@ -15,7 +15,7 @@ from voxbeam.pipeline.error_reports import reports_errors
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.release_writer import put_part
 from voxbeam.pipeline.steps.shards import Member, sample_of, write_shards
-from voxbeam.pipeline.steps.unit_file import read_rows, unit_path
+from voxbeam.pipeline.steps.unit_file import read_unit_rows, unit_path
 from voxbeam.pipeline.steps.units import FAILED, quarantined_row
 from voxbeam.schemas.config import PackConfig
 from voxbeam.schemas.errors import Failure, StageError
@@ -180,7 +180,7 @@ class WriteBucket(beam.DoFn):
 
     def _members(self, split: str, shares: list[UnitShare]) -> Iterator[Member]:
         for share in shares:
-            for row in read_rows(self.job.store.get(unit_path(share.unit)), accepted=True):
+            for row in read_unit_rows(self.job.store.get(unit_path(share.unit)), accepted=True):
                 if row.local_speaker in share.speakers:
                     yield sample_of(
                         row,
@@ -213,7 +213,7 @@ class WriteReports(beam.DoFn):
     def _rejected(self, report: Report) -> Iterator[RejectedRow]:
         names = [f.name for f in fields(SegmentRow) if f.name != "speaker"]
         for unit in report.row.units:
-            for row in read_rows(self.job.store.get(unit_path(unit)), accepted=False):
+            for row in read_unit_rows(self.job.store.get(unit_path(unit)), accepted=False):
                 speaker = report.speakers[unit].get(row.local_speaker) if row.local_speaker else None
                 yield RejectedRow(
                     **{name: getattr(row, name) for name in names},

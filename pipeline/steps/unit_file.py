@@ -66,7 +66,7 @@ def read_result(content: bytes, unit: Unit) -> UnitResult:
     )
 
 
-def read_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
+def read_unit_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
     """Accepted or rejected segments of a unit file, in order of time. Raises SchemaError for a file of another version."""
     table = pa.ipc.open_stream(content).read_all()
     check_schema(UnitRow, table.schema)

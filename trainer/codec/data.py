@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
-from voxbeam.storage.listing import is_listing, read_rows
+from voxbeam.storage.listing import is_listing, read_listing
 from voxbeam.storage.releases import latest_release, sample_columns
 from voxbeam.storage.store import Store, is_bucket, local_path
 
@@ -83,7 +83,7 @@ def _of_folder(folder: Path) -> Iterator[Utterance]:
 
 
 def _of_listing(listing: str) -> Iterator[Utterance]:
-    for number, row in enumerate(read_rows(listing), start=1):
+    for number, row in enumerate(read_listing(listing), start=1):
         uri = str(row.get("uri") or "")
         if not uri or is_bucket(uri):
             raise ValueError(

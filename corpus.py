@@ -1,0 +1,196 @@
+"""Corpus: a release for reading — its tables as Arrow, the codes and the audio of a sample, and batches for training."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from voxbeam.schemas.columns import Record, arrow_schema
+from voxbeam.schemas.errors import ModelError, NotInCorpusError, StorageError
+from voxbeam.schemas.formats import SPLITS
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import load_release, table_batches
+from voxbeam.storage.store import Store
+
+if TYPE_CHECKING:
+    from voxbeam.models.codec import Codec
+    from voxbeam.trainer.data.stream import Stream
+
+
+class Corpus:
+    """A release of a corpus in a folder or a bucket, by default the latest.
+
+    Safe to use from several threads. Neither Beam nor torch is imported until audio or a stream is asked for.
+
+    Args:
+        uri: folder or bucket prefix that `build` wrote.
+        release: number of the release; the latest if None.
+        codec: where the weights of the corpus's codec are, if not where the build read them.
+
+    Raises StorageError when there is no such release.
+
+    Example::
+
+        corpus = Corpus("s3://corpora/librilight")
+        for batch in corpus.samples("train", columns=["key", "speaker", "text"]):
+            ...
+    """
+
+    def __init__(self, uri: str, release: int | None = None, *, codec: str | None = None) -> None:
+        self.store = Store(uri)
+        self.release: Release = load_release(self.store, release)
+        self._codec_name = codec
+        self._lock = threading.Lock()
+
+    @property
+    def uri(self) -> str:
+        """Folder or bucket prefix of the corpus."""
+        return self.store.root
+
+    @property
+    def name(self) -> str:
+        """Name of the release, e.g. `000003`."""
+        return self.release.name
+
+    def __repr__(self) -> str:
+        return f"Corpus({self.uri!r}, release={self.release.number})"
+
+    def shards(self, split: str | None = None) -> list[str]:
+        """Paths or bucket addresses of the tars of a split, or of all splits, in order. Any WebDataset reader takes them."""
+        _check_split(split)
+        folder = "shards/" if split is None else f"shards/{split}/"
+        return sorted(self.store.uri(f.path) for f in self.release.files_of_kind("shard") if f.path.startswith(folder))
+
+    def samples(self, split: str | None = None, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+        """The samples of a split, or of all splits, as Arrow batches: an iterator that DuckDB can also query.
+
+        `columns` are names from docs/columns.md; all if None. Memory is bounded: batches have at most 10,000 rows.
+        """
+        _check_split(split)
+        if split is None or columns is None or "split" in columns:
+            return self._table(SampleRow, columns, split)
+        return _reader(_schema(SampleRow, columns), self._batches(SampleRow, [*columns, "split"], split))
+
+    def rejected(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+        """The rejected segments, with their scores and reasons, as Arrow batches."""
+        return self._table(RejectedRow, columns, None)
+
+    def recordings(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+        """The recordings, done and quarantined, as Arrow batches."""
+        return self._table(RecordingRow, columns, None)
+
+    def codes(self, key: str) -> NDArray[np.int16]:
+        """Codec codes int16 [8, T] of a sample, 75 frames per second, by one ranged read.
+
+        The first call reads all keys of the release and keeps 28 bytes of memory for each. Raises NotInCorpusError for a key that
+        is not in the release, StorageError for bytes that do not have the manifest's CRC-32.
+        """
+        shard, offset, size, crc32 = self._locate(key)
+        content = self.store.get_range(shard, offset, size)
+        if zlib.crc32(content) != crc32:
+            raise StorageError(
+                f"codes of {key} in {self.store.uri(shard)} are damaged", remedy="`voxbeam verify` lists all damage"
+            )
+        codes: NDArray[np.int16] = np.load(io.BytesIO(content), allow_pickle=False)
+        return codes
+
+    def audio(self, key: str) -> NDArray[np.float32]:
+        """Audio float32 [320 · T] of a sample, mono at 24 kHz, in [−1, 1], decoded from its codes by the corpus's own codec.
+
+        Raises ModelError when the codec cannot be loaded or is not the one that made the codes.
+        """
+        codes = self.codes(key)
+        with self._lock:
+            wave: NDArray[np.float32] = self._codec.decode([codes])[0]
+        return wave
+
+    def stream(self, split: str = "train", **options: Any) -> Stream:
+        """Batches for training: `voxbeam.trainer.data.stream.Stream` of this release. `options` are those of Stream."""
+        from voxbeam.trainer.data.stream import Stream
+
+        return Stream(self.uri, split=split, release=self.release.number, **options)
+
+    def _table(self, record: type[Record], columns: Sequence[str] | None, split: str | None) -> pa.RecordBatchReader:
+        return _reader(_schema(record, columns), self._batches(record, columns, split))
+
+    def _batches(self, record: type[Record], columns: Sequence[str] | None, split: str | None) -> Iterator[pa.RecordBatch]:
+        for batch in table_batches(self.store, self.release, record, columns):
+            yield batch if split is None else batch.filter(pc.equal(batch["split"], split))
+
+    @cached_property
+    def _codec(self) -> Codec:
+        from voxbeam.models.codec import load_codec
+        from voxbeam.models.codec_weights import codec_weights
+
+        name = self._codec_name or str(self.release.config["tokenize"]["codec"])
+        try:
+            return load_codec(codec_weights(name)[0], sha256=self.release.models["tokenize"])
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"the codec of {self.uri} cannot be loaded: {error}", remedy="name its weights: Corpus(uri, codec=...)"
+            ) from error
+
+    @cached_property
+    def _index(self) -> tuple[NDArray[np.uint64], NDArray[Any], list[str]]:
+        """Digests of all keys in order, where each one's codes are, and the shards."""
+        digests, places, shards = [], [], dict[str, int]()
+        columns = ["key", "shard", "codes_offset", "codes_bytes", "codes_crc32"]
+        for batch in table_batches(self.store, self.release, SampleRow, columns):
+            digests.append(np.fromiter(map(_digest, batch["key"].to_pylist()), np.uint64, batch.num_rows))
+            place = np.empty(batch.num_rows, [("shard", "i4"), ("offset", "i8"), ("bytes", "i4"), ("crc32", "u4")])
+            place["shard"] = [shards.setdefault(shard, len(shards)) for shard in batch["shard"].to_pylist()]
+            for name in ("offset", "bytes", "crc32"):
+                place[name] = batch[f"codes_{name}"].to_numpy()
+            places.append(place)
+        if not digests:
+            return np.empty(0, np.uint64), np.empty(0), []
+        all_digests = np.concatenate(digests)
+        order = np.argsort(all_digests)
+        return all_digests[order], np.concatenate(places)[order], list(shards)
+
+    def _locate(self, key: str) -> tuple[str, int, int, int]:
+        """Shard, offset, length and CRC-32 of the codes of a sample."""
+        with self._lock:
+            digests, places, shards = self._index
+        digest = np.uint64(_digest(key))
+        found = int(np.searchsorted(digests, digest))
+        if found == len(digests) or digests[found] != digest:
+            raise NotInCorpusError(f"release {self.name} of {self.uri} has no sample {key!r}")
+        place = places[found]
+        return shards[place["shard"]], int(place["offset"]), int(place["bytes"]), int(place["crc32"])
+
+
+def _check_split(split: str | None) -> None:
+    if split is not None and split not in SPLITS:
+        raise NotInCorpusError(f"there is no split {split!r}", remedy=f"the splits are {', '.join(SPLITS)}")
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def _schema(record: type[Record], columns: Sequence[str] | None) -> pa.Schema:
+    """The Arrow schema of a table, or of some of its columns. Raises NotInCorpusError for a column that it does not have."""
+    schema = arrow_schema(record)
+    if columns is None:
+        return schema
+    if unknown := [name for name in columns if name not in schema.names]:
+        raise NotInCorpusError(f"there is no column {unknown[0]!r}", remedy=f"the columns are {', '.join(schema.names)}")
+    return pa.schema([schema.field(name) for name in columns])
+
+
+def _reader(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.RecordBatchReader:
+    return pa.RecordBatchReader.from_batches(
+        schema, (pa.RecordBatch.from_arrays([batch[name] for name in schema.names], schema=schema) for batch in batches)
+    )
