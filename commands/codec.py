@@ -138,10 +138,10 @@ def evaluate(
     import torch
 
     from voxbeam.evaluation.codec_report import report, write_report
-    from voxbeam.trainer.codec.data import Utterance, find_utterances, split_speakers
+    from voxbeam.trainer.codec.data import AudioUtterance, find_utterances, split_speakers
 
     torch.set_num_threads(threads)
-    utterances: list[Utterance] = []
+    utterances: list[AudioUtterance] = []
     if data:
         utterances += find_utterances(data)
     if held_out_of:

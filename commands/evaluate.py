@@ -52,7 +52,7 @@ def evaluate(
     from voxbeam.commands import terminal
     from voxbeam.evaluation.html_page import write_page
     from voxbeam.evaluation.zero_shot import evaluate as run_evaluation
-    from voxbeam.models.speech_metrics import Recognizer
+    from voxbeam.models.speech_metrics import WhisperTranscriber
     from voxbeam.trainer.data.sampler import SamplerConfig
     from voxbeam.trainer.data.stream import Stream, StreamConfig
 
@@ -63,16 +63,16 @@ def evaluate(
         run,
         stream,
         open_codec(codec, device),
-        Recognizer(recognizer, device),
+        WhisperTranscriber(recognizer, device),
         count,
         continual=continual,
         seed=seed,
         device=device,
     )
     write_page(result, out)
-    table = terminal.new_table("", "WER", "similarity", "duration", "unended", "RTF")
+    table = terminal.new_table("", "WER", "similarity", "duration", "truncated", "RTF")
     for row in result.rows:
-        values = (row.word_errors, row.similarity, row.duration, row.unended, row.real_time_factor)
+        values = (row.wer, row.speaker_similarity, row.duration_ratio, row.truncated_rate, row.real_time_factor)
         table.add_row(row.name, *(f"{value:.3f}" for value in values))
     console = terminal.stdout()
     terminal.print_table(console, f"{len(result.cases)} utterances", table)

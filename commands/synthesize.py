@@ -13,7 +13,7 @@ from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
 
 if TYPE_CHECKING:
-    from voxbeam.synthesis.synthesizer import Prompt, Voice
+    from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,18 +32,18 @@ def sampling_options(command: F) -> F:
     return command
 
 
-def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: float, language: str, device: str) -> Voice:
+def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: float, language: str, device: str) -> Synthesizer:
     """The models of a run, with a prompt."""
-    from voxbeam.models.speech_metrics import Recognizer
+    from voxbeam.models.speech_metrics import WhisperTranscriber
     from voxbeam.synthesis.sampling import SamplingConfig
-    from voxbeam.synthesis.synthesizer import Voice
+    from voxbeam.synthesis.synthesizer import Synthesizer
 
     pin_threads_on_cpu(device)
-    return Voice(
+    return Synthesizer(
         run,
         prompt,
         codec=open_codec(codec, device),
-        recognizer=Recognizer(recognizer, device),
+        transcriber=WhisperTranscriber(recognizer, device),
         sampling=SamplingConfig(top_p=top_p),
         language=language,
         device=device,
@@ -104,7 +104,7 @@ def generate(
                 file.write(wave_S)
             seconds = file.tell() / CODEC_RATE
     else:
-        wave_S = voice.continuation(text, seed=seed) if continue_prompt else voice.say(text, seed=seed, best_of=best_of)
+        wave_S = voice.continue_prompt(text, seed=seed) if continue_prompt else voice.say(text, seed=seed, candidates=best_of)
         sf.write(out, wave_S, CODEC_RATE)
         seconds = len(wave_S) / CODEC_RATE
     click.echo(f"{out}: {seconds:.2f} s of speech, made in {time.monotonic() - started:.2f} s")
@@ -136,7 +136,7 @@ def edit(run: str, audio: Path, replace: str, by: str, out: Path, best_of: int, 
     from voxbeam.synthesis.synthesizer import Prompt
 
     voice = open_voice(run, Prompt.read(audio, seconds=MAX_EDIT_S), **models)
-    take = edit_words(voice, replace, by, best_of=best_of, seed=seed)
+    take = edit_words(voice, replace, by, candidates=best_of, seed=seed)
     sf.write(out, take.wave_S, CODEC_RATE)
-    click.echo(f"{out}: {len(take.wave_S) / CODEC_RATE:.2f} s of speech; WER of the edited clip: {take.errors:.0%}")
+    click.echo(f"{out}: {len(take.wave_S) / CODEC_RATE:.2f} s of speech; WER of the edited clip: {take.wer:.0%}")
     return DONE

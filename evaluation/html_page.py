@@ -1,4 +1,4 @@
-"""The evaluation as files: table.json, and a page, complete in itself, on which every case can be heard."""
+"""Writes an evaluation as table.json and as one HTML file with a player for every waveform."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from voxbeam.schemas.formats import CODEC_RATE
 
 
 def write_page(evaluation: Evaluation, folder: Path) -> None:
-    """Writes both into a folder."""
+    """Writes table.json and index.html into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.json").write_text(json.dumps([asdict(row) for row in evaluation.rows], indent=1) + "\n")
     (folder / "index.html").write_text(page(evaluation), encoding="utf-8")
 
 
 def page(evaluation: Evaluation) -> str:
-    """The page: the table, and below it a line for every case with a player for each of its sounds."""
+    """The HTML: the table, and below it a row per test case with a player for each of its waveforms."""
     head = "<tr><th>" + "<th>".join(name.replace("_", " ") for name in asdict(evaluation.rows[0])) + "</tr>"
     table = "".join("<tr>" + "".join(_cell(value) for value in asdict(row).values()) + "</tr>" for row in evaluation.rows)
-    columns = "".join(f"<th>{html.escape(name)}" for name in evaluation.sounds)
-    waves = zip(*evaluation.sounds.values(), strict=True)
+    columns = "".join(f"<th>{html.escape(name)}" for name in evaluation.waves)
+    by_case = zip(*evaluation.waves.values(), strict=True)
     cases = "".join(
-        f"<tr><td>{html.escape(case.text)}" + "".join(f"<td>{_player(wave)}" for wave in sounds) + "</tr>"
-        for case, sounds in zip(evaluation.cases, waves, strict=True)
+        f"<tr><td>{html.escape(case.text)}" + "".join(f"<td>{_player(wave)}" for wave in waves) + "</tr>"
+        for case, waves in zip(evaluation.cases, by_case, strict=True)
     )
     return (
         "<!doctype html><meta charset=utf-8><title>Evaluation</title><style>body{font:16px sans-serif;margin:2em}"

@@ -1,4 +1,4 @@
-"""Opus (RFC 6716, libopus through PyAV): what everyone else sends speech with, to measure a codec beside."""
+"""The Opus codec (RFC 6716, libopus through PyAV), as a baseline."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from numpy.typing import NDArray
 
 from voxbeam.schemas.formats import CODEC_RATE
 
-OPUS_RATE = 48_000  # Hz, of everything that an Opus decoder gives back
-FRAME = CODEC_RATE // 50  # samples of one packet, 20 ms
+OPUS_RATE = 48_000
+"""sample rate in Hz of every Opus decoder's output"""
+PACKET_SAMPLES = CODEC_RATE // 50
+"""samples of a packet: 20 ms"""
 
 
-def through_opus(wave_S: NDArray[np.float32], kbps: float) -> tuple[NDArray[np.float32], float]:
-    """Speech [S] at 24 kHz encoded and decoded at a rate, aligned with what went in; and the kbit/s it took in packets."""
+def opus_roundtrip(wave_S: NDArray[np.float32], kbps: float) -> tuple[NDArray[np.float32], float]:
+    """Speech [S] at 24 kHz after encoding and decoding at `kbps`, aligned with the input; and the kbit/s of its packets."""
     file = io.BytesIO()
     with av.open(file, "w", format="ogg") as container:
         stream = container.add_stream("libopus", rate=CODEC_RATE, layout="mono", options={"application": "voip"})
         stream.bit_rate = round(kbps * 1000)
-        padded_S = np.pad(wave_S, (0, -len(wave_S) % FRAME))
+        padded_S = np.pad(wave_S, (0, -len(wave_S) % PACKET_SAMPLES))
         size = 0
-        for start in range(0, len(padded_S), FRAME):
-            frame = av.AudioFrame.from_ndarray(padded_S[None, start : start + FRAME], format="flt", layout="mono")
+        for start in range(0, len(padded_S), PACKET_SAMPLES):
+            frame = av.AudioFrame.from_ndarray(padded_S[None, start : start + PACKET_SAMPLES], format="flt", layout="mono")
             frame.sample_rate, frame.pts = CODEC_RATE, start
             for packet in stream.encode(frame):
                 size += packet.size

@@ -1,4 +1,4 @@
-"""Cases: which utterances of a split are spoken again, and what each is prompted by (VALL-E, section 5.2)."""
+"""Test cases: which utterances of a split are synthesized, and the prompt of each (VALL-E, section 5.2)."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ from voxbeam.storage.releases import read_release, sample_columns
 from voxbeam.trainer.data.stream import PROMPT_S, Stream
 
 TARGET_S = (4.0, 10.0)
+"""shortest and longest utterance to synthesize"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """An utterance to be spoken again, and another of its speaker as the prompt."""
+class TestCase:
+    """An utterance to synthesize, and another of its speaker as the prompt."""
+
+    __test__ = False  # not a test for pytest to collect
 
     target: TokenizedUtterance
     text: str
     prompt: TokenizedUtterance
 
 
-def choose_cases(stream: Stream, count: int, seed: int = 0) -> list[Case]:
-    """Up to `count` utterances that have another of their speaker to be prompted by. Raises ValueError where there is none."""
+def choose_cases(stream: Stream, count: int, seed: int = 0) -> list[TestCase]:
+    """Up to `count` utterances, each with another one of its speaker as prompt. Raises ValueError if there is none."""
     frames = np.asarray(stream.index.arrays["frames"])
     speakers = np.asarray(stream.index.arrays["speaker"])
-    long_enough = (frames >= PROMPT_S[0] * FRAME_RATE) & (frames <= PROMPT_S[1] * FRAME_RATE)
+    suitable = (frames >= PROMPT_S[0] * FRAME_RATE) & (frames <= PROMPT_S[1] * FRAME_RATE)
     targets = np.flatnonzero((frames >= TARGET_S[0] * FRAME_RATE) & (frames <= TARGET_S[1] * FRAME_RATE))
     rng = np.random.default_rng(seed)
     pairs: list[int] = []
     for target in rng.permutation(targets).tolist():
-        others = np.flatnonzero(long_enough & (speakers == speakers[target]))
+        others = np.flatnonzero(suitable & (speakers == speakers[target]))
         others = others[others != target]
         if len(others):
             pairs += [target, int(rng.choice(others))]
@@ -45,17 +48,17 @@ def choose_cases(stream: Stream, count: int, seed: int = 0) -> list[Case]:
             break
     if not pairs:
         raise ValueError(
-            f"no speaker of this split has two utterances of {PROMPT_S[0]:g} to {PROMPT_S[1]:g} s; take another split"
+            f"no speaker of this split has two utterances of {PROMPT_S[0]:g} to {PROMPT_S[1]:g} s; choose another split"
         )
     found = stream.read(np.array(pairs, np.int64))
     return [
-        Case(target=target, text=stream.index.text(sample), prompt=prompt)
+        TestCase(target=target, text=stream.index.text(sample), prompt=prompt)
         for sample, target, prompt in zip(pairs[::2], found[::2], found[1::2], strict=True)
     ]
 
 
-def read_recordings(stream: Stream, cases: Sequence[Case]) -> list[NDArray[np.float32]] | None:
-    """What was recorded of every target, at 24 kHz; None where the release keeps no sound (`pack.keep_audio`)."""
+def read_recordings(stream: Stream, cases: Sequence[TestCase]) -> list[NDArray[np.float32]] | None:
+    """The recording of every target, at 24 kHz; None if the release has no audio (`pack.keep_audio`)."""
     index = stream.index
     if index.release is None:
         return None

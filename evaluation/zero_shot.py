@@ -1,8 +1,7 @@
-"""Evaluate: the paper's zero-shot protocol on a split of a release (VALL-E, section 5.2).
+"""Zero-shot evaluation on a split of a release (VALL-E, section 5.2).
 
-Utterances of 4 to 10 s are spoken again from their text, each behind another utterance of the same speaker. In the same table
-stand what was recorded, where the release keeps its sound, and the codec's resynthesis of the true codes, which no model on
-these codes can better.
+Utterances of 4 to 10 s are synthesized from their text, each prompted by another utterance of the same speaker. The table also
+has the recordings, if the release keeps audio, and the codec's resynthesis of the true codes, an upper bound for the model.
 """
 
 from __future__ import annotations
@@ -14,127 +13,132 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.evaluation.prompts import Case, choose_cases, read_recordings
+from voxbeam.evaluation.prompts import TestCase, choose_cases, read_recordings
 from voxbeam.models.codec import Codec
 from voxbeam.models.load_valle import load_models
-from voxbeam.models.speech_metrics import Recognizer, voice_of, word_error_rate
+from voxbeam.models.speech_metrics import WhisperTranscriber, embed_speaker, word_error_rate
 from voxbeam.models.text_normalization import normalize_text
+from voxbeam.schemas.errors import CheckpointError
 from voxbeam.schemas.formats import CODEC_RATE, FRAME_RATE
 from voxbeam.synthesis.generate import Request, generate
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.trainer.data.stream import Stream
 
-CONTINUED_FRAMES = 3 * FRAME_RATE
-"""of an utterance that VALL-E-continual hears before it goes on"""
-SLACK = 2.0
-"""a model may take this many times as long as the truth before it is cut off"""
-Sounds = list[NDArray[np.float32]]
-"""one for each case, [S] at 24 kHz"""
+CONTINUATION_PROMPT_FRAMES = 3 * FRAME_RATE
+"""prompt of VALL-E-continual: the beginning of the utterance itself"""
+MAX_DURATION_RATIO = 2.0
+"""an utterance is truncated at this multiple of its true duration"""
+Waves = list[NDArray[np.float32]]
+"""one waveform [S] at 24 kHz per test case"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one way to sound, over all cases."""
+    """Metrics of one system over all test cases."""
 
     name: str
-    word_errors: float
-    """by the recognizer against the corpus's text, in shares of its words"""
-    similarity: float
+    wer: float
+    """word error rate against the corpus's text, as a fraction"""
+    speaker_similarity: float
     """mean cosine of GE2E embeddings with the prompt"""
-    duration: float
-    """mean length over the truth's"""
-    unended: float
-    """share of cases that had to be cut off"""
+    duration_ratio: float
+    """mean duration divided by the true duration"""
+    truncated_rate: float
+    """fraction of utterances that had to be truncated"""
     real_time_factor: float
-    """seconds of work per second of sound, whole batch; 0 for a recording"""
+    """seconds of computation per second of audio, for the whole batch; 0 for recordings"""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The table, and the sounds behind it, by name: the prompt, and those of the rows."""
+    """The table, and the audio behind it: the prompts, and that of each row, by name."""
 
     rows: list[Row]
-    cases: list[Case]
-    sounds: dict[str, Sounds]
+    cases: list[TestCase]
+    waves: dict[str, Waves]
 
 
 def evaluate(
     run_uri: str,
     stream: Stream,
     codec: Codec,
-    recognizer: Recognizer,
+    transcriber: WhisperTranscriber,
     count: int,
     *,
     continual: bool = False,
     seed: int = 0,
     device: str = "cpu",
 ) -> Evaluation:
-    """Speaks `count` utterances of a split again and measures what comes out.
+    """Synthesizes `count` utterances of a split and measures the result.
 
-    With `continual`, an utterance is prompted by its own first 3 s and goes on from there (VALL-E-continual, section 5.2).
+    With `continual`, each utterance is prompted by its own first 3 s and continued (VALL-E-continual, section 5.2). Raises
+    CheckpointError if the run does not match the corpus, ValueError if no speaker of the split has two suitable utterances.
     """
     ar, nar, config = load_models(run_uri, device, codec)
     if config.n_phones != len(stream.index.phones):
-        raise ValueError(
-            f"the run knows {config.n_phones} phones, the corpus has {len(stream.index.phones)}: they do not belong together"
+        raise CheckpointError(
+            f"the run was trained with {config.n_phones} phones, the corpus has {len(stream.index.phones)}",
+            remedy="evaluate on the corpus that the run was trained on, or one of the same language",
         )
     cases = choose_cases(stream, count, seed)
-    requests = [request_of(case, stream.separator, continual) for case in cases]
+    requests = [build_request(case, stream.separator, continual) for case in cases]
     began = time.monotonic()
-    made = generate(ar, nar, requests, SamplingConfig(), seed=seed)
-    whole = [
+    generated = generate(ar, nar, requests, SamplingConfig(), seed=seed)
+    codes = [
         np.concatenate([request.prompt_KP, one.codes_KT], axis=1) if continual else one.codes_KT
-        for request, one in zip(requests, made, strict=True)
+        for request, one in zip(requests, generated, strict=True)
     ]
-    spoken = codec.decode(whole)
+    synthesized = codec.decode(codes)
     model_s = time.monotonic() - began
     began = time.monotonic()
-    again = codec.decode([case.target.codes_KT for case in cases])
+    resynthesized = codec.decode([case.target.codes_KT for case in cases])
     codec_s = time.monotonic() - began
     recorded = read_recordings(stream, cases)
-    sounds = {"recording": recorded} if recorded else {}
-    sounds |= {"codec resynthesis": again, "model": spoken}
+    waves = {"recording": recorded} if recorded else {}
+    waves |= {"codec resynthesis": resynthesized, "model": synthesized}
     seconds = {"codec resynthesis": codec_s, "model": model_s}
-    unended = {"model": 1 - sum(one.ended for one in made) / len(made)}
+    truncated = {"model": 1 - sum(one.finished for one in generated) / len(generated)}
     prompts = codec.decode([case.prompt.codes_KT for case in cases])
-    voices = [voice_of(prompt) for prompt in prompts]
+    prompt_embeddings = [embed_speaker(prompt) for prompt in prompts]
     rows = [
-        measure(name, cases, voices, waves, recognizer, seconds.get(name, 0.0), unended.get(name, 0.0))
-        for name, waves in sounds.items()
+        measure(name, cases, prompt_embeddings, audio, transcriber, seconds.get(name, 0.0), truncated.get(name, 0.0))
+        for name, audio in waves.items()
     ]
-    return Evaluation(rows, cases, {"prompt": prompts} | sounds)
+    return Evaluation(rows, cases, {"prompt": prompts} | waves)
 
 
-def request_of(case: Case, separator: int, continual: bool) -> Request:
-    """What a model is asked: to say the target behind the prompt, or to go on from the target's own beginning."""
-    phones_L, prompt_KP = case.target.phones_L, case.target.codes_KT[:, :CONTINUED_FRAMES]
+def build_request(case: TestCase, separator: int, continual: bool) -> Request:
+    """The request of a test case: the target after its prompt, or the continuation of the target's own beginning."""
+    phones_L, prompt_KP = case.target.phones_L, case.target.codes_KT[:, :CONTINUATION_PROMPT_FRAMES]
     if not continual:
         phones_L = np.concatenate([case.prompt.phones_L, np.array([separator]), phones_L])
         prompt_KP = case.prompt.codes_KT
-    return Request(phones_L=phones_L, prompt_KP=prompt_KP, most_frames=round(SLACK * case.target.codes_KT.shape[1]))
+    max_frames = round(MAX_DURATION_RATIO * case.target.codes_KT.shape[1])
+    return Request(phones_L=phones_L, prompt_KP=prompt_KP, max_frames=max_frames)
 
 
 def measure(
     name: str,
-    cases: Sequence[Case],
-    voices: Sequence[NDArray[np.float32]],
-    sounds: Sounds,
-    recognizer: Recognizer,
+    cases: Sequence[TestCase],
+    prompt_embeddings: Sequence[NDArray[np.float32]],
+    waves: Waves,
+    transcriber: WhisperTranscriber,
     seconds: float,
-    unended: float,
+    truncated_rate: float,
 ) -> Row:
-    """One row of the table; `voices` are the prompts'."""
+    """One row of the table; `seconds` is the computation time of all waveforms."""
     words = [len(normalize_text(case.text).split()) for case in cases]
     errors = [
-        word_error_rate(normalize_text(case.text), normalize_text(recognizer.hear(sound)))
-        for case, sound in zip(cases, sounds, strict=True)
+        word_error_rate(normalize_text(case.text), normalize_text(transcriber.transcribe(wave)))
+        for case, wave in zip(cases, waves, strict=True)
     ]
+    similarities = [embed_speaker(wave) @ prompt for wave, prompt in zip(waves, prompt_embeddings, strict=True)]
     true_s = [case.target.codes_KT.shape[1] / FRAME_RATE for case in cases]
     return Row(
         name=name,
-        word_errors=float(np.average(errors, weights=words)),
-        similarity=float(np.mean([voice_of(sound) @ voice for sound, voice in zip(sounds, voices, strict=True)])),
-        duration=float(np.mean([len(sound) / CODEC_RATE / true for sound, true in zip(sounds, true_s, strict=True)])),
-        unended=unended,
-        real_time_factor=seconds / max(1e-9, sum(len(sound) for sound in sounds) / CODEC_RATE),
+        wer=float(np.average(errors, weights=words)),
+        speaker_similarity=float(np.mean(similarities)),
+        duration_ratio=float(np.mean([len(wave) / CODEC_RATE / true for wave, true in zip(waves, true_s, strict=True)])),
+        truncated_rate=truncated_rate,
+        real_time_factor=seconds / max(1e-9, sum(len(wave) for wave in waves) / CODEC_RATE),
     )

@@ -50,11 +50,11 @@ def write(store: Store, step: int, checkpoint: Checkpoint, keep_last: int) -> No
 
 
 def read(store: Store, step: int | None = None) -> Checkpoint:
-    """The checkpoint of a step, by default the last. Raises FileNotFoundError for none, CheckpointError for a damaged one."""
+    """The checkpoint of a step, by default the last. Raises CheckpointError for none, or a damaged one."""
     if step is None:
         steps = saved_steps(store)
         if not steps:
-            raise FileNotFoundError(f"no checkpoint in {store.root}: no training run has saved one there yet")
+            raise CheckpointError(f"no checkpoint in {store.root}", remedy="name the --out of a training run that has saved one")
         step = steps[-1]
     content = store.get(_path(step))
     try:

@@ -1,18 +1,19 @@
-"""Which file a codec's name means: the embedded one, EnCodec's own, or one at a path, in a bucket or on a hub."""
+"""Resolves the name of a codec to a file: the embedded codec, the published EnCodec, a path, a bucket address or a hub file."""
 
 from pathlib import Path
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256
+from voxbeam.schemas.errors import ModelError
 from voxbeam.storage.cache import downloaded, hub_file, local_model
 
 ENCODEC_24KHZ_URL = f"https://dl.fbaipublicfiles.com/encodec/v0/{ENCODEC_24KHZ_FILE}"
 
 
 def codec_weights(codec: str) -> tuple[Path, str | None]:
-    """Local file of a codec and the hash it must have, if that is known.
+    """Local file of a codec, and the sha256 that it must have, if known.
 
-    `codec` is 'embedded', 'encodec_24khz' (from the address at which it was published), a path, a bucket address, or
-    `owner/repository/file` of a hub. Raises OSError, naming the remedy, when there is no such file.
+    `codec` is 'embedded', 'encodec_24khz' (downloaded from where it was published), a path, a bucket address, or
+    `owner/repository/file` on a hub. Raises ModelError if there is no such file, OSError if a download fails.
     """
     if codec == "embedded":
         return EMBEDDED_WEIGHTS, None
@@ -23,6 +24,7 @@ def codec_weights(codec: str) -> tuple[Path, str | None]:
         return path, None
     if codec.count("/") >= 2 and not Path(codec).is_absolute() and not codec.startswith("."):
         return hub_file(codec), None
-    raise FileNotFoundError(
-        f"no codec {codec!r}: give 'embedded', 'encodec_24khz', a path, a bucket address, or a hub's owner/repository/file"
+    raise ModelError(
+        f"no codec {codec!r}",
+        remedy="give 'embedded', 'encodec_24khz', a path, a bucket address, or a hub's owner/repository/file",
     )

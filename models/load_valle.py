@@ -14,8 +14,8 @@ from voxbeam.schemas.errors import CheckpointError
 def load_models(run_uri: str, device: str = "cpu", codec: Codec | None = None) -> tuple[ARModel, NARModel, ModelConfig]:
     """The AR and NAR models with averaged weights, in evaluation mode, and the configuration of the AR model.
 
-    They come from the last checkpoint of a run, or of the runs `ar` and `nar` inside a folder. Raises FileNotFoundError if there
-    is no checkpoint; CheckpointError if a model is missing, or if corpora or codecs do not match.
+    They come from the last checkpoint of a run, or of the runs `ar` and `nar` inside a folder. Raises CheckpointError if
+    there is no checkpoint, if a model is missing, or if corpora or codecs do not match.
     """
     folder = run_uri.rstrip("/")
     if not saved_steps(checkpoint_store(folder)) and saved_steps(checkpoint_store(f"{folder}/ar")):

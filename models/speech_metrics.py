@@ -1,6 +1,6 @@
-"""Listen: what a recognizer hears in speech, and whose voice it is. Judges codecs and takes.
+"""Speech metrics: word error rate by Whisper, and speaker similarity by GE2E embeddings.
 
-Shapes: S samples at 24 kHz, E = 256 values of a voice.
+Shapes: S samples at 24 kHz, E = 256 values of a speaker embedding.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ if TYPE_CHECKING:
     from faster_whisper import WhisperModel
     from faster_whisper.transcribe import Segment
 
-SHORTEST_S = 0.1
-"""of sound in which anything can be told"""
-PARTIALS = 20
+MIN_AUDIO_S = 0.1
+"""shorter audio has no transcript and no speaker embedding"""
+MAX_PARTIALS = 20
+"""partial utterances per speaker embedding, evenly spaced"""
 
 
 @dataclass(frozen=True)
-class Word:
-    """A word, and when it is said, in seconds."""
+class TimedWord:
+    """A transcribed word and its time."""
 
     text: str
     start_s: float
     end_s: float
 
 
-class Recognizer:
-    """A Whisper model as `whisper_models` names them; by default the embedded tiny.en. Loaded when it first listens."""
+class WhisperTranscriber:
+    """A Whisper model for English, named as in `voxbeam.models.whisper_models`; loaded on first use."""
 
     def __init__(self, model: str = "embedded", device: str = "cpu") -> None:
         self.model, self.device = model, device
@@ -49,21 +50,21 @@ class Recognizer:
 
         return load_model(self.model, self.device)
 
-    def hear(self, wave_S: NDArray[np.float32], beam: int = 1) -> str:
-        """What is said in a sound; "" where there is none."""
-        return " ".join(segment.text.strip() for segment in self._segments(wave_S, beam_size=beam))
+    def transcribe(self, wave_S: NDArray[np.float32], beam_size: int = 1) -> str:
+        """The transcript of a waveform; "" without speech."""
+        return " ".join(segment.text.strip() for segment in self._segments(wave_S, beam_size=beam_size))
 
-    def words(self, wave_S: NDArray[np.float32]) -> list[Word]:
-        """What is said in a sound, word by word, and when."""
+    def transcribe_words(self, wave_S: NDArray[np.float32]) -> list[TimedWord]:
+        """The words of a waveform with their times."""
         segments = self._segments(wave_S, beam_size=1, word_timestamps=True)
-        return [Word(word.word.strip(), word.start, word.end) for segment in segments for word in segment.words or []]
+        return [TimedWord(word.word.strip(), word.start, word.end) for segment in segments for word in segment.words or []]
 
     def _segments(self, wave_S: NDArray[np.float32], **options: Any) -> Iterable[Segment]:
-        if len(wave_S) < SHORTEST_S * CODEC_RATE:
+        if len(wave_S) < MIN_AUDIO_S * CODEC_RATE:
             return []
-        sound = soxr.resample(wave_S, CODEC_RATE, ASR_RATE)
-        plain = {"language": "en", "temperature": 0.0, "condition_on_previous_text": False}
-        return self._whisper.transcribe(sound, **plain, **options)[0]
+        audio = soxr.resample(wave_S, CODEC_RATE, ASR_RATE)
+        greedy = {"language": "en", "temperature": 0.0, "condition_on_previous_text": False}
+        return self._whisper.transcribe(audio, **greedy, **options)[0]
 
 
 @cache
@@ -72,35 +73,35 @@ def _ge2e() -> GE2E:
 
 
 @torch.inference_mode()
-def voice_of(wave_S: NDArray[np.float32]) -> NDArray[np.float32]:
-    """GE2E embedding [E] of a sound, of unit length; zeros where it is too short to tell."""
-    if len(wave_S) < SHORTEST_S * CODEC_RATE:
+def embed_speaker(wave_S: NDArray[np.float32]) -> NDArray[np.float32]:
+    """GE2E speaker embedding [E] of unit length; zeros for audio shorter than `MIN_AUDIO_S`."""
+    if len(wave_S) < MIN_AUDIO_S * CODEC_RATE:
         return np.zeros(DIMENSION, np.float32)
     wave = torch.from_numpy(soxr.resample(wave_S, CODEC_RATE, ASR_RATE))
-    return _ge2e().embed([_ge2e().mels(wave) * loudness_gain(wave)], PARTIALS)[0].numpy()
+    return _ge2e().embed([_ge2e().mels(wave) * loudness_gain(wave)], MAX_PARTIALS)[0].numpy()
 
 
-def similarity(one_S: NDArray[np.float32], other_S: NDArray[np.float32]) -> float:
-    """Cosine of the voices of two sounds, −1 to 1; 0 where one is too short to tell."""
-    return float(voice_of(one_S) @ voice_of(other_S))
+def speaker_similarity(one_S: NDArray[np.float32], other_S: NDArray[np.float32]) -> float:
+    """Cosine of two speaker embeddings, −1 to 1; 0 if one waveform is too short."""
+    return float(embed_speaker(one_S) @ embed_speaker(other_S))
 
 
-def words_of(text: str) -> list[str]:
-    """Words in lower case, without punctuation, as word error rates count them."""
+def normalize_words(text: str) -> list[str]:
+    """Words in lower case without punctuation, as the word error rate counts them."""
     return re.sub(r"[^\w' ]+", " ", text.lower()).split()
 
 
-def word_errors(reference: Sequence[str], heard: Sequence[str]) -> int:
-    """Words put in, left out or changed, at least: Levenshtein's distance."""
-    row = list(range(len(heard) + 1))
+def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Levenshtein distance in words: insertions, deletions and substitutions."""
+    row = list(range(len(hypothesis) + 1))
     for i, word in enumerate(reference, start=1):
-        before, row = row, [i]
-        for j, other in enumerate(heard, start=1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (word != other)))
+        previous, row = row, [i]
+        for j, other in enumerate(hypothesis, start=1):
+            row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (word != other)))
     return row[-1]
 
 
-def word_error_rate(truth: str, heard: str) -> float:
-    """Word errors over the words of the truth; case and punctuation do not count."""
-    words = words_of(truth)
-    return word_errors(words, words_of(heard)) / max(1, len(words))
+def word_error_rate(reference: str, hypothesis: str) -> float:
+    """Word errors divided by the words of the reference, ignoring case and punctuation."""
+    words = normalize_words(reference)
+    return word_errors(words, normalize_words(hypothesis)) / max(1, len(words))

@@ -59,6 +59,10 @@ class CheckpointError(VoxbeamError, ValueError):
     """A training checkpoint that cannot be used."""
 
 
+class SynthesisError(VoxbeamError, ValueError):
+    """A text or a prompt that cannot be synthesized."""
+
+
 class StorageError(VoxbeamError, OSError):
     """A folder or bucket that cannot be used."""
 

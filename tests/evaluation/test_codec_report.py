@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from voxbeam.commands.exit_status import UNUSABLE
 from voxbeam.commands.main import main
 from voxbeam.evaluation.codec_report import si_sdr
-from voxbeam.evaluation.opus import through_opus
+from voxbeam.evaluation.opus import opus_roundtrip
 from voxbeam.models.codec import export_codec
 from voxbeam.models.codec_model import CodecConfig, build_codec
-from voxbeam.models.speech_metrics import word_errors, words_of
+from voxbeam.models.speech_metrics import normalize_words, word_errors
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=6)
 
 
 def test_words_are_what_is_said_and_not_how_it_is_written() -> None:
-    assert words_of("Well, I don't -- KNOW; do you?") == ["well", "i", "don't", "know", "do", "you"]
+    assert normalize_words("Well, I don't -- KNOW; do you?") == ["well", "i", "don't", "know", "do", "you"]
 
 
 def test_word_errors_by_hand() -> None:
@@ -52,7 +52,7 @@ def test_opus_comes_back_in_step_and_at_its_rate(speech_folder: Path) -> None:
     audio, rate = sf.read(speech_folder / "1-a.flac", dtype="float32")
     wave = soxr.resample(audio, rate, 24_000)
     for kbps in (6, 24):
-        decoded, taken = through_opus(wave, kbps)
+        decoded, taken = opus_roundtrip(wave, kbps)
         assert decoded.shape == wave.shape
         assert 0.5 * kbps < taken < 1.2 * kbps  # its rate follows what is said
     lags = range(-100, 101)
@@ -75,10 +75,10 @@ def test_the_command_measures_a_codec_beside_opus(
     assert main([*command.split(), "--out", str(tmp_path / "report"), "--threads", "1"]) == 0
     found = json.loads((tmp_path / "report" / "report.json").read_text())
     coders = ["original", "codec, 2 codebooks", "codec, 4 codebooks", "codec, 8 codebooks", "Opus", "Opus"]
-    assert [line["coder"] for line in found["lines"]] == coders
+    assert [row["codec"] for row in found["rows"]] == coders
     assert (found["utterances"], found["speakers"], found["threads"]) == (1, 1, 1)
-    assert found["lines"][5]["wer"] < 50 < found["lines"][3]["wer"]
-    assert found["lines"][5]["likeness"] > 0.8
+    assert found["rows"][5]["wer"] < 50 < found["rows"][3]["wer"]
+    assert found["rows"][5]["speaker_similarity"] > 0.8
     assert found["encode_speed"] > 0 and len(found["perplexity"]) == 8
     assert (tmp_path / "report" / "report.md").read_text() in capsys.readouterr().out
 

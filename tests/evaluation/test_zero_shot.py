@@ -11,7 +11,7 @@ from voxbeam.evaluation.html_page import write_page
 from voxbeam.evaluation.prompts import choose_cases
 from voxbeam.evaluation.zero_shot import evaluate
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
-from voxbeam.models.speech_metrics import Recognizer
+from voxbeam.models.speech_metrics import WhisperTranscriber
 from voxbeam.pipeline.steps.release_writer import commit, put_part
 from voxbeam.pipeline.steps.shards import write_shards
 from voxbeam.schemas.release import ReleaseFile
@@ -57,10 +57,10 @@ def test_a_split_without_pairs_is_an_error(stream: Stream, monkeypatch: pytest.M
 def test_table_and_page(stream: Stream, tmp_path: Path, continual: bool) -> None:
     config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)
     Trainer(config, len(PHONES), fake_steps, None, str(tmp_path / "run")).train()
-    result = evaluate(str(tmp_path / "run"), stream, load_codec(EMBEDDED_WEIGHTS), Recognizer(), 2, continual=continual)
+    result = evaluate(str(tmp_path / "run"), stream, load_codec(EMBEDDED_WEIGHTS), WhisperTranscriber(), 2, continual=continual)
     codec, model = result.rows
-    assert codec.duration == pytest.approx(1.0, abs=0.01) and codec.unended == 0
-    assert 0 < model.duration <= (2.61 if continual else 2.0) and 0 <= model.unended <= 1
+    assert codec.duration_ratio == pytest.approx(1.0, abs=0.01) and codec.truncated_rate == 0
+    assert 0 < model.duration_ratio <= (2.61 if continual else 2.0) and 0 <= model.truncated_rate <= 1
     write_page(result, tmp_path / "page")
     assert len(json.loads((tmp_path / "page" / "table.json").read_text())) == 2
     page = (tmp_path / "page" / "index.html").read_text()

@@ -94,7 +94,7 @@ def test_decoding_with_a_cache_equals_the_full_forward(ar: ARModel) -> None:
             frames = int(prompts[row]) + step
             alone = lone(batch, row)
             full = ARDecoder(
-                ar, alone.phones_BL, alone.phone_lengths_B, alone.codes_BTK[:, :frames, 0], torch.tensor([frames]), most=0
+                ar, alone.phones_BL, alone.phone_lengths_B, alone.codes_BTK[:, :frames, 0], torch.tensor([frames]), max_frames=0
             )
             torch.testing.assert_close(cached[step][row], full.logits_BV[0], rtol=1e-4, atol=1e-5)
             assert cached[step][row].argmax() == full.logits_BV[0].argmax()
@@ -103,7 +103,7 @@ def test_decoding_with_a_cache_equals_the_full_forward(ar: ARModel) -> None:
 def test_the_decoder_scores_as_training_does(ar: ARModel) -> None:
     """The loss of an utterance is the sum of what the decoder says of each of its codes."""
     batch = batch_of((5, 9))
-    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :0, 0], torch.tensor([0]), most=9)
+    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :0, 0], torch.tensor([0]), max_frames=9)
     logits = [decoder.logits_BV] + [decoder.step(batch.codes_BTK[:, t, 0]) for t in range(9)]
     target = torch.cat([batch.codes_BTK[0, :, 0], torch.tensor([ar.end_id])])
     told = -torch.log_softmax(torch.cat(logits), dim=1)[torch.arange(10), target].sum()
@@ -129,8 +129,8 @@ def test_a_stage_never_sees_its_targets(nar: NARModel, stage: int) -> None:
 
 def test_ar_never_looks_ahead(ar: ARModel) -> None:
     batch = batch_of((4, 10))
-    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :5, 0], torch.tensor([5]), most=0)
-    full = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :9, 0], torch.tensor([5]), most=0)
+    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :5, 0], torch.tensor([5]), max_frames=0)
+    full = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :9, 0], torch.tensor([5]), max_frames=0)
     torch.testing.assert_close(decoder.logits_BV, full.logits_BV)
 
 

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxbeam.models.speech_metrics import similarity, word_error_rate
+from voxbeam.models.speech_metrics import speaker_similarity, word_error_rate
 from voxbeam.models.valle import ARModel, NARModel
-from voxbeam.synthesis.generate import Request, first_book, generate, other_books, request_batch, stream
-from voxbeam.synthesis.sampling import SamplingConfig, draw, nucleus
-from voxbeam.synthesis.synthesizer import LONGEST_SENTENCE, sentences
+from voxbeam.synthesis.generate import Request, decode_ar, decode_nar, generate, generate_chunks, request_batch
+from voxbeam.synthesis.sampling import SamplingConfig, nucleus, sample_codes
+from voxbeam.synthesis.synthesizer import MAX_SENTENCE_CHARACTERS, split_sentences
 
 from tests.trainer.factories import MODEL, SIZES
 
-SURE = SamplingConfig(top_p=1e-9, ratio=1.0)
+SURE = SamplingConfig(top_p=1e-9, max_repetition=1.0)
 """nothing is left to chance: the likeliest code, always"""
 
 
@@ -30,7 +30,7 @@ def models() -> tuple[ARModel, NARModel]:
 def request(number: int, phones: int, prompt: int, most: int) -> Request:
     rng = np.random.default_rng(number)
     return Request(
-        phones_L=rng.integers(1, 20, phones), prompt_KP=rng.integers(0, 32, (8, prompt), dtype=np.int16), most_frames=most
+        phones_L=rng.integers(1, 20, phones), prompt_KP=rng.integers(0, 32, (8, prompt), dtype=np.int16), max_frames=most
     )
 
 
@@ -57,10 +57,10 @@ def test_a_code_that_repeats_is_drawn_again_from_everything() -> None:
     generator = torch.Generator().manual_seed(0)
     for times, share in ((0, 1.0), (1, 1.0), (2, float(logits[0].softmax(0)[0]))):
         recent = torch.tensor([[0] * times + [3] * (10 - times)]).repeat(B, 1)
-        drawn = draw(logits, recent, config, generator)
+        drawn = sample_codes(logits, recent, config, generator)
         assert float((drawn == 0).float().mean()) == pytest.approx(share, abs=0.04), times
     older = torch.tensor([[0] * 10 + [3] * 10]).repeat(B, 1)  # what is further back than the window does not count
-    assert (draw(logits, older, config, generator) == 0).all()
+    assert (sample_codes(logits, older, config, generator) == 0).all()
 
 
 def test_a_batch_says_what_each_request_says_alone(models: tuple[ARModel, NARModel]) -> None:
@@ -68,8 +68,8 @@ def test_a_batch_says_what_each_request_says_alone(models: tuple[ARModel, NARMod
     for made, lone in zip(together, REQUESTS, strict=True):
         (alone,) = generate(*models, [lone], SURE)
         assert np.array_equal(made.codes_KT, alone.codes_KT)
-        assert made.ended == alone.ended
-        assert made.codes_KT.shape[1] <= lone.most_frames
+        assert made.finished == alone.finished
+        assert made.codes_KT.shape[1] <= lone.max_frames
         assert made.codes_KT.dtype == np.int16
 
 
@@ -82,19 +82,19 @@ def test_generation_ends_where_the_model_ends_it(models: tuple[ARModel, NARModel
         many = generate(ar, nar, [request(i, 4, 3, 300) for i in range(8)], loose, seed=1)
     finally:
         ar.code_embedding.weight.data.copy_(before)
-    assert any(made.ended for made in many)
+    assert any(made.finished for made in many)
     assert len({made.codes_KT.shape[1] for made in many}) > 1
 
 
 def test_chunks_join_to_the_first_book_of_the_whole(models: tuple[ARModel, NARModel]) -> None:
-    chunks = list(stream(*models, REQUESTS[2], SURE, chunk=6))
+    chunks = list(generate_chunks(*models, REQUESTS[2], SURE, chunk_frames=6))
     (whole,) = generate(*models, REQUESTS[2:], SURE)
     joined = np.concatenate(chunks, axis=1)
     assert [chunk.shape[1] for chunk in chunks[:-1]] == [6] * (len(chunks) - 1)
     assert np.array_equal(joined[0], whole.codes_KT[0])
     assert np.array_equal(
         chunks[0],
-        other_books(
+        decode_nar(
             models[1], request_batch(REQUESTS[2:], torch.device("cpu")), [REQUESTS[2].prompt_KP], [joined[0, :6].tolist()]
         )[0],
     )
@@ -102,19 +102,19 @@ def test_chunks_join_to_the_first_book_of_the_whole(models: tuple[ARModel, NARMo
 
 def test_the_same_seed_says_the_same(models: tuple[ARModel, NARModel]) -> None:
     one, two, other = (
-        list(first_book(models[0], request_batch(REQUESTS, torch.device("cpu")), [12, 12, 12], SamplingConfig(), seed))
+        list(decode_ar(models[0], request_batch(REQUESTS, torch.device("cpu")), [12, 12, 12], SamplingConfig(), seed))
         for seed in (5, 5, 6)
     )
     assert one == two != other
 
 
 def test_sentences() -> None:
-    assert sentences("One here. Two there! \n Three?") == ["One here.", "Two there!", "Three?"]
-    long = sentences("word, " * 100)
-    assert all(len(part) <= LONGEST_SENTENCE for part in long)
+    assert split_sentences("One here. Two there! \n Three?") == ["One here.", "Two there!", "Three?"]
+    long = split_sentences("word, " * 100)
+    assert all(len(part) <= MAX_SENTENCE_CHARACTERS for part in long)
     assert "".join("".join(long).split()) == "".join(("word, " * 100).split())
     with pytest.raises(ValueError, match="no words"):
-        sentences(" ... ")
+        split_sentences(" ... ")
 
 
 def test_word_error_rate() -> None:
@@ -125,6 +125,6 @@ def test_word_error_rate() -> None:
 
 def test_a_voice_is_like_itself(speech: np.ndarray) -> None:
     one, two = speech[: 3 * 24_000], speech[3 * 24_000 : 6 * 24_000]
-    assert similarity(one, one) == pytest.approx(1, abs=1e-4)
-    assert similarity(one, two) < 1
-    assert similarity(one, two[:10]) == 0
+    assert speaker_similarity(one, one) == pytest.approx(1, abs=1e-4)
+    assert speaker_similarity(one, two) < 1
+    assert speaker_similarity(one, two[:10]) == 0

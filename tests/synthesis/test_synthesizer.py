@@ -13,9 +13,9 @@ from voxbeam.commands.main import main
 from voxbeam.models.codec import Codec
 from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.phones import load_phone_set
-from voxbeam.schemas.errors import CheckpointError
+from voxbeam.schemas.errors import CheckpointError, ModelError, SynthesisError, VoxbeamError
 from voxbeam.schemas.formats import CODEC_RATE
-from voxbeam.synthesis.synthesizer import Prompt, Voice, decode_in_chunks
+from voxbeam.synthesis.synthesizer import Prompt, Synthesizer, decode_chunks
 from voxbeam.trainer.training import Trainer
 
 from tests.trainer.factories import CONFIG, fake_steps
@@ -47,20 +47,38 @@ def test_a_prompt_is_its_beginning(prompt_file: Path, speech: np.ndarray) -> Non
 
 def test_a_voice_speaks(run: Path, prompt_file: Path) -> None:
     """Without the prompt's words, the recognizer finds them; every way to speak gives finite sound of a length it should have."""
-    voice = Voice(str(run), Prompt.read(prompt_file))
-    assert voice.prompt_text
-    most = voice.request("Hello.").most_frames / 75
-    for sound in (voice.say("Hello."), voice.take("Hello.", best_of=2).wave_S, np.concatenate(list(voice.stream("Hello.")))):
+    synthesizer = Synthesizer(str(run), Prompt.read(prompt_file))
+    assert synthesizer.prompt_text
+    most = synthesizer.request("Hello.").max_frames / 75
+    for sound in (
+        synthesizer.say("Hello."),
+        synthesizer.best_candidate("Hello.", candidates=2).wave_S,
+        np.concatenate(list(synthesizer.stream("Hello."))),
+    ):
         assert 0 < len(sound) <= most * CODEC_RATE
         assert np.isfinite(sound).all()
-    assert len(voice.say("Hello. Hello.")) > len(voice.say("Hello."))
-    continued = voice.continuation("Hello.")
-    assert len(continued) > voice.prompt_KP.shape[1] * 320
+    assert len(synthesizer.say("Hello. Hello.")) > len(synthesizer.say("Hello."))
+    continued = synthesizer.continue_prompt("Hello.")
+    assert len(continued) > synthesizer.prompt_KP.shape[1] * 320
     with pytest.raises(ValueError, match="no words"):
-        voice.say("...")
-    silent = Voice(str(run), Prompt(np.zeros(3 * CODEC_RATE, np.float32)))
+        synthesizer.say("...")
+    silent = Synthesizer(str(run), Prompt(np.zeros(3 * CODEC_RATE, np.float32)))
     with pytest.raises(ValueError, match="--prompt-text"):
         silent.say("Hello.")
+
+
+def test_load_opens_all_parts_by_name(run: Path, prompt_file: Path, tmp_path: Path) -> None:
+    loaded = Synthesizer.load(str(run), prompt=prompt_file, prompt_text="yes")
+    built = Synthesizer(str(run), Prompt.read(prompt_file, "yes"))
+    np.testing.assert_array_equal(loaded.say("Hello.", seed=1), built.say("Hello.", seed=1))
+    for error, arguments in (
+        (SynthesisError, {"run_uri": str(run), "prompt": tmp_path / "missing.wav"}),
+        (CheckpointError, {"run_uri": str(tmp_path / "missing"), "prompt": prompt_file}),
+        (ModelError, {"run_uri": str(run), "prompt": prompt_file, "codec": "missing"}),
+    ):
+        with pytest.raises(error) as caught:
+            Synthesizer.load(**arguments)
+        assert isinstance(caught.value, VoxbeamError) and caught.value.remedy
 
 
 @pytest.mark.parametrize("layers", ["frame", "seanet"])
@@ -73,10 +91,10 @@ def test_chunks_join_without_a_seam(layers: str, chunk: int) -> None:
     rng = np.random.default_rng(0)
     codes_KT = rng.integers(0, 1024, (8, 120), dtype=np.int16)
     pieces = [codes_KT[:, start : start + chunk] for start in range(30, 120, chunk)]
-    chunks = list(decode_in_chunks(codec, codes_KT[:, :30], pieces))
+    chunks = list(decode_chunks(codec, codes_KT[:, :30], pieces))
     np.testing.assert_allclose(np.concatenate(chunks), codec.decode([codes_KT])[0][30 * 320 :], atol=1e-5)
     assert len(chunks) > 1 or chunk > 90 - codec.lookahead
-    assert list(decode_in_chunks(codec, codes_KT, [])) == []
+    assert list(decode_chunks(codec, codes_KT, [])) == []
 
 
 @pytest.mark.parametrize("how", [["--best-of", "2"], ["--stream"], ["--continue"]])
@@ -94,4 +112,4 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
 def test_half_a_run_cannot_speak(tmp_path: Path, prompt_file: Path) -> None:
     Trainer(replace(CONFIG, train_models=("ar",), steps=2), 20, fake_steps, None, str(tmp_path)).train()
     with pytest.raises(CheckpointError, match="only the model ar"):
-        Voice(str(tmp_path), Prompt.read(prompt_file))
+        Synthesizer(str(tmp_path), Prompt.read(prompt_file))

@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 
 from voxbeam.models.threads import pin_threads
-from voxbeam.trainer.codec.data import Utterance, find_utterances, split_speakers
+from voxbeam.trainer.codec.data import AudioUtterance, find_utterances, split_speakers
 
 SAMPLE = next((Path(pyannote.audio.__file__).parent / "sample").glob("*.wav"))
 
@@ -30,6 +30,6 @@ def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def utterances(speech_folder: Path) -> Sequence[Utterance]:
+def utterances(speech_folder: Path) -> Sequence[AudioUtterance]:
     """Those to train on."""
     return split_speakers(find_utterances(str(speech_folder)), 1)[0]

@@ -10,7 +10,7 @@ import torch
 
 from voxbeam.commands.train import corpus_codec
 from voxbeam.models.load_valle import load_models
-from voxbeam.models.speech_metrics import Recognizer, word_errors, words_of
+from voxbeam.models.speech_metrics import WhisperTranscriber, normalize_words, word_errors
 from voxbeam.pipeline.build import build
 from voxbeam.schemas.config import CorpusConfig, SegmentConfig
 from voxbeam.synthesis.generate import Request, generate
@@ -53,16 +53,16 @@ def test_twenty_utterances_are_learned_by_heart_and_said_back(stream: Stream, tm
     assert min(accuracy.values()) > 0.95, accuracy
 
     ar, nar, _ = load_models(str(tmp_path), codec=codec)
-    requests = [Request(phones_L=u.phones_L, prompt_KP=u.codes_KT[:, :PROMPT_FRAMES], most_frames=400) for u in utterances]
+    requests = [Request(phones_L=u.phones_L, prompt_KP=u.codes_KT[:, :PROMPT_FRAMES], max_frames=400) for u in utterances]
     torch.manual_seed(0)
     made = generate(ar, nar, requests, SamplingConfig(top_p=0.5))
-    assert sum(one.ended for one in made) > 0.8 * len(made)
-    recognizer = Recognizer()
+    assert sum(one.finished for one in made) > 0.8 * len(made)
+    recognizer = WhisperTranscriber()
     whole = [np.concatenate([r.prompt_KP, one.codes_KT], axis=1) for r, one in zip(requests, made, strict=True)]
-    texts = [words_of(stream.index.text(number)) for number in range(len(utterances))]
+    texts = [normalize_words(stream.index.text(number)) for number in range(len(utterances))]
     rates = {}
     for name, codes in (("codec", [u.codes_KT for u in utterances]), ("model", whole)):
-        heard = [words_of(recognizer.hear(wave_S)) for wave_S in codec.decode(codes)]
+        heard = [normalize_words(recognizer.transcribe(wave_S)) for wave_S in codec.decode(codes)]
         rates[name] = sum(word_errors(*pair) for pair in zip(texts, heard, strict=True)) / sum(map(len, texts))
     with capsys.disabled():
         print(f"\nspoken back: {rates['model']:.1%} of words heard otherwise, {rates['codec']:.1%} through the codec alone")

@@ -97,5 +97,5 @@ def test_a_truncated_file_is_refused_with_the_remedy(published: tuple[Path, str]
 
 
 def test_a_codec_that_is_nowhere_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match=r"encodec_24khz.*owner/repository/file"):
+    with pytest.raises(ModelError, match=r"encodec_24khz.*owner/repository/file"):
         codec_weights("encodec")

@@ -29,7 +29,7 @@ from voxbeam.storage.store import Store, is_bucket, local_path
 
 
 @dataclass(frozen=True)
-class Utterance:
+class AudioUtterance:
     """Speech of one speaker: a file, or a member of a shard."""
 
     name: str
@@ -48,7 +48,7 @@ class Utterance:
         return sf.SoundFile(source)
 
 
-def find_utterances(source: str) -> list[Utterance]:
+def find_utterances(source: str) -> list[AudioUtterance]:
     """The speech of a folder of .flac and .wav files, of a listing (columns `uri`, and `speaker`, `text` where known),
     or of a corpus whose latest release keeps audio: of that, what is in the split `train`.
 
@@ -66,15 +66,15 @@ def find_utterances(source: str) -> list[Utterance]:
     return found
 
 
-def _of_file(path: Path, speaker: str | None = None, text: str | None = None) -> Utterance:
+def _of_file(path: Path, speaker: str | None = None, text: str | None = None) -> AudioUtterance:
     try:
         about = sf.info(path)
     except sf.LibsndfileError as error:
         raise ValueError(f"cannot read {path} ({error}): mend it, or take it out") from error
-    return Utterance(path.stem, speaker or path.stem.split("-")[0], about.samplerate, about.frames, path, text=text)
+    return AudioUtterance(path.stem, speaker or path.stem.split("-")[0], about.samplerate, about.frames, path, text=text)
 
 
-def _of_folder(folder: Path) -> Iterator[Utterance]:
+def _of_folder(folder: Path) -> Iterator[AudioUtterance]:
     texts: dict[str, str] = {}
     for path in folder.rglob("*.trans.txt"):  # LibriSpeech: a line for each utterance, its name and what is said
         texts |= dict(line.split(" ", 1) for line in path.read_text().splitlines() if " " in line)
@@ -82,7 +82,7 @@ def _of_folder(folder: Path) -> Iterator[Utterance]:
         yield _of_file(path, text=texts.get(path.stem))
 
 
-def _of_listing(listing: str) -> Iterator[Utterance]:
+def _of_listing(listing: str) -> Iterator[AudioUtterance]:
     for number, row in enumerate(read_listing(listing), start=1):
         uri = str(row.get("uri") or "")
         if not uri or is_bucket(uri):
@@ -93,7 +93,7 @@ def _of_listing(listing: str) -> Iterator[Utterance]:
         yield _of_file(local_path(listing).parent / local_path(uri), row.get("speaker"), row.get("text"))
 
 
-def _of_release(store: Store) -> list[Utterance]:
+def _of_release(store: Store) -> list[AudioUtterance]:
     release = latest_release(store)
     if release is None:
         raise ValueError(f"{store.root} has no release: build one, or name a folder or a listing of speech")
@@ -105,7 +105,7 @@ def _of_release(store: Store) -> list[Utterance]:
             "or train on the folder or listing that it was built from"
         )
     return [
-        Utterance(
+        AudioUtterance(
             name=row["key"],
             speaker=row["speaker"],
             rate=CODEC_RATE,
@@ -118,7 +118,7 @@ def _of_release(store: Store) -> list[Utterance]:
     ]
 
 
-def split_speakers(utterances: Sequence[Utterance], held_out: int) -> tuple[list[Utterance], list[Utterance]]:
+def split_speakers(utterances: Sequence[AudioUtterance], held_out: int) -> tuple[list[AudioUtterance], list[AudioUtterance]]:
     """Training and held-out utterances; the speakers held out are the first by hash, whoever else is in the corpus."""
     order = sorted({each.speaker for each in utterances}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     if not 0 < held_out < len(order):
@@ -127,19 +127,19 @@ def split_speakers(utterances: Sequence[Utterance], held_out: int) -> tuple[list
     return [u for u in utterances if u.speaker not in held], [u for u in utterances if u.speaker in held]
 
 
-def read(utterance: Utterance, start: int = 0, samples: int = -1) -> NDArray[np.float32]:
+def read(utterance: AudioUtterance, start: int = 0, samples: int = -1) -> NDArray[np.float32]:
     """Mono sound at the utterance's own rate, from one of its samples on: all, or as many as asked for (fewer at the end)."""
     with utterance.open() as file:
         file.seek(start)
         return file.read(samples, dtype="float32", always_2d=True).mean(axis=1)
 
 
-def read_at(utterance: Utterance, rate: int) -> NDArray[np.float32]:
+def read_at(utterance: AudioUtterance, rate: int) -> NDArray[np.float32]:
     """The whole utterance, float32 at a rate in Hz."""
     return soxr.resample(read(utterance), utterance.rate, rate)
 
 
-def draw_batch(utterances: Sequence[Utterance], batch: int, crop_seconds: float, seed: int, step: int) -> Tensor:
+def draw_batch(utterances: Sequence[AudioUtterance], batch: int, crop_seconds: float, seed: int, step: int) -> Tensor:
     """The batch of one step, [B, 1, S]: a pure function of the seed and the step, so that a resumed run sees the same.
 
     Each crop varies in speed (±10 %, which moves pitch too), gain (±6 dB) and, half of the time, a little white noise.

@@ -25,7 +25,7 @@ from voxbeam.models.codec import export_codec
 from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.trainer.codec.codebooks import Codebooks, frames, perplexity
-from voxbeam.trainer.codec.data import Utterance, draw_batch, find_utterances, read_at, split_speakers
+from voxbeam.trainer.codec.data import AudioUtterance, draw_batch, find_utterances, read_at, split_speakers
 from voxbeam.trainer.codec.discriminator import LEARNING_SHARE, Adversary
 from voxbeam.trainer.codec.logger import Journal
 from voxbeam.trainer.codec.losses import low_distance, mel_distance, time_distance
@@ -110,7 +110,7 @@ class Run:
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
         return self.config.lr * cosine * min(1.0, (self.step + 1) / self.config.lr_warmup)
 
-    def train_step(self, utterances: Sequence[Utterance]) -> dict[str, float]:
+    def train_step(self, utterances: Sequence[AudioUtterance]) -> dict[str, float]:
         """One update on one batch; gives back the losses."""
         rng = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
         if self.step == self.config.warm_steps:
@@ -128,7 +128,7 @@ class Run:
         self.update_average()
         return {name: round(value.item(), 5) for name, value in losses.items()} | rates
 
-    def draw(self, utterances: Sequence[Utterance], step: int) -> Tensor:
+    def draw(self, utterances: Sequence[AudioUtterance], step: int) -> Tensor:
         config = self.config
         return draw_batch(utterances, config.batch, config.crop_seconds, config.seed, step).to(self.device)
 
@@ -177,7 +177,7 @@ class Run:
         return losses | {"commit": commit} | learning
 
     @torch.no_grad()
-    def seed_codebooks(self, utterances: Sequence[Utterance], rng: torch.Generator) -> None:
+    def seed_codebooks(self, utterances: Sequence[AudioUtterance], rng: torch.Generator) -> None:
         """Sets the codebooks from what the encoder says about batches that no step draws."""
         per_batch = self.config.batch * (round(self.config.crop_seconds * CODEC_RATE) // CODEC_HOP)
         batches = [
@@ -202,7 +202,7 @@ class Run:
         return model.eval()
 
     @torch.inference_mode()
-    def evaluate(self, utterances: Sequence[Utterance]) -> tuple[dict[str, Any], Tensor, Tensor]:
+    def evaluate(self, utterances: Sequence[AudioUtterance]) -> tuple[dict[str, Any], Tensor, Tensor]:
         """Held-out log-mel distance of the averaged model (each utterance counts alike) and perplexity of each book.
 
         Gives back these, and the last utterance as it was and as it comes out, [S] each.

@@ -14,7 +14,7 @@ import soundfile as sf
 import torch
 
 from voxbeam.pipeline.steps.shards import Member
-from voxbeam.trainer.codec.data import Utterance, draw_batch, find_utterances, read, read_at, split_speakers
+from voxbeam.trainer.codec.data import AudioUtterance, draw_batch, find_utterances, read, read_at, split_speakers
 
 from tests.pipeline.factories import member, release_of
 
@@ -80,7 +80,7 @@ def test_no_speaker_is_on_both_sides(speech_folder: Path) -> None:
     kept, held = split_speakers(found, 1)
     assert (len(kept), len(held)) == (2, 1)
     # The same speakers stay held out when the corpus grows.
-    grown = [*found, Utterance("zzz", "zzz", 1, 1, None)]
+    grown = [*found, AudioUtterance("zzz", "zzz", 1, 1, None)]
     assert held[0] in split_speakers(grown, 2)[1]
     with pytest.raises(ValueError, match="--held-out-speakers"):
         split_speakers(found, 3)
@@ -97,14 +97,14 @@ def test_a_file_that_is_no_sound_is_named(tmp_path: Path) -> None:
         find_utterances(str(tmp_path))
 
 
-def test_a_batch_is_a_function_of_seed_and_step(utterances: Sequence[Utterance]) -> None:
+def test_a_batch_is_a_function_of_seed_and_step(utterances: Sequence[AudioUtterance]) -> None:
     assert torch.equal(draw_batch(utterances, 2, 0.4, 0, 5), draw_batch(utterances, 2, 0.4, 0, 5))
     assert not torch.equal(draw_batch(utterances, 2, 0.4, 0, 5), draw_batch(utterances, 2, 0.4, 0, 6))
     assert not torch.equal(draw_batch(utterances, 2, 0.4, 0, 5), draw_batch(utterances, 2, 0.4, 1, 5))
     assert draw_batch(utterances, 2, 0.4, 0, 5).shape == (2, 1, 9_600)
 
 
-def test_crops_longer_than_what_was_said_end_in_silence(utterances: Sequence[Utterance]) -> None:
+def test_crops_longer_than_what_was_said_end_in_silence(utterances: Sequence[AudioUtterance]) -> None:
     batch = draw_batch(utterances, 1, 6.0, 0, 0)
     assert batch.shape == (1, 1, 144_000)
     assert batch[0, 0, -20_000:].abs().max() < 0.01

@@ -14,7 +14,7 @@ import torch
 from voxbeam.commands.main import main
 from voxbeam.models.codec import load_codec
 from voxbeam.models.codec_model import CodecConfig
-from voxbeam.trainer.codec.data import Utterance, find_utterances, split_speakers
+from voxbeam.trainer.codec.data import AudioUtterance, find_utterances, split_speakers
 from voxbeam.trainer.codec.train import Run, TrainConfig, export, train
 
 TINY = TrainConfig(
@@ -63,7 +63,7 @@ def test_training_halves_the_held_out_distance_and_exports(speech_folder: Path, 
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_seanet_layers_train_by_the_same_code(utterances: Sequence[Utterance], speech_folder: Path) -> None:
+def test_seanet_layers_train_by_the_same_code(utterances: Sequence[AudioUtterance], speech_folder: Path) -> None:
     run = Run(replace(SEANET, warm_steps=30))
     start = held_out_mel(run, speech_folder)
     for _ in range(40):
@@ -76,7 +76,9 @@ def test_seanet_layers_train_by_the_same_code(utterances: Sequence[Utterance], s
     [replace(TINY, warm_steps=4), replace(SEANET, warm_steps=4), DUEL, replace(DUEL, bf16=True)],
     ids=["frame", "seanet", "discriminator", "bfloat16"],
 )
-def test_a_resumed_run_is_the_uninterrupted_run(config: TrainConfig, utterances: Sequence[Utterance], tmp_path: Path) -> None:
+def test_a_resumed_run_is_the_uninterrupted_run(
+    config: TrainConfig, utterances: Sequence[AudioUtterance], tmp_path: Path
+) -> None:
     config = replace(config, steps=12)
     whole = Run(config)
     losses = [whole.train_step(utterances) for _ in range(12)]
@@ -91,7 +93,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(config: TrainConfig, utterances:
         assert torch.equal(value, resumed.average[name]), name
 
 
-def test_the_discriminator_enters_at_its_step_and_learns(utterances: Sequence[Utterance]) -> None:
+def test_the_discriminator_enters_at_its_step_and_learns(utterances: Sequence[AudioUtterance]) -> None:
     run = Run(DUEL)
     before = {name: value.clone() for name, value in run.adversary.discriminator.state_dict().items()}
     losses = [run.train_step(utterances) for _ in range(10)]
