@@ -1,4 +1,4 @@
-"""Data that ships with voxbeam: weights with their model cards, phone sets, demo speech. No code but these paths."""
+"""Data that ships with voxbeam: weights with their model cards, phone sets, demo speech, licenses. No code but these paths."""
 
 from pathlib import Path
 
@@ -6,3 +6,4 @@ _HERE = Path(__file__).parent
 WEIGHTS = _HERE / "weights"
 PHONES = _HERE / "phones"
 DEMO = _HERE / "demo"
+LICENSES = _HERE / "licenses.toml"

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyannote.audio
 import pytest
 import soundfile as sf
 import soxr
 from numpy.typing import NDArray
+
+from tests.audio_fixtures import SAMPLE
 
 Writer = Callable[..., Path]
 _SUBTYPES = {
@@ -26,7 +27,7 @@ FORMATS = (*_SUBTYPES, "m4a")
 @pytest.fixture(scope="session")
 def speech() -> NDArray[np.float32]:
     """Thirty seconds of two people talking, float32 at 16 kHz."""
-    pcm, rate = sf.read(Path(pyannote.audio.__file__).parent / "sample" / "sample.wav", dtype="float32")
+    pcm, rate = sf.read(SAMPLE, dtype="float32")
     assert rate == 16_000
     return pcm
 

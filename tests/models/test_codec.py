@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyannote.audio
 import pytest
 import soundfile as sf
 import soxr
@@ -23,6 +22,8 @@ from voxbeam.models.codec_model import CodecConfig, build_codec, fold_weight_nor
 from voxbeam.models.vocos_layers import WINDOW, overlap_add, spectrum
 from voxbeam.schemas.formats import CODEC_HOP
 from voxbeam.trainer.codec.losses import mel_distance
+
+from tests.audio_fixtures import SAMPLE
 
 SEANET = CodecConfig(n_filters=2, lstm_layers=1, dimension=16, codebook_size=64)
 FRAME = CodecConfig(
@@ -250,8 +251,7 @@ def test_a_codec_fixes_the_frame_rate() -> None:
 
 @pytest.mark.skipif(not EMBEDDED_WEIGHTS.exists(), reason="the embedded weights are not in this checkout")
 def test_embedded_weights_say_something_close_to_what_they_hear() -> None:
-    sample = next((Path(pyannote.audio.__file__).parent / "sample").glob("*.wav"))
-    audio, rate = sf.read(sample, dtype="float32", start=8 * 16_000, frames=5 * 16_000)
+    audio, rate = sf.read(SAMPLE, dtype="float32", start=8 * 16_000, frames=5 * 16_000)
     wave = soxr.resample(audio, rate, 24_000)
     codec = load_codec(EMBEDDED_WEIGHTS)
     [codes] = codec.encode([wave])

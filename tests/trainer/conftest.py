@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyannote.audio
 import pytest
 import soundfile as sf
 
 from voxbeam.models.threads import pin_threads
 from voxbeam.trainer.codec.data import AudioUtterance, find_utterances, split_speakers
 
-SAMPLE = next((Path(pyannote.audio.__file__).parent / "sample").glob("*.wav"))
+from tests.audio_fixtures import SAMPLE
 
 
 @pytest.fixture(autouse=True)
