@@ -37,20 +37,9 @@ def input_options(command: F) -> F:
 
 def read_config(uri: str | None, codec: str | None) -> CorpusConfig:
     """The configuration at a path or bucket address (None: the defaults), with another codec if one is named."""
-    from voxbeam.schemas.config import load_config
-    from voxbeam.schemas.errors import ConfigError
-    from voxbeam.storage.store import open_local
+    from voxbeam.schemas.config import CorpusConfig
 
-    try:
-        if uri is None:
-            config = load_config(None)
-        else:
-            with open_local(uri) as path:
-                config = load_config(path)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no configuration at {uri}") from error
-    except ConfigError as error:
-        raise ConfigError(error.message.replace(str(path), str(uri)), remedy=error.remedy) from error
+    config = CorpusConfig() if uri is None else CorpusConfig.from_yaml(uri)
     if codec is None:
         return config
     return config.model_copy(update={"tokenize": config.tokenize.model_copy(update={"codec": codec})})

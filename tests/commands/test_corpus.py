@@ -7,7 +7,7 @@ import pytest
 from voxbeam import assets
 from voxbeam.commands.exit_status import DONE, UNUSABLE, WRONG
 from voxbeam.commands.main import main
-from voxbeam.schemas.config import CorpusConfig, load_config
+from voxbeam.schemas.config import CorpusConfig
 
 pytestmark = pytest.mark.build
 
@@ -49,7 +49,7 @@ def test_verify_finds_a_changed_byte(corpus: Path, capsys: pytest.CaptureFixture
 def test_the_printed_configuration_is_the_default_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config"]) == DONE
     (tmp_path / "corpus.yaml").write_text(capsys.readouterr().out)
-    assert load_config(tmp_path / "corpus.yaml") == CorpusConfig()
+    assert CorpusConfig.from_yaml(tmp_path / "corpus.yaml") == CorpusConfig()
 
 
 @pytest.mark.parametrize(
