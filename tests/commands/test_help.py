@@ -12,6 +12,7 @@ import pytest
 from voxbeam import __version__
 from voxbeam.commands.codec import train as codec_train
 from voxbeam.commands.codec import train_config
+from voxbeam.commands.document import cli_markdown
 from voxbeam.commands.exit_status import MEANINGS
 from voxbeam.commands.main import main
 from voxbeam.commands.train import PRESETS
@@ -59,6 +60,11 @@ def test_help_lists_every_exit_status(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
     assert all(f"\n  {status:<5}{meaning}\n" in printed for status, meaning in MEANINGS.items())
+
+
+def test_the_document_is_in_step() -> None:
+    """If this fails: python -m voxbeam.commands.document."""
+    assert (ROOT / "docs/cli.md").read_text(encoding="utf-8") == cli_markdown()
 
 
 def test_presets_are_those_of_the_trainer() -> None:
