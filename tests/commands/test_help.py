@@ -16,7 +16,7 @@ from voxbeam.commands.document import cli_markdown
 from voxbeam.commands.exit_status import MEANINGS
 from voxbeam.commands.main import main
 from voxbeam.commands.train import PRESETS
-from voxbeam.trainer.codec.train import TrainConfig
+from voxbeam.trainer.codec.train import CodecTrainConfig
 from voxbeam.trainer.configs import CONFIGS
 
 from tests.commands.test_words import COMMANDS
@@ -72,7 +72,7 @@ def test_presets_are_those_of_the_trainer() -> None:
 
 
 def test_defaults_in_the_help_of_codec_train_are_the_librarys() -> None:
-    config = asdict(TrainConfig())
+    config = asdict(CodecTrainConfig())
     defaults = config | config.pop("model")
     for option in codec_train.params:
         assert isinstance(option, click.Option) and option.help
