@@ -18,14 +18,15 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from voxbeam.pipeline.steps.units import probe
+from voxbeam.schemas.config import DecodeConfig
+from voxbeam.schemas.recording import Recording
+from voxbeam.schemas.unit import Unit
 from voxbeam.storage.store import Store, open_local, open_sparse
-from voxbeam.transforms.audio.file import Limits
-from voxbeam.transforms.audio.sandbox import Sandbox
-from voxbeam.transforms.audio.sparse_file import SparseFile
+from voxbeam.transforms.decode import decode_sandboxed
 
 RATE = 16_000
-LIMITS = Limits(max_sample_rate=96_000, max_channels=2, min_duration_s=0.5, max_duration_s=86_400)
-DECODE = "voxbeam.transforms.audio.window:decode"
+CONFIG = DecodeConfig(timeout_s=600)
 MINUTES, MARGIN_MS = 20, 15_000
 
 
@@ -40,14 +41,21 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             store.put_file(name, _write(Path(folder) / name, options.hours))
     start = options.hours * 3_600_000 // 2
-    window = (start, start + MINUTES * 60_000, MARGIN_MS)
-    sandbox = Sandbox(memory_mb=4096)
-    sandbox.call(
-        "builtins:exec", ("import voxbeam.transforms.audio.window",), 300
-    )  # libraries are loaded once in a worker's life
-    whole = _timed("whole", lambda: _whole(sandbox, store.uri(name), window))
-    parts = _timed("by ranges", lambda: _by_ranges(sandbox, store.uri(name), window))
-    sandbox.close()
+    recording = Recording(recording="long", uri=store.uri(name))
+    source = probe(recording, CONFIG).source
+    if source is None:
+        raise SystemExit(f"{store.uri(name)} cannot be decoded")
+    unit = Unit(
+        recording=recording,
+        source=source,
+        index=0,
+        start_ms=start,
+        end_ms=start + MINUTES * 60_000,
+        margin_ms=MARGIN_MS,
+        fingerprint="",
+    )
+    whole = _timed("whole", lambda: _whole(unit))
+    parts = _timed("by ranges", lambda: _by_ranges(unit))
     np.testing.assert_array_equal(whole, parts)
 
 
@@ -62,24 +70,24 @@ def _write(path: Path, hours: int) -> Path:
     return path
 
 
-def _whole(sandbox: Sandbox, uri: str, window: tuple[int, int, int]) -> tuple[NDArray[np.float32], int, int]:
-    with open_local(uri) as path:
-        audio, _ = sandbox.call(DECODE, (path, LIMITS, *window), 600)
+def _whole(unit: Unit) -> tuple[NDArray[np.float32], int, int]:
+    with open_local(unit.recording.uri) as path:
+        audio, _ = decode_sandboxed(path, CONFIG, None, unit)
         return audio.pcm16k, 1, path.stat().st_size
 
 
-def _by_ranges(sandbox: Sandbox, uri: str, window: tuple[int, int, int]) -> tuple[NDArray[np.float32], int, int]:
+def _by_ranges(unit: Unit) -> tuple[NDArray[np.float32], int, int]:
     asked = [0]  # HEAD
-    with open_sparse(uri) as (path, fill):
+    with open_sparse(unit.recording.uri) as (path, fill):
         if fill is None:
-            raise SystemExit(f"{uri} is not in a bucket")
-        brings = fill
+            raise SystemExit(f"{unit.recording.uri} is not in a bucket")
+        fetch = fill
 
         def counted(start: int, length: int) -> None:
             asked.append(length)
-            brings(start, length)
+            fetch(start, length)
 
-        audio, _ = sandbox.call(DECODE, (SparseFile(path), LIMITS, *window), 600, counted)
+        audio, _ = decode_sandboxed(path, CONFIG, counted, unit)
     return audio.pcm16k, len(asked), sum(asked)
 
 

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import ObjectReplacedError, StageError
+from voxbeam.schemas.formats import ASR_SAMPLES_PER_MS, CODEC_SAMPLES_PER_MS
 from voxbeam.schemas.recording import SourceInfo
+from voxbeam.schemas.unit import Unit
 from voxbeam.storage.store import Fill, open_sparse, sha256_of
 from voxbeam.transforms.audio.file import AudioInfo, Limits
 from voxbeam.transforms.audio.sandbox import Sandbox
-from voxbeam.transforms.audio.sparse_file import SparseFile
 from voxbeam.transforms.base import RunStage, UnitStage, UnitState, once_per_process
 from voxbeam.transforms.prefetch import PrefetchStage
 
@@ -38,14 +42,32 @@ def _sandbox(memory_mb: int) -> Sandbox:
 
 def probe_sandboxed(path: Path, config: DecodeConfig) -> AudioInfo:
     """`probe_file` in the sandbox."""
-    info: AudioInfo = _call("voxbeam.transforms.audio.file:probe_file", path, config, None, make_limits(config))
-    return info
+    return _info(_call("probe", path, config, None, {"limits": asdict(make_limits(config))})[0])
 
 
 def estimate_sandboxed(path: Path, config: DecodeConfig, fill: Fill | None = None) -> AudioInfo:
     """`estimate_file` in the sandbox. `fill` is the function that `open_sparse` gives for a file in a bucket."""
-    info: AudioInfo = _call("voxbeam.transforms.audio.file:estimate_file", path, config, fill, make_limits(config))
-    return info
+    return _info(_call("estimate", path, config, fill, {"limits": asdict(make_limits(config))})[0])
+
+
+def decode_sandboxed(path: Path, config: DecodeConfig, fill: Fill | None, unit: Unit) -> tuple[Audio, float]:
+    """`decode` in the sandbox: the unit's window of a file, and its largest absolute sample."""
+    arguments = {
+        "info": asdict(audio_info(unit.source)),
+        "start_ms": unit.start_ms,
+        "end_ms": unit.end_ms,
+        "margin_ms": unit.margin_ms,
+    }
+    reply, arrays = _call("decode", path, config, fill, arguments)
+    start_ms, end_ms, peak = reply.get("start_ms"), reply.get("end_ms"), reply.get("peak")
+    if not (isinstance(start_ms, int) and isinstance(end_ms, int) and isinstance(peak, float) and len(arrays) == 2):
+        raise _not_audio()
+    pcm16k, pcm24k = (np.frombuffer(array, np.float32) for array in arrays if len(array) % 4 == 0)
+    lengths = (end_ms - start_ms) * ASR_SAMPLES_PER_MS, (end_ms - start_ms) * CODEC_SAMPLES_PER_MS
+    inside = abs(start_ms - unit.start_ms) <= unit.margin_ms and abs(end_ms - unit.end_ms) <= unit.margin_ms
+    if not inside or (len(pcm16k), len(pcm24k)) != lengths or not (np.isfinite(pcm16k).all() and np.isfinite(pcm24k).all()):
+        raise _not_audio()
+    return Audio(start_ms=start_ms, end_ms=end_ms, pcm16k=pcm16k, pcm24k=pcm24k), peak
 
 
 def audio_info(source: SourceInfo) -> AudioInfo:
@@ -59,10 +81,27 @@ def audio_info(source: SourceInfo) -> AudioInfo:
     )
 
 
-def _call(function: str, path: Path, config: DecodeConfig, fill: Fill | None, *arguments: Any) -> Any:
-    file = SparseFile(path) if fill else path
+def _call(
+    function: str, path: Path, config: DecodeConfig, fill: Fill | None, arguments: dict[str, Any]
+) -> tuple[dict[str, Any], list[bytes]]:
     with replaced_is_a_stage_error():
-        return _sandbox(config.memory_mb).call(function, (file, *arguments), config.timeout_s, fill)
+        return _sandbox(config.memory_mb).call(function, path, arguments, config.timeout_s, fill)
+
+
+def _info(reply: dict[str, Any]) -> AudioInfo:
+    """A description of a file from a reply that nobody vouches for."""
+    numbers, words = ("sample_rate", "channels", "frames"), ("format", "decoder")
+    if set(reply) != {*numbers, *words}:
+        raise _not_audio()
+    if not all(type(reply[name]) is int and 0 < reply[name] < 1 << 62 for name in numbers):
+        raise _not_audio()
+    if not all(isinstance(reply[name], str) and len(reply[name]) < 64 for name in words):
+        raise _not_audio()
+    return AudioInfo(**reply)
+
+
+def _not_audio() -> StageError:
+    return StageError("decoder_reply", "the decoder's reply does not describe audio", "take the recording out of the input")
 
 
 @contextmanager
@@ -89,9 +128,8 @@ class DecodeAudio(UnitStage):
 
     def run(self, state: UnitState) -> UnitState:
         unit, source = state.unit, state.unit.source
-        window = audio_info(source), unit.start_ms, unit.end_ms, unit.margin_ms
         with replaced_is_a_stage_error(), open_sparse(unit.recording.uri, source.etag) as (path, fill):
-            audio, peak = _call("voxbeam.transforms.audio.window:decode", path, self.config, fill, *window)
+            audio, peak = decode_sandboxed(path, self.config, fill, unit)
             # The decoded bytes must be the hashed ones. A plan does not hash.
             if fill is None and source.sha256 and sha256_of(path) != source.sha256:
                 raise StageError("replaced", f"{path.name} changed after it was probed", BUILD_AGAIN)

@@ -20,7 +20,7 @@ from voxbeam.storage.store import sha256_of
 from voxbeam.transforms.audio.file import probe_file, read_mono
 from voxbeam.transforms.audio.window import decode
 from voxbeam.transforms.base import UnitState
-from voxbeam.transforms.decode import DecodeAudio, make_limits, probe_sandboxed
+from voxbeam.transforms.decode import DecodeAudio, decode_sandboxed, make_limits, probe_sandboxed
 
 Writer = Callable[..., Path]
 LIMITS = make_limits(DecodeConfig())
@@ -142,11 +142,8 @@ def test_too_little_memory_is_a_clean_failure(tmp_path: Path, speech: NDArray[np
     path = tmp_path / "big.wav"
     sf.write(path, np.tile(np.repeat(speech, 6), 40), 96_000)
     config = DecodeConfig(memory_mb=700)
+    (unit,) = units_of(path, config)
     with pytest.raises(StageError) as caught:
-        from voxbeam.transforms.decode import _sandbox
-
-        _sandbox(700).call(
-            "voxbeam.transforms.audio.window:decode", (path, probe_file(path, make_limits(config)), 0, 1_200_000, 15_000), 120
-        )
+        decode_sandboxed(path, config, None, unit)
     assert caught.value.reason in ("decoder_memory", "decoder_crash")
     assert probe_sandboxed(path, config).duration_ms == 1_200_000

@@ -1,83 +1,141 @@
-"""Sandbox: runs trusted functions on untrusted files in child processes, which may be killed.
+"""Sandbox: runs a listed function on an untrusted file in a process that may be killed.
 
-Audio decoders are C code, and the files come from anywhere. A crash, a decompression bomb or an endless loop must cost one
-recording, not the worker with its models. So a child has limits on memory and time, and is restarted after it dies. It has no
-credentials: for a file in a bucket it requests the bytes that it needs from its parent, which fetches them.
+Audio decoders are C code that reads whatever a crawler found. A crash, a decompression bomb or an endless loop there must cost
+one recording, not the worker with its models. And a decoder that a file has taken over must find nothing: the process has no
+credentials, no network and no file but its own (`confinement.py`); its memory and time are limited; its replies are data. Where a
+file lies in a bucket, it asks for the bytes that it needs, and the worker fetches them.
 """
 
+import logging
 import os
-import resource
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from queue import LifoQueue
 from types import TracebackType
-from typing import Any
 
 from voxbeam.schemas.errors import StageError
-from voxbeam.transforms.audio.sandbox_ipc import connect, receive, send
+from voxbeam.transforms.audio.confinement import available
+from voxbeam.transforms.audio.sandbox_ipc import Message, ProtocolError, receive, send
 
-_CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_")
+log = logging.getLogger(__name__)
+_FUNCTIONS = "voxbeam.transforms.audio.decoder_process"
+# What the decoder's libraries may need of the environment; secrets have many names, so nothing else is passed on.
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+_PREFIXES = ("OMP_", "MKL_", "OPENBLAS_", "ONEDNN_")
+Fill = Callable[[int, int], None]
 
 
 class Sandbox:
-    """Child processes that run functions by name, each one at a time, within `memory_mb` of address space.
+    """Decoder processes, each with one call at a time, within `memory_mb` of address space.
 
-    A child is started when all others are busy, up to `children`; further callers wait for one.
+    There are as many as have been busy at once, at most `children`; further callers wait. `functions` names the module whose
+    `FUNCTIONS` may be called.
     """
 
-    def __init__(self, memory_mb: int, children: int = 1) -> None:
-        self.memory_mb, self.children = memory_mb, children
+    def __init__(self, memory_mb: int, children: int = 1, functions: str = _FUNCTIONS) -> None:
+        self.memory_mb, self.children, self.functions = memory_mb, children, functions
         self._idle: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()
         for _ in range(children):
             self._idle.put(None)
+        can = available()
+        if not (can.files and can.network):
+            log.warning("this platform cannot keep decoders from files and the network (Linux with Landlock and seccomp can)")
 
     def call(
-        self, function: str, arguments: tuple[Any, ...], timeout_s: float, fill: Callable[[int, int], None] | None = None
-    ) -> Any:
-        """Result of `module:function` on the arguments.
+        self, function: str, path: Path, arguments: Message, timeout_s: float, fill: Fill | None = None
+    ) -> tuple[Message, list[bytes]]:
+        """Result of a function on a file: a message and its arrays, to be checked by the caller.
 
-        Args:
-            function: name as `module:function`; it runs in the child.
-            arguments: its arguments, which are pickled.
-            timeout_s: after this time the child is killed. Time in `fill` does not count.
-            fill: `fill(start, length)` writes a range of bytes into the file when the child requests it.
-
-        Raises:
-            StageError: the child took too long or too much memory, or died.
-            Exception: whatever the function or `fill` raised.
+        With `fill`, the file is empty and `fill(start, length)` is called when the function needs bytes of it; that time does
+        not count. Raises what `fill` raises, and StageError where the function raises it, takes too long or too much memory, or
+        the process dies.
         """
         child = self._idle.get()
         try:
             if child is None or child.poll() is not None:
                 child = self._start()
-            succeeded, result = _call_child(child, function, arguments, timeout_s, fill)
+            request = {"function": function, "path": str(path.absolute()), "sparse": fill is not None, "arguments": arguments}
+            return self._ask(child, request, timeout_s, fill)
         finally:
             self._idle.put(child)
-        if succeeded:
-            return result
-        raise result
 
     def close(self) -> None:
-        """Ends the children, each after its current call."""
+        """Ends the processes, each when it has answered."""
         for child in [self._idle.get() for _ in range(self.children)]:
             if child is not None:
-                _kill_child(child)
+                _end(child)
             self._idle.put(None)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "voxbeam.transforms.audio.sandbox", str(self.memory_mb)]
-        harmless = {name: value for name, value in os.environ.items() if not name.startswith(_CREDENTIALS)}
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=harmless)
+        command = [sys.executable, "-P", "-m", "voxbeam.transforms.audio.decoder_process", str(self.memory_mb), self.functions]
+        passed = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith(_PREFIXES)}
+        passed |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # it forks, which threads would not survive
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=passed, start_new_session=True)
+
+    def _ask(
+        self, child: subprocess.Popen[bytes], request: Message, timeout_s: float, fill: Fill | None
+    ) -> tuple[Message, list[bytes]]:
+        clock = _Clock(child, timeout_s)
+        reply, arrays = self._exchange(child, request, clock)
+        while fill is not None and "fill" in reply:
+            try:
+                start, length = map(int, reply["fill"])
+                fill(start, length)
+            except BaseException:
+                _end(child)  # it waits in the middle of its work
+                raise
+            reply, arrays = self._exchange(child, {"filled": True}, clock)
+        if clock.expired.is_set():  # killed just after it had answered
+            _end(child)
+        if isinstance(reply.get("done"), dict):
+            return reply["done"], arrays
+        failed = reply.get("failed")
+        if isinstance(failed, list) and len(failed) == 3 and all(isinstance(text, str) for text in failed):
+            raise StageError(*(text[:1000] for text in failed))
+        if "out_of_memory" in reply:
+            raise StageError(
+                "decoder_memory",
+                f"decoding needs more than {self.memory_mb} MB",
+                "split or re-encode the recording, or raise decode.memory_mb",
+            )
+        raise StageError(
+            "decoder_error",
+            f"the decoder failed: {str(reply.get('unexpected', 'no reason given'))[:1000]}",
+            "re-encode the recording, e.g. to FLAC, or take it out of the input",
+        )
+
+    def _exchange(self, child: subprocess.Popen[bytes], message: Message, clock: "_Clock") -> tuple[Message, list[bytes]]:
+        """Sends a message and waits for the reply."""
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            with clock:
+                send(child.stdin, message)
+                return receive(child.stdout, self.memory_mb << 20)
+        except (EOFError, BrokenPipeError, ProtocolError) as error:
+            _end(child)
+            if clock.expired.is_set():
+                raise StageError(
+                    "decoder_timeout",
+                    f"the decoder was killed after {clock.timeout_s:g} s",
+                    "re-encode the recording, or raise decode.timeout_s",
+                ) from error
+            raise StageError(
+                "decoder_crash",
+                f"the decoder process died (exit status {child.returncode})",
+                "re-encode the recording, e.g. to FLAC",
+            ) from error
 
 
-class _Deadline:
-    """Kills a child that has used up its seconds. Only time inside `with` counts."""
+class _Clock:
+    """Kills a child that has used up its seconds; runs only inside `with`."""
 
-    def __init__(self, child: subprocess.Popen[bytes], seconds: float) -> None:
-        self.child, self.left = child, seconds
+    def __init__(self, child: subprocess.Popen[bytes], timeout_s: float) -> None:
+        self.child, self.timeout_s, self.left = child, timeout_s, timeout_s
         self.expired = threading.Event()
 
     def __enter__(self) -> None:
@@ -92,88 +150,17 @@ class _Deadline:
 
     def _kill(self) -> None:
         self.expired.set()
-        self.child.kill()
+        _kill(self.child)
 
 
-def _call_child(
-    child: subprocess.Popen[bytes],
-    function: str,
-    arguments: tuple[Any, ...],
-    timeout_s: float,
-    fill: Callable[[int, int], None] | None,
-) -> tuple[bool, Any]:
-    deadline = _Deadline(child, timeout_s)
-    kind, content = _roundtrip(child, (function, arguments), deadline, timeout_s)
-    while kind == "fill":
-        try:
-            assert fill is not None, f"{function} requests bytes of a local file"
-            fill(*content)
-        except BaseException:
-            _kill_child(child)  # it still waits for the bytes
-            raise
-        kind, content = _roundtrip(child, None, deadline, timeout_s)
-    if deadline.expired.is_set():  # killed just after its answer
-        _kill_child(child)
-    return kind == "done", content
-
-
-def _roundtrip(child: subprocess.Popen[bytes], message: Any, deadline: _Deadline, timeout_s: float) -> tuple[str, Any]:
-    """Sends the child a message and waits for its answer: `done`, `failed`, or `fill` for a request of bytes."""
-    assert child.stdin is not None and child.stdout is not None
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """The process and its forks: they are a session of their own."""
     try:
-        with deadline:
-            send(child.stdin, message)
-            answer: tuple[str, Any] = receive(child.stdout)
-    except (EOFError, BrokenPipeError) as error:
-        _kill_child(child)
-        if deadline.expired.is_set():
-            raise StageError(
-                "decoder_timeout",
-                f"the decoder was killed after {timeout_s:g} s",
-                "re-encode the recording, or raise decode.timeout_s",
-            ) from error
-        raise StageError(
-            "decoder_crash",
-            f"the decoder process died (exit status {child.returncode})",
-            "re-encode the recording, e.g. to FLAC",
-        ) from error
-    return answer
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        child.kill()
 
 
-def _kill_child(child: subprocess.Popen[bytes]) -> None:
-    child.kill()
+def _end(child: subprocess.Popen[bytes]) -> None:
+    _kill(child)
     child.communicate()
-
-
-def _serve(memory_mb: int) -> None:
-    """The child's loop, until the parent closes the pipe."""
-    import importlib
-
-    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
-    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a C library prints must not mix with the replies
-    connect(requests, replies)
-    while True:
-        try:
-            name, arguments = receive(requests)
-        except EOFError:
-            return
-        module, _, function = name.partition(":")
-        try:
-            reply = ("done", getattr(importlib.import_module(module), function)(*arguments))
-        except MemoryError:
-            reply = (
-                "failed",
-                StageError(
-                    "decoder_memory",
-                    f"decoding needs more than {memory_mb} MB",
-                    "split or re-encode the recording, or raise decode.memory_mb",
-                ),
-            )
-        except Exception as error:
-            reply = ("failed", error)
-        send(replies, reply)
-
-
-if __name__ == "__main__":
-    _serve(int(sys.argv[1]))

@@ -1,43 +1,59 @@
-"""Messages between the sandbox and its child process. The child has no credentials, and requests bytes of a bucket's object."""
+"""Messages between a worker and its decoder process: JSON, then raw arrays. Neither side ever runs what the other sends.
 
-import pickle
+A decoder that untrusted audio has taken over can send whatever it likes, so the worker reads no pickles from it, and no message
+above a size that it expects.
+"""
+
+import json
 import struct
+from collections.abc import Sequence
 from typing import IO, Any
 
+_HEADER = struct.Struct("<II")  # bytes of JSON, number of arrays
 _LENGTH = struct.Struct("<Q")
-_to_parent: tuple[IO[bytes], IO[bytes]] | None = None
+MAX_JSON = 1 << 20
+MAX_ARRAYS = 16
+
+Message = dict[str, Any]
 
 
-def send(stream: IO[bytes], message: Any) -> None:
-    """Writes a message."""
-    content = pickle.dumps(message, protocol=5)
-    stream.write(_LENGTH.pack(len(content)))
-    stream.write(content)
+class ProtocolError(ValueError):
+    """A message that does not follow the format."""
+
+
+def send(stream: IO[bytes], message: Message, arrays: Sequence[memoryview | bytes] = ()) -> None:
+    """Writes a message and its arrays."""
+    text = json.dumps(message).encode()
+    stream.write(_HEADER.pack(len(text), len(arrays)) + text)
+    for array in arrays:
+        stream.write(_LENGTH.pack(len(array)))
+        stream.write(array)
     stream.flush()
 
 
-def receive(stream: IO[bytes]) -> Any:
-    """The next message. Raises EOFError at the end of the stream."""
-    header = stream.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
+def receive(stream: IO[bytes], max_array_bytes: int) -> tuple[Message, list[bytes]]:
+    """The next message. Raises EOFError where there is none, and ProtocolError for one that breaks the format or the limits."""
+    size, count = _HEADER.unpack(_exactly(stream, _HEADER.size))
+    if size > MAX_JSON or count > MAX_ARRAYS:
+        raise ProtocolError(f"a message of {size} bytes and {count} arrays exceeds the limits")
+    text = _exactly(stream, size)
+    arrays: list[bytes] = []
+    for _ in range(count):
+        (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
+        if length > max_array_bytes:
+            raise ProtocolError(f"an array of {length} bytes exceeds {max_array_bytes}")
+        arrays.append(_exactly(stream, length))
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"a message is not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise ProtocolError("a message is not a JSON object")
+    return message, arrays
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    content = stream.read(size)
+    if len(content) < size:
         raise EOFError
-    (length,) = _LENGTH.unpack(header)
-    content = stream.read(length)
-    if len(content) < length:
-        raise EOFError
-    return pickle.loads(content)
-
-
-def connect(requests: IO[bytes], replies: IO[bytes]) -> None:
-    """Makes this process the child, with these streams from and to its parent."""
-    global _to_parent
-    _to_parent = (requests, replies)
-
-
-def request_range(start: int, length: int) -> None:
-    """In the child: has the parent write `length` bytes from `start` into the file that is being decoded, and waits for it."""
-    if _to_parent is None:
-        raise RuntimeError("request_range works in the sandbox's child process only")
-    requests, replies = _to_parent
-    send(replies, ("fill", (start, length)))
-    receive(requests)
+    return content

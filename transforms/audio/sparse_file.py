@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from voxbeam.transforms.audio.sandbox_ipc import request_range
-
 BLOCK = 256 << 10
 _MAX_BLOCKS = 16
 _BUFFER = 64 << 10
@@ -21,7 +19,7 @@ class SparseFile:
     that are never read.
     """
 
-    def __init__(self, path: Path, fill: Callable[[int, int], None] = request_range) -> None:
+    def __init__(self, path: Path, fill: Callable[[int, int], None]) -> None:
         self.path, self.fill = path, fill
         self.size = path.stat().st_size
         self._present: set[int] = set()
