@@ -18,7 +18,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from voxbeam.pipeline.steps.units import probe
+from voxbeam.pipeline.steps.probe import probe
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.unit import Unit

@@ -31,8 +31,8 @@ from obstore.store import S3Store
 from rich.console import Console
 from rich.table import Table
 
-from voxbeam.pipeline.steps.release_writer import Draft, commit, put_part
-from voxbeam.pipeline.steps.shards import Member, write_shards
+from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
+from voxbeam.pipeline.steps.shards import PackedSample, write_shards
 from voxbeam.schemas.manifest import SampleRow, ShardRow, sample_key
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.storage.store import Store
@@ -42,7 +42,7 @@ from voxbeam.trainer.data.stream import Stream
 PHONES = ["<pad>", "|", *"abcdefghij"]
 
 
-def make_members(count: int) -> Iterator[Member]:
+def make_members(count: int) -> Iterator[PackedSample]:
     """Random samples of 2 to 30 s, in recordings of 50."""
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -59,7 +59,7 @@ def make_members(count: int) -> Iterator[Member]:
             phone_ids=rng.integers(2, 12, frames // 6).tolist(), frames=frames, shard="", codes_offset=0, codes_bytes=0,
             codes_crc32=0, json_offset=0, json_bytes=0,
         )  # fmt: skip
-        yield Member(row=row, codes=sink.getvalue(), flac=None)
+        yield PackedSample(row=row, codes=sink.getvalue(), flac=None)
 
 
 def make_release(folder: Path, count: int, shard_bytes: int = 64 << 20) -> None:
@@ -69,13 +69,13 @@ def make_release(folder: Path, count: int, shard_bytes: int = 64 << 20) -> None:
     for shard, rows in write_shards(store, "train", 0, make_members(count), shard_bytes):
         shards.append(shard)
         files.append(ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples))
-        files.append(put_part(store, "samples", Path(shard.shard).stem, list(rows)))
-    files += [put_part(store, "shards", "shards", list(shards)), put_part(store, "recordings", "none", [])]
-    draft = Draft(number=1, parent=None, fingerprint="benchmark", config={}, models={})
+        files.append(write_part(store, "samples", Path(shard.shard).stem, list(rows)))
+    files += [write_part(store, "shards", "shards", list(shards)), write_part(store, "recordings", "none", [])]
+    draft = ReleaseHeader(number=1, parent=None, fingerprint="benchmark", config={}, models={})
     commit(store, draft, files, {"samples": count}, json.dumps({"phones": PHONES}).encode())
 
 
-def as_dict(member: Member) -> dict[str, Any]:
+def as_dict(member: PackedSample) -> dict[str, Any]:
     codes = np.load(io.BytesIO(member.codes))
     return {"codes": codes, "phones": np.array(member.row.phone_ids, np.int16), "key": member.row.key}
 

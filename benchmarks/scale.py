@@ -47,10 +47,10 @@ FUSED = {
     "ReadListing": "build: read the listing",
     "ProbeRecordings": "build: probe (made up)",
     "PlanUnits": "build: plan units",
-    "ResumeUnit": "build: unit files",
+    "LoadFinishedUnit": "build: unit files",
     "LinkRecordings": "build: link, share out",
-    "WriteBucket": "build: shards, samples",
-    "WriteReports": "build: recordings, rejected",
+    "WriteShards": "build: shards, samples",
+    "WriteTables": "build: recordings, rejected",
     "CommitRelease": "build: commit",
 }
 """a transform of each stage that the runner makes of the graph"""

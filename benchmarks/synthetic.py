@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from voxbeam.pipeline.steps.units import Probed, ProbeRecordings
+from voxbeam.pipeline.steps.probe import Probed, ProbeRecordings
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.segment import LocalSpeaker, Scores, Segment, Transcript

@@ -70,11 +70,11 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         from obstore.exceptions import BaseError
 
-        from voxbeam.storage.store import first_line
+        from voxbeam.storage.store import summarize_error
 
         if not isinstance(error, BaseError):
             raise
-        _say(f"error: storage: {first_line(error)}", "check the address, the credentials and the endpoint")
+        _say(f"error: storage: {summarize_error(error)}", "check the address, the credentials and the endpoint")
         return UNUSABLE
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256
 from voxbeam.schemas.errors import ModelError
-from voxbeam.storage.cache import downloaded, hub_file, local_model
+from voxbeam.storage.cache import download, fetch_hub_file, resolve_model
 
 ENCODEC_24KHZ_URL = f"https://dl.fbaipublicfiles.com/encodec/v0/{ENCODEC_24KHZ_FILE}"
 
@@ -18,12 +18,12 @@ def codec_weights(codec: str) -> tuple[Path, str | None]:
     if codec == "embedded":
         return EMBEDDED_WEIGHTS, None
     if codec == "encodec_24khz":
-        return downloaded(ENCODEC_24KHZ_URL), ENCODEC_24KHZ_SHA256
-    path = local_model(codec)
+        return download(ENCODEC_24KHZ_URL), ENCODEC_24KHZ_SHA256
+    path = resolve_model(codec)
     if path.is_file():
         return path, None
     if codec.count("/") >= 2 and not Path(codec).is_absolute() and not codec.startswith("."):
-        return hub_file(codec), None
+        return fetch_hub_file(codec), None
     raise ModelError(
         f"no codec {codec!r}",
         remedy="give 'embedded', 'encodec_24khz', a path, a bucket address, or a hub's owner/repository/file",

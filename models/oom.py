@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from voxbeam.storage.store import first_line
+from voxbeam.storage.store import summarize_error
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def in_batches(function: Callable[[B], Sequence[R]], items: B, size: int) -> lis
             if len(batch) == 1 or not out_of_memory(error):
                 raise
             size = (len(batch) + 1) // 2
-            log.warning("out of memory with a batch of %d; going on with %d: %s", len(batch), size, first_line(error))
+            log.warning("out of memory with a batch of %d; going on with %d: %s", len(batch), size, summarize_error(error))
         # only here, where the error is gone: its traceback held on to whatever had found room (as a log would, given the error)
         free_memory()
     return done

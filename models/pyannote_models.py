@@ -26,7 +26,7 @@ from torch import Tensor
 from voxbeam.assets import WEIGHTS
 from voxbeam.models.ge2e import DIMENSION, HOP, load_ge2e, loudness_gain
 from voxbeam.schemas.formats import ASR_RATE
-from voxbeam.storage.cache import local_model
+from voxbeam.storage.cache import resolve_model
 
 SEGMENTATION_WEIGHTS = WEIGHTS / "segmentation_pyannet.safetensors"
 MAX_PARTIALS = 3
@@ -55,7 +55,7 @@ def load_segmentation(path: Path = SEGMENTATION_WEIGHTS) -> PyanNet:
 
 def load_pipeline(name: str) -> Pipeline | None:
     """A pyannote pipeline by path, bucket address or hub name; None when the hub refuses it."""
-    return Pipeline.from_pretrained(local_model(name))
+    return Pipeline.from_pretrained(resolve_model(name))
 
 
 class GE2EEmbedding(Model):

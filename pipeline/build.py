@@ -69,13 +69,13 @@ def build(
     config = config or CorpusConfig()
     pin_threads()
     runner = RunnerOptions(runner_args)
-    runner.require_shared([output_uri])
+    runner.require_bucket_uris([output_uri])
     beam_options = PipelineOptions(runner.filled(output_uri, config.device))
     store = Store(output_uri)
     store.require_conditional_create()
     observer.report("list")
     recordings = list(list_recordings(input_uri, config.listing))
-    runner.require_shared(recording.uri for recording in recordings)
+    runner.require_bucket_uris(recording.uri for recording in recordings)
     listing, observer.recordings = put_listing(store, recordings), len(recordings)
     observer.report("hash_models")
     hashes = model_hashes(config)
@@ -91,14 +91,14 @@ def build(
         fingerprint=unit_fingerprint,
         model_hashes=hashes,
         number=(previous.number if previous else 0) + 1,
-        parent=previous.number if previous else None,
-        grows=previous is not None and not changes,
-        run=uuid.uuid4().hex[:8],
+        previous=previous.number if previous else None,
+        extends_previous=previous is not None and not changes,
+        run_id=uuid.uuid4().hex[:8],
     )
     info = BuildInfo(recordings=observer.recordings, release=job.number)
-    with heartbeat(store, job.run, info), observer.live_progress(store, job.run):
+    with heartbeat(store, job.run_id, info), observer.live_progress(store, job.run_id):
         job_id = run_job(job, runner, beam_options, observer)
-    if runner.hands_over:
+    if runner.detached:
         return BuildResult(
             release=None,
             number=job.number,
@@ -108,8 +108,8 @@ def build(
             wall_s=observer.elapsed_s,
             changes=changes,
         )
-    progress = read_progress(store, job.run)
-    clear_progress(store, job.run)
+    progress = read_progress(store, job.run_id)
+    clear_progress(store, job.run_id)
     committed = job.number in release_numbers(store)
     release = read_release(store, job.number) if committed else previous
     assert release is not None
@@ -136,5 +136,5 @@ def put_listing(store: Store, recordings: list[Recording]) -> str:
     sink = io.BytesIO()
     pq.write_table(to_table(Recording, in_order), sink, compression="zstd")
     path = f"listings/{hashlib.sha256(sink.getvalue()).hexdigest()[:16]}.parquet"
-    store.put_new(path, sink.getvalue())
+    store.put_if_absent(path, sink.getvalue())
     return path

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from voxbeam.pipeline.steps.pack import bucket_count, part_count
+from voxbeam.pipeline.steps.pack import part_count, shard_group_count
 from voxbeam.schemas.config import PackConfig
 from voxbeam.transforms.audio.sparse_file import sequential_requests
 
@@ -32,7 +32,7 @@ class Footprint:
 def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, config: PackConfig) -> Footprint:
     """Of a corpus whose samples lie in one split, where all units are accepted; small splits add a shard each."""
     ranges = sequential_requests(input_bytes // units) if units else 0
-    shards = bucket_count(shard_bytes, config)
+    shards = shard_group_count(shard_bytes, config)
     parts = shards + 2 * part_count(units) + 1  # samples; recordings and rejected; shards
     uploads = max(1, -(-shard_bytes // shards // _PART_BYTES))
     return Footprint(

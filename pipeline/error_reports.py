@@ -34,7 +34,7 @@ def read_reported_error(store: Store, run_id: str) -> VoxbeamError | None:
 
     Raises StorageError when the store cannot be read.
     """
-    reports = sorted((written, path) for path, _, written in store.walk_dated(f"progress/{run_id}/errors/"))
+    reports = sorted((written, path) for path, _, written in store.walk_with_mtime(f"progress/{run_id}/errors/"))
     return VoxbeamError.from_json(store.get(reports[-1][1])) if reports else None
 
 
@@ -44,7 +44,7 @@ def reporting_errors(job: Job) -> Iterator[None]:
     try:
         yield
     except VoxbeamError as error:
-        report_error(job.store, job.run, error)
+        report_error(job.store, job.run_id, error)
         raise
 
 

@@ -46,7 +46,7 @@ def collect_garbage(output_uri: str, older_than: timedelta, *, dry_run: bool = F
 
 def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orphan]:
     """Objects of at least this age that no release refers to. Raises StorageError while a build runs."""
-    for path, _, written in store.walk_dated("progress/"):
+    for path, _, written in store.walk_with_mtime("progress/"):
         if now - written < ACTIVE_WITHIN:
             run_id = path.split("/")[1]
             raise StorageError(
@@ -56,7 +56,7 @@ def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orp
     return [
         Orphan(path, size)
         for folder in FOLDERS
-        for path, size, written in store.walk_dated(f"{folder}/")
+        for path, size, written in store.walk_with_mtime(f"{folder}/")
         if path not in referenced and now - written >= older_than
     ]
 

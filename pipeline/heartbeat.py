@@ -73,7 +73,7 @@ def read_heartbeat(store: Store, run_id: str) -> Heartbeat | None:
     The driver measures its own time, and the store's clock dates both its object and those of the workers, so that clocks of
     different machines need not agree. A job that runs detached on a cluster stays alive through its workers.
     """
-    written = {path.rpartition("/")[2]: at for path, _, at in store.walk_dated(f"progress/{run_id}/")}
+    written = {path.rpartition("/")[2]: at for path, _, at in store.walk_with_mtime(f"progress/{run_id}/")}
     if BUILD_INFO not in written:
         return None
     try:

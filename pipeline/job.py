@@ -1,4 +1,4 @@
-"""Job: everything that the workers of a build need to know, small enough to travel in the job graph."""
+"""Job: what the workers of a build need to know, small enough to travel in the job graph."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from voxbeam.schemas.config import CorpusConfig
 from voxbeam.storage.store import Store
 
 CODE_VERSION = 2
-"""Raise it when a stage's code changes what it makes of the same input: finished units are then made again."""
+"""part of every unit's fingerprint: raise it when a stage's code changes its results, and finished units are made again"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +21,14 @@ class Job:
     model_hashes: dict[str, str]
     number: int
     """of the release to make"""
-    parent: int | None
-    """the release before it"""
-    grows: bool
-    """whether the new release keeps all of its parent and adds to it"""
-    run: str
-    """name of this run's progress below the output"""
+    previous: int | None
+    """number of the latest release when the build began"""
+    extends_previous: bool
+    """whether the new release keeps all of the previous one and adds to it"""
+    run_id: str
+    """folder of this run below `progress/`"""
 
     @property
     def store(self) -> Store:
+        """Where the corpus is."""
         return Store(self.output)

@@ -11,8 +11,8 @@ from voxbeam.pipeline.cost_model import Footprint, footprint
 from voxbeam.pipeline.events import PlanProgress
 from voxbeam.pipeline.progress import accumulate
 from voxbeam.pipeline.steps.discover import list_recordings
+from voxbeam.pipeline.steps.probe import Probed, probe
 from voxbeam.pipeline.steps.unit_file import write_unit
-from voxbeam.pipeline.steps.units import Probed, probe
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.recording import Recording

@@ -58,7 +58,7 @@ def changes_since(
             packing.append(text)
     if fingerprint != parent.fingerprint:
         making = [*making, *_changed_models(parent.models, models)] or ["the code of a stage"]
-    listing, missing = relisted(store, parent, recordings)
+    listing, missing = diff_listing(store, parent, recordings)
     if making or packing:
         return Changes(making=tuple(making), packing=tuple(packing), dropped=len(missing))
     if listing and missing:
@@ -72,7 +72,7 @@ def changes_since(
     return Changes(listing=listing)
 
 
-def relisted(store: Store, parent: Release, recordings: Iterable[Recording]) -> tuple[tuple[str, ...], list[str]]:
+def diff_listing(store: Store, parent: Release, recordings: Iterable[Recording]) -> tuple[tuple[str, ...], list[str]]:
     """Of the recordings that a release holds: what the listing says otherwise, a line for each, and which are not listed."""
     listed = {recording.recording: recording for recording in recordings}
     lines: list[str] = []

@@ -62,7 +62,7 @@ def verify_release(store: Store, release: Release) -> Iterator[Problem]:
 def _check_files(store: Store, release: Release) -> Iterator[Problem]:
     for file in release.files:
         try:
-            with store.as_local(file.path) as path:
+            with store.local_copy(file.path) as path:
                 size, digest = path.stat().st_size, sha256_of(path)
         except FileNotFoundError:
             yield Problem(where=file.path, what="is missing")
@@ -148,7 +148,7 @@ def _check_shard(store: Store, part: ReleaseFile, unreadable: set[str]) -> Itera
             if row.flac_offset is not None and row.flac_bytes is not None:
                 expected[f"{row.key}.flac"] = (row.flac_offset, row.flac_bytes, row)
         try:
-            with store.as_local(shard) as path, tarfile.open(path, mode="r:") as tar:
+            with store.local_copy(shard) as path, tarfile.open(path, mode="r:") as tar:
                 for member in tar:
                     yield from _check_member(shard, tar, member, expected.pop(member.name, None))
         except StorageError:

@@ -1,7 +1,7 @@
-"""Resolve: from the name of a model to a local file or folder, and to a hash that says which model it is.
+"""Cache: from the name of a model to a local file or folder, and to the hash that identifies it.
 
 A name is a local path, a bucket address (copied once into the cache), or the name of a model on a hub, which the engine that
-asked for it loads by itself. The cache is `$VOXBEAM_CACHE`, else `~/.cache/voxbeam`.
+uses it loads by itself. The cache is `$VOXBEAM_CACHE`, else `~/.cache/voxbeam`.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from voxbeam.storage.store import Store, is_bucket, sha256_of
 
 
 def cache_folder() -> Path:
-    """Where models from buckets and the web are kept."""
+    """Folder of models from buckets and the web."""
     return Path(os.environ.get("VOXBEAM_CACHE", Path.home() / ".cache" / "voxbeam"))
 
 
-def local_model(name: str) -> Path:
-    """A model's local path. What is neither a path nor a bucket address comes back as it is: a hub's name.
+def resolve_model(name: str) -> Path:
+    """A model's local path. A name that is neither a path nor a bucket address is a hub's, and is returned unchanged.
 
-    Raises FileNotFoundError for a path, absolute or beginning with '.', at which nothing lies.
+    Raises FileNotFoundError for a path, absolute or beginning with '.', that does not exist.
     """
     if not is_bucket(name):
         path = Path(name)
@@ -35,7 +35,7 @@ def local_model(name: str) -> Path:
     return target
 
 
-def downloaded(url: str) -> Path:
+def download(url: str) -> Path:
     """A file from the web, kept in the cache. Raises OSError when the address cannot be reached."""
     target = cache_folder() / url.rsplit("/", 1)[-1]
     if not target.exists():
@@ -53,7 +53,7 @@ def downloaded(url: str) -> Path:
     return target
 
 
-def hub_file(name: str) -> Path:
+def fetch_hub_file(name: str) -> Path:
     """A file `owner/repository/path` of the Hugging Face hub, kept in the hub's own cache. Raises OSError without it."""
     from huggingface_hub import hf_hub_download
 
@@ -65,8 +65,8 @@ def hub_file(name: str) -> Path:
 
 
 def model_hash(name: str) -> str:
-    """Which model a name means: the hash of its bytes where they can be had, else the hub's name itself."""
-    path = local_model(name)
+    """Identity of a model: the hash of its bytes if they are local or in a bucket, else the hub's name."""
+    path = resolve_model(name)
     if path.is_file():
         return sha256_of(path)
     if path.is_dir():
@@ -77,7 +77,7 @@ def model_hash(name: str) -> str:
 
 
 def _copy_from_bucket(address: str, target: Path) -> None:
-    """Copies a file, or all files below a prefix; the target appears only when it is whole."""
+    """Copies a file, or all files below a prefix; the target appears only when it is complete."""
     root, _, last = address.rstrip("/").rpartition("/")
     store = Store(root)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,10 +87,10 @@ def _copy_from_bucket(address: str, target: Path) -> None:
         for path in paths:
             local = staged / path.removeprefix(last).lstrip("/") if path != last else staged
             local.parent.mkdir(parents=True, exist_ok=True)
-            with store.as_local(path) as copy:
+            with store.local_copy(path) as copy:
                 shutil.copyfile(copy, local)
         try:
             staged.replace(target)
-        except OSError:  # another process put a folder there meanwhile, whole like this one
+        except OSError:  # another process has put the same folder there
             if not target.exists():
                 raise

@@ -1,4 +1,4 @@
-"""Listings: tables of recordings that someone wrote, as Parquet, JSON lines or CSV."""
+"""Listings: tables of recordings that a user wrote, as Parquet, JSON lines or CSV."""
 
 import csv
 import json
@@ -14,6 +14,7 @@ LISTING_SUFFIXES = frozenset({".parquet", ".jsonl", ".csv"})
 
 
 def is_listing(uri: str) -> bool:
+    """Whether an address has the suffix of a listing."""
     return PurePosixPath(uri).suffix.lower() in LISTING_SUFFIXES
 
 

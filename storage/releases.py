@@ -73,7 +73,7 @@ def table_batches(
     Raises SchemaError for a manifest of another version.
     """
     for file in sorted(release.files_of_kind(_kind(record)), key=lambda file: file.path):
-        with store.as_local(file.path) as local:
+        with store.local_copy(file.path) as local:
             table = pq.ParquetFile(local)
             check_schema(record, table.schema_arrow)
             yield from table.iter_batches(batch_size=10_000, columns=list(columns) if columns is not None else None)

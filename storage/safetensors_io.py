@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def pack(tensors: dict[str, Tensor], name: str, facts: Mapping[str, Any]) -> bytes:
-    """A file of tensors, with facts under a name: one, since safetensors writes several in an order that changes every time."""
+    """A file of tensors, with facts under one name: safetensors writes several names in an order that changes."""
     return save(tensors, metadata={name: json.dumps(facts, sort_keys=True)})
 
 
 def unpack(content: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `pack` packed. Raises SafetensorError, ValueError or KeyError for bytes that are something else."""
+    """The tensors and facts that `pack` packed. Raises SafetensorError, ValueError or KeyError for other bytes."""
     tensors = load(content)
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     return tensors, json.loads(header["__metadata__"][name])

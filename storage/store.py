@@ -1,7 +1,7 @@
-"""Storage: one way to read and write, on a local folder or in a bucket (s3://, gs://, az://), through obstore.
+"""Store: reads and writes objects in a local folder or in a bucket (s3://, gs://, az://), through obstore.
 
-Objects are put whole and never changed. `put_new` is a conditional create: of two writers exactly one is told that it won, which
-is all that a commit needs; nothing depends on rename. Credentials and endpoints come from the usual environment variables.
+Objects are put whole and never changed. `put_if_absent` is a conditional create: exactly one of two writers succeeds. A commit
+needs no more than that, and nothing depends on rename. Credentials and endpoints come from the usual environment variables.
 """
 
 import functools
@@ -23,14 +23,14 @@ from voxbeam.schemas.errors import ObjectReplacedError, StorageError
 
 BUCKET_SCHEMES = ("s3", "gs", "az")
 _HASH_CHUNK = 1 << 20
-_LONGEST_NAME = 255
+_MAX_NAME_BYTES = 255
 
 Fill = Callable[[int, int], None]
-"""`fill(start, length)` brings that part of an object into the local file that stands for it"""
+"""`fill(start, length)` fetches that range of an object into its local file"""
 
 
-def first_line(error: BaseException) -> str:
-    """What a store's client says of a failure, without its pages of debugging output."""
+def summarize_error(error: BaseException) -> str:
+    """The first line of an error's text: storage clients append pages of debugging output."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:400]
 
 
@@ -51,7 +51,7 @@ def _storage_errors(uri: str) -> Iterator[None]:
         yield
     except BaseError as error:
         raise StorageError(
-            f"cannot use {uri}: {first_line(error)}", remedy="check the address, the credentials and the endpoint"
+            f"cannot use {uri}: {summarize_error(error)}", remedy="check the address, the credentials and the endpoint"
         ) from error
 
 
@@ -78,7 +78,7 @@ class Store:
 
     @property
     def object_store(self) -> ObjectStore:
-        """The connection, for what obstore does beyond this class."""
+        """The connection, for operations of obstore that this class does not have."""
         return _open(self.root)
 
     def uri(self, path: str) -> str:
@@ -92,13 +92,13 @@ class Store:
         """Raises StorageError when the store lets a second writer create the same object: no commit would be safe there."""
         path = f"progress/create-check-{uuid.uuid4().hex}"
         try:
-            self.put_new(path, b"first")
-            refused = not self.put_new(path, b"second")
+            self.put_if_absent(path, b"first")
+            refused = not self.put_if_absent(path, b"second")
             self.delete([path])
         except NotImplementedError:
             refused = False
         except FileNotFoundError as error:
-            raise StorageError(f"cannot write to {self.root}: {first_line(error)}") from error
+            raise StorageError(f"cannot write to {self.root}: {summarize_error(error)}") from error
         except StorageError as error:
             if not isinstance(error.__cause__, NotSupportedError):
                 raise
@@ -109,10 +109,10 @@ class Store:
                 remedy="use AWS S3, Google Cloud Storage, Azure Blob Storage, a recent MinIO or Ceph, or a local folder",
             )
 
-    def put_new(self, path: str, content: bytes) -> bool:
+    def put_if_absent(self, path: str, content: bytes) -> bool:
         """Creates an object; False, without touching it, when it is there already.
 
-        After a lost answer the repeated request finds the object of the first: False may also mean that it was us.
+        After a lost answer the client repeats its request and finds its own object: False may also mean that we created it.
         """
         with self._errors(path):
             try:
@@ -122,13 +122,13 @@ class Store:
         return True
 
     def put_file(self, path: str, file: Path) -> None:
-        """Puts a local file whole. Its name must carry its content hash, so that writing it twice is harmless."""
+        """Puts a local file whole. Its name must contain its content hash, so that writing it twice is harmless."""
         if not self.exists(path):
             with self._errors(path):
                 obstore.put(self.object_store, path, file)
 
     def replace(self, path: str, content: bytes) -> None:
-        """Overwrites an object. Only for what no release refers to: the progress of a worker."""
+        """Overwrites an object. Only for objects that no release refers to, such as the progress of a worker."""
         with self._errors(path):
             obstore.put(self.object_store, path, content)
 
@@ -152,9 +152,9 @@ class Store:
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Objects below a prefix, as (path, bytes), in order of path."""
-        return ((path, size) for path, size, _ in self.walk_dated(prefix))
+        return ((path, size) for path, size, _ in self.walk_with_mtime(prefix))
 
-    def walk_dated(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
+    def walk_with_mtime(self, prefix: str = "") -> Iterator[tuple[str, int, datetime]]:
         """Objects below a prefix, as (path, bytes, when it was last written), in order of path."""
         with self._errors(prefix):
             batches = obstore.list(self.object_store, prefix or None)
@@ -166,22 +166,22 @@ class Store:
             obstore.copy(self.object_store, source, target)
 
     def delete(self, paths: list[str]) -> None:
-        """Deletes objects; one that is gone already is no error."""
+        """Deletes objects. An object that does not exist is no error."""
         for path in paths:
             with suppress(FileNotFoundError), self._errors(path):
                 obstore.delete(self.object_store, path)
 
     @contextmanager
-    def as_local(self, path: str) -> Iterator[Path]:
+    def local_copy(self, path: str) -> Iterator[Path]:
         """The object as a local file for as long as the context lasts; a bucket's object is streamed to a temporary one."""
         if not is_bucket(self.root):
             yield local_path(self.root) / path
             return
-        with self.as_versioned(path) as (local, _):
+        with self.versioned_copy(path) as (local, _):
             yield local
 
     @contextmanager
-    def as_versioned(self, path: str) -> Iterator[tuple[Path, str | None]]:
+    def versioned_copy(self, path: str) -> Iterator[tuple[Path, str | None]]:
         """A bucket's object as a temporary local file, and its ETag; None from a store without ETags."""
         with _temporary(path) as (local, file):
             with self._errors(path):
@@ -192,7 +192,7 @@ class Store:
             yield local, result.meta["e_tag"]
 
     @contextmanager
-    def as_sparse(self, path: str, etag: str | None = None) -> Iterator[tuple[Path, Fill | None]]:
+    def sparse_copy(self, path: str, etag: str | None = None) -> Iterator[tuple[Path, Fill | None]]:
         """A bucket's object as a local file of its size that is still empty, and the function that fills it.
 
         `etag` is the version that is meant. Raises FileNotFoundError, and ObjectReplacedError for another version; filling
@@ -203,7 +203,7 @@ class Store:
         if etag is not None and found["e_tag"] != etag:
             raise ObjectReplacedError(f"{self.uri(path)} was replaced after it was probed")
         if not found["e_tag"]:
-            with self.as_local(path) as whole:
+            with self.local_copy(path) as whole:
                 yield whole, None
             return
         with _temporary(path) as (local, file):
@@ -227,8 +227,8 @@ class Store:
 
 @contextmanager
 def _temporary(path: str) -> Iterator[tuple[Path, IO[bytes]]]:
-    """An empty file with an object's own name, which messages tell and whose suffix may matter."""
-    name = Path(path).name.encode()[-_LONGEST_NAME:].decode(errors="ignore")
+    """An empty file with the name of an object: messages contain it, and its suffix may matter."""
+    name = Path(path).name.encode()[-_MAX_NAME_BYTES:].decode(errors="ignore")
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / name).open("wb") as file:
         yield Path(folder) / name, file
 
@@ -240,7 +240,7 @@ def open_local(uri: str) -> Iterator[Path]:
         yield local_path(uri)
         return
     root, _, name = uri.rpartition("/")
-    with Store(root).as_local(name) as path:
+    with Store(root).local_copy(name) as path:
         yield path
 
 
@@ -254,7 +254,7 @@ def open_sparse(uri: str, etag: str | None = None) -> Iterator[tuple[Path, Fill 
         yield local_path(uri), None
         return
     root, _, name = uri.rpartition("/")
-    with Store(root).as_sparse(name, etag) as opened:
+    with Store(root).sparse_copy(name, etag) as opened:
         yield opened
 
 
@@ -265,7 +265,7 @@ def open_versioned(uri: str) -> Iterator[tuple[Path, str | None]]:
         yield local_path(uri), None
         return
     root, _, name = uri.rpartition("/")
-    with Store(root).as_versioned(name) as opened:
+    with Store(root).versioned_copy(name) as opened:
         yield opened
 
 

@@ -21,7 +21,7 @@ from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.errors import Failure, ModelError, StageError, VoxbeamError
 from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
 from voxbeam.schemas.unit import Unit, UnitResult
-from voxbeam.storage.store import first_line
+from voxbeam.storage.store import summarize_error
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -166,7 +166,7 @@ def _failure(stage: str, error: Exception) -> Failure:
     """The failure of a unit. Running out of memory (already with batches of one, models/oom.py) has a remedy of its own."""
     if not out_of_memory(error):
         return Failure.from_exception(stage, error)
-    text = f"{type(error).__name__}: {first_line(error)}"
+    text = f"{type(error).__name__}: {summarize_error(error)}"
     remedy = "lower decode.window_s, run fewer workers on the machine, or use a machine or GPU with more memory; then build again"
     return Failure.from_exception(stage, StageError(OUT_OF_MEMORY, text, remedy))
 

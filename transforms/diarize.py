@@ -17,7 +17,7 @@ from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE, ASR_SAMPLES_PER_MS
 from voxbeam.schemas.segment import LocalSpeaker, Turn
-from voxbeam.storage.store import first_line
+from voxbeam.storage.store import summarize_error
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def _run(diarizer: Any, file: dict[str, Any]) -> Any:
                 if diarizer.segmentation_batch_size == 1 or not out_of_memory(error):
                     raise
                 half = diarizer.segmentation_batch_size // 2
-                log.warning("out of memory; diarizing again with batches of %d: %s", half, first_line(error))
+                log.warning("out of memory; diarizing again with batches of %d: %s", half, summarize_error(error))
             free_memory()
             diarizer.segmentation_batch_size = diarizer.embedding_batch_size = half
     finally:  # the next unit starts with the full size again

@@ -54,7 +54,7 @@ def run_job(job: Job, runner: RunnerOptions, beam_options: PipelineOptions, obse
 def _cause(job: Job, processes: ForkedEnvironment | None, error: Exception) -> VoxbeamError | None:
     """Why a runner failed: what a worker reported, or that a worker was lost; None if neither is known."""
     try:
-        reported = read_reported_error(job.store, job.run)
+        reported = read_reported_error(job.store, job.run_id)
     except StorageError as unreadable:
         return unreadable
     if reported is not None:

@@ -48,7 +48,7 @@ class RunnerOptions:
         return not self._asked.no_wait_until_finish
 
     @property
-    def hands_over(self) -> bool:
+    def detached(self) -> bool:
         """Whether the job is only described, or not waited for: its release comes later, if somebody runs it."""
         return not self.waits or bool(self._asked.template_location or self._asked.output_executable_path)
 
@@ -59,7 +59,7 @@ class RunnerOptions:
         hints = [hint.partition("=")[2] for hint in self._asked.hints if _is_accelerator(hint)]
         return hints[-1] if hints else GPU
 
-    def require_shared(self, uris: Iterable[str]) -> None:
+    def require_bucket_uris(self, uris: Iterable[str]) -> None:
         """Raises RunnerError for a local path on Dataflow, whose workers share no disk with anybody."""
         local = next((uri for uri in uris if not is_bucket(uri)), None) if self.on_dataflow else None
         if local is not None:

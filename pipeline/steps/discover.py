@@ -1,6 +1,6 @@
-"""Recordings: find them in a folder, a bucket or a listing, and name each, its speaker and its license.
+"""Discover: finds recordings in a folder, a bucket or a listing, and names each, its speaker and its license.
 
-Layouts read natively:
+Layouts:
 
 - LibriLight: `<speaker>/<book>/<chapter>.flac` beside `<chapter>.json` (Kahn et al. 2020, speaker, book_meta, snr);
 - LibriSpeech: `<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac`;
@@ -27,7 +27,7 @@ from voxbeam.storage.store import Store, is_bucket, local_path
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"})
 _LIBRISPEECH = re.compile(r"(\d+)-(\d+)-\d+")
-_LONGEST_ID = 120
+_MAX_ID_CHARS = 120
 _INPUT_NAMES = {"licence": "license", "basis": "consent_basis"}
 """other names that an input may use for a column"""
 
@@ -39,11 +39,11 @@ def list_recordings(uri: str, config: ListingConfig) -> Iterator[Recording]:
     """
     if is_listing(uri):
         found = list(_from_listing(uri, config))
-        _refuse_clashes(uri, found)
+        _reject_duplicate_ids(uri, found)
     elif is_bucket(uri):
-        found = _told_apart(_from_bucket(uri, config))
+        found = _disambiguate_ids(_from_bucket(uri, config))
     else:
-        found = _told_apart(_from_folder(local_path(uri), config))
+        found = _disambiguate_ids(_from_folder(local_path(uri), config))
     if not found:
         raise ListingError(f"no recordings in {uri}: expected {', '.join(sorted(AUDIO_SUFFIXES))} files or a listing of them")
     return iter(sorted(found, key=lambda recording: (recording.recording, recording.uri)))
@@ -53,19 +53,19 @@ def recording_id(path: str) -> str:
     """A recording's identifier from its path below the input.
 
     Folders are joined by '-'. A path that cannot be written in [A-Za-z0-9_-] keeps what can and gains a hash of the whole, so
-    that different paths never share an identifier by accident.
+    that different paths never share an identifier.
     """
     stem = str(PurePosixPath(path).with_suffix(""))
     name = "".join(c if c in KEY_ALPHABET else "-" if c == "/" else "_" for c in stem)
-    lossless = len(name) <= _LONGEST_ID and all(c in KEY_ALPHABET or c == "/" for c in stem)
+    lossless = len(name) <= _MAX_ID_CHARS and all(c in KEY_ALPHABET or c == "/" for c in stem)
     return name if lossless else _with_hash(name, path)
 
 
 def _with_hash(name: str, path: str) -> str:
-    return f"{name[:_LONGEST_ID]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    return f"{name[:_MAX_ID_CHARS]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
 
-def _told_apart(found: Iterable[tuple[str, Recording]]) -> list[Recording]:
+def _disambiguate_ids(found: Iterable[tuple[str, Recording]]) -> list[Recording]:
     """Recordings found at paths; files that come to the same identifier (`a.wav`, `a.flac`) all gain a hash of their paths."""
     pairs = list(found)
     times = Counter(recording.recording for _, recording in pairs)
@@ -75,7 +75,7 @@ def _told_apart(found: Iterable[tuple[str, Recording]]) -> list[Recording]:
     ]
 
 
-def _refuse_clashes(uri: str, found: list[Recording]) -> None:
+def _reject_duplicate_ids(uri: str, found: list[Recording]) -> None:
     row_of: dict[str, int] = {}
     for number, recording in enumerate(found, start=1):
         first = row_of.setdefault(recording.recording, number)
@@ -86,7 +86,7 @@ def _refuse_clashes(uri: str, found: list[Recording]) -> None:
             )
 
 
-def speaker_of(path: str, template: str | None) -> str | None:
+def speaker_from_path(path: str, template: str | None) -> str | None:
     """The speaker that a path names: by the template, else by LibriSpeech's file names; None when it names none."""
     if template is not None:
         pattern = "".join(
@@ -103,19 +103,19 @@ def _from_folder(root: Path, config: ListingConfig) -> Iterator[tuple[str, Recor
     if not root.is_dir():
         raise ListingError(f"{root} is neither a folder nor a listing ({', '.join(sorted(LISTING_SUFFIXES))})")
 
-    def refuse(error: OSError) -> None:
+    def reject(error: OSError) -> None:
         raise ListingError(
             f"cannot read the folder {error.filename}: {error.strerror}", remedy="change its mode, or leave it out"
         ) from error
 
-    for folder, _, names in os.walk(root, onerror=refuse):
+    for folder, _, names in os.walk(root, onerror=reject):
         for name in names:
             path = Path(folder) / name
             if path.suffix.lower() in AUDIO_SUFFIXES:
                 relative = path.relative_to(root).as_posix()
                 sidecar = path.with_suffix(".json")
-                names_it = _read_sidecar(_sidecar_bytes(sidecar)) if sidecar.is_file() else {}
-                yield relative, _named(relative, _printable(str(path)), names_it, config)
+                sidecar_fields = _read_sidecar(_sidecar_bytes(sidecar)) if sidecar.is_file() else {}
+                yield relative, _make_recording(relative, _printable(str(path)), sidecar_fields, config)
 
 
 def _from_bucket(uri: str, config: ListingConfig) -> Iterator[tuple[str, Recording]]:
@@ -125,12 +125,12 @@ def _from_bucket(uri: str, config: ListingConfig) -> Iterator[tuple[str, Recordi
     for path in paths:
         if PurePosixPath(path).suffix.lower() in AUDIO_SUFFIXES:
             sidecar = str(PurePosixPath(path).with_suffix(".json"))
-            names_it = _read_sidecar(store.get(sidecar)) if sidecar in known else {}
-            yield path, _named(path, store.uri(path), names_it, config)
+            sidecar_fields = _read_sidecar(store.get(sidecar)) if sidecar in known else {}
+            yield path, _make_recording(path, store.uri(path), sidecar_fields, config)
 
 
 def _printable(path: str) -> str:
-    """A path as text that a table can hold; a name that is not UTF-8 then fails when it is opened, and not the whole build."""
+    """A path as UTF-8 text for a table. A name that is not UTF-8 fails when it is opened, instead of failing the build."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
@@ -144,7 +144,7 @@ def _sidecar_bytes(path: Path) -> bytes:
 
 
 def _read_sidecar(content: bytes) -> dict[str, Any]:
-    """LibriLight's sidecar. One that is not JSON names nothing; the audio itself is not to blame."""
+    """The fields of a LibriLight sidecar; none if it is not JSON, which is no reason to reject the audio."""
     try:
         sidecar = json.loads(content)
     except ValueError:
@@ -152,7 +152,7 @@ def _read_sidecar(content: bytes) -> dict[str, Any]:
     return _rename_columns(sidecar) if isinstance(sidecar, dict) else {}
 
 
-def _named(relative: str, uri: str, sidecar: dict[str, Any], config: ListingConfig) -> Recording:
+def _make_recording(relative: str, uri: str, sidecar: dict[str, Any], config: ListingConfig) -> Recording:
     book = sidecar.get("book_meta")
     book = book if isinstance(book, dict) else {}
     snr = sidecar.get("snr")
@@ -160,7 +160,7 @@ def _named(relative: str, uri: str, sidecar: dict[str, Any], config: ListingConf
     return Recording(
         recording=recording_id(relative),
         uri=uri,
-        speaker=str(speaker) if speaker is not None else speaker_of(relative, config.speaker_path),
+        speaker=str(speaker) if speaker is not None else speaker_from_path(relative, config.speaker_path),
         language=_text(sidecar.get("language")) or config.language,
         license=_text(sidecar.get("license")) or config.license,
         consent_basis=_text(sidecar.get("consent_basis")) or config.consent_basis,
@@ -189,7 +189,7 @@ def _from_listing(uri: str, config: ListingConfig) -> Iterator[Recording]:
         absolute = address if is_bucket(address) or local_path(address).is_absolute() else f"{base}/{address}"
         defaults: dict[str, Any] = {
             "recording": recording_id(PurePosixPath(address.replace("://", "/")).as_posix().lstrip("/")),
-            "speaker": speaker_of(address, config.speaker_path),
+            "speaker": speaker_from_path(address, config.speaker_path),
             "language": config.language,
             "license": config.license,
             "consent_basis": config.consent_basis,

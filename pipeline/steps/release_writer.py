@@ -1,4 +1,4 @@
-"""Commit of a release: manifest parts, then one create-only put of `releases/<number>.json`."""
+"""Release writer: manifest parts, then one conditional put of `releases/<number>.json`, which commits the release."""
 
 import hashlib
 import io
@@ -22,18 +22,18 @@ def parquet_bytes(record: type[Record], rows: list[Record]) -> bytes:
     return sink.getvalue()
 
 
-def put_part(store: Store, kind: str, stem: str, rows: list[Record]) -> ReleaseFile:
-    """Puts rows as a part of a manifest under a name that carries their hash; the commit gives it its place in a release."""
+def write_part(store: Store, kind: str, stem: str, rows: list[Record]) -> ReleaseFile:
+    """Puts rows as a part of a manifest, under a name that contains their hash; the commit copies it to its release."""
     content = parquet_bytes(TABLES[kind], rows)
     digest = hashlib.sha256(content).hexdigest()
     path = f"manifests/parts/{kind}/{stem}-{digest[:16]}.parquet"
-    store.put_new(path, content)
+    store.put_if_absent(path, content)
     return ReleaseFile(path=path, kind=kind, sha256=digest, bytes=len(content), rows=len(rows))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
-    """A release before it has files: what the build was asked to make."""
+class ReleaseHeader:
+    """What is known of a release before its files are."""
 
     number: int
     parent: int | None
@@ -42,10 +42,10 @@ class Draft:
     models: dict[str, str]
 
 
-def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str, int], phones: bytes) -> Release:
-    """Gives every manifest part its place under `manifests/<release>-<content>/` and puts the release.
+def commit(store: Store, header: ReleaseHeader, written: list[ReleaseFile], counts: dict[str, int], phones: bytes) -> Release:
+    """Copies every manifest part to `manifests/<release>-<content>/` and puts the release.
 
-    Raises CommitConflictError when another build was faster. Called again with the same arguments, it changes nothing.
+    Raises CommitConflictError when another build was faster. Calling it again with the same arguments changes nothing.
     """
     phones_file = ReleaseFile(
         path="phones.json",
@@ -54,34 +54,34 @@ def commit(store: Store, draft: Draft, made: list[ReleaseFile], counts: dict[str
         bytes=len(phones),
         rows=len(json.loads(phones)["phones"]),
     )
-    made = sorted([*made, phones_file], key=lambda file: (file.kind, file.sha256))
-    content_id = hashlib.sha256("".join(file.sha256 for file in made).encode()).hexdigest()[:8]
-    folder = f"manifests/{draft.number:06d}-{content_id}"
+    written = sorted([*written, phones_file], key=lambda file: (file.kind, file.sha256))
+    content_id = hashlib.sha256("".join(file.sha256 for file in written).encode()).hexdigest()[:8]
+    folder = f"manifests/{header.number:06d}-{content_id}"
     files: list[ReleaseFile] = []
-    for file in made:
+    for file in written:
         if file.kind == "shard":
             files.append(file)
             continue
         name = f"{folder}/phones.json" if file.kind == "phones" else f"{folder}/{file.kind}/{file.path.rsplit('/', 1)[-1]}"
         if file.kind == "phones":
-            store.put_new(name, phones)
+            store.put_if_absent(name, phones)
         elif not store.exists(name):
             try:
                 store.copy(file.path, name)
-            except FileNotFoundError as error:  # a faster build that made the same part has cleared it away
-                raise CommitConflictError.of_release(draft.number) from error
+            except FileNotFoundError as error:  # a faster build wrote the same part and has deleted it
+                raise CommitConflictError.of_release(header.number) from error
         files.append(ReleaseFile(path=name, kind=file.kind, sha256=file.sha256, bytes=file.bytes, rows=file.rows))
     release = Release(
-        number=draft.number,
-        parent=draft.parent,
-        fingerprint=draft.fingerprint,
-        config=draft.config,
-        models=draft.models,
+        number=header.number,
+        parent=header.parent,
+        fingerprint=header.fingerprint,
+        config=header.config,
+        models=header.models,
         counts=counts,
         files=tuple(sorted(files, key=lambda file: (file.kind, file.path))),
     )
     content = release.to_json()
-    if not store.put_new(release_path(release.number), content) and store.get(release_path(release.number)) != content:
+    if not store.put_if_absent(release_path(release.number), content) and store.get(release_path(release.number)) != content:
         raise CommitConflictError.of_release(release.number)
-    store.delete([file.path for file in made if file.path.startswith("manifests/parts/")])
+    store.delete([file.path for file in written if file.path.startswith("manifests/parts/")])
     return release

@@ -1,7 +1,7 @@
 """Shards: samples as WebDataset tars, byte for byte the same whoever writes them.
 
-Members of a sample: `<key>.codes.npy` (int16 [8, T]), `<key>.json`, and `<key>.flac` if kept. Tar headers hold no time, no owner.
-A shard is built in a local temporary file and put once, under a name that carries its hash.
+Members of a sample: `<key>.codes.npy` (int16 [8, T]), `<key>.json`, and `<key>.flac` if kept. Tar headers contain no time and no
+owner. A shard is built in a local temporary file and put once, under a name that contains its hash.
 """
 
 import functools
@@ -10,7 +10,7 @@ import json
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,15 @@ _SEGMENT_FIELDS = [f.name for f in fields(SegmentRow)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
-    """A sample ready to be packed: its row without a place, and the bytes of its members."""
+class PackedSample:
+    """A sample before it is written: its row without the byte ranges, and the bytes of its members."""
 
     row: SampleRow
     codes: bytes
     flac: bytes | None
 
 
-def sample_of(row: UnitRow, *, speaker: str, split: str, license: str | None, consent_basis: str | None) -> Member:
+def make_sample(row: UnitRow, *, speaker: str, split: str, license: str | None, consent_basis: str | None) -> PackedSample:
     """A unit's accepted segment as a sample of a named speaker."""
     if row.codes is None:
         raise ValueError(f"{row.key} was accepted without codes; remove its unit {row.unit} and build again")
@@ -57,19 +57,19 @@ def sample_of(row: UnitRow, *, speaker: str, split: str, license: str | None, co
     header = _codes_header(row.frames)
     if len(row.codes) != 2 * N_CODEBOOKS * row.frames:
         raise ValueError(f"{row.key} has {len(row.codes)} bytes of codes for {row.frames} frames; remove its unit {row.unit}")
-    return Member(row=sample, codes=header + row.codes, flac=row.flac)
+    return PackedSample(row=sample, codes=header + row.codes, flac=row.flac)
 
 
 @functools.lru_cache(maxsize=4096)
 def _codes_header(frames: int) -> bytes:
-    """What an npy file of codes [8, frames] begins with; NumPy takes longer to write it than to write the codes."""
+    """The header of an npy file of codes [8, frames], cached: NumPy takes longer for it than for the codes."""
     sink = io.BytesIO()
     np.save(sink, np.empty((N_CODEBOOKS, frames), np.int16), allow_pickle=False)
     return sink.getvalue()[: sink.tell() - 2 * N_CODEBOOKS * frames]
 
 
 def sample_json(row: SampleRow) -> bytes:
-    """What travels with the codes: all that is known of the sample but its place."""
+    """The JSON member of a sample: every column except its byte ranges."""
     hidden = {"shard", "codes_offset", "codes_bytes", "codes_crc32", "json_offset", "json_bytes", "flac_offset", "flac_bytes"}
     tree = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in hidden}
     return json.dumps(tree, ensure_ascii=False, sort_keys=True).encode()
@@ -78,49 +78,47 @@ def sample_json(row: SampleRow) -> bytes:
 def write_shards(
     store: Store,
     split: str,
-    bucket: int,
-    members: Iterable[Member],
+    group: int,
+    samples: Iterable[PackedSample],
     max_bytes: int,
-    tick: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[ShardRow, list[SampleRow]]]:
-    """Writes members, in the order given, as tars of at most `max_bytes`; yields each shard with the rows of its samples."""
+    """Writes samples in the given order as tars of at most `max_bytes`; yields each shard with the rows of its samples."""
     pending: _OpenShard | None = None
-    for member in members:
-        if pending is not None and pending.bytes_with(member) > max_bytes:
-            yield pending.put(store, split, bucket)
+    for sample in samples:
+        if pending is not None and pending.bytes_with(sample) > max_bytes:
+            yield pending.put(store, split, group)
             pending = None
         pending = pending or _OpenShard()
-        pending.add(member)
-        tick()
+        pending.add(sample)
     if pending is not None:
-        yield pending.put(store, split, bucket)
+        yield pending.put(store, split, group)
 
 
 class _OpenShard:
     """A tar under construction in a local temporary file."""
 
     def __init__(self) -> None:
-        self._file = tempfile.NamedTemporaryFile(suffix=".tar")  # noqa: SIM115 (it lives as long as the shard)
-        self._rows: list[tuple[SampleRow, dict[str, Any]]] = []  # without its place, and the place
+        self._file = tempfile.NamedTemporaryFile(suffix=".tar")  # noqa: SIM115 (open as long as the shard is)
+        self._rows: list[tuple[SampleRow, dict[str, Any]]] = []  # without the byte ranges, and those
 
-    def bytes_with(self, member: Member) -> int:
-        return self._file.tell() + len(member.codes) + len(member.flac or b"") + 16 * len(member.row.text or "") + 16_384
+    def bytes_with(self, sample: PackedSample) -> int:
+        return self._file.tell() + len(sample.codes) + len(sample.flac or b"") + 16 * len(sample.row.text or "") + 16_384
 
-    def add(self, member: Member) -> None:
-        codes_offset = self._append(f"{member.row.key}.codes.npy", member.codes)
-        flac_offset = self._append(f"{member.row.key}.flac", member.flac) if member.flac is not None else None
-        json_bytes = sample_json(member.row)
-        json_offset = self._append(f"{member.row.key}.json", json_bytes)
-        place: dict[str, Any] = {
+    def add(self, sample: PackedSample) -> None:
+        codes_offset = self._append(f"{sample.row.key}.codes.npy", sample.codes)
+        flac_offset = self._append(f"{sample.row.key}.flac", sample.flac) if sample.flac is not None else None
+        json_bytes = sample_json(sample.row)
+        json_offset = self._append(f"{sample.row.key}.json", json_bytes)
+        ranges: dict[str, Any] = {
             "codes_offset": codes_offset,
-            "codes_bytes": len(member.codes),
-            "codes_crc32": zlib.crc32(member.codes),
+            "codes_bytes": len(sample.codes),
+            "codes_crc32": zlib.crc32(sample.codes),
             "json_offset": json_offset,
             "json_bytes": len(json_bytes),
         }
-        if flac_offset is not None and member.flac is not None:
-            place |= {"flac_offset": flac_offset, "flac_bytes": len(member.flac)}
-        self._rows.append((member.row, place))
+        if flac_offset is not None and sample.flac is not None:
+            ranges |= {"flac_offset": flac_offset, "flac_bytes": len(sample.flac)}
+        self._rows.append((sample.row, ranges))
 
     def _append(self, name: str, content: bytes) -> int:
         """Adds a member; returns the offset of its first byte."""
@@ -132,16 +130,16 @@ class _OpenShard:
         self._file.write(content + bytes(-len(content) % tarfile.BLOCKSIZE))
         return offset
 
-    def put(self, store: Store, split: str, bucket: int) -> tuple[ShardRow, list[SampleRow]]:
+    def put(self, store: Store, split: str, group: int) -> tuple[ShardRow, list[SampleRow]]:
         end = self._file.tell() + 2 * tarfile.BLOCKSIZE
         self._file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
         self._file.flush()
         local = Path(self._file.name)
         digest, size = sha256_of(local), local.stat().st_size
-        path = f"shards/{split}/{split}-{bucket:06d}-{digest[:16]}.tar"
+        path = f"shards/{split}/{split}-{group:06d}-{digest[:16]}.tar"
         store.put_file(path, local)
         self._file.close()
-        rows = [replace(row, shard=path, **place) for row, place in self._rows]
+        rows = [replace(row, shard=path, **ranges) for row, ranges in self._rows]
         shard = ShardRow(
             shard=path,
             split=split,

@@ -21,18 +21,18 @@ from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.filter import chars_per_second
 
-_TAR_OVERHEAD = 4 * 512  # two members: a header and half a block of padding each, and the JSON's share is counted by its text
+_TAR_OVERHEAD = 4 * 512  # two members, each with a header and half a block of padding; the JSON is counted by its text
 
 
 def unit_path(name: str) -> str:
-    """Where a unit's result lies below the corpus; two letters of its name keep folders small."""
+    """Path of a unit's result below the corpus; the first two letters of the name are a folder, so that folders stay small."""
     return f"units/{name[:2]}/{name}.arrow"
 
 
-def write_unit(work: UnitState, *, keep_audio: bool) -> tuple[UnitResult, bytes]:
+def write_unit(state: UnitState, *, keep_audio: bool) -> tuple[UnitResult, bytes]:
     """A finished unit as its result and the bytes of its file."""
-    rows = [_row(work, segment, keep_audio) for segment in work.segments]
-    result = _result(work, rows)
+    rows = [_row(state, segment, keep_audio) for segment in state.segments]
+    result = _result(state, rows)
     header = {
         "start_ms": result.start_ms,
         "end_ms": result.end_ms,
@@ -40,7 +40,7 @@ def write_unit(work: UnitState, *, keep_audio: bool) -> tuple[UnitResult, bytes]
         "speakers": [asdict(speaker) for speaker in result.speakers],
         "accepted": {label: asdict(totals) for label, totals in result.accepted.items()},
         "rejected": asdict(result.rejected),
-        "seconds": {stage: round(seconds, 4) for stage, seconds in work.seconds.items()},
+        "seconds": {stage: round(seconds, 4) for stage, seconds in state.seconds.items()},
     }
     schema = arrow_schema(UnitRow)
     schema = schema.with_metadata({**(schema.metadata or {}), b"unit": json.dumps(header).encode()})
@@ -86,7 +86,7 @@ def _header(schema: pa.Schema) -> dict[str, Any]:
     return header
 
 
-def _result(work: UnitState, rows: list[UnitRow]) -> UnitResult:
+def _result(state: UnitState, rows: list[UnitRow]) -> UnitResult:
     accepted: dict[str, SegmentTotals] = {}
     rejected = SegmentTotals()
     for row in rows:
@@ -97,23 +97,23 @@ def _result(work: UnitState, rows: list[UnitRow]) -> UnitResult:
             totals = SegmentTotals(segments=1, ms=row.duration_ms, bytes=size)
             accepted[str(row.local_speaker)] = accepted.get(str(row.local_speaker), SegmentTotals()) + totals
     return UnitResult(
-        unit=work.unit,
-        start_ms=work.require_audio().start_ms,
-        end_ms=work.require_audio().end_ms,
-        peak=work.peak,
-        speakers=work.speakers,
+        unit=state.unit,
+        start_ms=state.require_audio().start_ms,
+        end_ms=state.require_audio().end_ms,
+        peak=state.peak,
+        speakers=state.speakers,
         accepted=accepted,
         rejected=rejected,
     )
 
 
-def _row(work: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
+def _row(state: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
     t, s = segment.transcript, segment.scores
-    recording = work.unit.recording.recording
+    recording = state.unit.recording.recording
     return UnitRow(
         key=sample_key(recording, segment.start_ms, segment.end_ms),
         recording=recording,
-        unit=work.unit.name,
+        unit=state.unit.name,
         local_speaker=segment.speaker,
         start_ms=segment.start_ms,
         end_ms=segment.end_ms,
@@ -140,13 +140,13 @@ def _row(work: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
         words=[asdict(word) for word in t.words] if t and t.words else None,
         frames=segment.codes.shape[1] if segment.codes is not None else 0,
         codes=segment.codes.tobytes() if segment.codes is not None else None,
-        flac=_flac(work, segment) if keep_audio and segment.accepted else None,
+        flac=_flac(state, segment) if keep_audio and segment.accepted else None,
         rejected_by=segment.rejected_by,
         reasons=list(segment.reasons),
     ).check()
 
 
-def _flac(work: UnitState, segment: Segment) -> bytes:
+def _flac(state: UnitState, segment: Segment) -> bytes:
     sink = io.BytesIO()
-    sf.write(sink, work.require_audio().slice24k(segment.start_ms, segment.end_ms), CODEC_RATE, format="FLAC", subtype="PCM_16")
+    sf.write(sink, state.require_audio().slice24k(segment.start_ms, segment.end_ms), CODEC_RATE, format="FLAC", subtype="PCM_16")
     return sink.getvalue()

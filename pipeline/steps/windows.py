@@ -1,4 +1,4 @@
-"""Windows: cuts a recording into units of work."""
+"""Windows: divides a recording into units."""
 
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.recording import Recording, SourceInfo

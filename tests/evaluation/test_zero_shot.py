@@ -12,7 +12,7 @@ from voxbeam.evaluation.prompts import choose_cases
 from voxbeam.evaluation.zero_shot import evaluate
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.models.speech_metrics import WhisperTranscriber
-from voxbeam.pipeline.steps.release_writer import commit, put_part
+from voxbeam.pipeline.steps.release_writer import commit, write_part
 from voxbeam.pipeline.steps.shards import write_shards
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.storage.store import Store
@@ -34,7 +34,7 @@ def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stream:
     members.append(member("z", 0, ms=5000, speaker="one"))
     ((shard, rows),) = write_shards(store, "train", 0, members, 1 << 30)
     files = [ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples)]
-    files += [put_part(store, "samples", "s", list(rows)), put_part(store, "shards", "s", [shard])]
+    files += [write_part(store, "samples", "s", list(rows)), write_part(store, "shards", "s", [shard])]
     commit(store, draft(), files, {"samples": 4}, json.dumps({"phones": PHONES}).encode())
     return Stream(str(tmp_path / "corpus"))
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from voxbeam.pipeline.steps.release_writer import Draft, commit, put_part
-from voxbeam.pipeline.steps.shards import Member, sample_of, write_shards
+from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
+from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow, sample_key
 from voxbeam.schemas.recording import Recording, SourceInfo
@@ -32,9 +32,9 @@ def unit_row(recording: str = "r", start_ms: int = 0, ms: int = 2000, **changes:
     return UnitRow(**{**values, **changes}).check()
 
 
-def member(recording: str = "r", start_ms: int = 0, split: str = "train", speaker: str = "s", **changes: Any) -> Member:
+def member(recording: str = "r", start_ms: int = 0, split: str = "train", speaker: str = "s", **changes: Any) -> PackedSample:
     row = unit_row(recording, start_ms, **changes)
-    return sample_of(row, speaker=speaker, split=split, license="CC0-1.0", consent_basis="consent")
+    return make_sample(row, speaker=speaker, split=split, license="CC0-1.0", consent_basis="consent")
 
 
 def source(duration_ms: int = 60_000, sha256: str = "0" * 64) -> SourceInfo:
@@ -70,8 +70,8 @@ def result(
     )  # fmt: skip
 
 
-def draft(number: int = 1, fingerprint: str = "f") -> Draft:
-    return Draft(number=number, parent=None, fingerprint=fingerprint, config={}, models={"tokenize": "1" * 64})
+def draft(number: int = 1, fingerprint: str = "f") -> ReleaseHeader:
+    return ReleaseHeader(number=number, parent=None, fingerprint=fingerprint, config={}, models={"tokenize": "1" * 64})
 
 
 def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[Store, Release]:
@@ -104,17 +104,17 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[
     for table, change in (tables or {}).items():
         rows[table] = change(rows[table])
     files = [ReleaseFile(path=s.shard, kind="shard", sha256=s.sha256, bytes=s.bytes, rows=s.samples) for s in shards]
-    files += [put_part(store, table, "part", content) for table, content in rows.items()]
+    files += [write_part(store, table, "part", content) for table, content in rows.items()]
     return store, commit(store, draft(), files, {"samples": 5}, PHONES)
 
 
-def release_of(folder: Path, members: dict[str, list[Member]]) -> Store:
+def release_of(folder: Path, members: dict[str, list[PackedSample]]) -> Store:
     """A release that holds samples, by split, in a shard for each; no other tables."""
     store = Store(str(folder))
     files: list[ReleaseFile] = []
     for split, some in members.items():
         for shard, rows in write_shards(store, split, 0, some, 1 << 30):
             files.append(ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples))
-            files.append(put_part(store, "samples", f"{split}-{len(files)}", list(rows)))
+            files.append(write_part(store, "samples", f"{split}-{len(files)}", list(rows)))
     commit(store, draft(), files, {}, WITH_SEPARATOR)
     return store

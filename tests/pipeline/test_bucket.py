@@ -85,13 +85,13 @@ def test_listing_models_and_configuration_from_a_bucket(s3: S3, client: None, tm
     given = Store("s3://corpora/given")
     (audio,) = copy_speakers(tmp_path / "in", "kennedy").rglob("*.flac")
     given.put_file("audio/kennedy.flac", audio)
-    given.put_new("listing.csv", b"recording,uri\nkennedy,audio/kennedy.flac\n")
+    given.put_if_absent("listing.csv", b"recording,uri\nkennedy,audio/kennedy.flac\n")
     given.put_file("codec.safetensors", EMBEDDED_WEIGHTS)
     recognizer = Path(str(get_model_path()))
     for file in recognizer.iterdir():
         given.put_file(f"whisper/{file.name}", file)
     config = "transcribe: {model: 's3://corpora/given/whisper'}\ntokenize: {codec: 's3://corpora/given/codec.safetensors'}\n"
-    given.put_new("corpus.yaml", config.encode())
+    given.put_if_absent("corpus.yaml", config.encode())
     environment = {**s3.environment(), "VOXBEAM_CACHE": str(tmp_path / "cache"), "COLUMNS": "300"}
     arguments = ("--input", "s3://corpora/given/listing.csv", "--output", "s3://corpora/from-given", "--direct_num_workers=1")
     status, printed = voxbeam("build", *arguments, "--config", "s3://corpora/given/nowhere.yaml", environment=environment)
@@ -124,8 +124,8 @@ def test_objects_over_a_failing_network(s3: S3, client: None, monkeypatch: pytes
         _open.cache_clear()
         store = Store("s3://corpora/objects")
         for number in range(30):
-            store.put_new(f"{number:02d}", f"first {number}".encode())
-            assert not store.put_new(f"{number:02d}", b"second")
+            store.put_if_absent(f"{number:02d}", f"first {number}".encode())
+            assert not store.put_if_absent(f"{number:02d}", b"second")
             assert store.get_range(f"{number:02d}", 0, 5) == b"first"
         assert [path for path, _ in store.walk()] == [f"{number:02d}" for number in range(30)]
         assert sum(proxy.counts.values()) > 90 > proxy.counts["pass"] * 0.5

@@ -52,9 +52,9 @@ def job_of(device: Any) -> Job:
         fingerprint="f",
         model_hashes={},
         number=1,
-        parent=None,
-        grows=False,
-        run="r",
+        previous=None,
+        extends_previous=False,
+        run_id="r",
     )
 
 
@@ -118,8 +118,8 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Described:
 
 def test_the_stages_of_a_unit_ask_for_a_gpu_and_nothing_else_does(gpu: Described) -> None:
     heavy = {name for name, step in gpu.steps().items() if gpu.hint(step)}
-    stages = {f"FinishUnits/{type(stage).__name__}/{stage.name.capitalize()}" for stage in build_stages(CorpusConfig())}
-    assert heavy == {"FinishUnits/ResumeUnit", "FinishUnits/PutUnit", *stages}
+    stages = {f"ProcessUnits/{type(stage).__name__}/{stage.name.capitalize()}" for stage in build_stages(CorpusConfig())}
+    assert heavy == {"ProcessUnits/LoadFinishedUnit", "ProcessUnits/WriteUnit", *stages}
     assert {gpu.hint(step) for step in gpu.steps().values()} == {"", GPU}
 
 
@@ -132,19 +132,19 @@ def test_every_step_runs_in_the_image(gpu: Described) -> None:
 def test_no_sound_crosses_a_shuffle(gpu: Described) -> None:
     """From the units' shuffle to the next one leads a single chain of plain steps, all in one environment: runners fuse it."""
     chain = [gpu.following(gpu.steps()["GroupUnits"])]
-    while chain[-1].unique_name != "FinishUnits/PutUnit":
+    while chain[-1].unique_name != "ProcessUnits/WriteUnit":
         chain.append(gpu.following(chain[-1]))
     assert len(chain) == len(build_stages(CorpusConfig())) + 2
     assert {step.spec.urn for step in chain} == {PARDO} and len({step.environment_id for step in chain}) == 1
     assert not any(api.ParDoPayload.FromString(step.spec.payload).side_inputs for step in chain)
     after = gpu.following(chain[-1])
-    assert after.unique_name == "KeyByItsRecording" and gpu.following(after).spec.urn == GROUP
+    assert after.unique_name == "KeyResultsByRecording" and gpu.following(after).spec.urn == GROUP
 
 
 def test_shuffles_are_few(gpu: Described) -> None:
     names = {name for name, step in gpu.steps().items() if step.spec.urn == GROUP}
     sums = {"SumBytes/GroupByKey", "SumUnits/CombinePerKey/GroupByKey"}
-    assert names - sums == {"SpreadRecordings", "GroupSameBytes", "GroupUnits", "GroupByRecording", "GroupBucket", "GroupPart"}
+    assert names - sums == {"ReshuffleRecordings", "GroupSameBytes", "GroupUnits", "GroupByRecording", "GroupShards", "GroupPart"}
 
 
 def test_one_process_and_one_thread_share_a_gpu(gpu: Described) -> None:
@@ -161,7 +161,7 @@ def test_the_job_is_small(gpu: Described) -> None:
 def test_another_gpu_goes_to_the_same_steps(tmp_path: Path) -> None:
     t4 = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
     job = described(tmp_path, "cuda", f"--resource_hint=accelerator={t4}")
-    assert {name.split("/")[0] for name, step in job.steps().items() if job.hint(step)} == {"FinishUnits"}
+    assert {name.split("/")[0] for name, step in job.steps().items() if job.hint(step)} == {"ProcessUnits"}
     assert {job.hint(step) for step in job.steps().values()} == {"", t4}
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxbeam.pipeline.steps.discover import list_recordings, recording_id, speaker_of
+from voxbeam.pipeline.steps.discover import list_recordings, recording_id, speaker_from_path
 from voxbeam.schemas.config import ListingConfig
 from voxbeam.schemas.errors import ListingError
 from voxbeam.schemas.recording import Recording
@@ -76,7 +76,7 @@ def test_librispeech_names(tmp_path: Path) -> None:
     ],
 )
 def test_speaker_of_a_path(path: str, template: str | None, speaker: str | None) -> None:
-    assert speaker_of(path, template) == speaker
+    assert speaker_from_path(path, template) == speaker
 
 
 def test_plain_folder(tmp_path: Path) -> None:

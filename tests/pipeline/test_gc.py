@@ -29,7 +29,7 @@ def tomorrow() -> datetime:
 def test_a_release_stands_on_nothing_that_goes(tmp_path: Path) -> None:
     store, release = small_release(tmp_path)
     for path in LEFT:
-        store.put_new(path, b"left by a killed build")
+        store.put_if_absent(path, b"left by a killed build")
     found = find_orphans(store, DAY, tomorrow() + DAY)
     assert {orphan.path for orphan in found} >= set(LEFT)
     assert not {orphan.path for orphan in found} & {file.path for file in release.files}
@@ -39,13 +39,13 @@ def test_a_release_stands_on_nothing_that_goes(tmp_path: Path) -> None:
 
 def test_what_is_young_stays(tmp_path: Path) -> None:
     store, _ = small_release(tmp_path)
-    store.put_new(LEFT[0], b"work that a build may resume from")
+    store.put_if_absent(LEFT[0], b"work that a build may resume from")
     assert find_orphans(store, timedelta(hours=25), tomorrow()) == []
 
 
 def test_nothing_goes_while_a_build_runs(tmp_path: Path) -> None:
     store, _ = small_release(tmp_path)
-    store.put_new(LEFT[0], b"x")
+    store.put_if_absent(LEFT[0], b"x")
     store.replace("progress/run/host-1.json", b"{}")
     with pytest.raises(StorageError, match="is running"):
         find_orphans(store, timedelta(0), datetime.now(UTC))
@@ -54,7 +54,7 @@ def test_nothing_goes_while_a_build_runs(tmp_path: Path) -> None:
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, release = small_release(tmp_path)
-    store.put_new(LEFT[0], b"x")
+    store.put_if_absent(LEFT[0], b"x")
     assert main(["gc", "--output", str(tmp_path), "--older-than", "0", "--dry-run"]) == DONE
     assert "dry-run" in capsys.readouterr().out and store.exists(LEFT[0])
     assert main(["gc", "--output", str(tmp_path), "--older-than", "0"]) == DONE

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxbeam.pipeline.steps.pack import Report, UnitShare, account, bucket_of, report_part, split_of
+from voxbeam.pipeline.steps.link import FinishedRecording, UnitSelection, assign_split, summarize_recording
+from voxbeam.pipeline.steps.pack import assign_part, assign_shard_group
 from voxbeam.schemas.config import PackConfig
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.manifest import RecordingRow
@@ -20,31 +21,31 @@ from tests.pipeline.factories import result
 
 def test_splits_have_about_their_share() -> None:
     config = PackConfig(valid_fraction=0.1, test_fraction=0.2)
-    found = [split_of(f"speaker {n}", config) for n in range(20_000)]
-    assert found == [split_of(f"speaker {n}", config) for n in range(20_000)]
+    found = [assign_split(f"speaker {n}", config) for n in range(20_000)]
+    assert found == [assign_split(f"speaker {n}", config) for n in range(20_000)]
     shares = {split: found.count(split) / len(found) for split in ("train", "valid", "test")}
     assert shares == pytest.approx({"train": 0.7, "valid": 0.1, "test": 0.2}, abs=0.015)
 
 
 def test_no_share_means_no_split() -> None:
     config = PackConfig(valid_fraction=0, test_fraction=0)
-    assert {split_of(str(n), config) for n in range(2000)} == {"train"}
+    assert {assign_split(str(n), config) for n in range(2000)} == {"train"}
 
 
 def test_a_larger_test_split_only_takes_speakers_in() -> None:
     small, large = PackConfig(test_fraction=0.02), PackConfig(test_fraction=0.1)
     names = [str(n) for n in range(5000)]
-    assert {n for n in names if split_of(n, small) == "test"} < {n for n in names if split_of(n, large) == "test"}
+    assert {n for n in names if assign_split(n, small) == "test"} < {n for n in names if assign_split(n, large) == "test"}
 
 
-def done(results: list[UnitResult]) -> Report:
-    report = account(results, 0.3)
-    assert isinstance(report, Report)
+def done(results: list[UnitResult]) -> FinishedRecording:
+    report = summarize_recording(results, 0.3)
+    assert isinstance(report, FinishedRecording)
     return report
 
 
 def quarantined(results: list[UnitResult]) -> RecordingRow:
-    row = account(results, 0.3)
+    row = summarize_recording(results, 0.3)
     assert isinstance(row, RecordingRow) and row.check().status == "quarantined"
     return row
 
@@ -105,11 +106,11 @@ def test_recording_without_speech(peak: float, reason: str) -> None:
 @given(st.integers(1, 10 << 30), st.text(min_size=1))
 def test_buckets_follow_from_bytes(size: int, recording: str) -> None:
     config = PackConfig(target_shard_mb=256)
-    (split, bucket), _ = bucket_of(("train", recording, None), {"train": size}, config)  # type: ignore[arg-type]
+    (split, bucket), _ = assign_shard_group(("train", recording, None), {"train": size}, config)  # type: ignore[arg-type]
     assert split == "train" and 0 <= bucket < -(-size // (256 << 20))
 
 
-Share = tuple[str, str, UnitShare]
+Share = tuple[str, str, UnitSelection]
 
 
 def shares(recording: str, speaker: str, *, hours: float, units: int = 1) -> Iterator[Share]:
@@ -120,7 +121,7 @@ def shares(recording: str, speaker: str, *, hours: float, units: int = 1) -> Ite
         yield (
             "train",
             recording,
-            UnitShare(unit=key, order=key, speakers={"v1": speaker}, license=None, consent_basis=None, bytes=size),
+            UnitSelection(unit=key, order=key, speakers={"v1": speaker}, license=None, consent_basis=None, bytes=size),
         )
 
 
@@ -129,7 +130,7 @@ def bucket_bytes(everything: list[Share]) -> list[int]:
     total = sum(share.bytes for _, _, share in everything)
     filled = Counter[int]()
     for one in everything:
-        (_, bucket), share = bucket_of(one, {"train": total}, config)
+        (_, bucket), share = assign_shard_group(one, {"train": total}, config)
         filled[bucket] += share.bytes
     assert len(filled) == -(-total // (config.target_shard_mb << 20))
     return list(filled.values())
@@ -163,7 +164,7 @@ def test_ten_hours_beside_ten_seconds() -> None:
 def test_parts_of_reports_stay_small() -> None:
     report = done([result(0, 0, 10_000, 10_000, accepted={"v1": SegmentTotals(segments=1, ms=1)})])
     rows = (replace(report.row, recording=f"r{n}") for n in range(20_000))
-    parts = Counter(report_part(replace(report, row=row), units=20_000)[0] for row in rows)
+    parts = Counter(assign_part(replace(report, row=row), units=20_000)[0] for row in rows)
     assert len(parts) == 10 and max(parts.values()) < 2200
 
 

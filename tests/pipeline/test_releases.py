@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from voxbeam.pipeline.steps.release_writer import commit, parquet_bytes, put_part
+from voxbeam.pipeline.steps.release_writer import commit, parquet_bytes, write_part
 from voxbeam.schemas.errors import CommitConflictError, SchemaError
 from voxbeam.schemas.manifest import RecordingRow, SampleRow
 from voxbeam.schemas.release import Release
@@ -21,7 +21,7 @@ def rows(*names: str) -> list[RecordingRow]:
 
 
 def try_commit(store: Store, name: str) -> Release | CommitConflictError:
-    files = [put_part(store, "recordings", name, list(rows(name)))]
+    files = [write_part(store, "recordings", name, list(rows(name)))]
     try:
         return commit(store, draft(fingerprint=name), files, {"recordings": 1}, PHONES)
     except CommitConflictError as error:
@@ -35,7 +35,7 @@ def test_no_release_yet(tmp_path: Path) -> None:
 
 def test_commit_twice_is_one_release(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    files = [put_part(store, "recordings", "part", list(rows("a", "b")))]
+    files = [write_part(store, "recordings", "part", list(rows("a", "b")))]
     first = commit(store, draft(), files, {"recordings": 2}, PHONES)
     before = dict(store.walk())
     assert commit(store, draft(), files, {"recordings": 2}, PHONES) == first
@@ -73,9 +73,9 @@ def test_of_racing_drafts_exactly_one_wins(tmp_path: Path) -> None:
 def test_drafts_that_share_a_part_do_not_harm_each_other(tmp_path: Path) -> None:
     """The winner clears its parts away while the loser still means to place the same ones: told as a lost race, not a crash."""
     store = Store(str(tmp_path))
-    shared = put_part(store, "recordings", "part", list(rows("a")))
+    shared = write_part(store, "recordings", "part", list(rows("a")))
     winner = commit(store, draft(fingerprint="one"), [shared], {}, PHONES)
-    other = put_part(store, "recordings", "other", list(rows("b")))
+    other = write_part(store, "recordings", "other", list(rows("b")))
     with pytest.raises(CommitConflictError):
         commit(store, draft(fingerprint="two"), [shared, other], {}, PHONES)
     assert latest_release(store) == winner and all(store.exists(file.path) for file in winner.files)
@@ -90,5 +90,5 @@ def test_parquet_bytes_are_the_same_every_time() -> None:
 def test_impossible_rows_are_not_put(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with pytest.raises(SchemaError):
-        put_part(store, "recordings", "part", [RecordingRow(recording="a", uri="x", status="lost", units=[])])
+        write_part(store, "recordings", "part", [RecordingRow(recording="a", uri="x", status="lost", units=[])])
     assert not list(store.walk())

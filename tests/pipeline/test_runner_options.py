@@ -105,10 +105,10 @@ def test_a_gpu_for_all_workers_leaves_no_hint() -> None:
 
 
 def test_dataflow_refuses_what_its_workers_cannot_see() -> None:
-    RunnerOptions(DATAFLOW).require_shared(["gs://speech", "s3://speech"])
-    RunnerOptions(["--runner=SparkRunner"]).require_shared(["/shared/disk"])
+    RunnerOptions(DATAFLOW).require_bucket_uris(["gs://speech", "s3://speech"])
+    RunnerOptions(["--runner=SparkRunner"]).require_bucket_uris(["/shared/disk"])
     with pytest.raises(RunnerError, match=r"/data/corpus.*bucket"):
-        RunnerOptions(DATAFLOW).require_shared(["gs://speech", "/data/corpus"])
+        RunnerOptions(DATAFLOW).require_bucket_uris(["gs://speech", "/data/corpus"])
     with pytest.raises(RunnerError, match="--sdk_container_image"):
         RunnerOptions(["--runner=DataflowRunner"]).filled("gs://corpora/a", "cpu")
 
@@ -117,4 +117,4 @@ def test_dataflow_refuses_what_its_workers_cannot_see() -> None:
     "option", ["--no_wait_until_finish", "--template_location=gs://t/job.json", "--output_executable_path=job.jar"]
 )
 def test_a_job_that_is_handed_over(option: str) -> None:
-    assert RunnerOptions([option]).hands_over and not RunnerOptions([]).hands_over
+    assert RunnerOptions([option]).detached and not RunnerOptions([]).detached

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import webdataset as wds
 
-from voxbeam.pipeline.steps.shards import sample_of, write_shards
+from voxbeam.pipeline.steps.shards import make_sample, write_shards
 from voxbeam.schemas.columns import to_table
 from voxbeam.schemas.manifest import SampleRow
 from voxbeam.storage.store import Store, sha256_of
@@ -76,4 +76,4 @@ def test_nothing_makes_no_shard(tmp_path: Path) -> None:
 
 def test_accepted_segment_without_codes_is_an_error() -> None:
     with pytest.raises(ValueError, match="without codes"):
-        sample_of(unit_row(codes=None), speaker="s", split="train", license=None, consent_basis=None)
+        make_sample(unit_row(codes=None), speaker="s", split="train", license=None, consent_basis=None)

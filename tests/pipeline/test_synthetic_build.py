@@ -20,13 +20,13 @@ from benchmarks.synthetic import CONFIG, made_up_build, write_listing
 
 RECORDINGS = 30
 """so few that the shard goes up in one piece"""
-COUNTED = ("put_new", "put_file", "copy", "get", "exists")
+COUNTED = ("put_if_absent", "put_file", "copy", "get", "exists")
 Built = tuple[BuildResult, Store, Counter[str]]
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """A build, its store, and how often it asked the store for what: `get units`, `put_new manifests`, …"""
+    """A build, its store, and how often it asked the store for what: `get units`, `put_if_absent manifests`, …"""
     folder = tmp_path_factory.mktemp("made_up")
     calls = Counter[str]()
 
@@ -57,14 +57,14 @@ def test_every_law_holds(built: Built) -> None:
 
 def test_objects_and_requests(built: Built) -> None:
     outcome, store, calls = built
-    counts, units = outcome.release.counts, calls["put_new units"]
+    counts, units = outcome.release.counts, calls["put_if_absent units"]
     assert units == outcome.progress.units > RECORDINGS
     shard_bytes = sum(file.bytes for file in outcome.release.files_of_kind("shard"))
     foretold = footprint(RECORDINGS, units, units * BLOCK, shard_bytes, PackConfig())
     assert sum(1 for _ in store.walk()) == foretold.objects
     manifests = [path for path, _ in store.walk("manifests/")]
     assert (counts["shards"], len(manifests) - 1) == (foretold.shards, foretold.parts)
-    assert foretold.writes == sum(n for call, n in calls.items() if call.split()[0] in ("put_new", "put_file", "copy"))
+    assert foretold.writes == sum(n for call, n in calls.items() if call.split()[0] in ("put_if_absent", "put_file", "copy"))
     assert calls["get units"] == 3 * units, "is it there, its samples, its rejections"
     assert calls["exists shards"] + calls["exists manifests"] == foretold.shards + foretold.parts
     # what reads the input is made up here: a recording for its hash, and for each of its units a HEAD and one range

@@ -71,7 +71,7 @@ def test_a_missing_model(workers: int, tmp_path: Path) -> None:
 def test_a_lost_commit_race(tmp_path: Path) -> None:
     def commit_first(event: BuildProgress) -> None:
         if event.phase == "run":
-            Store(str(tmp_path / "out")).put_new("releases/000001.json", b"another")
+            Store(str(tmp_path / "out")).put_if_absent("releases/000001.json", b"another")
 
     error = run(tmp_path, 1, on_progress=commit_first)
     assert type(error) is CommitConflictError and error.exit_status == 4

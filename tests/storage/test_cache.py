@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from voxbeam.storage import cache as resolve
-from voxbeam.storage.cache import cache_folder, downloaded, local_model, model_hash
+from voxbeam.storage.cache import cache_folder, download, model_hash, resolve_model
 
 
 @pytest.fixture(autouse=True)
@@ -42,23 +42,23 @@ def test_model_of_a_bucket_is_copied_once_and_whole(tmp_path: Path, cache: Path,
     (bucket / "model" / "sub" / "w.bin").write_bytes(b"w")
     (bucket / "one.bin").write_bytes(b"1")
     monkeypatch.setattr(resolve, "is_bucket", lambda name: name.startswith(str(bucket)))
-    model = local_model(f"{bucket}/model/")
+    model = resolve_model(f"{bucket}/model/")
     assert model.name == "model" and model.is_relative_to(cache)
     assert {str(f.relative_to(model)) for f in model.rglob("*") if f.is_file()} == {"config.json", "sub/w.bin"}
-    assert local_model(f"{bucket}/one.bin").read_bytes() == b"1"
+    assert resolve_model(f"{bucket}/one.bin").read_bytes() == b"1"
     (bucket / "one.bin").write_bytes(b"2")
-    assert local_model(f"{bucket}/one.bin").read_bytes() == b"1"
+    assert resolve_model(f"{bucket}/one.bin").read_bytes() == b"1"
 
 
 def test_downloaded_file_is_kept(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "w.th").write_bytes(b"w")
     url = (tmp_path / "w.th").as_uri()
-    assert downloaded(url).read_bytes() == b"w"
+    assert download(url).read_bytes() == b"w"
     (tmp_path / "w.th").unlink()
-    assert downloaded(url).read_bytes() == b"w"
+    assert download(url).read_bytes() == b"w"
 
 
 def test_failed_download_leaves_nothing(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(OSError, match="cannot download"):
-        downloaded((tmp_path / "nowhere.th").as_uri())
+        download((tmp_path / "nowhere.th").as_uri())
     assert not list(cache.iterdir())

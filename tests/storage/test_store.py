@@ -51,25 +51,25 @@ def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 
 def test_second_put_is_refused_and_changes_nothing(store: Store) -> None:
-    assert store.put_new("releases/1.json", b"first")
-    assert not store.put_new("releases/1.json", b"second")
+    assert store.put_if_absent("releases/1.json", b"first")
+    assert not store.put_if_absent("releases/1.json", b"second")
     assert store.get("releases/1.json") == b"first"
 
 
 def test_of_racing_writers_exactly_one_wins(store: Store) -> None:
     for round_ in range(20):
         with ThreadPoolExecutor(8) as pool:
-            won = list(pool.map(lambda n: store.put_new(f"r/{round_}", b"%d" % n * 10_000), range(8)))  # noqa: B023
+            won = list(pool.map(lambda n: store.put_if_absent(f"r/{round_}", b"%d" % n * 10_000), range(8)))  # noqa: B023
         assert won.count(True) == 1
         assert store.get(f"r/{round_}") == b"%d" % won.index(True) * 10_000
 
 
 def test_empty_object(store: Store) -> None:
-    assert store.put_new("empty", b"") and store.get("empty") == b""
+    assert store.put_if_absent("empty", b"") and store.get("empty") == b""
 
 
 def test_ranged_read(store: Store) -> None:
-    store.put_new("x", bytes(range(256)))
+    store.put_if_absent("x", bytes(range(256)))
     assert store.get_range("x", 10, 5) == bytes(range(10, 15))
     assert store.get_range("x", 255, 1) == b"\xff"
 
@@ -84,7 +84,7 @@ def test_missing_object(store: Store) -> None:
 
 def test_walk_is_in_order_and_below_its_prefix(store: Store) -> None:
     for path in ("b/2", "a/10", "a/9", "ab/1", "c"):
-        store.put_new(path, b"x" * len(path))
+        store.put_if_absent(path, b"x" * len(path))
     assert list(store.walk()) == [(p, len(p)) for p in ("a/10", "a/9", "ab/1", "b/2", "c")]
     assert [p for p, _ in store.walk("a/")] == ["a/10", "a/9"]
     assert list(store.walk("nothing/")) == []
@@ -92,11 +92,11 @@ def test_walk_is_in_order_and_below_its_prefix(store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["with space", "späce/名", "100%", "a#b", "a?b", "x+y", "a~b"])
 def test_odd_names(name: str, store: Store) -> None:
-    store.put_new(f"d/{name}", b"x")
+    store.put_if_absent(f"d/{name}", b"x")
     assert store.get(f"d/{name}") == b"x" and store.exists(f"d/{name}")
     (listed,) = (path for path, _ in store.walk("d/"))
     assert store.get(listed) == b"x"
-    with store.as_local(listed) as path:
+    with store.local_copy(listed) as path:
         assert path.read_bytes() == b"x"
 
 
@@ -127,8 +127,8 @@ def test_a_corpus_may_lie_here(store: Store) -> None:
 
 
 def test_as_local_and_open_local(store: Store, tmp_path: Path) -> None:
-    store.put_new("x/y.bin", b"content")
-    with store.as_local("x/y.bin") as path, open_local(store.uri("x/y.bin")) as same:
+    store.put_if_absent("x/y.bin", b"content")
+    with store.local_copy("x/y.bin") as path, open_local(store.uri("x/y.bin")) as same:
         assert path.read_bytes() == same.read_bytes() == b"content"
         assert sha256_of(path) == hashlib.sha256(b"content").hexdigest()
     assert local_path("file:///a/b") == Path("/a/b")
@@ -136,20 +136,20 @@ def test_as_local_and_open_local(store: Store, tmp_path: Path) -> None:
 
 def test_a_sparse_file_is_filled_with_what_is_asked_for(store: Store) -> None:
     content = os.urandom(1 << 20)
-    store.put_new("x/y.bin", content)
-    with store.as_sparse("x/y.bin") as (path, fill):
+    store.put_if_absent("x/y.bin", content)
+    with store.sparse_copy("x/y.bin") as (path, fill):
         assert path.name == "y.bin" and path.read_bytes() == bytes(1 << 20)
         fill(1000, 5000)
         fill((1 << 20) - 1, 1)
         filled = path.read_bytes()
     assert filled == bytes(1000) + content[1000:6000] + bytes((1 << 20) - 6001) + content[-1:]
-    with pytest.raises(FileNotFoundError), store.as_sparse("x/nowhere.bin"):
+    with pytest.raises(FileNotFoundError), store.sparse_copy("x/nowhere.bin"):
         pass
 
 
 def test_a_sparse_file_is_of_one_object(store: Store) -> None:
-    store.put_new("x", b"first" * 1000)
-    with store.as_sparse("x") as (_, fill):
+    store.put_if_absent("x", b"first" * 1000)
+    with store.sparse_copy("x") as (_, fill):
         fill(0, 10)
         store.replace("x", b"other" * 1000)
         with pytest.raises(ObjectReplacedError, match="was replaced while it was read"):
@@ -160,15 +160,15 @@ def test_a_sparse_file_is_of_one_object(store: Store) -> None:
 
 
 def test_a_temporary_file_has_the_name_of_its_object(store: Store) -> None:
-    store.put_new("x/späce and 名.flac", b"content")
-    with store.as_local("x/späce and 名.flac") as path:
+    store.put_if_absent("x/späce and 名.flac", b"content")
+    with store.local_copy("x/späce and 名.flac") as path:
         assert path.name == "späce and 名.flac" and path.read_bytes() == b"content"
     with _temporary("x/" + "名" * 100 + ".flac") as (path, _):  # longer than a file's name may be
         assert path.name == "名" * 83 + ".flac"
 
 
 def test_pickled_store_is_the_same(store: Store) -> None:
-    store.put_new("x", b"1")
+    store.put_if_absent("x", b"1")
     assert pickle.loads(pickle.dumps(store)).get("x") == b"1"
 
 
@@ -180,4 +180,4 @@ def test_buckets_are_told_from_paths() -> None:
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="choose another"):
-        Store(str(tmp_path / "file" / "below")).put_new("x", b"")
+        Store(str(tmp_path / "file" / "below")).put_if_absent("x", b"")

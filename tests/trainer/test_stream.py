@@ -159,8 +159,8 @@ def test_plain_tars_give_what_the_manifest_gives(tmp_path: Path) -> None:
     store, _ = small_release(tmp_path / "corpus")
     tars = Store(str(tmp_path / "tars"))
     for path, _ in store.walk("shards/train/"):
-        tars.put_new(path.rsplit("/", 1)[-1], store.get(path))
-    tars.put_new("phones.json", json.dumps({"phones": ["a", "b"]}).encode())
+        tars.put_if_absent(path.rsplit("/", 1)[-1], store.get(path))
+    tars.put_if_absent("phones.json", json.dumps({"phones": ["a", "b"]}).encode())
     ours, theirs = open_index(store.root), open_index(tars.root)
     assert len(ours) == len(theirs) == 3 and ours.speakers == theirs.speakers and theirs.phones == ("a", "b")
     for name, array in ours.arrays.items():
@@ -243,7 +243,7 @@ def test_a_bucket_gives_what_a_folder_gives(tmp_path: Path, monkeypatch: pytest.
         _open.cache_clear()
         bucket = Store("s3://corpora/corpus")
         for path, _ in store.walk():
-            bucket.put_new(path, store.get(path))
+            bucket.put_if_absent(path, store.get(path))
         ours = list(Stream(store.root, config=STREAM).epoch_steps(1))
         theirs = list(Stream(bucket.root, config=STREAM).epoch_steps(1))
     _open.cache_clear()
@@ -264,7 +264,7 @@ def test_a_bucket_is_fetched_in_blocks_once_and_checked(tmp_path: Path, monkeypa
         _open.cache_clear()
         bucket = Store("s3://corpora/corpus")
         for path, _ in folder.walk():
-            bucket.put_new(path, folder.get(path))
+            bucket.put_if_absent(path, folder.get(path))
         stream = Stream(bucket.root, config=blocks)
         before = proxy.counts["pass"]
         first = keys(stream.epoch_steps(0))
@@ -293,7 +293,7 @@ def test_the_cache_of_a_bucket_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
         _open.cache_clear()
         bucket = Store("s3://corpora/corpus")
         for path, _ in folder.walk():
-            bucket.put_new(path, folder.get(path))
+            bucket.put_if_absent(path, folder.get(path))
         sampler = SamplerConfig(batch_frames=400, block_samples=1, window_blocks=3)
         stream = Stream(bucket.root, config=StreamConfig(sampler=sampler, cache_bytes=0, prefetch_steps=1))
         assert len(keys(stream.epoch_steps(0))) == 30

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from voxbeam.pipeline.steps.units import probe
+from voxbeam.pipeline.steps.probe import probe
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
 from voxbeam.schemas.recording import Recording, SourceInfo

@@ -34,7 +34,7 @@ def _rows(store: Store, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
     Raises StorageError for a sample without one of them, or without phones.
     """
     for path in paths:
-        with store.as_local(path) as local, tarfile.open(local, "r:") as tar:
+        with store.local_copy(path) as local, tarfile.open(local, "r:") as tar:
             waiting: dict[str, dict[str, Any]] = {}
             for member in tar:
                 key, _, extension = member.name.partition(".")

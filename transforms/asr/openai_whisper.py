@@ -13,7 +13,7 @@ from voxbeam.schemas.config import TranscribeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE
 from voxbeam.schemas.segment import Transcript, Word
-from voxbeam.storage.cache import local_model
+from voxbeam.storage.cache import resolve_model
 from voxbeam.transforms.asr.base import (
     AFTER_WORD,
     BEAM,
@@ -48,7 +48,7 @@ class OpenAIWhisper:
                 remedy="set transcribe.engine to faster-whisper, or transcribe.model to a model of openai-whisper",
             )
         self._config, self._device = config, device
-        self._model = whisper.load_model(str(local_model(config.model)), device=device).eval()
+        self._model = whisper.load_model(str(resolve_model(config.model)), device=device).eval()
         self.multilingual: bool = self._model.is_multilingual
         tokenizer = self._tokenizer("en")
         self._numerals = numeral_tokens(tokenizer.encoding.decode, tokenizer.eot)

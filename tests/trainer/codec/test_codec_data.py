@@ -13,7 +13,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from voxbeam.pipeline.steps.shards import Member
+from voxbeam.pipeline.steps.shards import PackedSample
 from voxbeam.trainer.codec.data import AudioUtterance, draw_batch, find_utterances, read, read_at, split_speakers
 
 from tests.pipeline.factories import member, release_of
@@ -52,7 +52,7 @@ def test_a_listing_of_a_bucket_is_refused_with_the_remedy(tmp_path: Path) -> Non
 
 def corpus(folder: Path, speech_folder: Path, keep_audio: bool) -> Path:
     """A release of three samples of three speakers, one of them in another split."""
-    splits: dict[str, list[Member]] = {"train": [], "test": []}
+    splits: dict[str, list[PackedSample]] = {"train": [], "test": []}
     for path, split in zip(sorted(speech_folder.iterdir()), ("train", "train", "test"), strict=True):
         sink = io.BytesIO()
         sf.write(sink, sf.read(path, dtype="float32")[0], 24_000, format="FLAC")

@@ -1,0 +1,139 @@
+"""Link: the units of one recording → its row in the manifest, and which of its speakers' samples go into which split."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from voxbeam.pipeline.error_reports import reports_errors
+from voxbeam.pipeline.job import Job
+from voxbeam.pipeline.steps.probe import quarantined_row
+from voxbeam.pipeline.steps.units import FAILED
+from voxbeam.schemas.config import PackConfig
+from voxbeam.schemas.errors import Failure, StageError
+from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.unit import UnitResult
+from voxbeam.transforms.link_speakers import link_speakers, name_speakers
+
+SELECTIONS, RECORDINGS = "selections", "recordings"
+"""side outputs of LinkRecordings"""
+_SILENCE_PEAK = 1e-3
+"""−60 dBFS"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitSelection:
+    """The samples of a unit that go into one split: those of some of its speakers."""
+
+    unit: str
+    order: str
+    """key of the unit's first possible sample; selections in this order give samples in order of key"""
+    speakers: dict[str, str]
+    """label within the unit → speaker"""
+    license: str | None
+    consent_basis: str | None
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRecording:
+    """A recording that is done, and the speakers of each of its units. Its rejections are read from the units."""
+
+    row: RecordingRow
+    speakers: dict[str, dict[str, str]]
+    """unit → label within the unit → speaker"""
+
+
+def stable_hash(text: str) -> int:
+    """A 64-bit hash that is the same in every process and on every machine."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def assign_split(speaker: str, config: PackConfig) -> str:
+    """The split of a speaker: a pure function of the name, so a speaker is in exactly one."""
+    position = stable_hash(f"split:{speaker}") / 2**64
+    if position < config.test_fraction:
+        return "test"
+    return "valid" if position < config.test_fraction + config.valid_fraction else "train"
+
+
+def summarize_recording(results: list[UnitResult], link_threshold: float) -> FinishedRecording | RecordingRow:
+    """One recording from the results of its units in order: done, with all of its time accounted for, or quarantined."""
+    recording, source = results[0].unit.recording, results[0].unit.source
+    failure = next((result.failure for result in results if result.failure), None) or _find_failure(results)
+    if failure is not None:
+        return quarantined_row(recording, failure, source)
+    links = link_speakers([result.speakers for result in results], link_threshold)
+    n_speakers = max((n for link in links for n in link.values()), default=-1) + 1
+    names = name_speakers(recording.recording, recording.speaker, n_speakers)
+    accepted_ms, rejected_ms = sum(r.accepted_ms for r in results), sum(r.rejected.ms for r in results)
+    row = RecordingRow(
+        **vars(recording),
+        **vars(source),
+        status="done",
+        accepted_ms=accepted_ms,
+        rejected_ms=rejected_ms,
+        non_speech_ms=source.duration_ms - accepted_ms - rejected_ms,
+        samples=sum(t.segments for r in results for t in r.accepted.values()),
+        rejections=sum(r.rejected.segments for r in results),
+        speakers=len(names),
+        units=[result.unit.name for result in results],
+    )
+    speakers = {r.unit.name: {label: names[n] for label, n in link.items()} for r, link in zip(results, links, strict=True)}
+    return FinishedRecording(row=row, speakers=speakers)
+
+
+def _find_failure(results: list[UnitResult]) -> Failure | None:
+    """Why the results of a recording's units cannot be used together: gaps between windows, or no segment at all."""
+    gaps = [b for a, b in pairwise(results) if a.end_ms != b.start_ms]
+    if gaps or results[0].start_ms != 0 or results[-1].end_ms != results[0].unit.source.duration_ms:
+        error = StageError(
+            "windows", "its windows do not meet", "remove its units and build again; report it if it happens twice"
+        )
+        return Failure.from_exception("pack", error)
+    segments = sum(t.segments for r in results for t in r.accepted.values()) + sum(r.rejected.segments for r in results)
+    if segments:
+        return None
+    silent = max(r.peak for r in results) < _SILENCE_PEAK
+    reason = ("silent", "no sample above −60 dBFS") if silent else ("no_speech", "the diarizer finds no speaker in it")
+    error = StageError(*reason, "listen to the recording; take it out of the input if it contains no speech")
+    return Failure.from_exception("decode" if silent else "diarize", error)
+
+
+class LinkRecordings(beam.DoFn):
+    """Results of one recording → FinishedRecording, and a UnitSelection for each unit and split; FAILED if it is quarantined."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.accepted_ms = Metrics.counter("corpus", "accepted_ms")
+
+    @reports_errors
+    def process(self, keyed: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+        results = sorted(map(UnitResult.from_bytes, keyed[1]), key=attrgetter("unit.index"))
+        finished = summarize_recording(results, self.job.config.link_speakers.threshold)
+        if isinstance(finished, RecordingRow):
+            yield beam.pvalue.TaggedOutput(FAILED, finished)
+            return
+        row = finished.row
+        self.accepted_ms.inc(row.accepted_ms)
+        yield beam.pvalue.TaggedOutput(RECORDINGS, finished)
+        for result in results:
+            names = finished.speakers[result.unit.name]
+            by_split: dict[str, dict[str, str]] = {}
+            for label in result.accepted:
+                by_split.setdefault(assign_split(names[label], self.job.config.pack), {})[label] = names[label]
+            for split, speakers in sorted(by_split.items()):
+                selection = UnitSelection(
+                    unit=result.unit.name,
+                    order=f"{row.recording}_{result.start_ms:08d}",
+                    speakers=speakers,
+                    license=row.license,
+                    consent_basis=row.consent_basis,
+                    bytes=sum(result.accepted[label].bytes for label in speakers),
+                )
+                yield beam.pvalue.TaggedOutput(SELECTIONS, (split, row.recording, selection))

@@ -1,0 +1,103 @@
+"""Probe: reads the bytes of every listed recording once, for its hash, its true length and its format."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+
+from voxbeam.pipeline.error_reports import reporting_errors, reports_errors
+from voxbeam.pipeline.job import Job
+from voxbeam.pipeline.progress import WorkerProgress
+from voxbeam.pipeline.steps.counting import CountingFn
+from voxbeam.schemas.config import DecodeConfig
+from voxbeam.schemas.errors import Failure, StageError, StorageError
+from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.recording import Recording, SourceInfo
+from voxbeam.storage.store import open_local, open_sparse, open_versioned, sha256_of
+from voxbeam.transforms.audio.file import AudioInfo
+from voxbeam.transforms.decode import BUILD_AGAIN, estimate_sandboxed, probe_sandboxed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """A listed recording with the identity of its bytes, or with the reason why they cannot be used."""
+
+    recording: Recording
+    source: SourceInfo | None = None
+    failure: Failure | None = None
+
+
+def quarantined_row(recording: Recording, failure: Failure, source: SourceInfo | None = None) -> RecordingRow:
+    """The manifest row of a recording that cannot be used."""
+    return RecordingRow(**vars(recording), **(vars(source) if source else {}), status="quarantined", units=[], **vars(failure))
+
+
+def read_job_listing(path: str, job: Job) -> Iterator[Recording]:
+    """Recordings of the listing that the build wrote below its output."""
+    with reporting_errors(job), open_local(job.store.uri(path)) as local:
+        for batch in pq.ParquetFile(local).iter_batches():
+            for row in batch.to_pylist():
+                yield Recording(**row)
+
+
+def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) -> Probed:
+    """Identity and format of a recording's bytes, or a failure if they cannot be used.
+
+    Without `identify` nothing is decoded or hashed, and the length is what the header estimates. Raises StorageError when the
+    store fails.
+    """
+    try:
+        if identify:
+            with open_versioned(recording.uri) as (path, etag):
+                source = _identify(path, etag, config)
+        else:
+            with open_sparse(recording.uri) as (path, fill):
+                source = _source(estimate_sandboxed(path, config, fill), path.stat().st_size, "", None)
+    except StageError as error:
+        return Probed(recording=recording, failure=Failure.from_exception("probe", error))
+    except StorageError:
+        raise  # the store fails, not this recording
+    except OSError as error:
+        unreadable = StageError("unreadable", str(error), "check that the file exists, and its owner and mode")
+        return Probed(recording=recording, failure=Failure.from_exception("probe", unreadable))
+    return Probed(recording=recording, source=source)
+
+
+def _identify(path: Path, etag: str | None, config: DecodeConfig) -> SourceInfo:
+    before = path.stat() if path.exists() else None
+    info, sha256 = probe_sandboxed(path, config), sha256_of(path)
+    after = path.stat()
+    if before is None or (before.st_ino, before.st_mtime_ns, before.st_size) != (after.st_ino, after.st_mtime_ns, after.st_size):
+        raise StageError("replaced", f"{path.name} changed while it was probed", BUILD_AGAIN)
+    return _source(info, after.st_size, sha256, etag)
+
+
+def _source(info: AudioInfo, size: int, sha256: str, etag: str | None) -> SourceInfo:
+    return SourceInfo(
+        sha256=sha256,
+        bytes=size,
+        format=info.format,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        frames=info.frames,
+        duration_ms=info.duration_ms,
+        decoder=info.decoder,
+        etag=etag,
+    )
+
+
+@beam.typehints.with_output_types(tuple[str, Probed])
+class ProbeRecordings(CountingFn):
+    """Recording → (hash of its bytes, Probed)."""
+
+    @reports_errors
+    def process(self, keyed: tuple[str, Iterable[Recording]]) -> Iterator[tuple[str, Probed]]:
+        for recording in keyed[1]:
+            probed = probe(recording, self.job.config.decode)
+            change = WorkerProgress(
+                probed=1, probed_ms=probed.source.duration_ms if probed.source else 0, quarantined=int(probed.failure is not None)
+            )
+            self.reporter.update(change)
+            yield probed.source.sha256 if probed.source else f"failed {recording.recording}", probed
