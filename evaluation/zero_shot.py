@@ -17,7 +17,7 @@ from voxbeam.evaluation.prompts import TestCase, choose_cases, read_recordings
 from voxbeam.models.codec import Codec
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.speech_metrics import WhisperTranscriber, embed_speaker, word_error_rate
-from voxbeam.models.text_normalization import normalize_text
+from voxbeam.models.spoken_form import spoken_form
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.schemas.formats import CODEC_RATE, FRAME_RATE
 from voxbeam.synthesis.generate import Request, generate
@@ -127,9 +127,9 @@ def measure(
     truncated_rate: float,
 ) -> Row:
     """One row of the table; `seconds` is the computation time of all waveforms."""
-    words = [len(normalize_text(case.text).split()) for case in cases]
+    words = [len(spoken_form(case.text).text.split()) for case in cases]
     errors = [
-        word_error_rate(normalize_text(case.text), normalize_text(transcriber.transcribe(wave)))
+        word_error_rate(spoken_form(case.text).text, spoken_form(transcriber.transcribe(wave)).text)
         for case, wave in zip(cases, waves, strict=True)
     ]
     similarities = [embed_speaker(wave) @ prompt for wave, prompt in zip(waves, prompt_embeddings, strict=True)]

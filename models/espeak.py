@@ -12,6 +12,12 @@ from phonemizer.backend import EspeakBackend
 from phonemizer.backend.espeak.wrapper import EspeakWrapper
 from phonemizer.separator import Separator
 
+_LETTER_A = re.compile(
+    r"\bA(?= (?:(?:and|or) [A-Z]|plus|minus|sharp|flat|[B-Z])\b(?!'))|(?<=\b[A-Z] )A\b(?!')|"
+    r"(?<=[a-z] )A(?=[,.?!;:]|$| "
+    r"(?:is|was|and|or|in|on|for|to|of|from|with|has|one|two|three|four|five|six|seven|eight|nine|ten)\b)"
+)
+"""the letter's name, which espeak-ng takes for the article: 'A T and T', 'N B A', 'vitamin A is'"""
 _SEPARATOR = Separator(phone=" ", word=" | ")
 
 
@@ -23,12 +29,13 @@ class EspeakPhonemizer:
         self._backend = EspeakBackend(voice, with_stress=True, language_switch="remove-flags", words_mismatch="ignore")
 
     def phonemize(self, texts: Sequence[str]) -> list[str]:
-        """Phones of each normalized text, in one call of the library. A text without words gives ''.
+        """Phones of each text in its spoken form, in one call of the library. A text without words gives ''.
 
-        Pass texts through `text_normalization.normalize_text` first: espeak-ng ends a sentence at the dot of an abbreviation.
+        Pass texts through `spoken_form.spoken_form` first: espeak-ng ends a sentence at the dot of an abbreviation.
         """
         spoken = [i for i, text in enumerate(texts) if any(map(str.isalpha, text))]
-        phones = self._backend.phonemize([texts[i] for i in spoken], separator=_SEPARATOR, strip=True) if spoken else []
+        written = [_LETTER_A.sub("eigh", texts[i]) for i in spoken]
+        phones = self._backend.phonemize(written, separator=_SEPARATOR, strip=True) if spoken else []
         phones_of = dict(zip(spoken, map(_tokens, phones), strict=True))
         return [phones_of.get(i, "") for i in range(len(texts))]
 

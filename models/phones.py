@@ -66,7 +66,7 @@ class Phonemizer(Protocol):
     """A front end: text to phones. `open_phonemizer` is the only place that chooses one."""
 
     def phonemize(self, texts: Sequence[str]) -> list[str]:
-        """Phones of each normalized text. A text without words gives ''."""
+        """Phones of each text in its spoken form. A text without words gives ''."""
 
 
 def open_phonemizer(voice: str) -> Phonemizer:

@@ -24,5 +24,6 @@ REASONS: dict[str, str] = {
     "few_unique_words": "too few different words: use a larger transcribe.model, or lower filter.min_unique_words",
     "hallucinated_phrase": "Whisper writes this phrase for silence: remove it from filter.hallucinated_phrases if it is spoken",
     # phonemize
+    "unspoken_symbol": "a sign, emoji or foreign script in the text has no spoken form: see docs/spoken_form.md",
     "unknown_phone": "a phone of the text is not in the phone set, often in a foreign word: see tools/build_phones.py",
 }

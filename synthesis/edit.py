@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.models.speech_metrics import TimedWord, normalize_words, speaker_similarity, word_error_rate
-from voxbeam.models.text_normalization import normalize_text
+from voxbeam.models.spoken_form import spoken_form
 from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.synthesis.generate import Generated, generate
@@ -80,7 +80,7 @@ def edit(synthesizer: Synthesizer, phrase: str, replacement: str, *, candidates:
         context_KP = np.concatenate([codes_KT[:, span.end :], codes_KT[:, : span.start]], axis=1)
         request = synthesizer.request_with_context([span.after, span.before], context_KP, replacement)
         generated = generate(synthesizer.ar, synthesizer.nar, [request] * candidates, synthesizer.sampling, seed=seed)
-    text = normalize_text(f"{span.before} {replacement} {span.after}")
+    text = spoken_form(f"{span.before} {replacement} {span.after}").text
     return best_of([_insert(synthesizer, span, one, text) for one in generated])
 
 
@@ -90,7 +90,7 @@ def _insert(synthesizer: Synthesizer, span: EditSpan, generated: Generated, text
     decoded_S = synthesizer.codec.decode([edited_KT])[0]
     new_S = decoded_S[span.start * CODEC_HOP : (span.start + generated.codes_KT.shape[1]) * CODEC_HOP]
     wave_S = splice(synthesizer.prompt.wave_S, new_S, span.start * CODEC_HOP, span.end * CODEC_HOP)
-    wer = word_error_rate(text, normalize_text(synthesizer.transcriber.transcribe(wave_S)))
+    wer = word_error_rate(text, spoken_form(synthesizer.transcriber.transcribe(wave_S)).text)
     return Candidate(wave_S, generated.finished, wer, speaker_similarity(wave_S, synthesizer.prompt.wave_S))
 
 

@@ -29,7 +29,7 @@ from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
 from voxbeam.models.speech_metrics import WhisperTranscriber, speaker_similarity, word_error_rate
-from voxbeam.models.text_normalization import normalize_text
+from voxbeam.models.spoken_form import spoken_form, spoken_or_raise
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.synthesis.generate import Generated, Request, generate, generate_chunks
@@ -191,8 +191,8 @@ class Synthesizer:
         return self.request_with_context([self.prompt_text], self.prompt_KP, text)
 
     def request_with_context(self, context: Sequence[str], codes_KP: NDArray[np.int16], text: str) -> Request:
-        """A text after codes whose transcript is `context`. Raises SynthesisError for a text without words."""
-        *before, spoken = self.phonemizer.phonemize([normalize_text(part) for part in [*context, text]])
+        """A text after codes whose transcript is `context`. Raises SynthesisError for no words, or a symbol without any."""
+        *before, spoken = self.phonemizer.phonemize([spoken_or_raise(part) for part in [*context, text]])
         if not spoken:
             raise SynthesisError(f"there are no words in {text!r}", remedy="give a text with at least one word")
         ids = self.phone_set.encode(" | ".join(part for part in [*before, spoken] if part))
@@ -201,7 +201,7 @@ class Synthesizer:
 
     def _measure(self, text: str, generated: Generated) -> Candidate:
         wave_S = self.codec.decode([generated.codes_KT])[0]
-        wer = word_error_rate(normalize_text(text), normalize_text(self.transcriber.transcribe(wave_S)))
+        wer = word_error_rate(spoken_form(text).text, spoken_form(self.transcriber.transcribe(wave_S)).text)
         return Candidate(wave_S, generated.finished, wer, speaker_similarity(wave_S, self.prompt.wave_S))
 
 
@@ -229,8 +229,13 @@ def decode_chunks(
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences of at most `MAX_SENTENCE_CHARACTERS`. Raises SynthesisError for a text without words."""
-    parts = [part.strip() for part in re.split(r"(?<=[.!?;])\s+|\n+", text)]
+    """The spoken form of a text, in sentences of at most `MAX_SENTENCE_CHARACTERS`.
+
+    The text is split after it is put into words, so that the dot of an abbreviation ends no sentence. Raises SynthesisError for
+    a text without words, and for a symbol that cannot be spoken.
+    """
+    spoken = [spoken_or_raise(line) for line in text.splitlines()]
+    parts = [part.strip() for line in spoken for part in re.split(r"(?<=[.!?;])\s+", line)]
     pieces: list[str] = []
     for part in parts:
         while len(part) > MAX_SENTENCE_CHARACTERS:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from voxbeam.models.speech_metrics import speaker_similarity, word_error_rate
 from voxbeam.models.valle import ARModel, NARModel
+from voxbeam.schemas.errors import SynthesisError
 from voxbeam.synthesis.generate import Request, decode_ar, decode_nar, generate, generate_chunks, request_batch
 from voxbeam.synthesis.sampling import SamplingConfig, nucleus, sample_codes
 from voxbeam.synthesis.synthesizer import MAX_SENTENCE_CHARACTERS, split_sentences
@@ -115,6 +116,12 @@ def test_sentences() -> None:
     assert "".join("".join(long).split()) == "".join(("word, " * 100).split())
     with pytest.raises(ValueError, match="no words"):
         split_sentences(" ... ")
+    assert split_sentences("Dr. Hill paid $4.50. On Main St. (in town).") == [
+        "doctor Hill paid four dollars and fifty cents.",
+        "On Main street in town.",
+    ]
+    with pytest.raises(SynthesisError, match="'☃'"):
+        split_sentences("It is cold ☃ today.")
 
 
 def test_word_error_rate() -> None:

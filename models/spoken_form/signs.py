@@ -1,0 +1,114 @@
+"""Signs: fractions, scores and ranges, arithmetic, and single signs that have a word."""
+
+import re
+
+from voxbeam.models.spoken_form.numbers import cardinal, code, fraction, mixed, number
+from voxbeam.models.spoken_form.rule import NUMBER, Rule, listed, rule
+
+_PARTS = frozenset(
+    listed("""
+    2 3 4 5 6 7 8 9 10 12 16 20 32 50 64 100 1000
+""")
+)
+_SIGNS = {
+    "&": "and", "%": "percent", "‰": "per mille", "+": "plus", "=": "equals", "@": "at", "°": "degrees", "±": "plus or minus",
+    "×": "times", "÷": "divided by", "−": "minus", "≠": "is not equal to", "≤": "is at most", "≥": "is at least", "≈": "about",
+    "∼": "about", "∞": "infinity", "√": "the square root of", "§": "section", "¶": "paragraph", "©": "copyright", "¢": "cents",
+    "№": "number",
+}  # fmt: skip
+_GREEK_NAMES = listed("""
+    alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi psi
+    omega
+""")
+_GREEK = dict(zip("αβγδεζηθικλμνξοπρςστυφχψω", _GREEK_NAMES, strict=True))
+_POWERS = {"2": "squared", "3": "cubed"}
+
+
+def _fraction(match: re.Match[str]) -> str:
+    whole, top, bottom = match["whole"], match["top"], match["bottom"]
+    if match["article"] and not whole and top == "1" and bottom in _PARTS:
+        return f"{match['article']}{fraction(top, bottom)[4:]}"
+    return (match["article"] or "") + _without_article(match)
+
+
+def _without_article(match: re.Match[str]) -> str:
+    whole, top, bottom = match["whole"], match["top"], match["bottom"]
+    if whole:
+        return mixed(whole, top, bottom)
+    if (top, bottom) in (("24", "7"), ("9", "11"), ("7", "11")):
+        return f"{cardinal(top)} {'eleven' if bottom == '11' else 'seven'}"
+    if int(top) + int(bottom) == 100 and top > bottom and len(bottom) == 2:
+        return f"{cardinal(top)} {cardinal(bottom)}"
+    if top == bottom:
+        return f"{cardinal(top)} {'out of ten' if top == '10' else cardinal(bottom)}"
+    if match["time"]:
+        return f"{cardinal(top)} {cardinal(bottom)} time"
+    if bottom in _PARTS and int(top) < 2 * int(bottom) and top != "0":
+        return fraction(top, bottom)
+    if 1 <= int(top) <= 12 and 11 <= int(bottom) <= 31:
+        return f"{cardinal(top)} {cardinal(bottom)}"  # a day of a month, most likely
+    return f"{cardinal(top)} over {cardinal(bottom)}"
+
+
+def _pair(match: re.Match[str]) -> str:
+    """A range goes up; what goes down or stays is a score, or something else that is said without a word between."""
+    first, second = match[1], match[2]
+    if match["equals"]:
+        return f"{number(first)} minus {number(second)} equals"
+    low, high = (float(n.replace(",", "")) for n in (first, second))
+    if low < high or (first, second) == ("9", "5"):
+        return f"{number(first)} to {number(second)}"
+    return f"{number(first)} {'minus ' if ' ' in match[0] else ''}{number(second)}"
+
+
+def _power(match: re.Match[str]) -> str:
+    base, power = match[1], match[2]
+    if power in _POWERS:
+        return f"{base} {_POWERS[power]}"
+    return f"{base} to the power of {'minus ' if power[0] == '-' else ''}{cardinal(power.lstrip('-'))}"
+
+
+MINUS: tuple[Rule, ...] = (
+    rule(r"(thousand|[mbtr]illion)\s?-\s?(?=[$€£]?\d)", lambda m: f"{m[1]} to "),
+    rule(r"(?<=[¢%€])\s?-\s?(?=[\d$€£])", lambda m: " to "),
+    rule(r"([$€£¥])[-−](?=\.?\d)", lambda m: f"minus {m[1]}"),
+    rule(r"(?<![\w.,)\]%°'\"^-])(?<!\d )(?<!\^\()[-−](?=[$€£¥₹]?\.?\d)", lambda m: "minus"),
+    rule(r"(?<![\w.,)\]%°'\"+])\+(?=[$€£¥₹]?\.?\d)", lambda m: "plus"),
+)
+ARITHMETIC: tuple[Rule, ...] = (
+    rule(r"(?<![\w^])(\d+|[A-Za-z]|\))\^\(?(-?\d{1,4})\)?(?!\d)", _power),
+    rule(r"\b([A-Za-z]{2,})\^([23])(?!\d)", _power),
+    rule(
+        rf"({NUMBER})\s?[x×]\s?(?={NUMBER}\s*=)|({NUMBER})\s[×*]\s(?=\d)|({NUMBER})\*(?=\d)",
+        lambda m: f"{number(m[1] or m[2] or m[3])} times",
+    ),
+    rule(rf"({NUMBER})\s?[x×]\s?(?=\d)", lambda m: f"{number(m[1])} by"),
+    rule(rf"({NUMBER})\s/\s(?={NUMBER}\s*=)", lambda m: f"{number(m[1])} divided by"),
+    rule(
+        r"(?<![\d/.,])(?P<article>\b[Aa]n?\s+)?(?:(?P<whole>\d{1,4})[ -])?(?<![\d/.])(?P<top>\d{1,4})/(?P<bottom>[1-9]\d{0,3})"
+        r"(?:ths?|rds?|nds?)?(?![\d/]|\.\d|[A-Za-z])(?P<time> time\b)?",
+        _fraction,
+    ),
+    rule(r"(?<=\d)\s?/\s?(?=(?:day|week|month|year|hour|minute|second|night|person|unit|kg|lb)\b)", lambda m: " per "),
+    rule(r"[~∼](?=\s?[\d$€£])", lambda m: "about"),
+    rule(r"#\s?(?=\d)", lambda m: "number"),
+    rule(r"§§\s?", lambda m: "sections"),
+)
+PAIRS: tuple[Rule, ...] = (
+    rule(r"\b([A-Z]{1,4})-(\d{3})(?![\w-]|[.,]\d)", lambda m: f"{' '.join(m[1])} {code(m[2])}"),
+    rule(rf"(?<![\w-])({NUMBER})\s?-\s?({NUMBER})(?![\d-]|,\d|\.\d)(?P<equals>\s?=)?", _pair),
+    rule(r"(?<![\w.])\d{1,4}(?:-\d{1,4}){2,}(?![\w.]\d)", lambda m: " ".join(map(cardinal, m[0].split("-")))),
+    rule(r"(?<=\d)((?:-[A-Za-z]+)+)", lambda m: m[1].replace("-", " ")),
+    rule(r"(?<=[A-Za-z])-(?='?\d)", lambda m: " "),
+)
+SINGLE: tuple[Rule, ...] = (
+    rule(r"(?<=\w)>(?=\w)|(?<=\w)\s>\s(?=\w)", lambda m: " is greater than "),
+    rule(r"(?<=\w)<(?=\w)|(?<=\w)\s<\s(?=\w)", lambda m: " is less than "),
+    rule(r"(?<!\S)<\s?(?=[a-z])", lambda m: "less than "),
+    rule(r"(?<!\S)>\s?(?=[a-z])", lambda m: "more than "),
+    rule(r"(?<=[a-z])\s?/\s?(?=(?:day|week|month|year|hour|minute|second|night|person|unit)\b)", lambda m: "per"),
+    rule(r"(?<=[A-Za-z])/(?=[A-Za-z])", lambda m: " "),
+    rule(r"(?<![\w*])([A-Za-z])\^2(?!\d)", lambda m: f"{m[1]} squared"),
+    rule(r"[&%‰+=@°±×÷−≠≤≥≈∼∞√§¶©¢]", lambda m: _SIGNS[m[0]]),
+    rule(r"(?<![Α-Ωα-ωά-ώ])[Α-Ωα-ω](?![Α-Ωα-ωά-ώ])", lambda m: _GREEK.get(m[0].lower(), m[0])),
+)
