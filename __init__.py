@@ -1,3 +1,38 @@
-"""voxbeam: from raw, hours-long speech to a codec language model that speaks in a voice it has heard for three seconds."""
+"""voxbeam: from raw, hours-long speech to a codec language model that speaks in a voice it has heard for three seconds.
+
+Importing it loads neither Beam nor torch: every name below is imported when it is first used. docs/api.md has examples.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voxbeam.corpus import Corpus
+    from voxbeam.pipeline.build import build
+    from voxbeam.pipeline.plan import plan
+    from voxbeam.pipeline.verify import verify
+    from voxbeam.schemas.config import CorpusConfig
+    from voxbeam.schemas.errors import VoxbeamError
 
 __version__ = "0.1.0"
+__all__ = ["Corpus", "CorpusConfig", "VoxbeamError", "__version__", "build", "plan", "verify"]
+
+_MODULES = {
+    "Corpus": "voxbeam.corpus",
+    "CorpusConfig": "voxbeam.schemas.config",
+    "VoxbeamError": "voxbeam.schemas.errors",
+    "build": "voxbeam.pipeline.build",
+    "plan": "voxbeam.pipeline.plan",
+    "verify": "voxbeam.pipeline.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name on first use (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'voxbeam' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -25,7 +25,7 @@ from speechmos import dnsmos
 from voxbeam.models.codec import load_codec
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.pyannote_models import GE2EEmbedding, NoPLDA, load_segmentation
-from voxbeam.schemas.config import CorpusConfig, load_config
+from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.transforms.diarize import diarize
 from voxbeam.transforms.phonemize import load_phonemizer
@@ -95,4 +95,4 @@ class PlainPipeline:
 
 if __name__ == "__main__":
     logging.disable(logging.WARNING)  # phonemizer comments on every line
-    print(json.dumps(PlainPipeline(load_config(Path(sys.argv[1]))).run(sorted(Path(sys.argv[2]).rglob("*.flac")))))
+    print(json.dumps(PlainPipeline(CorpusConfig.from_yaml(sys.argv[1])).run(sorted(Path(sys.argv[2]).rglob("*.flac")))))

@@ -34,17 +34,17 @@ def setting(name: str, type: Any, default: str | None, help: str, **attributes: 
     cls=ModelCommand,
     short_help="Train a codec on speech, or continue a run.",
     examples=[
-        "voxbeam codec train --data train-clean-100 --out runs/codec --bf16 --steps 100000 --minutes 80 --words-from 5000",
-        "voxbeam codec train --data s3://corpora/libritts --out runs/codec --device cuda --batch 64 --adversarial-from 20000",
+        "voxbeam codec train --data train-clean-100 --out runs/codec --bf16 --steps 100000 --minutes 80 --asr-loss-start 5000",
+        "voxbeam codec train --data s3://corpora/libritts --out runs/codec --device cuda --batch 64 --gan-start 20000",
     ],
 )
 @click.option("--data", required=True, metavar="URI", help="Folder of .flac or .wav files named SPEAKER-…, listing, or corpus.")
 @click.option("--out", type=Folder, required=True, help="Folder of the run; a run that is there is continued.")
 @setting("--steps", int, "20000", "Steps to train.")
 @setting("--minutes", float, None, "End after this time; the learning rate then follows the clock.")
-@setting("--warm-steps", int, "600", "Steps before the codebooks are initialized.")
-@setting("--words-from", int, None, "Step from which a loss on Whisper's encoder is added.", metavar="STEP")
-@setting("--adversarial-from", int, None, "Step from which a discriminator is trained; for GPUs.", metavar="STEP")
+@setting("--codebook-warmup-steps", int, "600", "Steps before the codebooks are initialized.")
+@setting("--asr-loss-start", int, None, "Step from which a loss on Whisper's encoder is added.", metavar="STEP")
+@setting("--gan-start", int, None, "Step from which a discriminator is trained; for GPUs.", metavar="STEP")
 @setting("--batch", int, "8", "Clips in a batch.")
 @setting("--crop-seconds", float, "1.0", "Length of a clip.")
 @click.option("--bf16", is_flag=True, help="Mixed precision, for a GPU or a CPU that multiplies bfloat16.")
@@ -68,22 +68,25 @@ def train(data: str, out: Path, device: str, threads: int, **settings: Any) -> i
     """
     import torch
 
+    from voxbeam.commands import terminal
+    from voxbeam.commands.train_display import showing_codec_training
     from voxbeam.trainer.codec import train as library
 
     torch.set_num_threads(threads)
-    library.train(train_config(settings), data, out, device)
+    with showing_codec_training(terminal.stderr()) as show:
+        library.train(train_config(settings), data, out, device, on_log=show)
     return DONE
 
 
 def train_config(settings: dict[str, Any]) -> Any:
-    """The library's TrainConfig with the settings that were given (not None)."""
+    """The library's CodecTrainConfig with the settings that were given (not None)."""
     from dataclasses import fields, replace
 
     from voxbeam.models.codec_model import CodecConfig
-    from voxbeam.trainer.codec.train import TrainConfig
+    from voxbeam.trainer.codec.train import CodecTrainConfig
 
     given = {name: value for name, value in settings.items() if value is not None}
-    config = TrainConfig()
+    config = CodecTrainConfig()
     of_model = {field.name for field in fields(CodecConfig)} & given.keys()
     model = replace(config.model, **{name: given.pop(name) for name in of_model})
     return replace(config, model=model, **given)

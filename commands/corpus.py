@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead (docs/cli.md).")
 output_option = click.option("--output", required=True, metavar="URI", help="Folder or bucket of the corpus.")
 
 
@@ -37,20 +37,9 @@ def input_options(command: F) -> F:
 
 def read_config(uri: str | None, codec: str | None) -> CorpusConfig:
     """The configuration at a path or bucket address (None: the defaults), with another codec if one is named."""
-    from voxbeam.schemas.config import load_config
-    from voxbeam.schemas.errors import ConfigError
-    from voxbeam.storage.store import open_local
+    from voxbeam.schemas.config import CorpusConfig
 
-    try:
-        if uri is None:
-            config = load_config(None)
-        else:
-            with open_local(uri) as path:
-                config = load_config(path)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no configuration at {uri}") from error
-    except ConfigError as error:
-        raise ConfigError(error.message.replace(str(path), str(uri)), remedy=error.remedy) from error
+    config = CorpusConfig() if uri is None else CorpusConfig.from_yaml(uri)
     if codec is None:
         return config
     return config.model_copy(update={"tokenize": config.tokenize.model_copy(update={"codec": codec})})
@@ -62,19 +51,23 @@ def read_config(uri: str | None, codec: str | None) -> CorpusConfig:
 )
 @input_options
 @click.option("--sample-minutes", type=float, default=3.0, show_default=True, help="Minutes of speech to measure.")
-def plan(input_uri: str, config: str | None, codec: str | None, sample_minutes: float) -> int:
+@json_option
+def plan(input_uri: str, config: str | None, codec: str | None, sample_minutes: float, as_json: bool) -> int:
     """Estimate what a build takes: hours, samples, bytes and time.
 
     Runs every stage on a small sample of the input and scales the result. Builds nothing.
     """
     from voxbeam.commands import terminal
     from voxbeam.commands.display import showing_plan
+    from voxbeam.commands.documents import plan_document
     from voxbeam.commands.plan_report import print_plan
     from voxbeam.pipeline.plan import plan as make_plan
 
     with showing_plan(terminal.stderr()) as show:
         result = make_plan(input_uri, read_config(config, codec), sample_minutes=sample_minutes, on_progress=show)
-    print_plan(result, terminal.stdout())
+    print_plan(result, terminal.results(as_json))
+    if as_json:
+        terminal.print_json(plan_document(result))
     return DONE
 
 
@@ -91,9 +84,16 @@ def plan(input_uri: str, config: str | None, codec: str | None, sample_minutes: 
 @input_options
 @output_option
 @click.option("--allow-quarantine", is_flag=True, help="Exit with 0 even if recordings are in quarantine.")
+@json_option
 @click.pass_obj
 def build(
-    runner_options: list[str], input_uri: str, config: str | None, codec: str | None, output: str, allow_quarantine: bool
+    runner_options: list[str],
+    input_uri: str,
+    config: str | None,
+    codec: str | None,
+    output: str,
+    allow_quarantine: bool,
+    as_json: bool,
 ) -> int:
     """Build a corpus, or extend one with new recordings.
 
@@ -113,29 +113,38 @@ def build(
 
     from voxbeam.commands import terminal
     from voxbeam.commands.display import showing_build
-    from voxbeam.commands.report import print_result
+    from voxbeam.commands.documents import build_document
+    from voxbeam.commands.report import print_result, quarantined
     from voxbeam.pipeline.build import build as run_build
     from voxbeam.storage.store import Store
 
     with showing_build(output, terminal.stderr()) as show:
         result = run_build(input_uri, output, read_config(config, codec), runner_args=runner_options, on_progress=show)
-    print_result(result, Store(output), terminal.stdout())
-    quarantined = result.release.counts["quarantined"] if result.release else 0
-    return QUARANTINED if quarantined and not allow_quarantine else DONE
+    store = Store(output)
+    print_result(result, store, terminal.results(as_json))
+    quarantine = quarantined(store, result.release) if result.release else []
+    if as_json:
+        terminal.print_json(build_document(store.root, result, quarantine))
+    return QUARANTINED if quarantine and not allow_quarantine else DONE
 
 
 @click.command(cls=VoxbeamCommand, examples=["voxbeam status --output s3://corpora/librilight"])
 @output_option
-def status(output: str) -> int:
+@json_option
+def status(output: str, as_json: bool) -> int:
     """Show the releases of a corpus and the progress of its builds.
 
     Works while a build runs, on any machine that can read the corpus.
     """
     from voxbeam.commands import terminal
+    from voxbeam.commands.documents import status_document
     from voxbeam.commands.status import print_status
     from voxbeam.pipeline.status import read_status
 
-    print_status(read_status(output), terminal.stdout())
+    found = read_status(output)
+    print_status(found, terminal.results(as_json))
+    if as_json:
+        terminal.print_json(status_document(found))
     return DONE
 
 
@@ -147,9 +156,12 @@ def status(output: str) -> int:
 )
 @output_option
 @click.option("--release", type=int, metavar="NUMBER", help="Release to verify.  [default: the latest]")
-def verify(output: str, release: int | None) -> int:
+@json_option
+def verify(output: str, release: int | None, as_json: bool) -> int:
     """Check every byte and every row of a release, and list what is wrong."""
     from voxbeam.commands import terminal
+    from voxbeam.commands.documents import verify_document
+    from voxbeam.commands.report import print_problems
     from voxbeam.pipeline.verify import verify_release
     from voxbeam.storage.releases import load_release
     from voxbeam.storage.store import Store
@@ -158,47 +170,37 @@ def verify(output: str, release: int | None) -> int:
     found = load_release(store, release)
     with terminal.stderr().status(f"Verifying release {found.name}"):
         problems = list(verify_release(store, found))
-    if not problems:
-        counts = f"{len(found.files)} files, {found.counts['samples']} samples"
-        terminal.stdout().print(f"Release {found.name} verified: {counts}, no problems")
-        return DONE
-    table = terminal.new_table("where", "problem", left=("problem",))
-    for problem in problems:
-        table.add_row(problem.where, problem.what)
-    terminal.print_table(terminal.stdout(), f"Release {found.name} failed verification", table)
-    return WRONG
+    print_problems(found, problems, terminal.results(as_json))
+    if as_json:
+        terminal.print_json(verify_document(store.root, found, problems))
+    return WRONG if problems else DONE
 
 
 @click.command(
     cls=VoxbeamCommand,
-    examples=["voxbeam gc --output /data/corpus --dry-run", "voxbeam gc --output /data/corpus --older-than 168"],
+    examples=["voxbeam gc --output /data/corpus --dry-run", "voxbeam gc --output /data/corpus --older-than 168 --json"],
 )
 @output_option
 @click.option(
     "--older-than", type=float, default=24.0, show_default=True, metavar="HOURS", help="Objects younger than this are kept."
 )
 @click.option("--dry-run", is_flag=True, help="Only list what would be deleted.")
-def gc(output: str, older_than: float, dry_run: bool) -> int:
+@json_option
+def gc(output: str, older_than: float, dry_run: bool, as_json: bool) -> int:
     """Delete what no release refers to.
 
     Killed builds leave units, shards and manifests behind. Units that a later build could reuse are among them, so only
     old objects go, and nothing goes while a build runs.
     """
     from voxbeam.commands import terminal
+    from voxbeam.commands.documents import gc_document
+    from voxbeam.commands.report import print_orphans
     from voxbeam.pipeline.gc import collect_garbage
 
     orphans = collect_garbage(output, timedelta(hours=older_than), dry_run=dry_run)
-    console = terminal.stdout()
-    if not orphans:
-        console.print(f"Nothing to delete: every object older than {older_than:g} hours belongs to a release")
-        return DONE
-    count, size = Counter(orphan.folder for orphan in orphans), Counter[str]()
-    for orphan in orphans:
-        size[orphan.folder] += orphan.bytes
-    table = terminal.new_table("folder", "objects", "MB")
-    for folder in sorted(count):
-        table.add_row(folder, str(count[folder]), f"{size[folder] / 1e6:.1f}")
-    terminal.print_table(console, "Would be deleted (--dry-run)" if dry_run else "Deleted", table)
+    print_orphans(orphans, older_than, dry_run, terminal.results(as_json))
+    if as_json:
+        terminal.print_json(gc_document(output, dry_run, orphans))
     return DONE
 
 

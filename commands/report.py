@@ -1,7 +1,7 @@
-"""What a build and a release show: hours, speed, why segments were rejected, and the quarantine with its remedies."""
+"""What a build, a release, a verification and a garbage collection show."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -9,6 +9,8 @@ from rich.table import Table
 from voxbeam.commands.display import hours, plural, slowest_table
 from voxbeam.commands.terminal import new_table, print_table
 from voxbeam.pipeline.build import BuildResult
+from voxbeam.pipeline.gc import Orphan
+from voxbeam.pipeline.verify import Problem
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
@@ -85,7 +87,33 @@ def print_quarantine(store: Store, release: Release, console: Console) -> None:
     table = new_table(*columns, left=columns)
     for row in rows:
         table.add_row(row.recording, row.stage, row.reason, row.error, row.remedy)
-    print_table(console, f"Quarantine: {len(rows)} recordings", table)
+    print_table(console, f"Quarantine: {plural(len(rows), 'recording')}", table)
+
+
+def print_problems(release: Release, problems: Sequence[Problem], console: Console) -> None:
+    """The result of a verification."""
+    if not problems:
+        counts = f"{plural(len(release.files), 'file')}, {plural(release.counts['samples'], 'sample')}"
+        console.print(f"Release {release.name} verified: {counts}, no problems")
+        return
+    table = new_table("where", "problem", left=("problem",))
+    for problem in problems:
+        table.add_row(problem.where, problem.what)
+    print_table(console, f"Release {release.name} failed verification", table)
+
+
+def print_orphans(orphans: Sequence[Orphan], older_than_h: float, dry_run: bool, console: Console) -> None:
+    """What a garbage collection deleted, one row for each folder."""
+    if not orphans:
+        console.print(f"Nothing to delete: every object older than {older_than_h:g} hours belongs to a release")
+        return
+    count, size = Counter(orphan.folder for orphan in orphans), Counter[str]()
+    for orphan in orphans:
+        size[orphan.folder] += orphan.bytes
+    table = new_table("folder", "objects", "MB")
+    for folder in sorted(count):
+        table.add_row(folder, str(count[folder]), f"{size[folder] / 1e6:.1f}")
+    print_table(console, "Would be deleted (--dry-run)" if dry_run else "Deleted", table)
 
 
 def _stage_table(result: BuildResult) -> Table:

@@ -1,4 +1,4 @@
-"""What `voxbeam train` shows while it runs."""
+"""What `voxbeam train` and `voxbeam codec train` show while they run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from voxbeam.trainer.codec.logger import CodecTrainLog
 from voxbeam.trainer.training import TrainLog
 
 
@@ -38,3 +39,20 @@ def describe_log(metrics: dict[str, float]) -> str:
     if "train/mfu" in metrics:
         parts.append(f"MFU {metrics['train/mfu']:.0%}")
     return ", ".join(parts)
+
+
+@contextmanager
+def showing_codec_training(console: Console) -> Iterator[Callable[[CodecTrainLog], None]]:
+    """Shows logs of codec training: a progress bar on a terminal, and one line for each evaluation."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def show(log: CodecTrainLog) -> None:
+            bar.update(task, completed=log.fraction_done, description=f"step {log.step:,}  mel {log.losses['mel']:.3f}")
+            if log.evaluation is not None:
+                perplexity = log.evaluation.get("perplexity")
+                lowest = f", lowest perplexity {min(perplexity):.0f}" if perplexity else ""
+                console.print(f"step {log.step:,}: held-out mel {log.evaluation['held_out_mel']:.4f}{lowest}", highlight=False)
+
+        yield show

@@ -8,9 +8,11 @@ fingerprint.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import obstore
 import yaml
+from obstore.exceptions import BaseError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voxbeam.schemas.errors import ConfigError
@@ -179,21 +181,31 @@ class CorpusConfig(_Section):
         "cpu", description="where the models run; results of the two differ in the last digits"
     )
 
+    @classmethod
+    def from_yaml(cls, uri: str | Path) -> Self:
+        """Reads a YAML file, by path or bucket address. Keys that it leaves out have their defaults.
 
-def load_config(path: Path | None) -> CorpusConfig:
-    """Reads a YAML configuration; None gives the defaults. Raises ConfigError, which lists the path of every wrong key."""
-    if path is None:
-        return CorpusConfig()
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return CorpusConfig.model_validate(tree)
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    except ValidationError as error:
-        wrong = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
-        raise ConfigError(f"{path} has wrong keys; `voxbeam config` lists all keys:\n" + "\n".join(wrong)) from error
+        Raises ConfigError for a file that cannot be read; its message lists every wrong key.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(_read(uri).decode()) or {})
+        except FileNotFoundError as error:
+            raise ConfigError(f"there is no configuration at {uri}") from error
+        except ValidationError as error:
+            wrong = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
+            raise ConfigError(f"{uri} has wrong keys; `voxbeam config` lists all keys:\n" + "\n".join(wrong)) from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{uri} is not YAML: {error}") from error
+        except (OSError, BaseError) as error:
+            raise ConfigError(f"cannot read the configuration {uri}: {error}") from error
+
+
+def _read(uri: str | Path) -> bytes:
+    """The bytes of a local file or of an object in a bucket."""
+    if isinstance(uri, Path) or "://" not in uri or uri.startswith("file://"):
+        return Path(str(uri).removeprefix("file://")).read_bytes()
+    root, _, name = uri.rpartition("/")
+    return bytes(obstore.get(obstore.store.from_url(root), name).bytes())
 
 
 def commented_yaml(config: CorpusConfig) -> str:

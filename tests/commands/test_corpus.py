@@ -1,24 +1,94 @@
 """`voxbeam plan`, `build`, `status`, `verify` and `config`: what they print, and their exit statuses."""
 
+import io
+import json
+import shutil
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from voxbeam import assets
-from voxbeam.commands.exit_status import DONE, UNUSABLE, WRONG
+from voxbeam.commands.documents import FIELDS
+from voxbeam.commands.exit_status import DONE, QUARANTINED, UNUSABLE, WRONG
 from voxbeam.commands.main import main
-from voxbeam.schemas.config import CorpusConfig, load_config
+from voxbeam.schemas.config import CorpusConfig
 
 pytestmark = pytest.mark.build
 
 KENNEDY = assets.DEMO / "kennedy"
 
 
+@dataclass(frozen=True)
+class Built:
+    """A corpus of one recording, with another in quarantine, and what its build wrote."""
+
+    output: Path
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("corpus")
-    assert main(["build", "--input", str(KENNEDY), "--output", str(output), "--direct_num_workers=1"]) == DONE
-    return output
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("built")
+    shutil.copytree(KENNEDY, folder / "in" / "kennedy")
+    (folder / "in" / "empty.wav").touch()
+    command = ["build", "--input", str(folder / "in"), "--output", str(folder / "out"), "--direct_num_workers=1", "--json"]
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        assert main(command) == QUARANTINED
+    return Built(folder / "out", out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def corpus(built: Built) -> Path:
+    return built.output
+
+
+def read_json(command: str, text: str) -> dict[str, Any]:
+    """A command's whole standard output as the document that docs/cli.md describes."""
+    document = json.loads(text)
+    assert list(document) == list(FIELDS[command])
+    return dict(document)
+
+
+def test_json_of_a_build(built: Built) -> None:
+    document = read_json("build", built.stdout)
+    assert (document["release"], document["committed"], document["submitted"]) == (1, True, False)
+    assert document["counts"]["samples"] == 1 and document["changes"] == [] and document["job_id"] is None
+    (row,) = document["quarantine"]
+    assert row["recording"] == "empty" and row["reason"] == "empty_file" and row["remedy"]
+    assert "Committed release 000001" in built.stderr and "Quarantine: 1 recording" in built.stderr
+
+
+def test_json_of_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--input", str(KENNEDY), "--sample-minutes", "1", "--json"]) == DONE
+    printed = capsys.readouterr()
+    document = read_json("plan", printed.out)
+    assert (document["recordings"], document["samples"]) == (1, 1) and document["worker_seconds"]["transcribe"] > 0
+    assert "× real time per worker" in printed.err
+
+
+def test_json_of_status_verify_and_gc(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = ["--output", str(corpus), "--json"]
+    assert main(["status", *output]) == DONE
+    document = read_json("status", capsys.readouterr().out)
+    assert document["releases"] == [1] and document["latest"]["counts"]["quarantined"] == 1 and document["builds"] == []
+    assert main(["verify", *output]) == DONE
+    printed = capsys.readouterr()
+    document = read_json("verify", printed.out)
+    assert (document["release"], document["samples"], document["problems"]) == (1, 1, [])
+    assert "no problems" in printed.err
+    assert main(["gc", *output, "--older-than", "0", "--dry-run"]) == DONE
+    document = read_json("gc", capsys.readouterr().out)
+    assert document["dry_run"] and document["bytes"] == sum(item["bytes"] for item in document["objects"])
+
+
+def test_a_failed_command_leaves_standard_output_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--output", str(tmp_path / "corpus"), "--json"]) == UNUSABLE
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith("error: ")
 
 
 def test_plan_projects_and_builds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +101,7 @@ def test_plan_projects_and_builds_nothing(capsys: pytest.CaptureFixture[str]) ->
 def test_status_names_release_units_and_hours(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--output", str(corpus)]) == DONE
     printed = capsys.readouterr().out
-    assert "1 release, 1 finished unit " in printed and "1 done, 0 quarantined" in printed
+    assert "1 release, 1 finished unit " in printed and "1 done, 1 quarantined" in printed
 
 
 def test_verify_finds_a_changed_byte(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +112,9 @@ def test_verify_finds_a_changed_byte(corpus: Path, capsys: pytest.CaptureFixture
     try:
         assert main(["verify", "--output", str(corpus)]) == WRONG
         assert shard.name in capsys.readouterr().out
+        assert main(["verify", "--output", str(corpus), "--json"]) == WRONG
+        document = read_json("verify", capsys.readouterr().out)
+        assert any(shard.name in problem["where"] for problem in document["problems"])
     finally:
         shard.write_bytes(whole)
 
@@ -49,7 +122,7 @@ def test_verify_finds_a_changed_byte(corpus: Path, capsys: pytest.CaptureFixture
 def test_the_printed_configuration_is_the_default_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config"]) == DONE
     (tmp_path / "corpus.yaml").write_text(capsys.readouterr().out)
-    assert load_config(tmp_path / "corpus.yaml") == CorpusConfig()
+    assert CorpusConfig.from_yaml(tmp_path / "corpus.yaml") == CorpusConfig()
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ import pytest
 from voxbeam import __version__
 from voxbeam.commands.codec import train as codec_train
 from voxbeam.commands.codec import train_config
+from voxbeam.commands.document import cli_markdown
 from voxbeam.commands.exit_status import MEANINGS
 from voxbeam.commands.main import main
 from voxbeam.commands.train import PRESETS
-from voxbeam.trainer.codec.train import TrainConfig
+from voxbeam.trainer.codec.train import CodecTrainConfig
 from voxbeam.trainer.configs import CONFIGS
 
 from tests.commands.test_words import COMMANDS
@@ -61,12 +62,17 @@ def test_help_lists_every_exit_status(capsys: pytest.CaptureFixture[str]) -> Non
     assert all(f"\n  {status:<5}{meaning}\n" in printed for status, meaning in MEANINGS.items())
 
 
+def test_the_document_is_in_step() -> None:
+    """If this fails: python -m voxbeam.commands.document."""
+    assert (ROOT / "docs/cli.md").read_text(encoding="utf-8") == cli_markdown()
+
+
 def test_presets_are_those_of_the_trainer() -> None:
     assert tuple(CONFIGS) == PRESETS
 
 
 def test_defaults_in_the_help_of_codec_train_are_the_librarys() -> None:
-    config = asdict(TrainConfig())
+    config = asdict(CodecTrainConfig())
     defaults = config | config.pop("model")
     for option in codec_train.params:
         assert isinstance(option, click.Option) and option.help

@@ -27,12 +27,12 @@ sys.modules["encodec"] = None  # every import of it now fails
 import numpy as np
 import voxbeam.pipeline.build, voxbeam.commands.main, voxbeam.trainer.codec.train, voxbeam.transforms.chain
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
-from voxbeam.trainer.codec.train import Run, TrainConfig
+from voxbeam.trainer.codec.train import CodecTrainer, CodecTrainConfig
 codec = load_codec(EMBEDDED_WEIGHTS)
 [codes] = codec.encode([np.zeros(3_300, np.float32)])
 [wave] = codec.decode([codes])
 assert codes.shape == (8, 11) and wave.shape == (3_520,)
-Run(TrainConfig(adversarial_from=600))
+CodecTrainer(CodecTrainConfig(gan_start=600))
 assert not any(name.startswith("encodec.") for name in sys.modules)
 """
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from voxbeam.schemas.config import CorpusConfig, commented_yaml, fingerprint, load_config
+from voxbeam.schemas.config import CorpusConfig, commented_yaml, fingerprint
 from voxbeam.schemas.errors import ConfigError
 
 _NOT_IN_FINGERPRINT = {
@@ -64,7 +64,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_nothing_and_empty_file_are_the_defaults(tmp_path: Path) -> None:
-    assert load_config(None) == load_config(write(tmp_path, "# nothing\n")) == CorpusConfig()
+    assert CorpusConfig.from_yaml(write(tmp_path, "# nothing\n")) == CorpusConfig()
 
 
 @pytest.mark.parametrize(
@@ -80,29 +80,29 @@ def test_nothing_and_empty_file_are_the_defaults(tmp_path: Path) -> None:
 )
 def test_wrong_key_is_named_by_its_path(text: str, path: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"(?m)^  {path}: "):
-        load_config(write(tmp_path, text))
+        CorpusConfig.from_yaml(write(tmp_path, text))
 
 
 def test_every_wrong_key_is_listed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config(write(tmp_path, "segment: {min: 1, max: 2}\nscore: {x: 1}"))
+        CorpusConfig.from_yaml(write(tmp_path, "segment: {min: 1, max: 2}\nscore: {x: 1}"))
     assert all(path in str(caught.value) for path in ("segment.min", "segment.max", "score.x"))
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "just words"])
 def test_not_a_configuration(text: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
-        load_config(write(tmp_path, text))
+        CorpusConfig.from_yaml(write(tmp_path, text))
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
-        load_config(tmp_path / "nowhere.yaml")
+        CorpusConfig.from_yaml(tmp_path / "nowhere.yaml")
 
 
 def test_printed_configuration_reads_back(tmp_path: Path) -> None:
     text = commented_yaml(CorpusConfig())
-    assert load_config(write(tmp_path, text)) == CorpusConfig()
+    assert CorpusConfig.from_yaml(write(tmp_path, text)) == CorpusConfig()
     assert all(f"{key.rsplit('.', 1)[-1]}: " in text for key, _ in keys())
 
 
@@ -113,7 +113,7 @@ def test_printed_configuration_reads_back(tmp_path: Path) -> None:
 )
 def test_any_values_read_back(phrases: list[str], threshold: float | None, tmp_path_factory: Any) -> None:
     config = CorpusConfig.model_validate({"filter": {"hallucinated_phrases": phrases, "min_avg_logprob": threshold}})
-    assert load_config(write(tmp_path_factory.mktemp("c"), commented_yaml(config))) == config
+    assert CorpusConfig.from_yaml(write(tmp_path_factory.mktemp("c"), commented_yaml(config))) == config
 
 
 @pytest.mark.parametrize(("key", "value"), list(keys()), ids=[key for key, _ in keys()])

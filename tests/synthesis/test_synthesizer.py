@@ -104,9 +104,9 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
     sound, rate = sf.read(out)
     assert rate == CODEC_RATE
     assert len(sound) > 0
-    told = capsys.readouterr().out
-    assert "s of sound" in told
-    assert ("first sound" in told) == ("--stream" in how)
+    printed = capsys.readouterr().out
+    assert "s of speech" in printed
+    assert ("Time to first audio" in printed) == ("--stream" in how)
 
 
 def test_half_a_run_cannot_speak(tmp_path: Path, prompt_file: Path) -> None:

