@@ -21,7 +21,7 @@ from torch import Tensor
 
 from voxbeam.assets import WEIGHTS
 from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec, fold_weight_norm
-from voxbeam.models.oom import in_batches
+from voxbeam.models.oom import map_with_oom_backoff
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE, N_CODEBOOKS
 from voxbeam.storage.safetensors_io import pack, read_facts, unpack
@@ -29,12 +29,12 @@ from voxbeam.storage.safetensors_io import pack, read_facts, unpack
 ENCODEC_24KHZ_FILE = "encodec_24khz-d7cc33bc.th"
 ENCODEC_24KHZ_SHA256 = "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"
 EMBEDDED_WEIGHTS = WEIGHTS / "codec_24khz.safetensors"
-# What only training reads of a codebook: its moving averages. Exported files leave them out.
+# moving averages of the codebooks, which only training reads: not exported
 _TRAINING_BUFFERS = ("embed_avg", "cluster_size", "inited")
 
 
 def export_codec(model: CodecModel, config: CodecConfig, path: Path, notes: dict[str, str]) -> str:
-    """Writes weights (as float16) and sizes as safetensors; gives back the file's sha256."""
+    """Writes weights (as float16) and sizes as safetensors. Returns the file's sha256."""
     tensors = {
         name: value.detach().to("cpu", torch.float16).contiguous()
         for name, value in model.state_dict().items()
@@ -48,9 +48,8 @@ def export_codec(model: CodecModel, config: CodecConfig, path: Path, notes: dict
 def load_codec(path: Path, *, sha256: str | None = None, device: str = "cpu") -> Codec:
     """Reads a codec: a `.safetensors` file of ours, or the published 24 kHz checkpoint (a torch state dict).
 
-    `sha256`, when given, must be the file's; one of the published file's name must be the published file. Raises
-    ValueError, naming the remedy, when it is not, or when the file is cut short or holds something else; ModelError when
-    the codec has SEANet layers and their package is not installed.
+    If `sha256` is given, the file must have it; a file with the name of the published one must be the published one. Raises
+    ModelError if the hash differs, the file is not a codec, or the package of its SEANet layers is not installed.
     """
     path = Path(path)
     if sha256 is None and path.name == ENCODEC_24KHZ_FILE:
@@ -58,9 +57,9 @@ def load_codec(path: Path, *, sha256: str | None = None, device: str = "cpu") ->
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256.lower():
-        raise ValueError(
-            f"{path} has sha256 {found}, not {sha256}: the file is another one or its copy was cut short; "
-            "fetch it again, or configure the sha256 of the file that you mean to use"
+        raise ModelError(
+            f"{path} has sha256 {found}, not {sha256}: it is another file, or its copy was cut short",
+            remedy="fetch it again, or configure the sha256 of the file that you mean to use",
         )
     try:
         config, state = _parse_safetensors(content) if path.suffix == ".safetensors" else _parse_checkpoint(content)
@@ -69,16 +68,16 @@ def load_codec(path: Path, *, sha256: str | None = None, device: str = "cpu") ->
         wrong = [name for name in missing if not name.endswith(_TRAINING_BUFFERS)] + list(unexpected)
         if wrong:
             raise ValueError(f"its layers are not an EnCodec's: {wrong[0]} and {len(wrong) - 1} more")
-    except ModelError:  # the file may be good: the package of its layers is missing
+    except ModelError:  # the file is good, but the package of its layers is missing
         raise
-    except Exception as error:  # whatever a parser raises on bytes that are not a model, the remedy is the same
+    except Exception as error:  # parsers raise many types of errors; the remedy is the same
         raise _unreadable(path, error) from error
     fold_weight_norm(model)
     return Codec(model, found, device)
 
 
-def layers_of(path: Path) -> str:
-    """'seanet' or 'frame': the layers of the codec in a file, from its header. Raises ValueError for another file."""
+def codec_layers(path: Path) -> str:
+    """The layers of the codec in a file, 'seanet' or 'frame', from its header. Raises ModelError for another file."""
     if path.suffix != ".safetensors":
         return CodecConfig().layers  # a torch checkpoint is the published model
     try:
@@ -87,11 +86,12 @@ def layers_of(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{path} is not a codec that can be read ({type(error).__name__}: {error}); give a .safetensors file "
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{path} is not a codec that can be read ({type(error).__name__}: {error})",
+        remedy="give a .safetensors file "
         f"written by `voxbeam codec export`, or a whole copy of {ENCODEC_24KHZ_FILE} "
-        f"(sha256 {ENCODEC_24KHZ_SHA256})"
+        f"(sha256 {ENCODEC_24KHZ_SHA256})",
     )
 
 
@@ -102,20 +102,19 @@ def _parse_safetensors(content: bytes) -> tuple[CodecConfig, dict[str, Tensor]]:
 
 
 def _parse_checkpoint(content: bytes) -> tuple[CodecConfig, dict[str, Tensor]]:
-    """The published model has 32 codebooks (24 kbps); residual books are nested, so the first 8 are the 6 kbps model."""
+    """The published model has 32 codebooks (24 kbit/s). Residual codebooks are nested: the first 8 are the 6 kbit/s model."""
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     beyond = tuple(f"quantizer.vq.layers.{book}." for book in range(N_CODEBOOKS, 32))
     return CodecConfig(), {name: value for name, value in state.items() if not name.startswith(beyond)}
 
 
 class Codec:
-    """A loaded codec: waveforms to codes and back, by the list.
+    """A loaded codec: lists of waveforms to codes and back.
 
-    On a CPU, waveforms go one at a time: codes then do not depend on what else is in the list, and it is faster than a
-    padded batch. They do depend on torch's thread count (rounding), so pin it where codes must repeat. On a GPU, they
-    go in zero-padded batches of like lengths. With SEANet that may change the last code of a waveform whose length is
-    not a multiple of 320 samples; with frame layers it changes no code but, in sound decoded from a padded batch, the
-    last frames that the decoder's blocks reach (3 a block, and the window).
+    On a CPU, waveforms are processed one at a time: codes then do not depend on the rest of the list, and it is faster than a
+    padded batch. Codes depend on torch's thread count (rounding); pin it if they must be reproducible. On a GPU, waveforms are
+    processed in zero-padded batches of similar lengths. With SEANet, padding may change the last code of a waveform whose length
+    is not a multiple of 320 samples. With frame layers it changes no code, but the last `context_frames` frames of decoded audio.
     """
 
     sample_rate = CODEC_RATE
@@ -126,12 +125,12 @@ class Codec:
         self.sha256 = sha256
         self.device = torch.device(device)
         self.n_codebooks = model.quantizer.n_codebooks
-        self.lookahead: int = getattr(model.decoder, "reach", 0)
-        """frames that must be there before the sound of a frame is final; none for SEANet, which is causal"""
+        self.lookahead: int = getattr(model.decoder, "context_frames", 0)
+        """frames after a frame that its audio depends on; 0 for SEANet, which is causal"""
 
     @property
-    def books_KVC(self) -> Tensor:
-        """The vectors that the codes stand for, [K, codes of a book, C]: a frame of sound is the sum of its codes' vectors."""
+    def codebooks_KVC(self) -> Tensor:
+        """The vectors of the codes [K, V, C]; a latent frame is the sum of the vectors of its codes."""
         return torch.stack([book.embed for book in self.model.quantizer.codebooks])
 
     @torch.inference_mode()
@@ -148,7 +147,7 @@ class Codec:
         codes: list[np.ndarray] = [np.zeros((self.n_codebooks, 0), np.int16)] * len(waveforms)
         for batch in self._batches([len(wave_S) for wave_S in waveforms], CODEC_HOP):
             x_BS = _stack([waveforms[index] for index in batch])
-            for index, codes_KT in zip(batch, in_batches(self._encode, x_BS, len(batch)), strict=True):
+            for index, codes_KT in zip(batch, map_with_oom_backoff(self._encode, x_BS, len(batch)), strict=True):
                 codes[index] = codes_KT[:, : math.ceil(len(waveforms[index]) / CODEC_HOP)].copy()
         return codes
 
@@ -159,19 +158,19 @@ class Codec:
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Codes, integers [K, T], to waveforms, float32 [320 T] at 24 kHz. The first few books alone decode too, coarser.
+        """Codes, integers [K, T], to waveforms, float32 [320 T] at 24 kHz. The first few codebooks alone give coarser audio.
 
-        Raises ValueError for another shape, or for a code that is not in its book.
+        Raises ValueError for another shape, or for a code outside the codebook.
         """
         size = self.model.quantizer.codebook_size
         for index, codes_KT in enumerate(codes):
-            books_fit = codes_KT.ndim == 2 and 1 <= len(codes_KT) <= self.n_codebooks and len(codes_KT) == len(codes[0])
-            if not books_fit or (codes_KT.size and not 0 <= codes_KT.min() <= codes_KT.max() < size):
+            shape_fits = codes_KT.ndim == 2 and 1 <= len(codes_KT) <= self.n_codebooks and len(codes_KT) == len(codes[0])
+            if not shape_fits or (codes_KT.size and not 0 <= codes_KT.min() <= codes_KT.max() < size):
                 raise ValueError(f"codes {index} have shape {codes_KT.shape}: give [{self.n_codebooks}, T] of 0..{size - 1}")
         waves = [np.zeros(0, np.float32)] * len(codes)
         for batch in self._batches([codes_KT.shape[1] for codes_KT in codes], 1):
             codes_BKT = _stack([codes[index] for index in batch]).astype(np.int64)
-            for index, y_S in zip(batch, in_batches(self._decode, codes_BKT, len(batch)), strict=True):
+            for index, y_S in zip(batch, map_with_oom_backoff(self._decode, codes_BKT, len(batch)), strict=True):
                 waves[index] = y_S[: codes[index].shape[1] * CODEC_HOP].copy()
         return waves
 
@@ -180,7 +179,7 @@ class Codec:
         return list(self.model.decoder(z_BDT)[:, 0].cpu().numpy())
 
     def _batches(self, lengths: list[int], per_frame: int) -> Iterator[list[int]]:
-        """Indices of what is not empty: one by one on a CPU, else shortest first, up to two padded minutes a batch."""
+        """Indices of non-empty items: one per batch on a CPU, else shortest first, up to two minutes per batch with padding."""
         budget = 0 if self.device.type == "cpu" else 120 * self.frame_rate * per_frame
         batch: list[int] = []
         for index in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: lengths[i]):

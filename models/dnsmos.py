@@ -1,7 +1,7 @@
-"""DNSMOS: how good speech sounds to people, predicted (Reddy et al., arXiv 2110.01763; model file of the `speechmos` package).
+"""DNSMOS P.835: predicted quality of speech (Reddy et al., arXiv 2110.01763), with the model file of the package `speechmos`.
 
-The package's own class also loads a second model (P.808) for which nobody asks here, and lets onnxruntime take every core: a
-result would then depend on the machine. So the model file is run directly, with the package's windows and polynomials.
+The class of the package also loads a second model (P.808) and lets onnxruntime use every core, so results would depend on the
+machine. The model file is therefore run directly, with the windows and polynomials of the package.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE
 
 WINDOW = 144_160
-"""samples that the model hears at once (9.01 s)"""
+"""input samples of the model (9.01 s)"""
 
-# Raw outputs to MOS: a·x² + b·x + c, as in the package (not the personalized model).
+# from raw outputs to MOS: a·x² + b·x + c, as in the package (not its personalized model)
 _SIG = (-0.08397278, 1.22083953, 0.0052439)
 _BAK = (-0.13166888, 1.60915514, -0.39604546)
 _OVRL = (-0.06766283, 1.11546468, 0.04602535)
@@ -26,17 +26,18 @@ _OVRL = (-0.06766283, 1.11546468, 0.04602535)
 
 @dataclass(frozen=True, kw_only=True)
 class Mos:
-    """Mean opinion scores, about 1 (bad) to 5 (excellent)."""
+    """Mean opinion scores of P.835, about 1 (bad) to 5 (excellent)."""
 
     ovrl: float
+    """overall quality"""
     sig: float
-    """the speech signal itself"""
+    """quality of the speech signal"""
     bak: float
-    """freedom from background noise"""
+    """absence of background noise"""
 
 
 def model_path() -> Path:
-    """The model file inside the `speechmos` package. Raises ModelError where the package is missing."""
+    """The model file in the package `speechmos`. Raises ModelError without the package."""
     spec = find_spec("speechmos")
     if spec is None or not spec.submodule_search_locations:
         raise ModelError("package speechmos is not installed; install voxbeam[embedded], which brings the DNSMOS model")
@@ -48,31 +49,31 @@ def open_model(device: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
-    # onnxruntime would fall back to the CPU with no more than a log line, and other last digits.
+    # otherwise onnxruntime falls back to the CPU with only a log line, and slightly different results
     if provider not in onnxruntime.get_available_providers():
         raise ModelError(f"onnxruntime lacks {provider}; install onnxruntime-gpu, or set `device: cpu`")
     return onnxruntime.InferenceSession(str(model_path()), sess_options=options, providers=[provider])
 
 
 def windows(waveform_T: NDArray[np.float32], every: int = 1) -> NDArray[np.float32]:
-    """Every n-th of the windows [N, 144160], one second apart, in which the package hears a waveform [T] at 16 kHz.
+    """Every n-th window [N, 144160] of a waveform [T] at 16 kHz, as in the package: windows are one second apart.
 
-    A clip shorter than a window is doubled until it fills one. Raises ValueError for an empty waveform.
+    A clip shorter than a window is repeated. Raises ValueError for an empty waveform.
     """
     if not len(waveform_T):
         raise ValueError("DNSMOS cannot score an empty waveform")
     while len(waveform_T) < WINDOW:
         waveform_T = np.concatenate([waveform_T, waveform_T])
-    # The package takes whole seconds − 9.01, plus one; it can be one window short of what fits, and is followed in that.
+    # whole seconds − 9.01, plus one, as in the package, even if one more window would fit
     count = max(int(len(waveform_T) // ASR_RATE - WINDOW / ASR_RATE) + 1, 1)
     starts = [i * ASR_RATE for i in range(0, count, every) if i * ASR_RATE + WINDOW <= len(waveform_T)]
     return np.stack([waveform_T[start : start + WINDOW] for start in starts])
 
 
 def dnsmos(session: onnxruntime.InferenceSession, waveform_T: NDArray[np.float32], every: int = 1) -> Mos:
-    """Scores of a waveform [T] at 16 kHz in [−1, 1]: the mean over every n-th window; exact at 1.
+    """Scores of a waveform [T] at 16 kHz in [−1, 1]: the mean over every n-th window.
 
-    Windows go one by one: batches are no faster on a CPU, and would make a result depend on its neighbours.
+    Windows are run one by one: on a CPU batches are not faster, and results would depend on the batch.
     """
     raw_N3 = np.array([session.run(None, {"input_1": window[None]})[0][0] for window in windows(waveform_T, every)])
     sig, bak, ovrl = (float(np.mean(np.polyval(poly, raw_N3[:, column]))) for column, poly in enumerate((_SIG, _BAK, _OVRL)))

@@ -1,6 +1,6 @@
-"""Halving: batches that get smaller where memory runs out, so that a unit too large for a GPU costs time and not the unit.
+"""Runs functions over batches and halves the batch when memory runs out.
 
-What is padded must be padded before it comes here, to the same length as in the whole batch: then no result changes.
+Pad inputs beforehand, to the length of the whole batch: then the size of a batch does not change any result.
 """
 
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Sliceable(Protocol):
-    """A list, a range, an array: what has a length, and parts that are of its own kind."""
+    """A list, a range or an array: it has a length, and slices of its own type."""
 
     def __len__(self) -> int: ...
 
@@ -24,29 +24,29 @@ class Sliceable(Protocol):
 
 B = TypeVar("B", bound=Sliceable)
 R = TypeVar("R")
-# CTranslate2, cuDNN, cuBLAS and onnxruntime have no class of their own for it, nor has torch on a CPU.
-_SAYS_SO = ("out of memory", "alloc_failed", "failed to allocate memory", "can't allocate memory")
+# CTranslate2, cuDNN, cuBLAS, onnxruntime, and torch on a CPU, have no exception class for it.
+_OOM_MESSAGES = ("out of memory", "alloc_failed", "failed to allocate memory", "can't allocate memory")
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory of the GPU, or of the machine, is full."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the memory of the GPU or of the machine is exhausted."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     foreign = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
-    return foreign and any(words in str(error).lower() for words in _SAYS_SO)
+    return foreign and any(words in str(error).lower() for words in _OOM_MESSAGES)
 
 
-def free_memory() -> None:
-    """Gives the GPU what torch keeps of it for later: other libraries on it ask the GPU, not torch."""
+def empty_cuda_cache() -> None:
+    """Returns torch's cached GPU memory to the GPU, where other libraries can allocate it."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
-def in_batches(function: Callable[[B], Sequence[R]], items: B, size: int) -> list[R]:
-    """`function` over the items in batches of `size`, one result for each item, in order.
+def map_with_oom_backoff(function: Callable[[B], Sequence[R]], items: B, size: int) -> list[R]:
+    """Applies `function` to the items in batches of `size`; returns one result per item, in order.
 
-    Where memory runs out the batch is halved, and the rest of the items goes on with the smaller one. Raises what the
-    function raises, also when memory runs out for a single item.
+    When memory runs out, the batch size is halved for this batch and the following ones. Raises what `function` raises, also when
+    memory runs out for a single item.
     """
     done: list[R] = []
     while len(done) < len(items):
@@ -55,10 +55,10 @@ def in_batches(function: Callable[[B], Sequence[R]], items: B, size: int) -> lis
             done += function(batch)
             continue
         except Exception as error:
-            if len(batch) == 1 or not out_of_memory(error):
+            if len(batch) == 1 or not is_out_of_memory(error):
                 raise
             size = (len(batch) + 1) // 2
-            log.warning("out of memory with a batch of %d; going on with %d: %s", len(batch), size, summarize_error(error))
-        # only here, where the error is gone: its traceback held on to whatever had found room (as a log would, given the error)
-        free_memory()
+            log.warning("out of memory with a batch of %d; continuing with %d: %s", len(batch), size, summarize_error(error))
+        # only here, outside of `except`: the traceback of the error refers to tensors of the failed batch
+        empty_cuda_cache()
     return done

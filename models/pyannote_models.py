@@ -1,6 +1,6 @@
-"""pyannote `Model`s with the embedded weights, and a diarization pipeline that feeds them efficiently.
+"""pyannote models with the embedded weights, and a diarization pipeline that computes embeddings efficiently.
 
-Importing this module switches pyannote's telemetry off before pyannote is imported.
+Importing this module disables pyannote's telemetry before pyannote is imported.
 """
 
 import os
@@ -30,16 +30,16 @@ from voxbeam.storage.cache import resolve_model
 
 SEGMENTATION_WEIGHTS = WEIGHTS / "segmentation_pyannet.safetensors"
 MAX_PARTIALS = 3
-"""partial utterances per voice and window, evenly spread; a 5 s window holds three"""
-VOICE_PARTIALS = 20
-"""partial utterances where a whole voice is embedded"""
+"""partial utterances per speaker and window, evenly spaced; a 5 s window has three"""
+SPEAKER_PARTIALS = 20
+"""partial utterances for the embedding of a whole speaker"""
 MIN_MEL_FRAMES = 10
-MIN_ALONE = 0.06
-"""share of a window that a voice must speak alone to be known by that sound only, 0.3 s of 5 s"""
+MIN_SOLO_RATIO = 0.06
+"""fraction of a window (0.3 s of 5 s) above which a speaker is embedded from non-overlapping speech only"""
 
 
 def load_segmentation(path: Path = SEGMENTATION_WEIGHTS) -> PyanNet:
-    """Who of up to three voices speaks in each frame of a 5 s window, as independent probabilities."""
+    """The segmentation model: for each frame of a 5 s window, the probabilities that each of three speakers is active."""
     model = PyanNet(sincnet={"stride": 10}, lstm={"num_layers": 4, "dropout": 0.5})
     model.specifications = Specifications(
         problem=Problem.MULTI_LABEL_CLASSIFICATION,
@@ -54,7 +54,7 @@ def load_segmentation(path: Path = SEGMENTATION_WEIGHTS) -> PyanNet:
 
 
 def load_pipeline(name: str) -> Pipeline | None:
-    """A pyannote pipeline by path, bucket address or hub name; None when the hub refuses it."""
+    """A pyannote pipeline by path, bucket address or hub name; None if the hub denies access."""
     return Pipeline.from_pretrained(resolve_model(name))
 
 
@@ -71,19 +71,19 @@ class GE2EEmbedding(Model):
         return DIMENSION
 
     def forward(self, waveforms: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Embeddings [batch, 256] of waveforms [batch, 1, n]; `weights` [batch, frames] choose what is heard.
+        """Embeddings [batch, 256] of waveforms [batch, 1, n]; `weights` [batch, frames] select audio.
 
-        Less than 0.1 s of chosen sound gives not-a-number, as pyannote expects.
+        Less than 0.1 s of selected audio gives NaN, as pyannote expects.
         """
-        chosen = [self.heard(waveform[0], None if weights is None else weights[i]) for i, waveform in enumerate(waveforms)]
-        return self.embed(chosen, VOICE_PARTIALS)
+        mels = [self.masked_mels(waveform[0], None if weights is None else weights[i]) for i, waveform in enumerate(waveforms)]
+        return self.embed(mels, SPEAKER_PARTIALS)
 
-    def heard(self, waveform: Tensor, weights: Tensor | None) -> Tensor | None:
-        """Loudness-corrected mel frames [T, 40] where weights exceed one half; None when they are too few."""
-        return self.select(self.encoder.mels(waveform), waveform, weights)
+    def masked_mels(self, waveform: Tensor, weights: Tensor | None) -> Tensor | None:
+        """Loudness-corrected mel frames [T, 40] where weights exceed one half; None if there are too few."""
+        return self.mask_mels(self.encoder.mels(waveform), waveform, weights)
 
-    def select(self, mels_TM: Tensor, waveform: Tensor, weights: Tensor | None) -> Tensor | None:
-        """As `heard`, with the mel spectrogram of the waveform at hand."""
+    def mask_mels(self, mels_TM: Tensor, waveform: Tensor, weights: Tensor | None) -> Tensor | None:
+        """Like `masked_mels`, with a given mel spectrogram of the waveform."""
         if weights is not None:
             index = (torch.arange(len(mels_TM) - 1, device=weights.device) * len(weights)) // (len(mels_TM) - 1)
             keep = weights[index] > 0.5
@@ -93,17 +93,17 @@ class GE2EEmbedding(Model):
             return None
         return mels_TM * loudness_gain(waveform)
 
-    def embed(self, chosen: list[Tensor | None], max_partials: int) -> Tensor:
-        """Embeddings [len(chosen), 256]; rows of None are not-a-number."""
-        rows = [i for i, mels in enumerate(chosen) if mels is not None]
-        embeddings = torch.full((len(chosen), DIMENSION), torch.nan, device=self.device)
+    def embed(self, mels: list[Tensor | None], max_partials: int) -> Tensor:
+        """Embeddings [len(mels), 256]; NaN in rows of None."""
+        rows = [i for i, mel_TM in enumerate(mels) if mel_TM is not None]
+        embeddings = torch.full((len(mels), DIMENSION), torch.nan, device=self.device)
         if rows:
-            embeddings[rows] = self.encoder.embed([m for m in chosen if m is not None], max_partials)
+            embeddings[rows] = self.encoder.embed([mel_TM for mel_TM in mels if mel_TM is not None], max_partials)
         return embeddings
 
 
 class NoPLDA(PLDA):
-    """Stands in for the PLDA that the constructor would fetch from the hub; agglomerative clustering uses none."""
+    """Replaces the PLDA model that the constructor would download; agglomerative clustering does not use it."""
 
     def __init__(self) -> None:
         pass
@@ -112,8 +112,8 @@ class NoPLDA(PLDA):
 class EmbeddedDiarization(SpeakerDiarization):
     """pyannote's SpeakerDiarization with the embedded weights.
 
-    It differs from its parent in how embeddings are computed, which dominates the time: one spectrogram per recording
-    instead of one per window and voice, nothing at all for voices that are silent in a window, and large batches.
+    Only the computation of embeddings differs, which dominates the time: one spectrogram per recording instead of one per window
+    and speaker, none for speakers that are silent in a window, and large batches.
     """
 
     def __init__(self, step: float, batch: int, token: str | None = None, cache_dir: str | None = None) -> None:
@@ -137,33 +137,33 @@ class EmbeddedDiarization(SpeakerDiarization):
         exclude_overlap: bool = False,
         hook: Callable[..., None] | None = None,
     ) -> NDArray[np.float32]:
-        """Embeddings [windows, voices, 256] of voices in windows; not-a-number where a voice says too little."""
+        """Embeddings [windows, speakers, 256]; NaN where a speaker talks too little."""
         model: GE2EEmbedding = self._embedding.model_
         waveform, _ = self._audio(file)
         window, step = (
             round(s * ASR_RATE) for s in (binary_segmentations.sliding_window.duration, binary_segmentations.sliding_window.step)
         )
         masks = np.nan_to_num(binary_segmentations.data, nan=0.0).astype(np.float32)
-        windows, _, voices = masks.shape
+        windows, _, speakers = masks.shape
         missing = max(0, (windows - 1) * step + window - waveform.shape[1])
         padded = torch.nn.functional.pad(waveform[0].to(model.device), (0, missing))
         clean = masks * (masks.sum(axis=2, keepdims=True) < 2) if exclude_overlap else masks
         with torch.inference_mode():
-            chosen: list[Tensor | None] = []
+            selected: list[Tensor | None] = []
             mels = model.encoder.mels(padded)
             for w in range(windows):
-                sound = padded[w * step : w * step + window]
+                audio = padded[w * step : w * step + window]
                 frames = mels[w * step // HOP : (w * step + window) // HOP + 1]
-                for v in range(voices):
-                    alone = clean[w, :, v] if clean[w, :, v].sum() > MIN_ALONE * masks.shape[1] else masks[w, :, v]
-                    chosen.append(model.select(frames, sound, torch.from_numpy(alone).to(model.device)))
-            embeddings = model.embed(chosen, MAX_PARTIALS).cpu().numpy()
-        return embeddings.reshape(windows, voices, -1)
+                for s in range(speakers):
+                    solo = clean[w, :, s] if clean[w, :, s].sum() > MIN_SOLO_RATIO * masks.shape[1] else masks[w, :, s]
+                    selected.append(model.mask_mels(frames, audio, torch.from_numpy(solo).to(model.device)))
+            embeddings = model.embed(selected, MAX_PARTIALS).cpu().numpy()
+        return embeddings.reshape(windows, speakers, -1)
 
     def reconstruct(
         self, segmentations: SlidingWindowFeature, hard_clusters: NDArray[np.int8], count: SlidingWindowFeature
     ) -> SlidingWindowFeature:
-        """As the parent, but never more voices at once than were found: the parent invents labels for the surplus."""
+        """Like the base class, but never more simultaneous speakers than were found: it would invent labels for the surplus."""
         found = max(1, int(np.max(hard_clusters)) + 1)
         capped = SlidingWindowFeature(np.minimum(count.data, found), count.sliding_window)
         return super().reconstruct(segmentations, hard_clusters, capped)

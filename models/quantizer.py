@@ -1,8 +1,8 @@
 """Residual vector quantizer: latents to codes and back (SoundStream, arXiv 2107.03312, section 3.3; EnCodec, arXiv 2210.13438,
 section 3.2).
 
-The first codebook quantizes the latent of a frame, each further codebook what the ones before leave over. This module
-encodes and decodes; `voxbeam.trainer.codec.codebooks` learns the codebooks in the buffers that are held here.
+The first codebook quantizes the latent of a frame, each further codebook the residual of the previous ones. This module
+encodes and decodes; `voxbeam.trainer.codec.codebooks` trains the codebooks in these buffers.
 
 Shapes: B batch, T frames, D latent dimension, K codebooks, V codes per codebook, N vectors.
 """
@@ -27,7 +27,7 @@ class Codebook(nn.Module):
 
     def __init__(self, size: int, dimension: int) -> None:
         super().__init__()
-        embed_VD = nn.init.kaiming_uniform_(torch.empty(size, dimension))  # until it is seeded or loaded
+        embed_VD = nn.init.kaiming_uniform_(torch.empty(size, dimension))  # until it is initialized or loaded
         self.register_buffer("inited", torch.ones(1))  # the published checkpoint has it; nothing here reads it
         self.register_buffer("cluster_size", torch.zeros(size))  # EMA of how often each code is chosen
         self.register_buffer("embed", embed_VD)
@@ -48,32 +48,32 @@ class Codebook(nn.Module):
 
 
 class ResidualVectorQuantizer(nn.Module):
-    """K codebooks in a row. A prefix of the codebooks is a coarser quantizer of its own."""
+    """K codebooks in sequence. The first few alone are a coarser quantizer."""
 
     def __init__(self, dimension: int, n_codebooks: int, codebook_size: int) -> None:
         super().__init__()
         self.n_codebooks = n_codebooks
         self.codebook_size = codebook_size
         # The nesting gives the names of the published checkpoint: `vq.layers.0._codebook.embed`.
-        books = (Codebook(codebook_size, dimension) for _ in range(n_codebooks))
-        self.vq = nn.ModuleDict({"layers": nn.ModuleList(nn.ModuleDict({"_codebook": book}) for book in books)})
+        codebooks = (Codebook(codebook_size, dimension) for _ in range(n_codebooks))
+        self.vq = nn.ModuleDict({"layers": nn.ModuleList(nn.ModuleDict({"_codebook": codebook}) for codebook in codebooks)})
 
     @property
     def codebooks(self) -> list[Codebook]:
-        """All codebooks, the coarsest first."""
+        """All codebooks, first to last."""
         return [module for module in self.vq.modules() if isinstance(module, Codebook)]
 
     def encode(self, z_BDT: Tensor) -> Tensor:
         """Latents [B, D, T] to codes [K, B, T]."""
         residual_BTD = z_BDT.transpose(1, 2)
         codes_KBT = []
-        for book in self.codebooks:
-            codes_BT = book.encode(residual_BTD)
-            residual_BTD = residual_BTD - book.decode(codes_BT)
+        for codebook in self.codebooks:
+            codes_BT = codebook.encode(residual_BTD)
+            residual_BTD = residual_BTD - codebook.decode(codes_BT)
             codes_KBT.append(codes_BT)
         return torch.stack(codes_KBT)
 
     def decode(self, codes_KBT: Tensor) -> Tensor:
         """Codes [K, B, T] to latents [B, D, T]: the sum of the vectors. K may be fewer than all codebooks."""
-        vectors = [book.decode(codes_BT) for book, codes_BT in zip(self.codebooks, codes_KBT, strict=False)]
+        vectors = [codebook.decode(codes_BT) for codebook, codes_BT in zip(self.codebooks, codes_KBT, strict=False)]
         return sum(vectors[1:], vectors[0]).transpose(1, 2)

@@ -1,16 +1,16 @@
 """Pins every model library to one thread per process.
 
-EnCodec's codes change with the thread count (1.6 % of them, measured), so the law "same bytes whatever the number of workers"
-needs it; parallelism comes from processes, each with units of its own.
+EnCodec's codes depend on the thread count (1.6 % of them, measured), and a build must give the same bytes for any number of
+workers. Parallelism comes from processes, each with its own units.
 """
 
 import os
 
 
 def pin_threads() -> None:
-    """One thread for torch and for every library that reads OMP_NUM_THREADS. Safe to call again; best before torch is used."""
+    """Sets one thread for torch and for libraries that read OMP_NUM_THREADS. Idempotent; call it before torch is used."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    # oneDNN keeps scratch memory for up to 1024 input lengths, and every segment has its own: 1.1 GB more after 15 minutes
+    # oneDNN caches scratch memory for 1024 input shapes, and every segment has another length: 1.1 GB more after 15 minutes
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4")
     os.environ.setdefault("MKL_NUM_THREADS", "1")
     import torch

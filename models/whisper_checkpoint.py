@@ -1,4 +1,4 @@
-"""Converts a Whisper model of CTranslate2 to a checkpoint of openai-whisper: one that gradients can pass, and for both engines.
+"""Converts a Whisper model from CTranslate2 to openai-whisper, which is differentiable.
 
 Usage: python models/whisper_checkpoint.py MODEL.BIN CHECKPOINT.PT
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.generic]
 
-# Type numbers of CTranslate2's binary format, version 6. bfloat16 has no numpy type and is not used by Whisper models.
+# type numbers of CTranslate2's binary format, version 6; bfloat16 has no numpy type and is not used by Whisper models
 _TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
@@ -55,7 +55,7 @@ def read_ctranslate2(path: Path) -> dict[str, Array]:
 
 
 def to_openai(variables: dict[str, Array]) -> dict[str, Any]:
-    """The checkpoint {'dims', 'model_state_dict'} of openai-whisper; query, key and value are fused in CTranslate2."""
+    """The checkpoint {'dims', 'model_state_dict'} of openai-whisper. Splits CTranslate2's fused query, key, value."""
     state: dict[str, torch.Tensor] = {}
 
     def tensor(name: str) -> torch.Tensor:

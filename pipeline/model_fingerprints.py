@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from voxbeam.models.codec import layers_of
+from voxbeam.models.codec import codec_layers
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.dnsmos import model_path as dnsmos_path
 from voxbeam.models.encodec_adapter import encodec_version
@@ -59,7 +59,7 @@ def _library_versions(config: CorpusConfig, codec: Path) -> str:
     versions = {name: version(name) for name in _LIBRARIES}
     if config.transcribe.engine == "openai-whisper":
         versions["openai-whisper"] = version("openai-whisper")
-    if layers_of(codec) == "seanet":
+    if codec_layers(codec) == "seanet":
         versions["encodec"] = encodec_version()
     return " ".join(f"{name}={versions[name]}" for name in sorted(versions))
 

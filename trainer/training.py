@@ -90,7 +90,7 @@ class Trainer:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
         self.store = checkpoint.checkpoint_store(run_uri)
-        codebooks_KVC = codec.books_KVC if codec else None
+        codebooks_KVC = codec.codebooks_KVC if codec else None
         self.states = [TrainState(name, self.model_config, config, self.device, codebooks_KVC) for name in config.train_models]
         self.progress = Progress()
         self.stopping = False

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from voxbeam.models.oom import free_memory, out_of_memory
+from voxbeam.models.oom import empty_cuda_cache, is_out_of_memory
 from voxbeam.models.threads import pin_threads
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.errors import Failure, ModelError, StageError, VoxbeamError
@@ -150,7 +150,7 @@ class UnitStage(beam.PTransform):
             log.debug("traceback", exc_info=True)
             done = replace(state, audio=None, segments=(), failure=_failure(self.name, error))
         if done.failure and done.failure.reason == OUT_OF_MEMORY:
-            free_memory()
+            empty_cuda_cache()
         seconds = time.perf_counter() - started
         return replace(done, seconds={**state.seconds, self.name: seconds})
 
@@ -164,7 +164,7 @@ class UnitStage(beam.PTransform):
 
 def _failure(stage: str, error: Exception) -> Failure:
     """The failure of a unit. Running out of memory (already with batches of one, models/oom.py) has a remedy of its own."""
-    if not out_of_memory(error):
+    if not is_out_of_memory(error):
         return Failure.from_exception(stage, error)
     text = f"{type(error).__name__}: {summarize_error(error)}"
     remedy = "lower decode.window_s, run fewer workers on the machine, or use a machine or GPU with more memory; then build again"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxbeam.models.oom import free_memory, out_of_memory
+from voxbeam.models.oom import empty_cuda_cache, is_out_of_memory
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE, ASR_SAMPLES_PER_MS
@@ -139,11 +139,11 @@ def _run(diarizer: Any, file: dict[str, Any]) -> Any:
             try:
                 return diarizer(file)
             except Exception as error:
-                if diarizer.segmentation_batch_size == 1 or not out_of_memory(error):
+                if diarizer.segmentation_batch_size == 1 or not is_out_of_memory(error):
                     raise
                 half = diarizer.segmentation_batch_size // 2
                 log.warning("out of memory; diarizing again with batches of %d: %s", half, summarize_error(error))
-            free_memory()
+            empty_cuda_cache()
             diarizer.segmentation_batch_size = diarizer.embedding_batch_size = half
     finally:  # the next unit starts with the full size again
         diarizer.segmentation_batch_size, diarizer.embedding_batch_size = sizes

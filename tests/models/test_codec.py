@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save
 
-from voxbeam.models.codec import EMBEDDED_WEIGHTS, Codec, export_codec, layers_of, load_codec
+from voxbeam.models.codec import EMBEDDED_WEIGHTS, Codec, codec_layers, export_codec, load_codec
 from voxbeam.models.codec_model import CodecConfig, build_codec, fold_weight_norm
-from voxbeam.models.vocos_layers import WINDOW, overlap_add, spectrum
+from voxbeam.models.vocos_layers import WINDOW, overlap_add, stft_frames
+from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import CODEC_HOP
 from voxbeam.trainer.codec.losses import mel_distance
 
@@ -117,10 +118,10 @@ def test_silence_after_speech_changes_no_latent_of_frame_layers(samples: int, si
 def test_frame_layers_hear_only_so_far_ahead() -> None:
     """A prefix has the latents of the whole but for its last frames: three for each block, and two of a window."""
     wave = torch.from_numpy(noise(60 * CODEC_HOP))[None, None]
-    reach = FRAME_CODEC.model.encoder.reach
+    context_frames = FRAME_CODEC.model.encoder.context_frames
     with torch.inference_mode():
         whole, prefix = FRAME_CODEC.model.encoder(wave), FRAME_CODEC.model.encoder(wave[..., : 40 * CODEC_HOP])
-    torch.testing.assert_close(prefix[..., : 40 - reach], whole[..., : 40 - reach], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(prefix[..., : 40 - context_frames], whole[..., : 40 - context_frames], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(prefix[..., 39], whole[..., 39], atol=1e-3)
 
 
@@ -131,15 +132,15 @@ def test_silence_is_zero_in_every_frame_layer() -> None:
 
 def test_the_inverse_transform_undoes_the_transform() -> None:
     wave = torch.from_numpy(noise(20 * CODEC_HOP))[None]
-    taper = torch.hann_window(WINDOW)
-    frames = torch.fft.irfft(spectrum(wave, taper, CODEC_HOP), WINDOW)
-    torch.testing.assert_close(overlap_add(frames, taper), wave, atol=1e-5, rtol=1e-4)
+    window = torch.hann_window(WINDOW)
+    frames = torch.fft.irfft(stft_frames(wave, window, CODEC_HOP), WINDOW)
+    torch.testing.assert_close(overlap_add(frames, window), wave, atol=1e-5, rtol=1e-4)
 
 
 def test_a_file_of_the_published_name_must_be_the_published_file(tmp_path: Path) -> None:
     path = tmp_path / "encodec_24khz-d7cc33bc.th"
     torch.save(build_codec(SEANET).state_dict(), path)
-    with pytest.raises(ValueError, match=r"not d7cc33bc.*fetch it again"):
+    with pytest.raises(ModelError, match=r"not d7cc33bc.*fetch it again"):
         load_codec(path)
 
 
@@ -153,7 +154,7 @@ class Trap:
 def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"weight": Trap()}, tmp_path / "codec.th")
-    with pytest.raises(ValueError, match="not a codec that can be read"):
+    with pytest.raises(ModelError, match="not a codec that can be read"):
         load_codec(tmp_path / "codec.th")
     assert not Path("sprung").exists()
 
@@ -193,17 +194,17 @@ def test_a_file_from_before_there_were_frame_layers_still_loads(tmp_path: Path) 
 def test_a_header_tells_the_layers(config: CodecConfig, tmp_path: Path) -> None:
     path = tmp_path / "codec.safetensors"
     export_codec(build_codec(config), config, path, {})
-    assert layers_of(path) == config.layers
-    assert layers_of(tmp_path / "published.th") == "seanet"
+    assert codec_layers(path) == config.layers
+    assert codec_layers(tmp_path / "published.th") == "seanet"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="not a codec that can be read"):
-        layers_of(path)
+    with pytest.raises(ModelError, match="not a codec that can be read"):
+        codec_layers(path)
 
 
 def test_refuses_another_file_and_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "codec.safetensors"
     export_codec(build_codec(SEANET), SEANET, path, {})
-    with pytest.raises(ValueError, match="fetch it again, or configure the sha256"):
+    with pytest.raises(ModelError, match="fetch it again, or configure the sha256"):
         load_codec(path, sha256="0" * 64)
 
 
@@ -217,14 +218,14 @@ def test_refuses_a_truncated_file_and_says_what_to_do(tmp_path: Path, suffix: st
         torch.save(build_codec(SEANET).state_dict(), path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match="voxbeam codec export"):
+    with pytest.raises(ModelError, match="voxbeam codec export"):
         load_codec(path)
 
 
 def test_refuses_weights_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "other.th"
     torch.save({"weight": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="not an EnCodec's"):
+    with pytest.raises(ModelError, match="not an EnCodec's"):
         load_codec(path)
 
 

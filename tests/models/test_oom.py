@@ -16,7 +16,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException as Onnx
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, Codec, load_codec
 from voxbeam.models.ge2e import load_ge2e
-from voxbeam.models.oom import in_batches, out_of_memory
+from voxbeam.models.oom import is_out_of_memory, map_with_oom_backoff
 
 
 def full(size: int) -> Callable[[Sequence[Any]], None]:
@@ -38,7 +38,7 @@ def test_every_item_is_done_once_and_in_order(count: int, size: int, room: int) 
         sizes.append(len(items))
         return [2 * item for item in items]
 
-    assert in_batches(double, range(count), size) == [2 * item for item in range(count)]
+    assert map_with_oom_backoff(double, range(count), size) == [2 * item for item in range(count)]
     assert all(done <= min(size, room) for done in sizes)
 
 
@@ -50,7 +50,7 @@ def test_one_item_too_large_and_any_other_error_come_through(error: Exception) -
         return list(items)
 
     with pytest.raises(type(error)):
-        in_batches(fail, range(5), 4)
+        map_with_oom_backoff(fail, range(5), 4)
 
 
 def test_what_memory_held_is_let_go_before_the_next_try() -> None:
@@ -63,7 +63,7 @@ def test_what_memory_held_is_let_go_before_the_next_try() -> None:
         full(1)(items)
         return list(items)
 
-    assert in_batches(hold, range(4), 4) == [0, 1, 2, 3]
+    assert map_with_oom_backoff(hold, range(4), 4) == [0, 1, 2, 3]
     assert len(held) == 6  # 4, 2, and the four one by one
 
 
@@ -81,16 +81,16 @@ def test_what_memory_held_is_let_go_before_the_next_try() -> None:
     ],
 )
 def test_what_says_that_memory_is_full(error: Exception, expected: bool) -> None:
-    assert out_of_memory(error) is expected
+    assert is_out_of_memory(error) is expected
 
 
 def test_a_real_allocation_that_fails_is_known() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 50)
-    assert out_of_memory(caught.value)
+    assert is_out_of_memory(caught.value)
     with pytest.raises(MemoryError) as numpys:
         np.empty(1 << 50)
-    assert out_of_memory(numpys.value)
+    assert is_out_of_memory(numpys.value)
 
 
 @pytest.fixture

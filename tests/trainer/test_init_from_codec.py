@@ -52,11 +52,11 @@ def test_a_run_begins_with_the_codec(tmp_path: Path) -> None:
     codec = small_codec()
     ar, nar = begun(tmp_path, codec).states
     d_model = CONFIG.transformer.d_model
-    expected_KVD = codec_embeddings(codec.books_KVC, d_model)
+    expected_KVD = codec_embeddings(codec.codebooks_KVC, d_model)
     assert torch.equal(nar.parameters["code_embeddings_KVD"], expected_KVD)
     assert torch.equal(nar.average["code_embeddings_KVD"], expected_KVD)
     ar_embedding_VD = ar.parameters["code_embedding.weight"][: MODEL.codebook_size]
-    assert torch.equal(ar_embedding_VD, codec_embeddings(codec.books_KVC[:1], d_model)[0])
+    assert torch.equal(ar_embedding_VD, codec_embeddings(codec.codebooks_KVC[:1], d_model)[0])
 
 
 def test_a_run_goes_with_its_own_codec_only(tmp_path: Path) -> None:

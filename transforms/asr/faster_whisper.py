@@ -10,7 +10,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio, get_suppressed_tokens, merge_punctuations
 from numpy.typing import NDArray
 
-from voxbeam.models.oom import in_batches
+from voxbeam.models.oom import map_with_oom_backoff
 from voxbeam.models.whisper_models import load_model
 from voxbeam.schemas.config import TranscribeConfig
 from voxbeam.schemas.errors import ModelError
@@ -89,7 +89,7 @@ class FasterWhisper:
             batch = [waveforms[i] for i in rows], features[rows], [frames[i] for i in rows]
             return self._transcribe_padded(*batch, language, numerals)
 
-        return in_batches(run_rows, range(len(waveforms)), len(waveforms))
+        return map_with_oom_backoff(run_rows, range(len(waveforms)), len(waveforms))
 
     def _transcribe_padded(
         self,

@@ -8,7 +8,7 @@ import whisper
 from whisper.timing import find_alignment, merge_punctuations
 from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
-from voxbeam.models.oom import in_batches
+from voxbeam.models.oom import map_with_oom_backoff
 from voxbeam.schemas.config import TranscribeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE
@@ -67,7 +67,7 @@ class OpenAIWhisper:
             return self._transcribe_batch([waveforms[i] for i in rows], language, numerals)
 
         for batch in batches(waveforms, self._config.batch):
-            hypotheses.update(zip(batch, in_batches(run_rows, batch, len(batch)), strict=True))
+            hypotheses.update(zip(batch, map_with_oom_backoff(run_rows, batch, len(batch)), strict=True))
         return [hypotheses[i] for i in range(len(waveforms))]
 
     def decode_with_fallback(self, waveforms: Sequence[Waveform], *, languages: Sequence[str]) -> list[Hypothesis | None]:
