@@ -42,6 +42,7 @@ def progress_line(workers: WorkerProgress, recordings: int, elapsed_s: float) ->
         f"{hours(done)} done, {hours(remaining)} remaining ({speed:.1f}× real time, ETA {eta}), "
         f"accepted {hours(workers.accepted_ms)}, rejected {hours(workers.rejected_ms)}, "
         f"reused {plural(workers.reused_units, 'unit')}, quarantined {workers.quarantined}"
+        + (f", {plural(workers.damaged_units, 'damaged unit')} made again" if workers.damaged_units else "")
     )
 
 

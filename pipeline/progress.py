@@ -75,6 +75,8 @@ class WorkerProgress:
     """units processed"""
     reused_units: int = 0
     """units that an earlier run had finished"""
+    damaged_units: int = 0
+    """unit files that did not match their checksum and are made again"""
     quarantined: int = 0
     audio_ms: dict[str, float] = field(default_factory=dict)
     """audio through each stage; also under `reused` (from an earlier run) and `failed` (no stage runs on it again)"""

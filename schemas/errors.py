@@ -51,6 +51,10 @@ class SchemaError(VoxbeamError, ValueError):
     """A record or a table that does not follow its schema. The message names the column."""
 
 
+class DamagedUnitError(SchemaError):
+    """A unit file whose bytes are not those that were written."""
+
+
 class ModelError(VoxbeamError):
     """A model that cannot be loaded. It ends the run: every recording would fail the same way."""
 

@@ -6,6 +6,7 @@ needs no more than that, and nothing depends on rename. Credentials and endpoint
 
 import functools
 import hashlib
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,9 +21,11 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError,
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from voxbeam.schemas.errors import ObjectReplacedError, StorageError
+from voxbeam.storage.durable import write_file
 
 BUCKET_SCHEMES = ("s3", "gs", "az")
 _HASH_CHUNK = 1 << 20
+_COPY_CHUNK = 8 << 20
 _MAX_NAME_BYTES = 255
 
 Fill = Callable[[int, int], None]
@@ -85,6 +88,15 @@ class Store:
         """The full address of an object."""
         return f"{self.root.rstrip('/')}/{path}"
 
+    def _local(self, path: str) -> Path:
+        """Where an object of a folder lies. Raises StorageError for a path that leaves the folder."""
+        target = Path(self.root) / path
+        if ".." in target.parts or Path(path).is_absolute():
+            raise StorageError(
+                f"{path} is not a path below {self.root}", remedy="report it: no object of a corpus has such a path"
+            )
+        return target
+
     def _errors(self, path: str) -> AbstractContextManager[None]:
         return _storage_errors(self.uri(path))
 
@@ -114,6 +126,8 @@ class Store:
 
         After a lost answer the client repeats its request and finds its own object: False may also mean that we created it.
         """
+        if not is_bucket(self.root):
+            return write_file(self._local(path), lambda file: file.write(content), exclusive=True)
         with self._errors(path):
             try:
                 obstore.put(self.object_store, path, content, mode="create", use_multipart=False)
@@ -123,12 +137,20 @@ class Store:
 
     def put_file(self, path: str, file: Path) -> None:
         """Puts a local file whole. Its name must contain its content hash, so that writing it twice is harmless."""
-        if not self.exists(path):
+        if self.exists(path):
+            return
+        if is_bucket(self.root):
             with self._errors(path):
                 obstore.put(self.object_store, path, file)
+            return
+        with file.open("rb") as source:
+            write_file(self._local(path), lambda target: shutil.copyfileobj(source, target, _COPY_CHUNK), exclusive=False)
 
     def replace(self, path: str, content: bytes) -> None:
         """Overwrites an object. Only for objects that no release refers to, such as the progress of a worker."""
+        if not is_bucket(self.root):
+            write_file(self._local(path), lambda file: file.write(content), exclusive=False, durable=False)
+            return
         with self._errors(path):
             obstore.put(self.object_store, path, content)
 

@@ -12,7 +12,7 @@ from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.link import FinishedRecording, UnitSelection, stable_hash
 from voxbeam.pipeline.steps.release_writer import write_part
 from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
-from voxbeam.pipeline.steps.unit_file import read_unit_rows, unit_path
+from voxbeam.pipeline.steps.unit_file import load_unit_rows
 from voxbeam.schemas.config import PackConfig
 from voxbeam.schemas.manifest import RejectedRow, SegmentRow, ShardRow
 from voxbeam.schemas.release import ReleaseFile
@@ -68,7 +68,7 @@ class WriteShards(beam.DoFn):
 
     def _samples(self, split: str, selections: list[UnitSelection]) -> Iterator[PackedSample]:
         for selection in selections:
-            for row in read_unit_rows(self.job.store.get(unit_path(selection.unit)), accepted=True):
+            for row in load_unit_rows(self.job.store, selection.unit, accepted=True):
                 if row.local_speaker in selection.speakers:
                     yield make_sample(
                         row,
@@ -102,7 +102,7 @@ class WriteTables(beam.DoFn):
     def _rejected(self, recording: FinishedRecording) -> Iterator[RejectedRow]:
         names = [f.name for f in fields(SegmentRow) if f.name != "speaker"]
         for unit in recording.row.units:
-            for row in read_unit_rows(self.job.store.get(unit_path(unit)), accepted=False):
+            for row in load_unit_rows(self.job.store, unit, accepted=False):
                 speaker = recording.speakers[unit].get(row.local_speaker) if row.local_speaker else None
                 yield RejectedRow(
                     **{name: getattr(row, name) for name in names},

@@ -1,8 +1,10 @@
 """Unit file: the result of a unit as one immutable Arrow object: its segments with codes, its speakers, its totals.
 
-Put whole, once, under the unit's name; any later run with the same fingerprint uses it. Packing needs nothing else.
+Put whole, once, under the unit's name; any later run with the same fingerprint uses it. Packing needs nothing else. The file
+begins with a checksum of the rest, which every reader compares: a flipped bit in codes would otherwise become a sample.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -14,13 +16,16 @@ import pyarrow.compute as pc
 import soundfile as sf
 
 from voxbeam.schemas.columns import arrow_schema, check_schema
+from voxbeam.schemas.errors import DamagedUnitError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.schemas.manifest import UnitRow, sample_key
 from voxbeam.schemas.segment import LocalSpeaker, Segment
 from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
+from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.filter import chars_per_second
 
+_MAGIC = b"voxbeam unit 1\n\0"
 _TAR_OVERHEAD = 4 * 512  # two members, each with a header and half a block of padding; the JSON is counted by its text
 
 
@@ -49,12 +54,13 @@ def write_unit(state: UnitState, *, keep_audio: bool) -> tuple[UnitResult, bytes
         writer.write_table(
             pa.Table.from_pylist([{f.name: getattr(row, f.name) for f in fields(row)} for row in rows], schema=schema)
         )
-    return result, sink.getvalue()
+    body = sink.getvalue()
+    return result, _MAGIC + hashlib.sha256(body).digest() + body
 
 
 def read_result(content: bytes, unit: Unit) -> UnitResult:
-    """The result of a unit from the bytes of its file."""
-    header = _header(pa.ipc.open_stream(content).schema)
+    """The result of a unit from the bytes of its file. Raises DamagedUnitError."""
+    header = _header(_open(content).schema)
     return UnitResult(
         unit=unit,
         start_ms=header["start_ms"],
@@ -66,9 +72,21 @@ def read_result(content: bytes, unit: Unit) -> UnitResult:
     )
 
 
+def load_unit_rows(store: Store, name: str, *, accepted: bool) -> Iterator[UnitRow]:
+    """The same of a unit in a corpus. Raises DamagedUnitError, naming the file."""
+    path = unit_path(name)
+    try:
+        yield from read_unit_rows(store.get(path), accepted=accepted)
+    except DamagedUnitError as error:
+        raise DamagedUnitError(f"{store.uri(path)}: {error.message}", remedy=error.remedy) from error
+
+
 def read_unit_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
-    """Accepted or rejected segments of a unit file, in order of time. Raises SchemaError for a file of another version."""
-    table = pa.ipc.open_stream(content).read_all()
+    """Accepted or rejected segments of a unit file, in order of time.
+
+    Raises DamagedUnitError, and SchemaError for a file of another version.
+    """
+    table = _open(content).read_all()
     check_schema(UnitRow, table.schema)
     wanted = pc.equal(pc.equal(pc.list_value_length(table["reasons"]), 0), accepted)
     for row in table.filter(wanted).to_pylist():
@@ -77,8 +95,19 @@ def read_unit_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
 
 def read_seconds(content: bytes) -> dict[str, float]:
     """Wall seconds that each stage took for a unit."""
-    seconds: dict[str, float] = _header(pa.ipc.open_stream(content).schema)["seconds"]
+    seconds: dict[str, float] = _header(_open(content).schema)["seconds"]
     return seconds
+
+
+def _open(content: bytes) -> pa.RecordBatchStreamReader:
+    """A reader of the Arrow stream behind the checksum."""
+    start = len(_MAGIC) + hashlib.sha256().digest_size
+    digest, body = content[len(_MAGIC) : start], memoryview(content)[start:]
+    if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
+        raise DamagedUnitError(
+            f"a unit file of {len(content)} bytes does not match its checksum", remedy="build again: the unit is then made anew"
+        )
+    return pa.ipc.open_stream(pa.py_buffer(body))
 
 
 def _header(schema: pa.Schema) -> dict[str, Any]:

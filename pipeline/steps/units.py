@@ -1,6 +1,7 @@
 """Units: from probed recordings to finished units. All models run here, in one fused chain; only references leave it."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,11 +16,12 @@ from voxbeam.pipeline.steps.previous_release import PreviousRelease, open_previo
 from voxbeam.pipeline.steps.probe import Probed, quarantined_row
 from voxbeam.pipeline.steps.unit_file import read_result, unit_path, write_unit
 from voxbeam.pipeline.steps.windows import plan_windows
-from voxbeam.schemas.errors import Failure, StageError
+from voxbeam.schemas.errors import DamagedUnitError, Failure, StageError
 from voxbeam.schemas.unit import Unit, UnitResult
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.chain import build_stages
 
+log = logging.getLogger(__name__)
 FAILED = "failed"
 """side output of recordings that cannot be used"""
 
@@ -87,7 +89,10 @@ class PlanUnits(CountingFn):
 
 
 class LoadFinishedUnit(CountingFn):
-    """Unit → state; with its result if an earlier run, or an earlier attempt of this one, finished it."""
+    """Unit → state; with its result if an earlier run, or an earlier attempt of this one, finished it.
+
+    A unit file that does not match its checksum counts as not finished: it is deleted and made again.
+    """
 
     @reports_errors
     def process(self, keyed: tuple[str, Iterable[Unit]]) -> Iterator[UnitState]:
@@ -96,6 +101,12 @@ class LoadFinishedUnit(CountingFn):
         try:
             result = read_result(self.job.store.get(unit_path(name)), unit)
         except FileNotFoundError:
+            yield UnitState(unit=unit)
+            return
+        except DamagedUnitError as error:
+            log.warning("%s: %s", self.job.store.uri(unit_path(name)), error)
+            self.job.store.delete([unit_path(name)])
+            self.reporter.update(WorkerProgress(damaged_units=1))
             yield UnitState(unit=unit)
             return
         self.reporter.update(_progress_delta(result, reused_units=1, audio_ms={"reused": unit.end_ms - unit.start_ms}))
