@@ -26,7 +26,18 @@ _CHECKED = {"flac": {"err_detect": "crccheck+explode"}}
 _STATES_ITS_DURATION = ("mov", "matroska", "asf", "avi", "flv", "ape", "tta", "wv")
 _MAX_ERRORS = 1000
 _MAX_FLAC_GAP = 1 << 22
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+"""where files were joined, their tags lie between the frames"""
 REENCODE = "re-encode the recording, e.g. `ffmpeg -i IN OUT.flac`, or take it out of the input"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A place that cannot be decoded."""
+
+    seconds: float
+    missing: int = 0
+    """samples that are known to be missing there"""
 
 
 @dataclass(kw_only=True)
@@ -43,8 +54,8 @@ class Decoded:
     """duration that the container's header states, where such headers can be trusted"""
     mixed: bool
     """whether the sample rate or the number of channels changes within the file"""
-    damaged_s: list[float] = field(default_factory=list)
-    """where packets could not be decoded, with sound behind them"""
+    damaged: list[Damage] = field(default_factory=list)
+    """with sound behind them"""
     missing: int = 0
     """samples that the damaged packets of a FLAC file should have held"""
 
@@ -59,16 +70,13 @@ def count(file: AudioFile, max_s: float) -> Decoded:
     with _opened(file) as (container, stream):
         rate = channels = frames = missing = 0
         mixed = False
-        damaged: list[float] = []
-        errors: list[float] = []
-        for frame in _frames(container, stream, errors):
+        damaged: list[Damage] = []
+        errors: list[Damage] = []
+        for frame in _frames(file, container, stream, errors):
             rate, channels = rate or frame.sample_rate, channels or frame.layout.nb_channels
             mixed |= (frame.sample_rate, frame.layout.nb_channels) != (rate, channels)
-            gap = frame.pts - frames - missing if stream.codec_context.name == "flac" and frame.pts is not None else 0
-            if 0 < gap <= _MAX_FLAC_GAP and not mixed:  # the parser drops a damaged frame without an error
-                missing += gap
-                damaged.append((frames + missing - gap) / rate)
             damaged += errors  # an error behind the last frame is no damage: tags and padding stand there
+            missing += sum(damage.missing for damage in errors)
             errors.clear()
             frames += frame.samples if frame.sample_rate == rate else round(frame.samples * rate / frame.sample_rate)
             if frames > max_s * rate:
@@ -82,7 +90,7 @@ def count(file: AudioFile, max_s: float) -> Decoded:
             frames=frames,
             stated_s=container.duration / av.time_base if trusted else None,
             mixed=mixed,
-            damaged_s=damaged,
+            damaged=damaged,
             missing=missing,
         )
     if mixed:  # only the conversion itself knows how many samples a change of rate leaves
@@ -98,17 +106,22 @@ def read_header(file: AudioFile) -> tuple[str, int, int, float]:
 
 
 def blocks(file: AudioFile, rate: int, channels: int, start: int) -> Iterator[NDArray[np.float32]]:
-    """Sound from sample `start` on, float32 [channels, n], at one rate throughout.
+    """Sound from sample `start` on, float32 [channels, n], at one rate throughout. Raises StageError at a damaged place.
 
     Decodes from the beginning and skips: seeking in lossy formats is not exact, and windows must be.
     """
     position = 0
+    errors: list[Damage] = []
     with _opened(file) as (container, stream):
-        for block in _converted(_frames(container, stream, []), rate, channels):
+        for block in _converted(_frames(file, container, stream, errors), rate, channels):
             skip = max(0, start - position)
             position += block.shape[1]
             if skip < block.shape[1]:
+                if errors:
+                    place = (position - block.shape[1]) / rate
+                    raise StageError("corrupt", f"{file.name} cannot be decoded near {place:.0f} s", REENCODE)
                 yield block[:, skip:]
+            errors.clear()
 
 
 def _converted(frames: Iterator[Any], rate: int, channels: int) -> Iterator[NDArray[np.float32]]:
@@ -132,21 +145,43 @@ def _planar(frame: Any, channels: int) -> NDArray[np.float32]:
     return sound if len(sound) == channels else np.broadcast_to(sound.mean(axis=0), (channels, sound.shape[1]))
 
 
-def _frames(container: Any, stream: Any, errors: list[float]) -> Iterator[Any]:
-    """Every frame that can be decoded; where a packet cannot, its time in seconds goes into `errors`."""
+def _frames(file: AudioFile, container: Any, stream: Any, errors: list[Damage]) -> Iterator[Any]:
+    """Every frame that can be decoded; places that cannot go into `errors`. Raises StageError where reading cannot go on."""
     stream.codec_context.options = _CHECKED.get(stream.codec_context.name, {})
-    seconds = 0.0
-    for packet in container.demux(stream):
+    counts_samples = container.format.name == "flac"
+    seconds, expected, damages = 0.0, 0, 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.EOFError):
+            return
+        except av.error.PatchWelcomeError:
+            raise
+        except av.FFmpegError as error:
+            text = f"{file.name} cannot be read beyond {seconds:.0f} s: {describe(error)}"
+            raise StageError("corrupt", text, REENCODE) from error
         if packet.pts is not None:
             seconds = float((packet.pts - (stream.start_time or 0)) * packet.time_base)
         try:
             decoded = packet.decode()
-        except av.FFmpegError:
-            errors.append(seconds)
-            if len(errors) > _MAX_ERRORS:
+        except av.FFmpegError as error:
+            if isinstance(error, av.error.PatchWelcomeError):
+                raise
+            if not bytes(packet)[:16].startswith(_TAGS):
+                errors.append(Damage(seconds))
+                damages += 1
+            if damages > _MAX_ERRORS:
                 return
             continue
-        yield from decoded
+        for frame in decoded:
+            if counts_samples and frame.pts is not None:
+                gap = frame.pts - expected
+                if 0 < gap <= _MAX_FLAC_GAP:  # the parser drops a damaged frame without an error
+                    errors.append(Damage(expected / frame.sample_rate, gap))
+                expected = frame.pts
+            expected += frame.samples
+            yield frame
 
 
 @contextmanager

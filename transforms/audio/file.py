@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import StageError
 from voxbeam.transforms.audio import ffmpeg, libsndfile
+from voxbeam.transforms.audio.containers import ogg_codecs, ogg_is_complete, xing_frames
 from voxbeam.transforms.audio.ffmpeg import REENCODE, describe
-from voxbeam.transforms.audio.header import ogg_is_complete, stated_bytes, unexplained_bytes, xing_frames
+from voxbeam.transforms.audio.header import lacks_length, stated_bytes, unexplained_bytes
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
 LIBSNDFILE, FFMPEG = "libsndfile", "ffmpeg"
@@ -57,10 +58,14 @@ class Limits:
 def probe_file(file: AudioFile, limits: Limits) -> AudioInfo:
     """Decodes a file once and describes it. Raises StageError for one that is unreadable, cut off, or outside the limits."""
     require_bytes(file)
+    _require_stated_bytes(file)
+    _require_one_codec(file)
     header = libsndfile.read_header(file)
     try:
         decoded = ffmpeg.count(file, limits.max_duration_s)
     except StageError as error:
+        if lacks_length(file):
+            raise _open_length(file) from error
         if header is None or error.reason != "not_audio":
             raise
         info = _counted_by_libsndfile(file, header, limits)
@@ -150,9 +155,14 @@ def _require_stated_bytes(file: AudioFile) -> None:
         raise StageError("truncated", f"the header of {file.name} states {stated} bytes, the file has {size}", _COPY_AGAIN)
 
 
+def _require_one_codec(file: AudioFile) -> None:
+    codecs = ogg_codecs(file)
+    if len(set(codecs)) > 1:
+        raise StageError("format_change", f"{file.name} changes from {codecs[0]} to {codecs[-1]} midway", REENCODE)
+
+
 def _require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> None:
     """Raises StageError for a file that lacks sound which its header states, and for one with sound that no decoder reaches."""
-    _require_stated_bytes(file)
     if not ogg_is_complete(file):
         raise StageError("truncated", f"{file.name} ends before its last Ogg page", _COPY_AGAIN)
     rate = max(1, decoded.sample_rate)
@@ -162,7 +172,8 @@ def _require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.
         stated_s = header.frames / header.sample_rate
     if decoded.format == "mp3" and (frames := xing_frames(file)) is not None:
         stated_s = (frames - 4) * _MPEG_FRAME / 2 / rate if rate < 32_000 else (frames - 4) * _MPEG_FRAME / rate
-    if found_s < stated_s - 0.001:
+    damaged_s = min(0.1 * stated_s, float(len(decoded.damaged))) if decoded.damaged else 0.001
+    if found_s < stated_s - damaged_s:
         raise StageError("truncated", f"{file.name} states {stated_s:.1f} s and ends at {found_s:.1f} s", _COPY_AGAIN)
     if (extra := unexplained_bytes(file)) > _MAX_UNEXPLAINED_BYTES:
         raise StageError(
@@ -170,19 +181,20 @@ def _require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.
             f"{file.name} has {extra} bytes behind its sound, which look like a second recording",
             "split joined files, or repair the header, e.g. by `ffmpeg -i IN OUT.flac`, and compare the lengths",
         )
-    if decoded.damaged_s and (header is None or not _same_length(file, decoded, header)):
-        raise StageError("corrupt", f"{file.name} cannot be decoded near {decoded.damaged_s[0]:.0f} s", REENCODE)
 
 
 def _choose_decoder(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> AudioInfo:
-    if header is not None and header.frames is not None and not decoded.mixed and _same_length(file, decoded, header):
-        return AudioInfo(
-            format=header.format,
-            sample_rate=header.sample_rate,
-            channels=header.channels,
-            frames=header.frames,
-            decoder=LIBSNDFILE,
-        )
+    """libsndfile where both agree, or where it decodes all of a longer length that it states; else FFmpeg."""
+    if header is not None and header.frames is not None and header.seekable and not decoded.mixed:
+        conceals = bool(decoded.damaged) and decoded.codec != "flac"  # of its decoders, only FLAC's reports a damaged frame
+        if not conceals and (_same_length(file, decoded, header) or _is_longer(file, decoded, header)):
+            return AudioInfo(
+                format=header.format,
+                sample_rate=header.sample_rate,
+                channels=header.channels,
+                frames=header.frames,
+                decoder=LIBSNDFILE,
+            )
     return AudioInfo(
         format=decoded.format,
         sample_rate=decoded.sample_rate,
@@ -198,6 +210,17 @@ def _same_length(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.He
     differs_s = abs(header.frames / header.sample_rate - (decoded.frames + decoded.missing) / decoded.sample_rate)
     counted = decoded.codec.startswith("mp3") and xing_frames(file) is not None  # without an index, libsndfile estimates
     return differs_s <= (_LOSSY_TOLERANCE_S if counted or decoded.codec.startswith(_LOSSY) else 0)
+
+
+def _is_longer(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header) -> bool:
+    if header.frames is None or header.channels != decoded.channels or header.sample_rate != decoded.sample_rate:
+        return False
+    if header.frames <= decoded.frames + decoded.missing:
+        return False
+    try:
+        return libsndfile.count(file) == header.frames
+    except sf.SoundFileError:
+        return False
 
 
 def _counted_by_libsndfile(file: AudioFile, header: libsndfile.Header, limits: Limits) -> AudioInfo:
@@ -217,7 +240,17 @@ def _counted_by_libsndfile(file: AudioFile, header: libsndfile.Header, limits: L
     )
 
 
+def _open_length(file: AudioFile) -> StageError:
+    return StageError(
+        "no_length",
+        f"the header of {file.name} leaves its length open, as that of a recorder which was stopped before it could state it",
+        "repair the header, e.g. by `sox --ignore-length IN OUT.flac`",
+    )
+
+
 def _within_limits(file: AudioFile, info: AudioInfo, limits: Limits) -> AudioInfo:
+    if info.frames == 0 and lacks_length(file):
+        raise _open_length(file)
     if info.frames == 0 or info.sample_rate == 0 or info.channels == 0:
         raise StageError("no_samples", f"{file.name} has a header but no samples", "copy it again from its source")
     if info.sample_rate > limits.max_sample_rate:

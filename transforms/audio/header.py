@@ -1,4 +1,4 @@
-"""Headers: what a container's header says of its length, read from its bytes. Some headers state a length that can be trusted.
+"""Headers: where the sound ends by the header of a container of PCM. Other containers are in containers.py.
 
 A recorder that writes to a pipe does not know the length and leaves a placeholder; such a header states nothing.
 """
@@ -7,19 +7,21 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from voxbeam.transforms.audio.containers import container_end
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
-_PLACEHOLDERS_32 = frozenset({0, *range(0xFFFFFF00, 0x100000000), *range(0x7FFFFF00, 0x80000100)})
+_PLACEHOLDERS_32 = frozenset({0, *range(0xFFFFFF00, 0x100000000), *range(0x7FFFEF00, 0x80000100)})
+"""SoX writes 0x7FFFF000 less its header, others the largest number that the field can hold, signed or not"""
 _PLACEHOLDERS_64 = frozenset({0, 0xFFFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFF})
 _MAX_CHUNKS = 10_000
 _MAX_TAGS = 64 << 10
-_MAX_OGG_PAGE = 27 + 255 + 255 * 255
-_MPEG_SEARCH = 64 << 10
 
 
 def stated_bytes(file: AudioFile) -> int | None:
-    """Byte at which the sound ends by a WAV, RF64, W64, AIFF, AU or CAF header; None where the header does not say."""
+    """Byte at which the sound ends by the header or the structure of a file; None where these do not say."""
     with file.open("rb") as content:
+        size = content.seek(0, 2)
+        content.seek(0)
         magic = content.read(12)
         if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:] == b"WAVE":
             return _wave_end(content)
@@ -30,13 +32,22 @@ def stated_bytes(file: AudioFile) -> int | None:
         if magic[:4] == b"caff":
             return _chunk_end(_chunks(content, ">4sQ", 8, even=False), b"data", _PLACEHOLDERS_64)
         if magic[:4] == b".snd":
-            offset, size = struct.unpack(">II", magic[4:12])
-            return None if size in _PLACEHOLDERS_32 else offset + size
-    return None
+            offset, length = struct.unpack(">II", magic[4:12])
+            return None if length in _PLACEHOLDERS_32 else offset + length
+        if magic[:7] == b"NIST_1A":
+            return _sphere_end(content)
+        return container_end(content, size)
+
+
+def lacks_length(file: AudioFile) -> bool:
+    """Whether an RF64 file leaves its length open, which no decoder reads past."""
+    with file.open("rb") as content:
+        magic = content.read(12)
+        return magic[:4] in (b"RF64", b"BW64") and magic[8:] == b"WAVE" and _wave_end(content) is None
 
 
 def unexplained_bytes(file: AudioFile) -> int:
-    """Bytes behind the sound of a WAV, AIFF, W64, CAF, AU or MP4 file that belong to no chunk of it; zeros do not count.
+    """Bytes behind the end of a file as `stated_bytes` has it that belong to no chunk or tag of it; zeros do not count.
 
     Such bytes are sound that a decoder passes over: a second file that was appended, or a recording that went on after its
     header was written.
@@ -44,12 +55,10 @@ def unexplained_bytes(file: AudioFile) -> int:
     with file.open("rb") as content:
         magic = content.read(12)
         size = content.seek(0, 2)
-        if magic[4:8] == b"ftyp":
-            return _second_movie(content, size)
         end = stated_bytes(file)
         if end is None or end >= size:
             return 0
-        if magic[:4] in (b"RIFF", b"RF64", b"BW64"):
+        if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:] == b"WAVE":
             end = _behind_chunks(_chunks(content, "<4sI", end + (end & 1)), end, size)
         elif magic[:4] == b"FORM":
             end = _behind_chunks(_chunks(content, ">4sI", end + (end & 1)), end, size)
@@ -57,8 +66,29 @@ def unexplained_bytes(file: AudioFile) -> int:
             end = _behind_chunks(_chunks(content, ">4sQ", end, even=False), end, size)
         elif magic[:4] == b"riff":
             return 0 if size - end < _MAX_TAGS else size - end
-        content.seek(end)
-        return len(content.read(size - end).strip(b"\0"))
+        return _unlike_tags(content, end)
+
+
+def _unlike_tags(content: BinaryIO, start: int) -> int:
+    """Bytes from `start` on that are neither zeros nor tags."""
+    for _ in range(_MAX_CHUNKS):
+        content.seek(start)
+        if not (length := _tag_length(content.read(32))):
+            break
+        start += length
+    content.seek(start)
+    return sum(len(block.strip(b"\0")) for block in iter(lambda: content.read(1 << 20), b""))
+
+
+def _tag_length(head: bytes) -> int:
+    """Length of the ID3 or APE tag that begins with these bytes; 0 for anything else."""
+    if head.startswith(b"ID3") and len(head) >= 10:
+        return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    if head.startswith(b"TAG"):
+        return 128
+    if head.startswith(b"APETAGEX") and len(head) == 32:
+        return int.from_bytes(head[12:16], "little") + 32
+    return 0
 
 
 def _behind_chunks(chunks: Iterator[tuple[bytes, int, int]], end: int, size: int) -> int:
@@ -70,55 +100,19 @@ def _behind_chunks(chunks: Iterator[tuple[bytes, int, int]], end: int, size: int
     return end
 
 
-def _second_movie(content: BinaryIO, size: int) -> int:
-    start, movies = 0, 0
-    for _ in range(_MAX_CHUNKS):
-        content.seek(start)
-        header = content.read(16)
-        if len(header) < 8:
-            return 0
-        length = int.from_bytes(header[:4], "big")
-        length = int.from_bytes(header[8:16], "big") if length == 1 else length
-        movies += header[4:8] == b"moov"
-        if header[4:8] == b"ftyp" and start and movies:
-            return size - start
-        if length < 8:
-            return 0
-        start += length
-    return 0
-
-
-def ogg_is_complete(file: AudioFile) -> bool:
-    """Whether an Ogg file ends with a whole page that says that it is the last. True for what is not Ogg."""
-    with file.open("rb") as content:
-        if content.read(4) != b"OggS":
-            return True
-        content.seek(max(0, content.seek(0, 2) - _MAX_OGG_PAGE))
-        tail = content.read()
-    page = tail[tail.rfind(b"OggS") :]
-    lacing = page[27 : 27 + page[26]] if len(page) > 26 else b""
-    return len(page) > 26 and bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(lacing)
-
-
-def xing_frames(file: AudioFile) -> int | None:
-    """MPEG frames that the Xing or Info header of an MP3 counts; None without such a header."""
-    with file.open("rb") as content:
-        start = _behind_id3(content)
-        content.seek(start)
-        head = content.read(_MPEG_SEARCH)
-    for tag in (b"Xing", b"Info"):
-        at = head.find(tag, 0, 4096)
-        if at >= 0 and len(head) >= at + 12 and head[at + 7] & 1:
-            return int.from_bytes(head[at + 8 : at + 12], "big")
-    return None
-
-
-def _behind_id3(content: BinaryIO) -> int:
+def _sphere_end(content: BinaryIO) -> int | None:
+    """NIST SPHERE: a text header of the size that its second line states, with a line for each property."""
     content.seek(0)
-    head = content.read(10)
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    head = content.read(16)
+    if not head[8:15].strip().isdigit():
+        return None
+    length = int(head[8:15])
+    content.seek(0)
+    lines = content.read(min(length, _MAX_TAGS)).decode("latin-1").splitlines()
+    words = [line.split() for line in lines]
+    values = {line[0]: line[2] for line in words if len(line) == 3 and line[1] == "-i" and line[2].isdigit()}
+    samples, channels, width = (int(values.get(name, 0)) for name in ("sample_count", "channel_count", "sample_n_bytes"))
+    return length + samples * max(1, channels) * width if samples and width else None
 
 
 def _wave_end(content: BinaryIO) -> int | None:

@@ -12,6 +12,7 @@ from voxbeam.transforms.audio.sparse_file import AudioFile, opened_for_library
 
 _BLOCK_FRAMES = 1 << 18
 _WARM_UP_S = 0.5  # MP3 and Opus need some sound before they are right again after a seek
+_LAST_PAGE_S = 10.0  # a seek into the last page of Vorbis, whose end is trimmed, misses by some hundred samples
 _UNKNOWN_FRAMES = 1 << 50
 """libsndfile's length of a stream of unknown length is about 2^63"""
 
@@ -25,6 +26,7 @@ class Header:
     channels: int
     frames: int | None
     """samples per channel; None where the header does not know"""
+    seekable: bool
 
 
 def read_header(file: AudioFile) -> Header | None:
@@ -32,13 +34,17 @@ def read_header(file: AudioFile) -> Header | None:
     try:
         with opened_for_library(file) as source:
             info = sf.info(source)
+        with opened_for_library(file) as source, sf.SoundFile(source) as sound:
+            seekable = sound.seekable()
     except sf.SoundFileError:
         if isinstance(file, Path) or file.complete:
             return None
         file.ensure(0, file.size)  # libsndfile judges some formats by the suffix, for which it needs the path
         return read_header(file)
     frames = info.frames if info.frames < _UNKNOWN_FRAMES else None
-    return Header(format=info.format.lower(), sample_rate=info.samplerate, channels=info.channels, frames=frames)
+    return Header(
+        format=info.format.lower(), sample_rate=info.samplerate, channels=info.channels, frames=frames, seekable=seekable
+    )
 
 
 def count(file: AudioFile) -> int:
@@ -55,6 +61,8 @@ def blocks(file: AudioFile, start: int, frames: int) -> Iterator[NDArray[np.floa
         end = start + frames
         while start < end:
             warm = min(start, round(_WARM_UP_S * sound.samplerate))
+            if sound.subtype == "VORBIS" and start > (last := sound.frames - round(_LAST_PAGE_S * sound.samplerate)):
+                warm = min(start, warm + start - last)
             sound.seek(start - warm)
             block = sound.read(warm + min(_BLOCK_FRAMES, end - start), dtype="float32", always_2d=True)[warm:]
             if len(block) == 0:
