@@ -140,6 +140,8 @@ def evaluate(
 
     import torch
 
+    from voxbeam.commands import terminal
+    from voxbeam.commands.train_display import showing_report
     from voxbeam.evaluation.codec_report import report, write_report
     from voxbeam.trainer.codec.data import AudioUtterance, find_utterances, split_speakers
 
@@ -152,7 +154,8 @@ def evaluate(
     utterances.sort(key=lambda utterance: (utterance.speaker, utterance.name))
     groups = itertools.groupby(utterances, key=lambda utterance: utterance.speaker)
     chosen = [utterance for _, group in groups for utterance in itertools.islice(group, per_speaker)]
-    result = report(open_codec(codec_name, device), chosen, recognizer, text_by)
+    with showing_report(terminal.stderr()) as show:
+        result = report(open_codec(codec_name, device), chosen, recognizer, text_by, on_progress=show)
     write_report(result, out)
     click.echo(result.to_markdown())
     return DONE

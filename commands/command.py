@@ -16,6 +16,9 @@ Arity = int | str
 """how many values an option takes: a number, or "?" for one that may be left out"""
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead (docs/cli.md).")
+
+
 class SettingsOption(click.Option):
     """An option of NAME=VALUE words, declared with `multiple=True`: `--set a=1 b=2` is `--set a=1 --set b=2`."""
 

@@ -1,8 +1,7 @@
-"""`voxbeam plan`, `build`, `status`, `verify`, `gc` and `config`."""
+"""`voxbeam plan`, `build`, `status`, `verify` and `gc`."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from voxbeam.commands.beam_options import BuildCommand
-from voxbeam.commands.command import VoxbeamCommand
+from voxbeam.commands.command import VoxbeamCommand, json_option
 from voxbeam.commands.exit_status import CONFLICT, DONE, QUARANTINED, WORKER_LOST, WRONG
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead (docs/cli.md).")
 output_option = click.option("--output", required=True, metavar="URI", help="Folder or bucket of the corpus.")
 
 
@@ -201,15 +199,4 @@ def gc(output: str, older_than: float, dry_run: bool, as_json: bool) -> int:
     print_orphans(orphans, older_than, dry_run, terminal.results(as_json))
     if as_json:
         terminal.print_json(gc_document(output, dry_run, orphans))
-    return DONE
-
-
-@click.command(
-    cls=VoxbeamCommand, short_help="Print the default configuration, with comments.", examples=["voxbeam config > corpus.yaml"]
-)
-def config() -> int:
-    """Print the whole configuration with its defaults, as commented YAML."""
-    from voxbeam.schemas.config import CorpusConfig, commented_yaml
-
-    sys.stdout.write(commented_yaml(CorpusConfig()))
     return DONE

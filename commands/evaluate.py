@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from voxbeam.commands.command import json_option
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
 
@@ -32,6 +33,7 @@ Folder = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--continual", is_flag=True, help="Prompt each utterance with its own first 3 s.")
 @model_options
+@json_option
 def evaluate(
     run: str,
     corpus: str,
@@ -43,6 +45,7 @@ def evaluate(
     codec: str,
     seed: int,
     device: str,
+    as_json: bool,
 ) -> int:
     """Speak utterances of 4 to 10 s of CORPUS again with the model of RUN, and measure them.
 
@@ -50,6 +53,7 @@ def evaluate(
     RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar.
     """
     from voxbeam.commands import terminal
+    from voxbeam.commands.documents import evaluate_document
     from voxbeam.evaluation.html_page import write_page
     from voxbeam.evaluation.zero_shot import evaluate as run_evaluation
     from voxbeam.models.speech_metrics import WhisperTranscriber
@@ -74,7 +78,9 @@ def evaluate(
     for row in result.rows:
         values = (row.wer, row.speaker_similarity, row.duration_ratio, row.truncated_rate, row.real_time_factor)
         table.add_row(row.name, *(f"{value:.3f}" for value in values))
-    console = terminal.stdout()
+    console = terminal.results(as_json)
     terminal.print_table(console, f"{len(result.cases)} utterances", table)
     console.print(f"Listening page: {out / 'index.html'}")
+    if as_json:
+        terminal.print_json(evaluate_document(str(out), result))
     return DONE

@@ -12,9 +12,9 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from voxbeam.assets import LICENSES
+from voxbeam.commands.terminal import new_table, print_table
 
 KINDS = {
     "permissive": "use, change, pass on and sell; keep the notices (CC BY: name the source)",
@@ -82,14 +82,15 @@ def fetched() -> list[License]:
 def print_licenses(console: Console) -> None:
     """Both tables, and what each kind of license means."""
     for title, rows in (("Installed", licenses()), ("Fetched only if a configuration names it", fetched())):
-        table = Table("what", "version", "license", "kind", "used by", title=title, title_justify="left", box=None)
+        columns = ("what", "version", "license", "kind", "used by")
+        table = new_table(*columns, left=columns)
         for row in rows:
             table.add_row(row.what, row.version, row.license, row.kind, row.where)
-        console.print(table)
+        print_table(console, title, table)
         console.print()
     for kind, meaning in KINDS.items():
-        console.print(f"[bold]{kind}[/bold]: {meaning}", highlight=False)
-    console.print("Notes on single entries: docs/licences.md. This is a list, not legal advice.", highlight=False)
+        console.print(f"{kind}: {meaning}")
+    console.print("Notes on single entries: docs/licences.md. This is a list, not legal advice.")
 
 
 def package_row(name: str, where: str) -> License | None:

@@ -1,4 +1,4 @@
-"""What `voxbeam train` and `voxbeam codec train` show while they run."""
+"""What `voxbeam train`, `codec train` and `codec evaluate` show while they run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from voxbeam.trainer.codec.logger import CodecTrainLog
 from voxbeam.trainer.training import TrainLog
@@ -53,6 +53,20 @@ def showing_codec_training(console: Console) -> Iterator[Callable[[CodecTrainLog
             if log.evaluation is not None:
                 perplexity = log.evaluation.get("perplexity")
                 lowest = f", lowest perplexity {min(perplexity):.0f}" if perplexity else ""
-                console.print(f"step {log.step:,}: held-out mel {log.evaluation['held_out_mel']:.4f}{lowest}", highlight=False)
+                console.print(f"step {log.step:,}: held-out mel {log.evaluation['held_out_mel']:.4f}{lowest}")
+
+        yield show
+
+
+@contextmanager
+def showing_report(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows the steps of a codec report as bars, on a terminal only."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done)
 
         yield show
