@@ -101,17 +101,18 @@ SIGNS_OF = re.compile(rf"[A-Za-z]\.(?!\s*$)|\b(?:{_LAST}|\w)\.\s*$|\b(?:{_BARE})
 RULES: tuple[Rule, ...] = (
     # a street ends a name and is not followed by one; a title is
     rule(rf"(?<=\d )({_NAME}(?: {_NAME})?) ({choice(list(_STREETS))})\.?(?=\s|,|$)", _street),
-    rule(rf"(?<![.!?:] )(?<!^)\b(?<=[\w'] )({_NAME}) ({choice(list(_STREETS))})\.{_STREET_END}", _street),
+    rule(rf"(?<![.!?:] )(?<!^)\b(?<=[\w'&,] )({_NAME}) ({choice(list(_STREETS))})\.{_STREET_END}", _street),
     rule(rf"^({_NAME}) ({choice(list(_STREETS))})\.{_STREET_END}", _street),
     rule(rf"\b({choice(list(_TITLES))})\.(?=\s*[A-Z])", lambda m: _TITLES[m[1]]),
     rule(rf"\b({choice(_BARE_TITLES)})(?=\s+[A-Z][\w'])", lambda m: _TITLES[m[1]]),
-    rule(rf"\b({choice(list(_WITH_NUMBER))})\.\s*(?=#?\d)", lambda m: _lower(m, _WITH_NUMBER), re.IGNORECASE),
+    rule(rf"\b({choice(list(_WITH_NUMBER))})\.\s*(?=#?\d|[IVX]+\b)", lambda m: _lower(m, _WITH_NUMBER), re.IGNORECASE),
     rule(rf"\b({choice(list(_MONTHS))})\b\.?(?=\s+\d)", lambda m: _MONTHS[m[1]]),
     rule(rf"\b({choice(list(_MONTHS))})\.{_MONTH_END}", lambda m: _MONTHS[m[1]] + _end(m)),
     rule(rf"(?<=[a-z], )({choice(list(_STATES))})\b(?:\s+(\d{{5}})(?:-(\d{{4}}))?\b)?(?=[,.;]|\s*$|\s+[a-z])", _state),
     rule(rf"\b({choice(list(_DAYS))})\.? ?(and|or|to|through|-) ?({choice(list(_DAYS))})\b\.?", _days),
     rule(r"\b(Tues?|Thu|Thurs?)\b\.?", lambda m: _DAYS[m[1]]),
     rule(rf"\b({choice(list(_DAYS))})\.(?=,|\s+(?:\d|{choice(list(_MONTHS))}))", lambda m: _DAYS[m[1]]),
+    rule(r"\bPh\.? ?D\b(?!\.)", lambda m: "P H D"),
     rule(r"\b(?:[A-Z][a-z]?\.){2,}(?:[A-Z]\b|'?s\b)?|\b(?:[A-Za-z]\.){2,}(?:[A-RT-Za-rt-z]\b|'?s\b)?", _letters),
     rule(r"\b([A-Z])\.\s+(?=[A-Z]\.)", lambda m: f"{m[1]} "),
     rule(

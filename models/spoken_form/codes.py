@@ -26,9 +26,9 @@ _HOST = rf"(?:[A-Za-z0-9-]+\.)+(?:{choice(_ENDINGS)})\b"
 _ADDRESS = rf"(?:https?://|ftp://|www\.)[^\s<>\"()]*[\w/]|(?<![\w.@]){_HOST}(?:/[^\s<>\"()]*[\w/]|/)?(?![\w@])"
 
 _INITIALS = listed("""
-    ABC AC AD AI AKA AOL AP API APR ASAP ATM BA BBA BBQ BCE CAD CBO CEO CET CFO CIA CIO COO CPA CTO DEA DIY DNA DOA
+    ABC AC AD AI AKA AOL AP API APR ASAP ATM BA BBA BBQ BCE CAD CBO CEO CET CFO CIA CIO COO CPA CPU CTO DEA DIY DNA DOA
     DOJ DUI DVD EDT EEG EKG EMS EMT EPA EPS ER ESPN EST ETA ETF EU EV FAA FAQ FBI FDA FIFO GDP GE GI GIS GMO GOP GPA
-    GPU GUI HIV HOA HOV HR IBM ICU ID IEEE IMF IO IP IPO IQ IRS ISP ISS IT IUD IV IVF JFK KGB LA LAPD LGBT LGBTQ MBA
+    GPU GUI HDMI HIV HOA HOV HR IBM ICU ID IEEE IMF IO IP IPO IQ IRS ISP ISS IT IUD IV IVF JFK KGB LA LAPD LGBT LGBTQ MBA
     MIT MRI MRNA MTA NAACP NBA NCAA NGO NSA NYU OBGYN OCD OEM OMG OS PA PBA PC PDA PHD PR PSA PTA PTO PTSD QA QR RBI
     RNA ROI RSVP SEC SEO SUV TBA TSA UAE UAV UCLA UFC UFO UI UK UN UPS URL US USA USB USC USDA USPS USSR UTC UV UX VA
     VIP YMCA
@@ -128,6 +128,7 @@ PHONES: tuple[Rule, ...] = (
     rule(rf"(?<![\w+])(1{_GROUP})?(\d{{3}}){_GROUP}([A-Z]{{4,10}})\b", _vanity),
     rule(rf"(?<![\w+])\+\d{{1,3}}(?:{_GROUP}?\(?\d{{1,5}}\)?){{1,6}}(?!\w|[.,]\d)(?<=\d{{3}})", _phone),
     rule(rf"(?<![\w.,$€£-])(?:1{_GROUP})?\(?\d{{3}}\)?{_GROUP}? ?\d{{3}}{_GROUP}\d{{4}}(?![\w-])", _phone),
+    rule(r"(?<![\w.,$€£-])1-([89]00|8[3-8]{2})(?![\w-])", lambda m: f"one {code(m[1])}"),
     rule(r"(?<![\w.,$€£-])\d{3}-\d{4}(?![\w-])", _phone),
     rule(
         r"\b([Cc]all|[Dd]ial|[Tt]ext|[Pp]hone|[Nn]umber|at|is) (\d{3} \d{4})(?![\w-]|[.,]\d)",

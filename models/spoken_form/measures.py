@@ -122,7 +122,10 @@ RULES: tuple[Rule, ...] = (
         r"""(?<=\d)°\s?(\d{1,2})'(?:\s?(\d{1,2}(?:\.\d+)?)")?""",
         lambda m: f" degrees {number(m[1])} minutes" + (f" {number(m[2])} seconds" if m[2] else ""),
     ),
-    rule(r"(?<=\d)(\s?(?:%|°[CF]?|[A-Za-zμ]{1,3}))\s?-\s?(?=\d+(?:\.\d+)?\s?(?:%|°|[a-zμ]))", lambda m: f"{m[1].rstrip()} to"),
+    rule(
+        r"(?<=\d)(\s?(?:%|°[CF]?|'|\"|[A-Za-zμ]{1,3}))\s?-\s?(?=\d+(?:\.\d+)?\s?(?:%|°|'|\"|[a-zμ]))",
+        lambda m: f"{m[1].rstrip()} to",
+    ),
     rule(
         rf"{_ARTICLE}{_LOW}(?:{_QUANTITY})(?P<joint>[ -]?)(?P<unit>{_UNIT}|(?<= )s){_ABBREVIATION_DOT}(?:/"
         rf"(?P<per>{choice(list(_PER))}))?(?![\w'^²/-]|\.\d)",

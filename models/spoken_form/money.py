@@ -105,7 +105,7 @@ def _cents(match: re.Match[str]) -> str:
 _AMOUNT = rf"(?P<amount>{NUMBER})"
 SIGNS_OF = re.compile(rf"[¢{''.join(s for s in _SIGNS if len(s) == 1)}]|{_CODE}|Rs|\dp\b")
 RULES: tuple[Rule, ...] = (
-    rule(r"(€\s?\d{1,3}),(\d\d)(?!\d)", lambda m: f"{m[1]}.{m[2]}"),
+    rule(r"([€$£]\s?\d{1,3}),(\d\d)(?!\d)", lambda m: f"{m[1]}.{m[2]}"),
     rule(r"\b(?:Rs\.?|INR)\s?(?=\d)", lambda m: "₹"),
     rule(r"\bU\.?S\.? \$(?=\d)", lambda m: "US$"),
     rule(

@@ -21,6 +21,10 @@ _GREEK_NAMES = listed("""
     omega
 """)
 _GREEK = dict(zip("αβγδεζηθικλμνξοπρςστυφχψω", _GREEK_NAMES, strict=True))
+_SHORT = {
+    "yr": "year", "mo": "month", "wk": "week", "hr": "hour", "min": "minute", "sec": "second", "kg": "kilogram", "lb": "pound",
+    "mi": "mile", "gal": "gallon",
+}  # fmt: skip
 _POWERS = {"2": "squared", "3": "cubed"}
 
 
@@ -56,7 +60,7 @@ def _pair(match: re.Match[str]) -> str:
     if match["equals"]:
         return f"{number(first)} minus {number(second)} equals"
     low, high = (float(n.replace(",", "")) for n in (first, second))
-    if low < high or (first, second) == ("9", "5"):
+    if low < high or (first, second) == ("9", "5") or (second == "1" and "odds" in match.string):
         return f"{number(first)} to {number(second)}"
     return f"{number(first)} {'minus ' if ' ' in match[0] else ''}{number(second)}"
 
@@ -83,7 +87,7 @@ ARITHMETIC: tuple[Rule, ...] = (
         lambda m: f"{number(m[1] or m[2] or m[3])} times",
     ),
     rule(rf"({NUMBER})\s?[x×]\s?(?=\d)", lambda m: f"{number(m[1])} by"),
-    rule(rf"({NUMBER})\s/\s(?={NUMBER}\s*=)", lambda m: f"{number(m[1])} divided by"),
+    rule(rf"({NUMBER})\s?/\s?(?={NUMBER}\s*=)", lambda m: f"{number(m[1])} divided by"),
     rule(
         r"(?<![\d/.,])(?P<article>\b[Aa]n?\s+)?(?:(?P<whole>\d{1,4})[ -])?(?<![\d/.])(?P<top>\d{1,4})/(?P<bottom>[1-9]\d{0,3})"
         r"(?:ths?|rds?|nds?)?(?![\d/]|\.\d|[A-Za-z])(?P<time> time\b)?",
@@ -102,6 +106,7 @@ PAIRS: tuple[Rule, ...] = (
     rule(r"(?<=[A-Za-z])-(?='?\d)", lambda m: " "),
 )
 SINGLE: tuple[Rule, ...] = (
+    rule(r"(?<=[a-z])\s?/\s?(yr|mo|wk|hr|min|sec|kg|lb|mi|gal)\b", lambda m: f" per {_SHORT[m[1]]}"),
     rule(r"(?<=\w)>(?=\w)|(?<=\w)\s>\s(?=\w)", lambda m: " is greater than "),
     rule(r"(?<=\w)<(?=\w)|(?<=\w)\s<\s(?=\w)", lambda m: " is less than "),
     rule(r"(?<!\S)<\s?(?=[a-z])", lambda m: "less than "),
