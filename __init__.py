@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from voxbeam.pipeline.verify import verify
     from voxbeam.schemas.config import CorpusConfig
     from voxbeam.schemas.errors import VoxbeamError
+    from voxbeam.synthesis.synthesizer import Synthesizer
 
 __version__ = "0.1.0"
-__all__ = ["Corpus", "CorpusConfig", "VoxbeamError", "__version__", "build", "plan", "verify"]
+__all__ = ["Corpus", "CorpusConfig", "Synthesizer", "VoxbeamError", "__version__", "build", "plan", "verify"]
 
 _MODULES = {
     "Corpus": "voxbeam.corpus",
     "CorpusConfig": "voxbeam.schemas.config",
+    "Synthesizer": "voxbeam.synthesis.synthesizer",
     "VoxbeamError": "voxbeam.schemas.errors",
     "build": "voxbeam.pipeline.build",
     "plan": "voxbeam.pipeline.plan",

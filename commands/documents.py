@@ -110,7 +110,7 @@ def build_document(output: str, result: BuildResult, quarantine: Sequence[Record
         "counts": _counts(result.release) if result.release else None,
         "units": result.progress.units,
         "reused_units": result.progress.reused_units,
-        "changes": [*changes.making, *changes.packing, *changes.listing],
+        "changes": [*changes.invalidates_units, *changes.repacks, *changes.listing],
         "quarantine": [
             {name: getattr(row, name) for name in ("recording", "stage", "reason", "error", "remedy")} for row in quarantine
         ],

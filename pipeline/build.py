@@ -70,7 +70,7 @@ def build(
     pin_threads()
     runner = RunnerOptions(runner_args)
     runner.require_bucket_uris([output_uri])
-    beam_options = PipelineOptions(runner.filled(output_uri, config.device))
+    beam_options = PipelineOptions(runner.with_defaults(output_uri, config.device))
     store = Store(output_uri)
     store.require_conditional_create()
     observer.report("list")

@@ -1,4 +1,4 @@
-"""Projection: what a corpus comes to in objects and storage requests, from what the build's own rules make of its size."""
+"""Cost model: the objects and storage requests of a build, computed from the build's own rules."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from voxbeam.schemas.config import PackConfig
 from voxbeam.transforms.audio.sparse_file import sequential_requests
 
 _PART_BYTES = 5 << 20
-"""of which the storage client puts larger objects together"""
+"""size of the parts in which the storage client uploads larger objects"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """What a first build leaves in a bucket, and asks of it. Requests are counted as stores bill them."""
+    """What a first build leaves in a bucket, and its requests as stores bill them."""
 
     units: int
     shards: int
@@ -21,16 +21,16 @@ class Footprint:
     writes: int
     """PUT, COPY and parts of larger objects"""
     reads: int
-    """GET and HEAD, those of the input included; listing and progress are left out"""
+    """GET and HEAD, including those of the input, without listing and progress"""
 
     @property
     def objects(self) -> int:
-        """Everything that stays: units, shards, manifests; the listing, the phones and the release."""
+        """Objects that remain: units, shards, manifests, the listing, the phones and the release."""
         return self.units + self.shards + self.parts + 3
 
 
 def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, config: PackConfig) -> Footprint:
-    """Of a corpus whose samples lie in one split, where all units are accepted; small splits add a shard each."""
+    """For a corpus with one split whose units are all accepted; each small split adds a shard."""
     ranges = sequential_requests(input_bytes // units) if units else 0
     shards = shard_group_count(shard_bytes, config)
     parts = shards + 2 * part_count(units) + 1  # samples; recordings and rejected; shards

@@ -1,4 +1,4 @@
-"""Models: which ones a configuration uses, as hashes. They go into the fingerprint of a unit and into the release."""
+"""Model fingerprints: the hash of every model that a configuration uses, for the fingerprint of units and for the release."""
 
 import hashlib
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.storage.cache import model_hash
 
-# Libraries whose version can change a result by a digit or a word.
+# Libraries whose version can change a result.
 _LIBRARIES = (
     "ctranslate2",
     "faster-whisper",

@@ -1,4 +1,4 @@
-"""Changes: why a build cannot add to the release before it, and what of the finished work holds nevertheless."""
+"""Release diff: what has changed since the previous release, and so how much of its finished work a build can keep."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,91 +11,97 @@ from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
 from voxbeam.storage.store import Store
 
-LISTED = ("speaker", "language", "license", "consent_basis", "title", "text")
-"""what a listing says of a recording and a release repeats"""
-_NAMED = 3
+LISTED_COLUMNS = ("speaker", "language", "license", "consent_basis", "title", "text")
+"""columns of a listing that a release repeats"""
+_MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What differs from the release before, each as `name: old → new`. Without any, a build only adds to it."""
+    """Differences from the previous release, each as `name: old → new`. Without any, a build extends that release."""
 
-    making: tuple[str, ...] = ()
-    """settings, models and code that units are made with"""
-    packing: tuple[str, ...] = ()
+    invalidates_units: tuple[str, ...] = ()
+    """settings, models and code with which units are made"""
+    repacks: tuple[str, ...] = ()
+    """settings with which finished units are packed"""
     listing: tuple[str, ...] = ()
-    """what the listing says of recordings that are released, a line for each"""
+    """one line for each released recording that is listed differently"""
     dropped: int = 0
-    """recordings that the release holds and the listing does not"""
+    """released recordings that are no longer listed"""
 
     def __bool__(self) -> bool:
-        return bool(self.making or self.packing or self.listing)
+        return bool(self.invalidates_units or self.repacks or self.listing)
 
     def __str__(self) -> str:
-        what = "; ".join([*self.making, *self.packing, *_first_few(self.listing)])
-        then = (
-            "No unit of that release fits: every recording listed goes through all stages, but for units that an earlier build "
-            "made with just these settings"
-            if self.making
-            else "Finished units are used again; all shards and manifests are made anew"
+        what = "; ".join([*self.invalidates_units, *self.repacks, *_first_few(self.listing)])
+        consequence = (
+            "No unit of that release can be reused: every listed recording goes through all stages, except units that an earlier "
+            "build made with these same settings"
+            if self.invalidates_units
+            else "Finished units are reused; all shards and manifests are written again"
         )
-        lost = f". {self.dropped} recordings of that release are not listed, and will not be in the next" if self.dropped else ""
-        return f"{what}. {then}{lost}"
+        dropped = f". {self.dropped} recordings of that release are not listed, and will be dropped" if self.dropped else ""
+        return f"{what}. {consequence}{dropped}"
 
 
 def changes_since(
-    store: Store, parent: Release, recordings: Iterable[Recording], config: CorpusConfig, fingerprint: str, models: dict[str, str]
+    store: Store,
+    previous: Release,
+    recordings: Iterable[Recording],
+    config: CorpusConfig,
+    fingerprint: str,
+    models: dict[str, str],
 ) -> Changes:
-    """How the making, the packing and the listing of a corpus differ from those of its latest release.
+    """How configuration, models, code and listing differ from those of the previous release.
 
-    Raises ListingError when a listing that does not hold all of the release says other things of a part of it.
+    Raises ListingError for a listing of a part of that release that describes some of it differently: extending the release
+    would keep the old description, and packing it again would drop the recordings that are not listed.
     """
-    making, packing = [], []
-    for key, text in _changed_keys(parent.config, config.model_dump(mode="json")):
+    invalidates_units, repacks = [], []
+    for key, text in _changed_keys(previous.config, config.model_dump(mode="json")):
         if affects_units(key):
-            making.append(text)
+            invalidates_units.append(text)
         elif key.startswith(("pack.", "link_speakers.")):
-            packing.append(text)
-    if fingerprint != parent.fingerprint:
-        making = [*making, *_changed_models(parent.models, models)] or ["the code of a stage"]
-    listing, missing = diff_listing(store, parent, recordings)
-    if making or packing:
-        return Changes(making=tuple(making), packing=tuple(packing), dropped=len(missing))
+            repacks.append(text)
+    if fingerprint != previous.fingerprint:
+        invalidates_units = [*invalidates_units, *_changed_models(previous.models, models)] or ["the code of a stage"]
+    listing, missing = diff_listing(store, previous, recordings)
+    if invalidates_units or repacks:
+        return Changes(invalidates_units=tuple(invalidates_units), repacks=tuple(repacks), dropped=len(missing))
     if listing and missing:
-        said = "; ".join(_first_few(listing))
+        examples = "; ".join(_first_few(listing))
         raise ListingError(
-            f"the input describes {len(listing)} recordings otherwise than release {parent.name} ({said}), and lacks "
-            f"{len(missing)} that it holds (such as {missing[0]})",
-            remedy="list the whole corpus to have it packed anew, which uses finished units again, or list these recordings as "
-            "they were",
+            f"the input describes {len(listing)} recordings differently from release {previous.name} ({examples}), and "
+            f"{len(missing)} recordings of that release are missing from it (e.g. {missing[0]})",
+            remedy="list the whole corpus to pack it again, which reuses finished units, or list these recordings as they were",
         )
     return Changes(listing=listing)
 
 
-def diff_listing(store: Store, parent: Release, recordings: Iterable[Recording]) -> tuple[tuple[str, ...], list[str]]:
-    """Of the recordings that a release holds: what the listing says otherwise, a line for each, and which are not listed."""
+def diff_listing(store: Store, previous: Release, recordings: Iterable[Recording]) -> tuple[tuple[str, ...], list[str]]:
+    """A line for each released recording that is listed differently, and the released recordings that are not listed."""
     listed = {recording.recording: recording for recording in recordings}
     lines: list[str] = []
     missing: list[str] = []
-    for row in read_rows(store, parent, RecordingRow):
+    for row in read_rows(store, previous, RecordingRow):
         if row.status != "done":
             continue
         now = listed.get(row.recording)
         if now is None:
             missing.append(row.recording)
-        elif differs := [name for name in LISTED if getattr(row, name) != getattr(now, name)]:
-            said = ", ".join(f"{name} {getattr(row, name)!r} → {getattr(now, name)!r}" for name in differs)
-            lines.append(f"{row.recording}: {said}")
+        elif differing := [name for name in LISTED_COLUMNS if getattr(row, name) != getattr(now, name)]:
+            values = ", ".join(f"{name} {getattr(row, name)!r} → {getattr(now, name)!r}" for name in differing)
+            lines.append(f"{row.recording}: {values}")
     return tuple(lines), missing
 
 
 def _first_few(lines: tuple[str, ...]) -> list[str]:
-    more = len(lines) - _NAMED
-    return [*lines[:_NAMED], *([f"and {more} more recordings"] if more > 0 else [])]
+    more = len(lines) - _MAX_EXAMPLES
+    return [*lines[:_MAX_EXAMPLES], *([f"and {more} more recordings"] if more > 0 else [])]
 
 
 def _changed_models(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """Models whose hash differs, and libraries whose version does (they stand in one line)."""
+    """Models whose hash differs, and libraries whose version differs."""
     lines = [f"model {name}: {_short(old.get(name))} → {_short(new[name])}" for name in sorted(new) if _differs(name, old, new)]
     before, now = (dict(pair.split("=", 1) for pair in models.get("libraries", "").split()) for models in (old, new))
     return lines + [f"{name}: {before.get(name)} → {now[name]}" for name in sorted(now) if before.get(name) != now[name]]

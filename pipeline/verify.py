@@ -1,7 +1,8 @@
-"""Verify: reads a whole release as its users would and lists everything that is not as it must be.
+"""Verify: reads a whole release as its users would, and lists every problem.
 
-Checked: every file's hash and size; every table's schema and rows; the accounting law; keys unique; speakers in one split only;
-every tar readable, its members just those of the manifest, at the byte ranges that it states; codes of the right shape.
+Checks: the hash and size of every file; the schema and the rows of every table; accepted + rejected + non-speech = duration; keys
+are unique; a speaker is in one split; every tar is readable, its members are those of the manifest, at the stated byte ranges;
+codes have the right shape and range.
 """
 
 import hashlib
@@ -27,14 +28,16 @@ from voxbeam.storage.store import Store, sha256_of
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something in a release that is wrong."""
+    """One thing that is wrong with a release."""
 
     where: str
+    """path, key, recording or speaker"""
     what: str
+    """what is wrong with it"""
 
 
 def verify(output_uri: str, release: int | None = None) -> list[Problem]:
-    """Reads every byte of a release (the latest if None) and returns every problem. None is the proof that it is sound.
+    """Reads every byte of a release (the latest if None) and returns every problem. An empty list means that it is sound.
 
     Raises StorageError when the corpus has no such release.
     """
@@ -48,11 +51,11 @@ def verify_release(store: Store, release: Release) -> Iterator[Problem]:
     yield from broken
     unreadable = {problem.where for problem in broken}
     if any(file.path in unreadable for file in release.files if file.kind != "shard"):
-        return  # what the tables say cannot be compared with anything
-    lies = list(_check_tables(store, release))
-    yield from lies
-    if lies:
-        return  # rows that break their own schema cannot be compared either
+        return  # tables that cannot be trusted cannot be compared
+    schema_problems = list(_check_tables(store, release))
+    yield from schema_problems
+    if schema_problems:
+        return  # nor can rows that break their own schema
     yield from _check_accounting(store, release)
     yield from _check_shard_table(store, release)
     for file in release.files_of_kind("samples"):
@@ -89,16 +92,16 @@ def _check_tables(store: Store, release: Release) -> Iterator[Problem]:
 
 
 def _check_accounting(store: Store, release: Release) -> Iterator[Problem]:
-    """The accounting law, from the segments themselves: what the recordings table says must be what the other tables hold."""
+    """Compares the recordings table with sums over the samples and the rejected segments."""
     accepted, rejected, samples = Counter[str](), Counter[str](), Counter[str]()
     splits: dict[str, set[str]] = defaultdict(set)
-    digests = array("Q")  # 8 bytes a sample, where a set of keys would take a hundred
+    digests = array("Q")  # 8 bytes per sample; a set of keys would take a hundred
     for sample in read_rows(store, release, SampleRow):
         accepted[sample.recording] += sample.duration_ms
         samples[sample.recording] += 1
         splits[str(sample.speaker)].add(sample.split)
         digests.append(_digest(sample.key))
-    for key in _twice(store, release, np.asarray(digests)):
+    for key in _duplicate_keys(store, release, np.asarray(digests)):
         yield Problem(where=key, what="is in the release twice")
     for rejection in read_rows(store, release, RejectedRow):
         rejected[rejection.recording] += rejection.duration_ms
@@ -128,8 +131,8 @@ def _digest(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
 
 
-def _twice(store: Store, release: Release, digests: NDArray[np.uint64]) -> Iterator[str]:
-    """Keys that more than one sample has; only where digests are equal are the samples read again."""
+def _duplicate_keys(store: Store, release: Release, digests: NDArray[np.uint64]) -> Iterator[str]:
+    """Keys that more than one sample has. The samples are read again only if digests are equal."""
     values, times = np.unique(digests, return_counts=True)
     if not len(equal := set(values[times > 1].tolist())):
         return
@@ -138,7 +141,7 @@ def _twice(store: Store, release: Release, digests: NDArray[np.uint64]) -> Itera
 
 
 def _check_shard(store: Store, part: ReleaseFile, unreadable: set[str]) -> Iterator[Problem]:
-    """The samples of one part of the manifest against the tar that they lie in."""
+    """Compares one part of the samples manifest with its shard."""
     rows = list(read_part(store, SampleRow, part.path))
     for shard in sorted({row.shard for row in rows} - unreadable):
         expected: dict[str, tuple[int, int, SampleRow]] = {}
@@ -157,27 +160,27 @@ def _check_shard(store: Store, part: ReleaseFile, unreadable: set[str]) -> Itera
             yield Problem(where=shard, what=f"cannot be read: {error}")
             continue
         for name in expected:
-            yield Problem(where=shard, what=f"lacks {name}, which the manifest lists")
+            yield Problem(where=shard, what=f"does not contain {name}, which the manifest lists")
 
 
 def _check_member(
     shard: str, tar: tarfile.TarFile, member: tarfile.TarInfo, expected: tuple[int, int, SampleRow] | None
 ) -> Iterator[Problem]:
     if expected is None or not member.isreg():
-        yield Problem(where=shard, what=f"holds {member.name}, which the manifest does not list")
+        yield Problem(where=shard, what=f"contains {member.name}, which the manifest does not list")
         return
     offset, size, row = expected
     if (member.offset_data, member.size) != (offset, size):
         yield Problem(
             where=shard,
-            what=f"{member.name} lies at {member.offset_data}+{member.size}, the manifest says {offset}+{size}",
+            what=f"{member.name} is at {member.offset_data}+{member.size}, the manifest says {offset}+{size}",
         )
         return
     file = tar.extractfile(member)
     content = file.read() if file else b""
     if member.name.endswith(".codes.npy"):
         if zlib.crc32(content) != row.codes_crc32:
-            yield Problem(where=shard, what=f"{member.name} has another CRC-32 than the manifest says")
+            yield Problem(where=shard, what=f"{member.name} has another CRC-32 than in the manifest")
         codes = np.load(io.BytesIO(content), allow_pickle=False)
         fits = codes.dtype == np.int16 and codes.shape == (N_CODEBOOKS, row.frames)
         if not fits or codes.min(initial=0) < 0 or codes.max(initial=0) >= CODEBOOK_SIZE:
@@ -188,11 +191,11 @@ def _check_member(
     elif member.name.endswith(".json"):
         tree = json.loads(content)
         if tree.get("key") != row.key or tree.get("text") != row.text:
-            yield Problem(where=shard, what=f"{member.name} does not say what the manifest says")
+            yield Problem(where=shard, what=f"{member.name} differs from the manifest")
 
 
 def _check_shard_table(store: Store, release: Release) -> Iterator[Problem]:
-    """Shards that the shards table and the release's list of files disagree on."""
+    """Compares the shards table with the release's list of files."""
     listed = {file.path: file for file in release.files_of_kind("shard")}
     for row in read_rows(store, release, ShardRow):
         file = listed.pop(row.shard, None)

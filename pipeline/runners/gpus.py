@@ -1,4 +1,4 @@
-"""GPUs of this machine: a local build with `device: cuda` has one worker for each, so that each holds one set of models."""
+"""GPUs of this machine: a local build with `device: cuda` has one worker per GPU, each with one set of models."""
 
 import os
 
@@ -23,5 +23,5 @@ def visible_gpus() -> list[str]:
 
 
 def assign_gpu(worker_id: str, gpus: list[str]) -> str:
-    """The GPU of one of Beam's local workers, which are numbered: `worker_3`. Workers beyond the GPUs share them."""
+    """The GPU of a local worker, which Beam names by number: `worker_3`. If there are more workers than GPUs, they share them."""
     return gpus[int(worker_id.rpartition("_")[2]) % len(gpus)]

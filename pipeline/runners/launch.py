@@ -41,7 +41,7 @@ def run_job(job: Job, runner: RunnerOptions, beam_options: PipelineOptions, obse
             job_id = str(result.job_id()) if runner.on_dataflow and result.has_job else None
             if job_id:
                 observer.report("run", message=f"Dataflow job {job_id}: it continues, and commits, even if this process stops")
-            if runner.waits:
+            if runner.waits_for_result:
                 result.wait_until_finish()
         except Exception as error:
             cause = _cause(job, processes, error)

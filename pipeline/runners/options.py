@@ -1,6 +1,6 @@
-"""Runner options: what the options for Beam ask for, and what a runner needs beyond them to run a build well.
+"""Runner options: the Beam options of a build, and the defaults that each runner needs beyond Beam's own.
 
-What was typed always wins. Nothing heavy is imported, so that a command can look at its options before it loads Beam.
+An option that was given is never changed. Nothing heavy is imported, so that a command can read its options before it loads Beam.
 """
 
 import argparse
@@ -15,78 +15,78 @@ from voxbeam.schemas.errors import RunnerError
 from voxbeam.storage.store import is_bucket
 
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-GPU = "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
-"""What a unit's stages ask of Dataflow where models run on CUDA: one GPU, and a machine of eight cores around it."""
+DATAFLOW_GPU = "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
+"""The accelerator that a unit's stages request of Dataflow for CUDA: one GPU, on a machine with eight cores."""
 
 
 class RunnerOptions:
-    """The options that Beam gets, as they were typed: `--name=value` or `--name value`, in any order."""
+    """Beam options as they were given: `--name=value` or `--name value`, in any order."""
 
-    def __init__(self, typed: Sequence[str]) -> None:
-        self.typed = tuple(typed)
-        self._asked, _ = _parser().parse_known_args(list(typed))
+    def __init__(self, args: Sequence[str]) -> None:
+        self.args = tuple(args)
+        self._parsed, _ = _parser().parse_known_args(list(args))
 
     @property
     def runner(self) -> str:
-        """The runner by its short name; as Beam has it, `SparkRunner`, `spark` and the full path are all 'spark'."""
-        return str(self._asked.runner).rpartition(".")[2].lower().removesuffix("runner")
+        """The runner's short name: `SparkRunner`, `spark` and the full path are all 'spark', as in Beam."""
+        return str(self._parsed.runner).rpartition(".")[2].lower().removesuffix("runner")
 
     def local_workers(self, gpus: int = 0) -> int:
-        """How many worker processes the in-process runner shall have; 0 for another runner.
+        """Number of worker processes of the in-process runner; 0 for another runner.
 
-        By default as many as the models have GPUs to run on, or one per core where they run on the CPU.
+        By default one per GPU if the models run on GPUs, else one per core.
         """
-        return (self._asked.direct_num_workers or gpus or os.cpu_count() or 1) if self.runner == "fnapi" else 0
+        return (self._parsed.direct_num_workers or gpus or os.cpu_count() or 1) if self.runner == "fnapi" else 0
 
     @property
     def on_dataflow(self) -> bool:
         return self.runner == "dataflow"
 
     @property
-    def waits(self) -> bool:
-        """Whether the command shall wait for the runner, be it to run the job or to describe it."""
-        return not self._asked.no_wait_until_finish
+    def waits_for_result(self) -> bool:
+        """Whether to wait until the runner has run the job."""
+        return not self._parsed.no_wait_until_finish
 
     @property
     def detached(self) -> bool:
-        """Whether the job is only described, or not waited for: its release comes later, if somebody runs it."""
-        return not self.waits or bool(self._asked.template_location or self._asked.output_executable_path)
+        """Whether the job is only described or not waited for: its release is committed later, when the job runs."""
+        return not self.waits_for_result or bool(self._parsed.template_location or self._parsed.output_executable_path)
 
     def accelerator(self, device: str) -> str | None:
-        """The accelerator hint of a unit's stages: only Dataflow reads one, and forbids it beside `worker_accelerator`."""
-        if not self.on_dataflow or device != "cuda" or _any_has(self._asked.services, "worker_accelerator="):
+        """The accelerator hint for the stages of a unit. Only Dataflow reads it, and not together with `worker_accelerator`."""
+        if not self.on_dataflow or device != "cuda" or _contains(self._parsed.services, "worker_accelerator="):
             return None
-        hints = [hint.partition("=")[2] for hint in self._asked.hints if _is_accelerator(hint)]
-        return hints[-1] if hints else GPU
+        hints = [hint.partition("=")[2] for hint in self._parsed.hints if _is_accelerator(hint)]
+        return hints[-1] if hints else DATAFLOW_GPU
 
     def require_bucket_uris(self, uris: Iterable[str]) -> None:
-        """Raises RunnerError for a local path on Dataflow, whose workers share no disk with anybody."""
+        """Raises RunnerError for a local path on Dataflow, whose workers cannot read it."""
         local = next((uri for uri in uris if not is_bucket(uri)), None) if self.on_dataflow else None
         if local is not None:
             raise RunnerError(
                 f"Dataflow's workers cannot see {local}", remedy="copy it to a bucket (gs://…) and use that address"
             )
 
-    def filled(self, output: str, device: str) -> list[str]:
-        """The options, with what the runner needs to write a corpus to `output` with models on `device` ('cpu' or 'cuda').
+    def with_defaults(self, output: str, device: str) -> list[str]:
+        """The options, with the runner's defaults for a corpus at `output` and models on `device` ('cpu' or 'cuda').
 
-        Raises RunnerError where an option or a library is missing that has no substitute.
+        Raises RunnerError for a missing option or library that has no default.
         """
         if self.runner in ("spark", "flink", "portable"):
-            return self._with(_portable_defaults(self.runner, self._given))
-        return self._for_dataflow(output, device) if self.on_dataflow else list(self.typed)
+            return self._with_defaults(_portable_defaults(self.runner, self._names))
+        return self._for_dataflow(output, device) if self.on_dataflow else list(self.args)
 
     @property
-    def _given(self) -> set[str]:
-        given = {option.removeprefix("--").partition("=")[0] for option in self.typed if option.startswith("--")}
+    def _names(self) -> set[str]:
+        given = {option.removeprefix("--").partition("=")[0] for option in self.args if option.startswith("--")}
         return given | {"machine_type"} if "worker_machine_type" in given else given
 
-    def _with(self, defaults: dict[str, str]) -> list[str]:
-        return [*self.typed, *(f"--{name}={value}" for name, value in defaults.items() if name not in self._given)]
+    def _with_defaults(self, defaults: dict[str, str]) -> list[str]:
+        return [*self.args, *(f"--{name}={value}" for name, value in defaults.items() if name not in self._names)]
 
     def _for_dataflow(self, output: str, device: str) -> list[str]:
-        """The reasons stand in docs/dataflow.md."""
-        if "sdk_container_image" not in self._given:
+        """docs/dataflow.md has the reasons."""
+        if "sdk_container_image" not in self._names:
             raise RunnerError(
                 "Dataflow needs --sdk_container_image", remedy="deploy/dataflow/Dockerfile builds one (docs/dataflow.md)"
             )
@@ -98,16 +98,16 @@ class RunnerOptions:
             defaults["temp_location"] = f"{output.rstrip('/')}/dataflow"
         if device == "cpu":
             defaults["machine_type"] = "n2-highmem-4"
-        elif hint:  # light steps only; with `worker_accelerator` the machine must fit the GPU, and is for the user to name
+        elif hint:  # for light steps; with `worker_accelerator` the user chooses a machine that fits the GPU
             defaults["machine_type"] = "n2-standard-2"
-        options = self._with(defaults)
-        if device == "cuda" and not _any_has(self._asked.experiments, "use_multiple_sdk_containers"):
+        options = self._with_defaults(defaults)
+        if device == "cuda" and not _contains(self._parsed.experiments, "use_multiple_sdk_containers"):
             options.append("--experiments=no_use_multiple_sdk_containers")
         return _without_accelerator(options) if hint else options
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The options that voxbeam itself looks at, under the names that Beam gives them."""
+    """The options that voxbeam reads too, under Beam's names."""
     parser = _hint_parser()
     parser.add_argument("--runner", default=LOCAL_RUNNER)
     parser.add_argument("--direct_num_workers", type=int, default=0)
@@ -126,7 +126,7 @@ def _hint_parser() -> argparse.ArgumentParser:
 
 
 def _portable_defaults(runner: str, given: set[str]) -> dict[str, str]:
-    """The reasons stand in docs/spark.md."""
+    """docs/spark.md has the reasons."""
     defaults = {"environment_cache_millis": "3600000", "sdk_worker_parallelism": "1"}
     if runner != "flink":
         defaults["storage_level"] = "MEMORY_AND_DISK"
@@ -137,7 +137,7 @@ def _portable_defaults(runner: str, given: set[str]) -> dict[str, str]:
 
 
 def _without_accelerator(options: list[str]) -> list[str]:
-    """The options less a hint that Beam would put on every step; the stages that use a GPU carry it instead."""
+    """The options without an accelerator hint, which Beam would put on every step; the stages that use a GPU have it instead."""
     asked, rest = _hint_parser().parse_known_args(options)
     return [*rest, *(f"--resource_hint={hint}" for hint in asked.hints if not _is_accelerator(hint))]
 
@@ -146,5 +146,5 @@ def _is_accelerator(hint: str) -> bool:
     return hint.startswith("accelerator=")
 
 
-def _any_has(values: Iterable[str], part: str) -> bool:
+def _contains(values: Iterable[str], part: str) -> bool:
     return any(part in value for value in values)

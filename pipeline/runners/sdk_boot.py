@@ -1,4 +1,4 @@
-"""What Spark starts for every worker process: asks the runner for its endpoints and becomes a guarded SDK worker.
+"""SDK boot: what Spark starts for every worker process. It gets the endpoints from the runner and becomes a supervised worker.
 
 Beam's own boot program is a Go binary inside its container images, and in no wheel. This one is for workers whose machine has
 voxbeam installed: `--environment_type=PROCESS --environment_config='{"command": "/path/to/venv/bin/voxbeam-boot"}'`.
@@ -15,8 +15,8 @@ from apache_beam.portability.api import beam_provision_api_pb2_grpc as provision
 from google.protobuf import json_format, text_format
 
 
-class _WorkerId(grpc.UnaryUnaryClientInterceptor):
-    """Tells the runner which worker asks."""
+class _WorkerIdInterceptor(grpc.UnaryUnaryClientInterceptor):
+    """Adds the worker's id to requests to the runner."""
 
     def __init__(self, worker_id: str) -> None:
         self.worker_id = worker_id
@@ -32,7 +32,7 @@ def main() -> NoReturn:
     parser.add_argument("--provision_endpoint", required=True)
     arguments, _ = parser.parse_known_args()
     channel = grpc.insecure_channel(arguments.provision_endpoint)
-    stub = provision_grpc.ProvisionServiceStub(grpc.intercept_channel(channel, _WorkerId(arguments.id)))
+    stub = provision_grpc.ProvisionServiceStub(grpc.intercept_channel(channel, _WorkerIdInterceptor(arguments.id)))
     info = stub.GetProvisionInfo(provision.GetProvisionInfoRequest()).info
     environment = {
         **os.environ,

@@ -1,8 +1,8 @@
-"""Guard: runs a worker process for an executor of Spark or Flink, and ends the executor when a signal kills the worker.
+"""Supervisor: runs a worker process for an executor of Spark or Flink, and ends the executor if a signal kills the worker.
 
-An executor keeps its worker for as long as the environment is cached, dead or alive. With a dead one it fails every task that it
-is given, and is given them all, because nobody is done as fast. In place of an executor that ends, Spark starts a new one and
-repeats what was lost. This module imports little, since it stays in memory beside every worker.
+An executor keeps its worker as long as the environment is cached, dead or alive. With a dead worker it fails every task, and
+gets nearly all of them, because it fails faster than the others finish. If the executor ends, Spark starts a new one and repeats
+what was lost. This module imports little, since it stays in memory beside every worker.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Becomes the parent of a Beam SDK worker with this process's environment; ends with it, or with SIGTERM ends it."""
+    """Starts a Beam SDK worker with this process's environment and ends with it. SIGTERM ends both."""
     executor = os.getppid()
     worker = subprocess.Popen([sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"])
 

@@ -188,7 +188,7 @@ def test_changed_configuration_says_what_changed(tmp_path: Path) -> None:
     run_build(source, tmp_path / "out")
     stricter = CorpusConfig.model_validate({"filter": {"min_dnsmos_ovrl": 4.9}})
     outcome = run_build(source, tmp_path / "out", config=stricter)
-    assert outcome.changes == Changes(making=("filter.min_dnsmos_ovrl: 2.2 → 4.9",))
+    assert outcome.changes == Changes(invalidates_units=("filter.min_dnsmos_ovrl: 2.2 → 4.9",))
     store = Store(str(tmp_path / "out"))
     rejected = list(read_rows(store, outcome.release, RejectedRow))
     assert rejected and all("low_dnsmos" in row.reasons and row.dnsmos_ovrl for row in rejected)

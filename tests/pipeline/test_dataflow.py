@@ -25,7 +25,7 @@ from voxbeam.pipeline.events import BuildObserver, BuildProgress
 from voxbeam.pipeline.graph import build_graph
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.runners.launch import run_job
-from voxbeam.pipeline.runners.options import GPU, RunnerOptions
+from voxbeam.pipeline.runners.options import DATAFLOW_GPU, RunnerOptions
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import CommitConflictError, ModelError, VoxbeamError, WorkerLostError
 from voxbeam.storage.store import Store
@@ -104,7 +104,7 @@ class Described:
 def described(folder: Path, device: str, *more: str) -> Described:
     asked = RunnerOptions(typed(folder, f"--template_location={folder}/job.json", *more))
     job = job_of(device)
-    root = beam.Pipeline(options=PipelineOptions(asked.filled(job.output, device)))
+    root = beam.Pipeline(options=PipelineOptions(asked.with_defaults(job.output, device)))
     build_graph(root, job, asked.accelerator(device))
     root.run()
     graph = api.Pipeline.FromString((folder / "stage" / "pipeline.pb").read_bytes())
@@ -120,7 +120,7 @@ def test_the_stages_of_a_unit_ask_for_a_gpu_and_nothing_else_does(gpu: Described
     heavy = {name for name, step in gpu.steps().items() if gpu.hint(step)}
     stages = {f"ProcessUnits/{type(stage).__name__}/{stage.name.capitalize()}" for stage in build_stages(CorpusConfig())}
     assert heavy == {"ProcessUnits/LoadFinishedUnit", "ProcessUnits/WriteUnit", *stages}
-    assert {gpu.hint(step) for step in gpu.steps().values()} == {"", GPU}
+    assert {gpu.hint(step) for step in gpu.steps().values()} == {"", DATAFLOW_GPU}
 
 
 def test_every_step_runs_in_the_image(gpu: Described) -> None:
@@ -183,7 +183,7 @@ def submit(service: Service, folder: Path, *more: str) -> str:
     asked = RunnerOptions(typed(folder, *more, endpoint=service.url))
     job = replace(job_of("cpu"), output=str(folder / "out"))
     events: list[BuildProgress] = []
-    assert run_job(job, asked, PipelineOptions(asked.filled(job.output, "cpu")), BuildObserver(events.append)) == JOB
+    assert run_job(job, asked, PipelineOptions(asked.with_defaults(job.output, "cpu")), BuildObserver(events.append)) == JOB
     return "".join(event.message or "" for event in events)
 
 
@@ -255,7 +255,7 @@ def test_a_flex_template_hands_the_job_over(tmp_path: Path) -> None:
         assert list((s3.folder / "corpora" / "out" / "listings").iterdir())
         assert not (s3.folder / "corpora" / "out" / "releases").exists()
     graph = api.Pipeline.FromString((tmp_path / "stage" / "pipeline.pb").read_bytes())
-    assert GPU.encode() in {e.resource_hints.get(HINT) for e in graph.components.environments.values()}
+    assert DATAFLOW_GPU.encode() in {e.resource_hints.get(HINT) for e in graph.components.environments.values()}
 
 
 def test_the_template_asks_for_options_that_exist() -> None:

@@ -49,7 +49,7 @@ def test_every_spark_worker_has_voxbeam_beside_it() -> None:
 
 def test_the_options_for_it_keep_the_external_workers() -> None:
     typed = ["--runner=PortableRunner", "--environment_type=EXTERNAL", "--environment_config=localhost:50000"]
-    filled = RunnerOptions(typed).filled("s3://corpora/a", "cpu")
+    filled = RunnerOptions(typed).with_defaults("s3://corpora/a", "cpu")
     assert [option for option in filled if option.startswith("--environment_config")] == typed[2:]
 
 

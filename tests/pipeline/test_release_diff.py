@@ -60,30 +60,31 @@ def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
         },
         {"tokenize": "c" * 64, "libraries": "torch=2.14.0 soxr=1.1.0"},
     )
-    assert found.making == (
+    assert found.invalidates_units == (
         "device: 'cpu' → 'cuda'", "diarize.step: 0.3 → 0.5", f"model tokenize: {'a' * 12} → {'c' * 12}", "torch: 2.13.0 → 2.14.0",
     )  # fmt: skip
-    assert found.packing == ("link_speakers.threshold: 0.3 → 0.5", "pack.max_shard_mb: 1024 → 64")
+    assert found.repacks == ("link_speakers.threshold: 0.3 → 0.5", "pack.max_shard_mb: 1024 → 64")
     assert "goes through all stages" in str(found) and "diarize.step: 0.3 → 0.5" in str(found)
 
 
 def test_the_code_of_a_stage_is_named_when_nothing_else_differs(released: Any) -> None:
-    assert changes(released, code=2).making == ("the code of a stage",)
+    assert changes(released, code=2).invalidates_units == ("the code of a stage",)
 
 
-def test_other_packing_uses_units_again(released: Any) -> None:
+def test_other_packing_reuses_units(released: Any) -> None:
     found = changes(released, {"pack": {"max_shard_mb": 64}}, listing=released[2][:1])
-    assert (found.making, found.packing, found.dropped) == ((), ("pack.max_shard_mb: 1024 → 64",), 1)
-    assert "Finished units are used again" in str(found) and "1 recordings of that release are not listed" in str(found)
+    assert (found.invalidates_units, found.repacks, found.dropped) == ((), ("pack.max_shard_mb: 1024 → 64",), 1)
+    assert "Finished units are reused" in str(found) and "1 recordings of that release are not listed" in str(found)
 
 
 def test_another_license_is_noticed(released: Any) -> None:
     listing = [replace(recording, license="CC-BY-NC-4.0") for recording in released[2]]
     found = changes(released, listing=listing)
     assert found.listing == ("q: license None → 'CC-BY-NC-4.0'", "r: license None → 'CC-BY-NC-4.0'")
-    assert found and "all shards and manifests are made anew" in str(found)
+    assert found and "all shards and manifests are written again" in str(found)
     with pytest.raises(
-        ListingError, match=r"q: license None → 'CC-BY-NC-4.0'.*lacks 1 that it holds \(such as r\).*finished units"
+        ListingError,
+        match=r"q: license None → .CC-BY-NC-4.0.*1 recordings of that release are missing.*\(e\.g\. r\).*reuses finished",
     ):
         changes(released, listing=listing[:1])
 

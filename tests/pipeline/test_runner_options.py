@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from voxbeam.pipeline.runners.options import GPU, LOCAL_RUNNER, RunnerOptions
+from voxbeam.pipeline.runners.options import DATAFLOW_GPU, LOCAL_RUNNER, RunnerOptions
 from voxbeam.schemas.errors import RunnerError
 
 from tests.pipeline.test_build import ROOT
@@ -17,7 +17,7 @@ DATAFLOW = ("--runner=DataflowRunner", IMAGE)
 def filled(*options: str, output: str = "gs://corpora/a", device: str = "cpu") -> dict[str, list[str]]:
     """The filled options by name."""
     found: dict[str, list[str]] = {}
-    for option in RunnerOptions(options).filled(output, device):
+    for option in RunnerOptions(options).with_defaults(output, device):
         name, _, value = option.partition("=")
         found.setdefault(name, []).append(value)
     return found
@@ -57,7 +57,7 @@ def test_looking_at_options_loads_no_beam() -> None:
     ],
 )
 def test_a_portable_runner_however_it_is_named(runner: list[str]) -> None:
-    options = RunnerOptions([*runner, "--storage_level", "DISK_ONLY"]).filled("out", "cpu")
+    options = RunnerOptions([*runner, "--storage_level", "DISK_ONLY"]).with_defaults("out", "cpu")
     assert "--environment_cache_millis=3600000" in options and "--environment_type=PROCESS" in options
     assert not any(option.startswith("--storage_level=") for option in options)
 
@@ -79,7 +79,7 @@ def test_dataflow_on_gpus_keeps_one_process_per_machine() -> None:
     options = filled(*DATAFLOW, "--experiments=x", device="cuda")
     assert options["--experiments"] == ["x", "no_use_multiple_sdk_containers"]
     assert options["--number_of_worker_harness_threads"] == ["1"]
-    assert RunnerOptions(DATAFLOW).accelerator("cuda") == GPU
+    assert RunnerOptions(DATAFLOW).accelerator("cuda") == DATAFLOW_GPU
     assert RunnerOptions(["--runner=SparkRunner"]).accelerator("cuda") is None
 
 
@@ -110,7 +110,7 @@ def test_dataflow_refuses_what_its_workers_cannot_see() -> None:
     with pytest.raises(RunnerError, match=r"/data/corpus.*bucket"):
         RunnerOptions(DATAFLOW).require_bucket_uris(["gs://speech", "/data/corpus"])
     with pytest.raises(RunnerError, match="--sdk_container_image"):
-        RunnerOptions(["--runner=DataflowRunner"]).filled("gs://corpora/a", "cpu")
+        RunnerOptions(["--runner=DataflowRunner"]).with_defaults("gs://corpora/a", "cpu")
 
 
 @pytest.mark.parametrize(

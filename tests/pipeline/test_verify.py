@@ -41,13 +41,13 @@ def first(**changes: Any) -> Callable[[list[Any]], list[Any]]:
 @pytest.mark.parametrize(
     ("table", "change", "word"),
     [
-        ("samples", lambda r: [replace(r[0], codes_offset=r[0].codes_offset + 512), *r[1:]], "lies at"),
-        ("samples", lambda r: [replace(r[0], json_bytes=r[0].json_bytes - 1), *r[1:]], "lies at"),
-        ("samples", lambda r: [replace(r[0], flac_offset=0, flac_bytes=5), *r[1:]], "lacks"),
+        ("samples", lambda r: [replace(r[0], codes_offset=r[0].codes_offset + 512), *r[1:]], " is at "),
+        ("samples", lambda r: [replace(r[0], json_bytes=r[0].json_bytes - 1), *r[1:]], " is at "),
+        ("samples", lambda r: [replace(r[0], flac_offset=0, flac_bytes=5), *r[1:]], "does not contain"),
         ("samples", lambda r: r[1:], "does not list"),
         ("samples", lambda r: [r[0], *r], "twice"),
         ("samples", first(speaker="speaker_q"), "more than one split"),
-        ("samples", first(text="other"), "does not say"),
+        ("samples", first(text="other"), "differs from the manifest"),
         ("samples", first(codes_crc32=1), "another CRC-32"),
         ("samples", first(shard="shards/train/nowhere.tar"), "cannot be read"),
         ("rejected", lambda r: [], "accepted, rejected"),
