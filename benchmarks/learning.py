@@ -86,7 +86,7 @@ def main() -> None:
         table.add_row(name, f"{losses[0]:.3f}", f"{np.mean(losses[1:]):.3f}")
     Console().print(table)
     if given.out:
-        told = {"loss_of_each_book": {str(step): losses for step, losses in curve.items()}, "baselines": baselines}
+        told = {"loss_per_codebook": {str(step): losses for step, losses in curve.items()}, "baselines": baselines}
         given.out.write_text(json.dumps(told, indent=1) + "\n")
 
 

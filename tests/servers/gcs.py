@@ -1,7 +1,7 @@
 """A server that speaks Google Cloud Storage's XML API, as far as a corpus needs it, over a dictionary.
 
-Ours, made after the API's documentation: of the emulators that package registries hold, none has that API (`docs/log.md`). So a
-test against it shows what the client asks for and how it takes the answers, and nothing of Google's own servers.
+Written after the API's documentation: no emulator in a package registry implements that API (docs/dev/what-did-not-work.md). A
+test against it shows what the client sends and how it handles the answers, but nothing about Google's own servers.
 """
 
 import hashlib
