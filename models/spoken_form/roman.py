@@ -82,7 +82,8 @@ RULES: tuple[Rule, ...] = (
     rule(rf"\b({choice(_RULERS)}) I(?=\s*[,.;:?!)]|'s|\s*$| (?:of|was|is|and [A-Z]|{_DEEDS})\b)", lambda m: f"{m[1]} the first"),
     rule(rf"\b({choice(_RULERS)}),? [Tt]he ({_CLEAR}|[IVX]){_TAIL}", lambda m: f"{m[1]} the {_ordinal(m[2])}"),
     rule(
-        r"(?i)\b(act|scene|chapter|part|section|volume|book|canto) ((?=[ivx]{2})(?:ix|iv|x{0,2}(?:ix|iv|v?i{0,3})))\b",
+        r"(?i)\b(act|scene|chapter|part|section|volume|book|canto) (?=[ivx]{2,}\b)"
+        r"(x{1,2}(?:ix|iv|v?i{0,3})|ix|iv|vi{0,3}|i{1,3})\b",
         lambda m: f"{m[1]} {cardinal(_value(m[2].upper()))}",
     ),
     rule(r"\b(?=[MDCLXVI]{4,}\b)(M{1,2}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b", lambda m: year(_value(m[1]))),

@@ -79,6 +79,7 @@ def test_what_cannot_be_spoken_is_named(written: str, dropped: tuple[str, ...]) 
 
 @given(WRITTEN)
 @settings(deadline=None, max_examples=500)
+@example("See section video, act vivid, part xiv, CHAPTER IIII.")
 def test_any_text_has_a_spoken_form(written: str) -> None:
     """Only the alphabet of the spoken form is left, no digit, and a spoken form is its own spoken form."""
     text = spoken_form(written).text
