@@ -15,7 +15,7 @@ from voxbeam.schemas.formats import ASR_SAMPLES_PER_MS, CODEC_SAMPLES_PER_MS
 from voxbeam.schemas.recording import SourceInfo
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.store import Fill, open_sparse, sha256_of
-from voxbeam.transforms.audio.file import AudioInfo, Limits
+from voxbeam.transforms.audio.checks import AudioInfo, Limits
 from voxbeam.transforms.audio.sandbox import Sandbox
 from voxbeam.transforms.base import RunStage, UnitStage, UnitState, once_per_process
 from voxbeam.transforms.prefetch import PrefetchStage

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from voxbeam.pipeline.steps.discover import AUDIO_SUFFIXES
 from voxbeam.schemas.errors import StageError
-from voxbeam.transforms.audio.file import AudioInfo, Limits, probe_file, read_channels, read_mono
+from voxbeam.transforms.audio.checks import AudioInfo, Limits
+from voxbeam.transforms.audio.file import probe_file, read_channels, read_mono
 
 from tests.cases import zoo
 

@@ -10,7 +10,8 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import StageError
-from voxbeam.transforms.audio.file import Limits, probe_file, read_mono
+from voxbeam.transforms.audio.checks import Limits
+from voxbeam.transforms.audio.file import probe_file, read_mono
 
 Writer = Callable[..., Path]
 LIMITS = Limits(max_sample_rate=96_000, max_channels=2, min_duration_s=0.5, max_duration_s=86_400)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
-from voxbeam.transforms.audio.file import AudioInfo, probe_file, read_mono
+from voxbeam.transforms.audio.checks import AudioInfo
+from voxbeam.transforms.audio.file import probe_file, read_mono
 from voxbeam.transforms.audio.sparse_file import BLOCK, SparseFile, sequential_requests
 from voxbeam.transforms.audio.window import decode
 from voxbeam.transforms.decode import estimate_sandboxed, make_limits

@@ -14,13 +14,14 @@ _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_BROADCAST = 1
 _MAX_HEADER = 1 << 20
+_EBML, _SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
 _MAX_OGG_PAGE = 27 + 255 + 255 * 255
 _OGG_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC", b"Speex   ": "Speex"}
 _MPEG_SEARCH = 64 << 10
 
 
 def container_end(content: BinaryIO, size: int) -> int | None:
-    """Byte at which an MP4, ASF, AVI, FLV or TTA file ends by its structure; None for others, and where it does not say."""
+    """Byte at which an MP4, ASF, AVI, FLV, TTA or Matroska file ends by its structure; None where that does not say."""
     content.seek(0)
     head = content.read(18)
     if head[4:8] == b"ftyp":
@@ -33,6 +34,8 @@ def container_end(content: BinaryIO, size: int) -> int | None:
         return _flv_end(content, size)
     if head[:4] == b"TTA1":
         return _tta_end(content, head)
+    if head[:4] == _EBML:
+        return _matroska_end(content, size)
     return None
 
 
@@ -95,6 +98,28 @@ def _flv_end(content: BinaryIO, size: int) -> int:
             return start
         start += 11 + int.from_bytes(header[1:4], "big") + 4
     return start
+
+
+def _matroska_end(content: BinaryIO, size: int) -> int | None:
+    """Where the segment should end, if the file ends before it; decoders find segments behind it (RFC 8794, 9559)."""
+    content.seek(4)
+    length = _vint(content)
+    content.seek(content.tell() + (length or 0))
+    if content.read(4) != _SEGMENT:
+        return None
+    length = _vint(content)
+    at = content.tell()
+    return None if length is None or at + length <= size else at + length
+
+
+def _vint(content: BinaryIO) -> int | None:
+    """A number of variable length; None for the one that means unknown."""
+    first = content.read(1)
+    if not first or not first[0]:
+        return None
+    extra = 8 - first[0].bit_length()
+    value = int.from_bytes(bytes([first[0] & (0x7F >> extra)]) + content.read(extra), "big")
+    return None if value == (1 << 7 * (extra + 1)) - 1 else value
 
 
 def _tta_end(content: BinaryIO, head: bytes) -> int | None:
