@@ -40,7 +40,7 @@ class PlanProgress:
 
 
 class BuildObserver:
-    """Passes events to `on_progress`, from the thread of the build and, while the graph runs, from one of its own."""
+    """Passes events to `on_progress`, from the thread of the build and, while the graph runs, from another."""
 
     def __init__(self, on_progress: Callable[[BuildProgress], None] | None) -> None:
         self._on_progress = on_progress

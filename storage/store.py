@@ -89,7 +89,7 @@ class Store:
         return f"{self.root.rstrip('/')}/{path}"
 
     def _local(self, path: str) -> Path:
-        """Where an object of a folder lies. Raises StorageError for a path that leaves the folder."""
+        """The local path of an object in a folder. Raises StorageError for a path that leaves the folder."""
         target = Path(self.root) / path
         if ".." in target.parts or Path(path).is_absolute():
             raise StorageError(

@@ -45,7 +45,7 @@ def start() -> None:
 
 
 def start_process(target: Callable[..., None], args: tuple[Any, ...]) -> BaseProcess:
-    """Starts `target(*args)` in a process of its own.
+    """Starts `target(*args)` in a new process.
 
     Unlike multiprocessing, it does not import the caller's `__main__` there, so a script needs no `if __name__ == "__main__"`.
     `target` must be importable by its module's name.
