@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from voxbeam.models.threads import pin_threads
+from voxbeam.pipeline.collection_mark import require_no_collection
 from voxbeam.pipeline.events import BuildObserver, BuildProgress
-from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat
+from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, running_builds
 from voxbeam.pipeline.job import CODE_VERSION, Job
 from voxbeam.pipeline.model_fingerprints import model_hashes
 from voxbeam.pipeline.progress import WorkerProgress, clear_progress, read_progress
@@ -73,7 +74,30 @@ def build(
     beam_options = PipelineOptions(runner.with_defaults(output_uri, config.device))
     store = Store(output_uri)
     store.require_conditional_create()
-    observer.report("list")
+    run_id, info = uuid.uuid4().hex[:8], BuildInfo(detached=runner.detached)
+    with heartbeat(store, run_id, info) as announce:
+        require_no_collection(store)
+        result = _build(input_uri, store, config, runner, beam_options, observer, run_id, info, announce)
+    if not runner.detached:
+        clear_progress(store, run_id)
+    return result
+
+
+def _build(
+    input_uri: str,
+    store: Store,
+    config: CorpusConfig,
+    runner: RunnerOptions,
+    beam_options: PipelineOptions,
+    observer: BuildObserver,
+    run_id: str,
+    info: BuildInfo,
+    announce: Callable[[], None],
+) -> BuildResult:
+    """The build, while its heartbeat shows that it runs."""
+    others = sorted(set(running_builds(store)) - {run_id})
+    message = f"Build {', '.join(others)} is running on this corpus too: both do the same work" if others else None
+    observer.report("list", message=message)
     recordings = list(list_recordings(input_uri, config.listing))
     runner.require_bucket_uris(recording.uri for recording in recordings)
     listing, observer.recordings = put_listing(store, recordings), len(recordings)
@@ -93,10 +117,11 @@ def build(
         number=(previous.number if previous else 0) + 1,
         previous=previous.number if previous else None,
         extends_previous=previous is not None and not changes,
-        run_id=uuid.uuid4().hex[:8],
+        run_id=run_id,
     )
-    info = BuildInfo(recordings=observer.recordings, release=job.number)
-    with heartbeat(store, job.run_id, info), observer.live_progress(store, job.run_id):
+    info.recordings, info.release = observer.recordings, job.number
+    announce()
+    with observer.live_progress(store, job.run_id):
         job_id = run_job(job, runner, beam_options, observer)
     if runner.detached:
         return BuildResult(
@@ -109,7 +134,6 @@ def build(
             changes=changes,
         )
     progress = read_progress(store, job.run_id)
-    clear_progress(store, job.run_id)
     committed = job.number in release_numbers(store)
     release = read_release(store, job.number) if committed else previous
     assert release is not None

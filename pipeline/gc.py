@@ -1,22 +1,28 @@
 """Garbage collection: deletes what no release refers to — what killed builds and lost commit races leave behind.
 
 A unit that no release refers to may also be work that a killed build can resume from. Hence the minimum age: nothing younger is
-deleted. While a build runs, nothing is deleted at all.
+deleted.
+
+A build may begin at any moment and rely on an orphan, since it does not write again what is there. So a collection and a build
+exclude each other (`collection_mark.py`). All ages are by the store's clock.
 """
 
+import stat
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
+from voxbeam.pipeline.collection_mark import collection_mark
+from voxbeam.pipeline.heartbeat import running_builds
 from voxbeam.pipeline.steps.unit_file import unit_path
 from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.storage.releases import read_release, read_rows, release_numbers
-from voxbeam.storage.store import Store
+from voxbeam.storage.store import Store, is_bucket
 
 FOLDERS = ("units", "shards", "manifests", "listings", "progress")
 """top folders that are searched for orphans"""
-ACTIVE_WITHIN = timedelta(hours=1)
-"""a build that wrote progress within this time may still run; workers write after every stage of a unit, minutes at most"""
+_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -35,30 +41,59 @@ class Orphan:
 def collect_garbage(output_uri: str, older_than: timedelta, *, dry_run: bool = False) -> list[Orphan]:
     """Deletes the orphans of a corpus that are at least this old, and returns them. With `dry_run` it only returns them.
 
-    Raises StorageError while a build runs: it may be about to refer to what it wrote long ago.
+    Raises StorageError while a build runs, and when a release names a file that does not exist: with a release that is damaged
+    nobody can tell what is an orphan.
     """
     store = Store(output_uri)
-    orphans = find_orphans(store, older_than, datetime.now(UTC))
-    if not dry_run:
-        store.delete([orphan.path for orphan in orphans])
-    return orphans
+    with collection_mark(store) as mark:
+        now = mark.renew()
+        orphans = find_orphans(store, older_than, now)
+        if dry_run:
+            return orphans
+        releases = release_numbers(store)
+        for start in range(0, len(orphans), _BATCH):
+            mark.renew()
+            if release_numbers(store) != releases:
+                raise StorageError(
+                    f"a release was committed to {store.root} during the collection", remedy="run the same command again"
+                )
+            store.delete([orphan.path for orphan in orphans[start : start + _BATCH]])
+        return orphans
 
 
 def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orphan]:
-    """Objects of at least this age that no release refers to. Raises StorageError while a build runs."""
-    for path, _, written in store.walk_with_mtime("progress/"):
-        if now - written < ACTIVE_WITHIN:
-            run_id = path.split("/")[1]
-            raise StorageError(
-                f"build {run_id} is running on {store.root}", remedy=f"let it finish, or wait {ACTIVE_WITHIN} after it was killed"
-            )
+    """Objects of at least this age that no release refers to; links and what lies behind them do not count."""
     referenced = _referenced_paths(store)
-    return [
-        Orphan(path, size)
-        for folder in FOLDERS
-        for path, size, written in store.walk_with_mtime(f"{folder}/")
-        if path not in referenced and now - written >= older_than
-    ]
+    running = set(running_builds(store))
+    orphans: list[Orphan] = []
+    existing: set[str] = set()
+    for folder in FOLDERS:
+        for path, size, written in store.walk_with_mtime(f"{folder}/"):
+            existing.add(path)
+            if path in referenced or now - written < older_than or path.split("/")[1] in running:
+                continue
+            if is_bucket(store.root) or _is_regular(Path(store.root), path):
+                orphans.append(Orphan(path, size))
+    missing = sorted(referenced - existing)
+    if missing:
+        raise StorageError(
+            f"a release of {store.root} names {missing[0]}, which does not exist ({len(missing)} in all)",
+            remedy="run `voxbeam verify`: a release is damaged, so nothing was deleted",
+        )
+    return orphans
+
+
+def _is_regular(root: Path, path: str) -> bool:
+    """Whether a path is a regular file with no link on the way: behind a link lie files of others."""
+    place = root
+    for part in Path(path).parts:
+        place = place / part
+        if place.is_symlink():
+            return False
+    try:
+        return stat.S_ISREG(place.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _referenced_paths(store: Store) -> set[str]:

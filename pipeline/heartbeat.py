@@ -4,10 +4,10 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from voxbeam.pipeline.progress import BUCKET_INTERVAL_S, BUILD_INFO
 from voxbeam.schemas.errors import StorageError
@@ -16,15 +16,19 @@ from voxbeam.storage.store import Store
 log = logging.getLogger(__name__)
 STALE_AFTER = timedelta(seconds=60)
 """a build whose driver and workers have written nothing for this long, several intervals, has stopped"""
+DETACHED_STALE_AFTER = timedelta(hours=1)
+"""the same for a job that a cluster runs without its driver: its workers start late, and write after every stage of a unit"""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class BuildInfo:
-    """What a build makes."""
+    """What a build makes. The driver fills it in while it finds out."""
 
-    recordings: int
-    release: int
+    recordings: int = 0
+    release: int = 0
     """number of the release"""
+    detached: bool = False
+    """whether a cluster runs the job without its driver"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,36 +42,47 @@ class Heartbeat:
     """time since that last write"""
 
     @property
+    def remaining(self) -> timedelta:
+        """Time after which a build that writes nothing more counts as stopped; zero or less if it does now."""
+        return (DETACHED_STALE_AFTER if self.info.detached else STALE_AFTER) - self.silent
+
+    @property
     def running(self) -> bool:
-        return self.silent < STALE_AFTER
+        return self.remaining > timedelta()
 
 
 @contextmanager
-def heartbeat(store: Store, run_id: str, info: BuildInfo) -> Iterator[None]:
-    """Writes the driver's object at intervals for as long as the context lasts."""
+def heartbeat(store: Store, run_id: str, info: BuildInfo) -> Iterator[Callable[[], None]]:
+    """Writes the driver's object now, and at intervals for as long as the context lasts; returns what writes it at once.
+
+    Raises StorageError when the first write fails.
+    """
     stop = threading.Event()
     started = time.monotonic()
 
+    def write() -> None:
+        tree = {**asdict(info), "elapsed_s": time.monotonic() - started}
+        store.replace(f"progress/{run_id}/{BUILD_INFO}", json.dumps(tree).encode())
+
     def beat() -> None:
-        while True:
+        while not stop.wait(BUCKET_INTERVAL_S):
             try:
-                tree = {**asdict(info), "elapsed_s": time.monotonic() - started}
-                store.replace(f"progress/{run_id}/{BUILD_INFO}", json.dumps(tree).encode())
+                write()
             except StorageError as error:  # if the store stays unreachable, the build itself fails with a message
                 log.warning("cannot write progress: %s", error)
-            if stop.wait(BUCKET_INTERVAL_S):
-                return
+
+    write()
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        yield
+        yield write
     finally:
         stop.set()
         thread.join()
 
 
-def read_heartbeat(store: Store, run_id: str) -> Heartbeat | None:
+def read_heartbeat(store: Store, run_id: str, now: datetime | None = None) -> Heartbeat | None:
     """The last heartbeat of a run; None if its driver has written none.
 
     The driver measures its own time, and the store's clock dates both its object and those of the workers, so that clocks of
@@ -82,4 +97,12 @@ def read_heartbeat(store: Store, run_id: str) -> Heartbeat | None:
         return None
     last = max(written.values())
     elapsed_s = tree.pop("elapsed_s") + (last - written[BUILD_INFO]).total_seconds()
-    return Heartbeat(info=BuildInfo(**tree), elapsed_s=elapsed_s, silent=max(timedelta(), datetime.now(UTC) - last))
+    return Heartbeat(info=BuildInfo(**tree), elapsed_s=elapsed_s, silent=max(timedelta(), (now or store.now()) - last))
+
+
+def running_builds(store: Store) -> dict[str, timedelta]:
+    """Runs that may still write, with the time after which each counts as stopped if it writes nothing more."""
+    now = store.now()
+    runs = sorted({path.split("/")[1] for path, _ in store.walk("progress/")})
+    heartbeats = {run_id: read_heartbeat(store, run_id, now) for run_id in runs}
+    return {run_id: beat.remaining for run_id, beat in heartbeats.items() if beat is not None and beat.running}

@@ -1,6 +1,7 @@
 """Releases: which ones a corpus has, and the rows of their tables."""
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from voxbeam.schemas.release import Release
 from voxbeam.storage.store import Store
 
 R = TypeVar("R", bound=Record)
+_RELEASE = re.compile(r"releases/(\d{6,})\.json")
 
 
 def release_path(number: int) -> str:
@@ -24,7 +26,8 @@ def release_path(number: int) -> str:
 
 def release_numbers(store: Store) -> list[int]:
     """Numbers of all releases, in order."""
-    return [int(path[len("releases/") : -len(".json")]) for path, _ in store.walk("releases/") if path.endswith(".json")]
+    found = (_RELEASE.fullmatch(path) for path, _ in store.walk("releases/"))
+    return sorted(int(match[1]) for match in found if match)
 
 
 def read_release(store: Store, number: int) -> Release:

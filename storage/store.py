@@ -165,12 +165,29 @@ class Store:
             return bytes(obstore.get_range(self.object_store, path, start=start, length=length))
 
     def exists(self, path: str) -> bool:
+        return self.size(path) is not None
+
+    def size(self, path: str) -> int | None:
+        """Bytes of an object; None if it does not exist."""
         with self._errors(path):
             try:
-                obstore.head(self.object_store, path)
+                return int(obstore.head(self.object_store, path)["size"])
             except FileNotFoundError:
-                return False
-        return True
+                return None
+
+    def modified(self, path: str) -> datetime:
+        """When an object was last written, by the store's clock. Raises FileNotFoundError."""
+        with self._errors(path):
+            return obstore.head(self.object_store, path)["last_modified"]
+
+    def now(self) -> datetime:
+        """The time by the store's clock: when an object was written that is written just now."""
+        path = f"progress/clock-{uuid.uuid4().hex}"
+        self.replace(path, b"")
+        try:
+            return self.modified(path)
+        finally:
+            self.delete([path])
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Objects below a prefix, as (path, bytes), in order of path."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
+from voxbeam.pipeline.collection_mark import require_no_collection
 from voxbeam.schemas.columns import Record, to_table
-from voxbeam.schemas.errors import CommitConflictError
+from voxbeam.schemas.errors import CommitConflictError, StorageError
 from voxbeam.schemas.manifest import TABLES
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import release_path
@@ -29,6 +30,17 @@ def write_part(store: Store, kind: str, stem: str, rows: list[Record]) -> Releas
     path = f"manifests/parts/{kind}/{stem}-{digest[:16]}.parquet"
     store.put_if_absent(path, content)
     return ReleaseFile(path=path, kind=kind, sha256=digest, bytes=len(content), rows=len(rows))
+
+
+def _require_files(store: Store, release: Release) -> None:
+    """Raises StorageError when a file of a release is gone or has another size: it must not be committed then."""
+    for file in release.files:
+        size = store.size(file.path)
+        if size != file.bytes:
+            raise StorageError(
+                f"{store.uri(file.path)} {'is gone' if size is None else f'has {size} bytes, not {file.bytes}'}",
+                remedy="run the same command again: what is finished is kept, and this file is made again",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +92,8 @@ def commit(store: Store, header: ReleaseHeader, written: list[ReleaseFile], coun
         counts=counts,
         files=tuple(sorted(files, key=lambda file: (file.kind, file.path))),
     )
+    _require_files(store, release)
+    require_no_collection(store)
     content = release.to_json()
     if not store.put_if_absent(release_path(release.number), content) and store.get(release_path(release.number)) != content:
         raise CommitConflictError.of_release(release.number)

@@ -8,6 +8,7 @@ import numpy as np
 
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
 from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
+from voxbeam.pipeline.steps.unit_file import unit_path
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow, sample_key
 from voxbeam.schemas.recording import Recording, SourceInfo
@@ -105,6 +106,7 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[
         rows[table] = change(rows[table])
     files = [ReleaseFile(path=s.shard, kind="shard", sha256=s.sha256, bytes=s.bytes, rows=s.samples) for s in shards]
     files += [write_part(store, table, "part", content) for table, content in rows.items()]
+    store.put_if_absent(unit_path("u0"), b"the unit of both recordings; only that it exists matters here")
     return store, commit(store, draft(), files, {"samples": 5}, PHONES)
 
 

@@ -1,17 +1,27 @@
 """What no release refers to can go; nothing else ever does."""
 
+import os
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from voxbeam.commands.exit_status import DONE, UNUSABLE
 from voxbeam.commands.main import main
-from voxbeam.pipeline.gc import find_orphans
+from voxbeam.pipeline import gc
+from voxbeam.pipeline.collection_mark import collection_mark, require_no_collection
+from voxbeam.pipeline.gc import collect_garbage, find_orphans
+from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, read_heartbeat
+from voxbeam.pipeline.steps.release_writer import commit
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.errors import StorageError
+from voxbeam.storage.releases import release_numbers
+from voxbeam.storage.store import Store
 
-from tests.pipeline.factories import small_release
+from tests.pipeline.factories import PHONES, draft, small_release
 
 DAY = timedelta(days=1)
 LEFT = (
@@ -20,6 +30,13 @@ LEFT = (
     "manifests/000009-left/samples/x.parquet",
     "listings/x.parquet",
 )
+
+
+def age(folder: Path, by: timedelta) -> None:
+    """Makes everything below a folder as old as that."""
+    for path in folder.rglob("*"):
+        then = time.time() - by.total_seconds()
+        os.utime(path, (then, then))
 
 
 def tomorrow() -> datetime:
@@ -46,10 +63,146 @@ def test_what_is_young_stays(tmp_path: Path) -> None:
 def test_nothing_goes_while_a_build_runs(tmp_path: Path) -> None:
     store, _ = small_release(tmp_path)
     store.put_if_absent(LEFT[0], b"x")
-    store.replace("progress/run/host-1.json", b"{}")
+    with heartbeat(store, "ab12", BuildInfo()):
+        with pytest.raises(StorageError, match="build ab12 is running"):
+            collect_garbage(str(tmp_path), timedelta(0))
+        assert read_heartbeat(store, "ab12").running  # type: ignore[union-attr]  # `status` says the same
+    assert store.exists(LEFT[0])
+    age(tmp_path / "progress", timedelta(minutes=2))
+    assert not read_heartbeat(store, "ab12").running  # type: ignore[union-attr]
+    assert LEFT[0] in {orphan.path for orphan in collect_garbage(str(tmp_path), timedelta(0))}
+
+
+def test_a_job_that_a_cluster_runs_alone_is_given_an_hour(tmp_path: Path) -> None:
+    store, _ = small_release(tmp_path)
+    with heartbeat(store, "ab12", BuildInfo(detached=True)):
+        pass
+    age(tmp_path / "progress", timedelta(minutes=50))
     with pytest.raises(StorageError, match="is running"):
-        find_orphans(store, timedelta(0), datetime.now(UTC))
-    assert "progress/run/host-1.json" in {orphan.path for orphan in find_orphans(store, timedelta(0), tomorrow())}
+        collect_garbage(str(tmp_path), timedelta(0))
+    age(tmp_path / "progress", timedelta(minutes=70))
+    collect_garbage(str(tmp_path), timedelta(0))
+
+
+class Intruder:
+    """Begins a build before request `number` of a collection; knows which orphans that build relies on."""
+
+    def __init__(self, store: Store, number: int) -> None:
+        self.store, self.number = store, number
+        self.requests, self.began = 0, False
+        self.relies_on: set[str] = set()
+
+    def patch(self, patch: pytest.MonkeyPatch) -> None:
+        for name in ("walk_with_mtime", "replace", "delete", "get", "size", "modified"):
+            patch.setattr(Store, name, self.before(getattr(Store, name)))
+
+    def before(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def instead(store: Store, *arguments: Any) -> Any:
+            if not self.began:
+                self.requests += 1
+                if self.requests == self.number:
+                    self.began = True
+                    self.begin()
+            return call(store, *arguments)
+
+        return instead
+
+    def begin(self) -> None:
+        with heartbeat(self.store, "ab12", BuildInfo()):
+            try:
+                require_no_collection(self.store)
+            except StorageError:
+                return  # the build stops and relies on nothing
+            self.relies_on = {path for path, _ in self.store.walk() if path in LEFT}
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_build_that_begins_in_any_gap(batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any request of a collection a build begins: it stops, or the collection does; no file that it relies on goes."""
+    monkeypatch.setattr(gc, "_BATCH", -(-len(LEFT) // batches))
+    for number in range(1, 200):
+        store, _ = small_release(tmp_path / str(number))
+        for path in LEFT:
+            store.put_if_absent(path, b"x")
+        intruder = Intruder(store, number)
+        with monkeypatch.context() as patch:
+            intruder.patch(patch)
+            try:
+                collect_garbage(store.root, timedelta(0))
+            except StorageError as error:
+                assert "ab12 is running" in str(error)
+        assert all(store.exists(path) for path in intruder.relies_on), (number, intruder.relies_on)
+        if not intruder.began:
+            assert number > 10
+            return
+    raise AssertionError("a collection made more than 200 requests")
+
+
+def test_a_build_does_not_begin_or_commit_during_a_collection(tmp_path: Path) -> None:
+    store, _ = small_release(tmp_path)
+    with collection_mark(store) as mark:
+        mark.renew()
+        with pytest.raises(StorageError, match="garbage is being collected"):
+            require_no_collection(store)
+        with pytest.raises(StorageError, match="garbage is being collected"):
+            commit(store, draft(2), [], {}, PHONES)
+        age(tmp_path / "gc", timedelta(hours=1))
+        require_no_collection(store)  # of one that was killed
+    require_no_collection(store)
+
+
+def test_a_release_with_a_missing_file_is_not_committed(tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    shard = release.files_of_kind("shard")[0]
+    store.delete([shard.path])
+    with pytest.raises(StorageError, match="is gone"):
+        commit(store, draft(2), [shard], {}, PHONES)
+    store.replace(shard.path, b"short")
+    with pytest.raises(StorageError, match="has 5 bytes"):
+        commit(store, draft(2), [shard], {}, PHONES)
+
+
+def test_nothing_outside_the_corpus_goes(tmp_path: Path) -> None:
+    corpus, outside = tmp_path / "corpus", tmp_path / "outside"
+    store, _ = small_release(corpus)
+    (outside / "folder").mkdir(parents=True)
+    (outside / "folder" / "mine.txt").write_text("mine")
+    (outside / "mine.arrow").write_text("mine")
+    (corpus / "units" / "zz").symlink_to(outside / "folder")
+    (corpus / "units" / "ab").mkdir(exist_ok=True)
+    (corpus / "units" / "ab" / "link.arrow").symlink_to(outside / "mine.arrow")
+    os.mkfifo(corpus / "units" / "ab" / "fifo.arrow")
+    store.put_if_absent(LEFT[0], b"x")
+    assert {orphan.path for orphan in collect_garbage(str(corpus), timedelta(0))} == {LEFT[0]}
+    assert (outside / "folder" / "mine.txt").exists() and (outside / "mine.arrow").exists()
+
+
+def test_one_wrong_character_in_a_release_deletes_nothing(tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    path = release.files_of_kind("shard")[0].path
+    wrong = path.replace("-000000-", "-000001-")
+    store.replace("releases/000001.json", release.to_json().replace(path.encode(), wrong.encode()))
+    with pytest.raises(StorageError, match="does not exist") as caught:
+        collect_garbage(str(tmp_path), timedelta(0))
+    assert wrong in str(caught.value) and store.exists(path)
+
+
+def test_ages_are_by_the_clock_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose clock is two hours ahead deletes nothing that is young."""
+    store, _ = small_release(tmp_path)
+    store.put_if_absent(LEFT[0], b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", lambda: 1e12)
+        assert collect_garbage(str(tmp_path), timedelta(minutes=5)) == []
+    age(tmp_path / "units", timedelta(minutes=6))
+    assert [orphan.path for orphan in collect_garbage(str(tmp_path), timedelta(minutes=5))] == [LEFT[0]]
+
+
+def test_files_of_others_among_the_releases(tmp_path: Path) -> None:
+    store, _ = small_release(tmp_path)
+    for name in ("._000001.json", "000001.json.bak", "notes.json", ".DS_Store"):
+        store.replace(f"releases/{name}", b"\x00not a release")
+    assert release_numbers(store) == [1]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,5 +213,5 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gc", "--output", str(tmp_path), "--older-than", "0"]) == DONE
     assert "Deleted" in capsys.readouterr().out and not store.exists(LEFT[0])
     assert list(verify_release(store, release)) == []
-    store.replace("progress/run/host-1.json", b"{}")
-    assert main(["gc", "--output", str(tmp_path), "--older-than", "0"]) == UNUSABLE
+    with heartbeat(store, "ab12", BuildInfo()):
+        assert main(["gc", "--output", str(tmp_path), "--older-than", "0"]) == UNUSABLE

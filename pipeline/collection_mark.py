@@ -1,0 +1,60 @@
+"""Collection mark: keeps a garbage collection and a build apart.
+
+Both announce themselves before they look: a collection puts its mark, then looks for builds; a build puts its heartbeat, then
+looks for a mark. Whatever the order, one of the two sees the other and stops. The collection repeats this before every batch of
+deletions, and a build looks again just before it commits.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from voxbeam.pipeline.heartbeat import running_builds
+from voxbeam.schemas.errors import StorageError
+from voxbeam.storage.store import Store
+
+MARKS = "gc"
+"""folder of the marks of running collections"""
+MARK_EXPIRES = timedelta(minutes=30)
+"""a collection renews its mark with every batch; an older mark is of one that was killed"""
+
+
+def require_no_collection(store: Store) -> None:
+    """Raises StorageError while a garbage collection runs. A build calls it after its heartbeat, and before its commit."""
+    marks = [(path, written) for path, _, written in store.walk_with_mtime(f"{MARKS}/")]
+    if marks and any(store.now() - written < MARK_EXPIRES for _, written in marks):
+        raise StorageError(
+            f"garbage is being collected in {store.root}",
+            remedy=f"wait until `voxbeam gc` has ended, or {MARK_EXPIRES} if it was killed, and run the same command again",
+        )
+
+
+class CollectionMark:
+    """The object by which a collection announces itself."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.path = store, f"{MARKS}/{uuid.uuid4().hex}.json"
+
+    def renew(self) -> datetime:
+        """Puts the mark again, then looks for running builds; returns the time by the store's clock.
+
+        Raises StorageError when a build runs.
+        """
+        self.store.replace(self.path, b"{}")
+        for run_id, remaining in running_builds(self.store).items():
+            raise StorageError(
+                f"build {run_id} is running on {self.store.root}",
+                remedy=f"let it finish; if it was killed, wait {remaining.total_seconds() / 60:.0f} min",
+            )
+        return self.store.modified(self.path)
+
+
+@contextmanager
+def collection_mark(store: Store) -> Iterator[CollectionMark]:
+    """The mark of a collection for as long as the context lasts."""
+    mark = CollectionMark(store)
+    try:
+        yield mark
+    finally:
+        store.delete([mark.path])
