@@ -1,9 +1,9 @@
-"""The plain sequential use of the libraries that voxbeam builds on: what a careful script would do; our peer in `stages.py`.
+"""The baseline of `stages.py`: sequential use of the libraries that voxbeam builds on, as in a careful script.
 
     python benchmarks/baseline.py CONFIG.yaml FOLDER      prints the seconds of every stage as JSON
 
 pyannote's own pipeline at its own step (0.1) with the batch size of its published configurations (32), faster-whisper on every
-segment, speechmos, phonemizer, EnCodec; one recording after the other, libraries left to use all cores. Weights are voxbeam's.
+segment, speechmos, phonemizer, EnCodec; one recording after the other; the libraries use all cores. Weights are voxbeam's.
 """
 
 import json

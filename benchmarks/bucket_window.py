@@ -1,8 +1,8 @@
-"""One window of a long recording in a bucket: what it moves and takes, downloaded whole and read by ranges.
+"""One window of a long recording in a bucket: traffic and time, with a full download and with ranges.
 
     PYTHONPATH=. python benchmarks/bucket_window.py --bucket s3://corpora/long --hours 10 --kind flac
 
-Noise and a tone, mono at 16 kHz, made once and put into the bucket; a window of 20 minutes in the middle, as a build decodes it.
+Noise and a tone, mono at 16 kHz, written once to the bucket; a window of 20 minutes in the middle, as a build decodes it.
 Both must give the same samples. Requests are those for the object itself: one HEAD and the ranges, or one GET. Credentials and
 endpoint come from the usual environment.
 """

@@ -1,7 +1,7 @@
-"""Decoding with a cache against the same model without: AR codes of a batch, same weights, same prompts, one CPU thread or a GPU.
+"""Decoding with and without a key-value cache: AR codes of a batch, same weights and prompts, one CPU thread or a GPU.
 
-Both decode greedily, so they must write the same codes, which is checked. The cacheless side reads the whole sequence again for
-every frame, as decoders without a cache do; it is timed at evenly spaced lengths, and a full decode is their mean times frames.
+Both decode greedily, so they must give the same codes, which is checked. Without a cache the whole sequence is processed for
+every frame; that is timed at evenly spaced lengths, and a full decode is their mean times the number of frames.
 
     python benchmarks/decode.py --width 256 --layers 4
 """
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def decode_cached(ar: ARModel, phones_BL: Tensor, lengths_B: Tensor, prompt_BP: Tensor, prompts_B: Tensor, frames: int) -> Tensor:
-    """Greedy codes [B, frames]; the end mark is not taken, so that both sides do the same work."""
+    """Greedy codes [B, frames], without the end token, so that both sides do the same work."""
     decoder = ARDecoder(ar, phones_BL, lengths_B, prompt_BP, prompts_B, max_frames=frames)
     codes = []
     for _ in range(frames):
@@ -80,10 +80,10 @@ def decode_cached(ar: ARModel, phones_BL: Tensor, lengths_B: Tensor, prompt_BP: 
 def next_without_cache(
     ar: ARModel, phones_BL: Tensor, lengths_B: Tensor, prompt_BP: Tensor, prompts_B: Tensor, codes_BT: Tensor
 ) -> Tensor:
-    """The next greedy code [B], from the whole sequence anew: ragged prompts with the codes right behind them."""
+    """The next greedy code [B], from the whole sequence: ragged prompts, directly followed by the codes."""
     rows = [torch.cat([prompt_BP[row, : prompts_B[row]], codes_BT[row]]) for row in range(len(prompt_BP))]
-    heard_BS = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    whole = ARDecoder(ar, phones_BL, lengths_B, heard_BS, prompts_B + codes_BT.shape[1], max_frames=0)
+    input_BS = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    whole = ARDecoder(ar, phones_BL, lengths_B, input_BS, prompts_B + codes_BT.shape[1], max_frames=0)
     return whole.logits_BV[:, : ar.end_id].argmax(1)
 
 

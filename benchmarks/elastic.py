@@ -1,11 +1,11 @@
-"""Loaders resumed in mid-epoch by other numbers: which samples are read twice, and which never?
+"""Loaders resumed within an epoch with another number of ranks and workers: which samples are read twice, and which never?
 
-Two ranks with two workers each read about half of an epoch and save their state; three ranks with five workers each go on from it
-to the end of the epoch. Real processes, each loader's own way to save and restore, as its documentation has it.
+Two ranks with two workers each read about half of an epoch and save their state; three ranks with five workers each resume
+to the end of the epoch. Real processes; each loader saves and restores its state as its documentation says.
 
     python benchmarks/elastic.py [--samples N]
 
-Needs requirements/benchmarks.txt in an environment of its own, as benchmarks/loader.py does, which makes the samples.
+Needs requirements/benchmarks.txt in a separate environment, as benchmarks/loader.py does, which writes the samples.
 """
 
 from __future__ import annotations

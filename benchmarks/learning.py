@@ -1,10 +1,10 @@
-"""What a run of `voxbeam train` has learned, against models that only count: validation loss beside uni- and bigrams.
+"""Validation loss of a training run, compared with unigram and bigram counts.
 
     python benchmarks/learning.py RUN CORPUS [--out curve.json]
 
-AR writes the first book: its unigram knows how often each code is, its bigram also the frame before. NAR writes the others: there
-the bigram knows the book below in the same frame. Counts are those of the training split, smoothed towards the unigram by the
-weight that suits the validation split best, which favours the baseline. Losses are nats per frame.
+For the first codebook (AR), the bigram is conditioned on the previous frame; for the others (NAR), on the previous codebook in
+the same frame. Counts are those of the training split, smoothed towards the unigram with the weight that is best on the
+validation split, which favors the baseline. Losses are nats per frame.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def unigram_loss(train: Codes, valid: Codes, book: int) -> tuple[float, NDArray[
 
 
 def bigram_loss(train: Codes, valid: Codes, book: int, unigram_V: NDArray[np.float64]) -> float:
-    """Given the frame before (first book) or the book below (the others)."""
+    """Conditioned on the previous frame (first codebook) or on the previous codebook (the others)."""
 
     def pairs(codes_KT: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
         return (codes_KT[book - 1], codes_KT[book]) if book else (codes_KT[0, :-1], codes_KT[0, 1:])
@@ -49,14 +49,14 @@ def bigram_loss(train: Codes, valid: Codes, book: int, unigram_V: NDArray[np.flo
     counts_VV = np.zeros((CODEBOOK_SIZE, CODEBOOK_SIZE))
     for codes_KT in train:
         np.add.at(counts_VV, pairs(codes_KT), 1)
-    given, told = (np.concatenate(side) for side in zip(*map(pairs, valid), strict=True))
+    context, target = (np.concatenate(side) for side in zip(*map(pairs, valid), strict=True))
     seen_V1 = counts_VV.sum(1, keepdims=True)
     smoothed = [(counts_VV + weight * unigram_V) / (seen_V1 + weight) for weight in WEIGHTS]
-    return min(-float(np.mean(np.log(probability_VV[given, told]))) for probability_VV in smoothed)
+    return min(-float(np.mean(np.log(probability_VV[context, target]))) for probability_VV in smoothed)
 
 
 def read_curve(run: Path) -> dict[int, list[float]]:
-    """Validation loss of every book, by step."""
+    """Validation loss of every codebook, by step."""
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     curve: dict[int, list[float]] = {}
@@ -80,7 +80,7 @@ def main() -> None:
     }
     curve = read_curve(given.run)
     table = Table(title="Validation loss, nats per frame", title_justify="left", box=None)
-    for column in ("step", "AR, book 1", "NAR, books 2–8"):
+    for column in ("step", "AR, codebook 1", "NAR, codebooks 2–8"):
         table.add_column(column, justify="right")
     for name, losses in [*baselines.items(), *((str(step), losses) for step, losses in curve.items())]:
         table.add_row(name, f"{losses[0]:.3f}", f"{np.mean(losses[1:]):.3f}")

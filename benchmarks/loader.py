@@ -1,12 +1,12 @@
-"""Samples per second of the stream beside stock webdataset, mosaicml-streaming and litdata: the same tokens, one process.
+"""Samples per second of `Stream`, compared with webdataset, mosaicml-streaming and litdata: the same tokens, one process.
 
     python benchmarks/loader.py [--samples N] [--bucket s3://BUCKET/PREFIX]
 
-Needs requirements/benchmarks.txt in an environment of its own. Each loader reads its own format, made from the same samples on
-local disk, shuffled as its documentation recommends, and gives every sample once: codes [8, T] and phone ids as arrays. "voxbeam
-batches" also forms padded batches of tensors, which the peers leave to the user.
+Needs requirements/benchmarks.txt in a separate environment. Each loader reads its own format, written from the same samples on
+local disk, shuffled as its documentation recommends, and returns every sample once: codes [8, T] and phone ids as arrays.
+"voxbeam batches" also forms padded batches of tensors, which the others leave to the user.
 
-With a bucket, what was made is put there, and every loader reads one epoch of it with empty caches. Credentials and endpoint come
+With a bucket, the formats are uploaded, and every loader reads one epoch of it with empty caches. Credentials and endpoint come
 from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL and, for a server without TLS, AWS_ALLOW_HTTP.
 """
 

@@ -1,8 +1,8 @@
-"""Builds from one recording of many hours and reports the peak memory of every process of the build.
+"""Builds a corpus of one recording of many hours and reports the peak memory of every process.
 
     python benchmarks/long_recording.py --hours 3 [--input FOLDER] [--workers 1]
 
-The recording is the input's utterances, folder by folder, over and over. Memory is resident size, sampled four times a second.
+The recording is the input's utterances, folder by folder, repeated. Memory is resident size, sampled four times a second.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Watches a command: what each step that it tells of takes in time, processor time and memory, over all of its processes."""
+"""Monitors a command: wall time, processor time and memory of each step that it reports, over all its processes."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ EVERY_S = 0.25
 
 @dataclass
 class Step:
-    """What a step took. Memory is resident size: of the first process, of the largest other one, and of all together."""
+    """Resources of one step. Memory is resident size: of the first process, of the largest other one, and of all."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -26,7 +26,7 @@ class Step:
 
 
 def tell(**what: Any) -> None:
-    """Tells the process that watches this one: `step=…` begins one, anything else is a result."""
+    """Reports to the monitoring process: `step=…` begins a step, anything else is a result."""
     print(json.dumps({"at": time.perf_counter(), **what}), flush=True)
 
 

@@ -2,13 +2,13 @@
 
     PYTHONPATH=. python benchmarks/scale.py [--sixteenths 1 4 16] [--folder FOLDER] [--json FILE]
 
-A build runs as `voxbeam build` runs it, on two workers, with two parts replaced (`made_up.py`): the probe, which makes up a
-recording's length, and the stages, which make up its segments. Listing, planning, resuming, unit files, linking, buckets, shards,
-manifests and commit are the product's own. Then the same build again, which finds nothing to do; `status`; and the loader.
+A build runs as `voxbeam build` runs it, on two workers, with two parts replaced (`synthetic.py`): the probe, which invents a
+recording's length, and the stages, which invent its segments. Listing, planning, resuming, unit files, linking, shards, manifests
+and commit are the real ones. Then the same build again, which has nothing to do; `status`; and the loader.
 
-Memory is the resident size of every process, looked at four times a second; a worker has 1 GB of libraries to begin with. On a
-machine with other work, processor time tells more of growth than time does. To save disk, shards become files of the same size
-without content as soon as they are put, and what the loader will read is put back before it does. The largest takes 15 GB.
+Memory is the resident size of every process, sampled four times a second; a worker starts with 1 GB of libraries. On a machine
+with other work, processor time shows growth better than wall time. To save disk, shards become empty files of the same size as
+soon as they are written, and what the loader reads is restored before it does. The largest run takes 15 GB.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Times the build, stage by stage and whole, beside the plain sequential use of the same libraries, in one run.
+"""Times a build, stage by stage and in all, and the sequential use of the same libraries.
 
     python benchmarks/stages.py [--input FOLDER] [--repeat N] [--full-codec]
 
-Chapters are the input's utterances joined per folder; `--repeat` makes N of each, with the utterances in another order. The peer
-is `plain.py`, with the same models. Both arms are commands, timed from start to exit, imports and loading of models included.
+Chapters are the input's utterances joined per folder; `--repeat` makes N of each, with the utterances in another order. The
+baseline is `baseline.py`, with the same models. Both are commands, timed from start to exit, with imports and loading of models.
 """
 
 import argparse

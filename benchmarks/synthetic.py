@@ -1,4 +1,4 @@
-"""A corpus made up without audio: its listing, and the two parts of a build that would listen to it.
+"""A synthetic corpus without audio: its listing, and replacements for the two parts of a build that read audio.
 
 A recording lasts 16.4 minutes on average and has a segment every 18 seconds, every sixth of them rejected: 12 million segments at
 LibriLight's size. A segment is two codec frames long and its text four words, so that a sample takes 2.5 kB of its shard, not 25.
@@ -25,9 +25,9 @@ from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.segment import LocalSpeaker, Scores, Segment, Transcript
 from voxbeam.transforms.base import UnitStage, UnitState
 
-RECORDINGS, MINUTES, LEAST_MINUTES = 220_000, 16.4, 4.0
+RECORDINGS, MINUTES, MIN_MINUTES = 220_000, 16.4, 4.0
 """LibriLight: 60,000 hours"""
-RECORDINGS_OF_A_SPEAKER = 30
+RECORDINGS_PER_SPEAKER = 30
 SEGMENT_EVERY_MS, SEGMENT_MS, REJECTED_EVERY = 18_000, 27, 6
 CODES = np.arange(16, dtype=np.int16).reshape(8, 2)
 CONFIG = {
@@ -39,7 +39,7 @@ CONFIG = {
 
 def write_listing(path: Path, recordings: int) -> None:
     """A listing such as a user would bring. Speakers' recordings lie far apart in it."""
-    speakers = max(1, recordings // RECORDINGS_OF_A_SPEAKER)
+    speakers = max(1, recordings // RECORDINGS_PER_SPEAKER)
     rows = []
     for number in range(recordings):
         speaker, book = f"s{number % speakers}", f"b{number // 20}"
@@ -54,7 +54,7 @@ class MakeUpLength(ProbeRecordings):
     def process(self, keyed: tuple[str, Iterable[Recording]]) -> Iterator[tuple[str, Probed]]:
         for recording in keyed[1]:
             sha256 = hashlib.sha256(recording.recording.encode()).hexdigest()
-            minutes = LEAST_MINUTES + random.Random(sha256).expovariate(1 / (MINUTES - LEAST_MINUTES))
+            minutes = MIN_MINUTES + random.Random(sha256).expovariate(1 / (MINUTES - MIN_MINUTES))
             source = SourceInfo(
                 sha256=sha256,
                 bytes=1,

@@ -1,4 +1,4 @@
-"""The report: its arithmetic on cases known by hand, and the whole of it on a small untrained codec."""
+"""The codec report: its arithmetic on known cases, and all of it on a small untrained codec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of the models: padding means nothing, a cache changes nothing, a stage never sees what it predicts."""
+"""Padding and the cache change nothing; a level never sees the codes that it predicts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Editing: the right words are found, the rest is the recording itself, and the command does it with real models."""
+"""Editing: the right words are found, the rest is the recording itself, and the command works with real models."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +25,9 @@ SAID = [TimedWord(word, 0.5 * i + 0.1, 0.5 * i + 0.4) for i, word in enumerate(T
 
 
 def test_a_phrase_is_found_and_cut_between_its_neighbours() -> None:
-    gap = find_span(SAID, "Dog And", 320, 75)
-    assert (gap.before, gap.after) == ("The cat, the", "the Cat sat")
-    assert (gap.start, gap.end) == (round(1.5 * 75), round(2.5 * 75))
+    span = find_span(SAID, "Dog And", 320, 75)
+    assert (span.before, span.after) == ("The cat, the", "the Cat sat")
+    assert (span.start, span.end) == (round(1.5 * 75), round(2.5 * 75))
     assert (find_span(SAID, "the cat, the", 320, 75).start, find_span(SAID, "cat sat", 320, 75).end) == (0, 320)
 
 
@@ -40,7 +40,7 @@ def test_a_phrase_that_is_not_there_once_is_an_error(phrase: str, word: str) -> 
 
 
 @given(st.integers(0, 900), st.integers(0, 900), st.integers(0, 2000), st.integers(0, 100))
-def test_outside_of_the_gap_the_recording_is_kept(start: int, length: int, made: int, beyond: int) -> None:
+def test_outside_of_the_span_the_recording_is_kept(start: int, length: int, made: int, beyond: int) -> None:
     rng = np.random.default_rng(0)
     recorded_S, made_S = rng.normal(size=1000).astype(np.float32), rng.normal(size=made).astype(np.float32)
     end = min(start + length, 1000 + beyond)
@@ -56,7 +56,7 @@ def test_at_the_edges_the_recording_goes_over_into_what_was_made() -> None:
 
 
 def test_words_of_a_recording_are_replaced(speech: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """A model that knows nothing says nothing sensible, but the rest stays, and taking words out needs no model at all."""
+    """An untrained model says nothing sensible, but the rest is kept, and removing words needs no model."""
     run, audio = tmp_path / "run", tmp_path / "audio.wav"
     phones = len(load_phone_set("en-us").phones)
     Trainer(replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1), phones, fake_steps, None, str(run)).train()
@@ -65,13 +65,13 @@ def test_words_of_a_recording_are_replaced(speech: np.ndarray, tmp_path: Path, c
     words = WhisperTranscriber().transcribe_words(recorded_S)
     assert len(words) > 3
     phrase = " ".join(word.text for word in words[1:3])
-    voice = Synthesizer(str(run), Prompt(recorded_S))
-    gap = find_span(words, phrase, voice.prompt_KP.shape[1], 75)
-    start, end = gap.start * 320, gap.end * 320
+    synthesizer = Synthesizer(str(run), Prompt(recorded_S))
+    span = find_span(words, phrase, synthesizer.prompt_KP.shape[1], 75)
+    start, end = span.start * 320, span.end * 320
 
-    out = edit(voice, phrase, "").wave_S
+    out = edit(synthesizer, phrase, "").wave_S
     np.testing.assert_array_equal(out, np.concatenate([recorded_S[:start], recorded_S[end:]]))
-    other = edit(voice, phrase, "seven green bottles", candidates=2)
+    other = edit(synthesizer, phrase, "seven green bottles", candidates=2)
     assert np.array_equal(other.wave_S[:start], recorded_S[:start])
     assert np.array_equal(other.wave_S[-(len(recorded_S) - end) :], recorded_S[end:])
 

@@ -1,4 +1,4 @@
-"""Sampling and generation: what is drawn, what ends, and that a batch, a chunk and a request alone say the same."""
+"""Sampling and generation: which codes are sampled, where generation ends, and that batches and chunks change nothing."""
 
 from dataclasses import replace
 
@@ -17,8 +17,8 @@ from voxbeam.synthesis.synthesizer import MAX_SENTENCE_CHARACTERS, split_sentenc
 
 from tests.trainer.factories import MODEL, SIZES
 
-SURE = SamplingConfig(top_p=1e-9, max_repetition=1.0)
-"""nothing is left to chance: the likeliest code, always"""
+GREEDY = SamplingConfig(top_p=1e-9, max_repetition=1.0)
+"""always the most likely code"""
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,9 @@ def test_a_code_that_repeats_is_drawn_again_from_everything() -> None:
 
 
 def test_a_batch_says_what_each_request_says_alone(models: tuple[ARModel, NARModel]) -> None:
-    together = generate(*models, REQUESTS, SURE)
+    together = generate(*models, REQUESTS, GREEDY)
     for made, lone in zip(together, REQUESTS, strict=True):
-        (alone,) = generate(*models, [lone], SURE)
+        (alone,) = generate(*models, [lone], GREEDY)
         assert np.array_equal(made.codes_KT, alone.codes_KT)
         assert made.finished == alone.finished
         assert made.codes_KT.shape[1] <= lone.max_frames
@@ -88,8 +88,8 @@ def test_generation_ends_where_the_model_ends_it(models: tuple[ARModel, NARModel
 
 
 def test_chunks_join_to_the_first_book_of_the_whole(models: tuple[ARModel, NARModel]) -> None:
-    chunks = list(generate_chunks(*models, REQUESTS[2], SURE, chunk_frames=6))
-    (whole,) = generate(*models, REQUESTS[2:], SURE)
+    chunks = list(generate_chunks(*models, REQUESTS[2], GREEDY, chunk_frames=6))
+    (whole,) = generate(*models, REQUESTS[2:], GREEDY)
     joined = np.concatenate(chunks, axis=1)
     assert [chunk.shape[1] for chunk in chunks[:-1]] == [6] * (len(chunks) - 1)
     assert np.array_equal(joined[0], whole.codes_KT[0])

@@ -1,4 +1,4 @@
-"""From a prompt and a text to sound: the real codec, phones, recognizer and speaker encoder, and a model that knows nothing."""
+"""From a prompt and a text to audio: the real codec, phones, Whisper and speaker encoder, and an untrained model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,8 +45,8 @@ def test_a_prompt_is_its_beginning(prompt_file: Path, speech: np.ndarray) -> Non
     assert np.abs(prompt.wave_S - expected).max() < 1e-2
 
 
-def test_a_voice_speaks(run: Path, prompt_file: Path) -> None:
-    """Without the prompt's words, the recognizer finds them; every way to speak gives finite sound of a length it should have."""
+def test_every_way_to_synthesize(run: Path, prompt_file: Path) -> None:
+    """Whisper transcribes the prompt; every way to synthesize gives finite audio of a plausible length."""
     synthesizer = Synthesizer(str(run), Prompt.read(prompt_file))
     assert synthesizer.prompt_text
     most = synthesizer.request("Hello.").max_frames / 75
@@ -109,7 +109,7 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
     assert ("Time to first audio" in printed) == ("--stream" in how)
 
 
-def test_half_a_run_cannot_speak(tmp_path: Path, prompt_file: Path) -> None:
+def test_a_run_without_nar_is_refused(tmp_path: Path, prompt_file: Path) -> None:
     Trainer(replace(CONFIG, train_models=("ar",), steps=2), 20, fake_steps, None, str(tmp_path)).train()
     with pytest.raises(CheckpointError, match="only the model ar"):
         Synthesizer(str(tmp_path), Prompt.read(prompt_file))

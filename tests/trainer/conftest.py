@@ -1,4 +1,4 @@
-"""Speech of three made-up speakers, small enough for one CPU core."""
+"""Speech of three artificial speakers, small enough for one CPU core."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.audio_fixtures import SAMPLE
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Before every test: a recognizer loaded by another one resets the thread count, and with it the last digits."""
+    """One thread in every test: loading Whisper in another test resets the thread count, which changes the last digits."""
     pin_threads()
 
 
@@ -30,5 +30,5 @@ def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def utterances(speech_folder: Path) -> Sequence[AudioUtterance]:
-    """Those to train on."""
+    """The training utterances."""
     return split_speakers(find_utterances(str(speech_folder)), 1)[0]

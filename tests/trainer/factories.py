@@ -1,4 +1,4 @@
-"""Made-up speech for the trainer's tests: utterances of random codes, a loader over them, and a run of a tiny model."""
+"""Synthetic data for the trainer's tests: utterances of random codes, a batch source of them, and a tiny trainer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def utterance(number: int) -> TokenizedUtterance:
 
 
 def fake_steps(state: int, rank: int = 0, world: int = 1, pieces: int = 1) -> Iterator[tuple[list[Batch], int]]:
-    """For ever steps of four utterances of twelve, dealt to ranks and cut into pieces, the last of which may be empty."""
+    """Endless steps of four of twelve utterances, divided among ranks and into micro-batches, the last of which may be empty."""
     while True:
         rows = [(4 * state + i) % 12 for i in range(4)][rank::world]
         state += 1
@@ -55,6 +55,6 @@ def make_trainer(uri: str, config: TrainConfig = CONFIG, *, rank: int = 0, world
     return Trainer(config, MODEL.n_phones, source, fake_steps, uri)
 
 
-if __name__ == "__main__":  # a run that a test may kill: made.py FOLDER STEPS
+if __name__ == "__main__":  # a run that a test may kill: factories.py FOLDER STEPS
     torch.set_num_threads(1)
     make_trainer(sys.argv[1], replace(CONFIG, steps=int(sys.argv[2]), save_every=1, log_every=1)).train()

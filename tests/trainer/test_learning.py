@@ -1,4 +1,4 @@
-"""`overfit_cpu` learns twenty utterances by heart, from a release that was built of a TTS voice, and says them back."""
+"""`overfit_cpu` memorizes twenty utterances of a release built from TTS audio, and synthesizes them."""
 
 from pathlib import Path
 from typing import Any
@@ -40,30 +40,30 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
     return Stream(str(folder / "corpus"), config=StreamConfig(sampler=SamplerConfig(batch_frames=1500)))
 
 
-def test_twenty_utterances_are_learned_by_heart_and_said_back(stream: Stream, tmp_path: Path, capsys: Any) -> None:
+def test_twenty_utterances_are_memorized_and_synthesized(stream: Stream, tmp_path: Path, capsys: Any) -> None:
     utterances = stream.read(np.arange(len(stream.index)))
     assert len(utterances) >= 19
     settings = "steps=300 warmup_steps=20 learning_rate=5e-3 ema_decay=0.9 save_every=300 validate_every=300 validate_batches=9"
     config = apply_overrides(CONFIGS["overfit_cpu"](), settings.split())
     codec = corpus_codec("embedded", stream)
-    run = Trainer(config, len(stream.index.phones), stream.steps, stream.steps, str(tmp_path), codec=codec)
-    run.train()
-    told = run.validate()
-    accuracy = {book: told[f"valid/top10/{book}"] for book in range(8)}
+    trainer = Trainer(config, len(stream.index.phones), stream.steps, stream.steps, str(tmp_path), codec=codec)
+    trainer.train()
+    metrics = trainer.validate()
+    accuracy = {codebook: metrics[f"valid/top10/{codebook}"] for codebook in range(8)}
     assert min(accuracy.values()) > 0.95, accuracy
 
     ar, nar, _ = load_models(str(tmp_path), codec=codec)
     requests = [Request(phones_L=u.phones_L, prompt_KP=u.codes_KT[:, :PROMPT_FRAMES], max_frames=400) for u in utterances]
     torch.manual_seed(0)
-    made = generate(ar, nar, requests, SamplingConfig(top_p=0.5))
-    assert sum(one.finished for one in made) > 0.8 * len(made)
-    recognizer = WhisperTranscriber()
-    whole = [np.concatenate([r.prompt_KP, one.codes_KT], axis=1) for r, one in zip(requests, made, strict=True)]
+    generated = generate(ar, nar, requests, SamplingConfig(top_p=0.5))
+    assert sum(one.finished for one in generated) > 0.8 * len(generated)
+    transcriber = WhisperTranscriber()
+    whole = [np.concatenate([r.prompt_KP, one.codes_KT], axis=1) for r, one in zip(requests, generated, strict=True)]
     texts = [normalize_words(stream.index.text(number)) for number in range(len(utterances))]
     rates = {}
     for name, codes in (("codec", [u.codes_KT for u in utterances]), ("model", whole)):
-        heard = [normalize_words(recognizer.transcribe(wave_S)) for wave_S in codec.decode(codes)]
-        rates[name] = sum(word_errors(*pair) for pair in zip(texts, heard, strict=True)) / sum(map(len, texts))
+        transcripts = [normalize_words(transcriber.transcribe(wave_S)) for wave_S in codec.decode(codes)]
+        rates[name] = sum(word_errors(*pair) for pair in zip(texts, transcripts, strict=True)) / sum(map(len, texts))
     with capsys.disabled():
-        print(f"\nspoken back: {rates['model']:.1%} of words heard otherwise, {rates['codec']:.1%} through the codec alone")
+        print(f"\nWER: {rates['model']:.1%} synthesized, {rates['codec']:.1%} codec resynthesis")
     assert rates["model"] < rates["codec"] + 0.3

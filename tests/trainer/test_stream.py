@@ -1,4 +1,4 @@
-"""The laws of the stream: every sample once an epoch, the same batches for any number of ranks, threads and restarts."""
+"""Every sample once per epoch; the same batches for any number of ranks, threads and restarts."""
 
 import io
 import json

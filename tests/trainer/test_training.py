@@ -1,4 +1,4 @@
-"""The laws of a run: killed or not, on one rank or two, in one piece or several, it is the same run."""
+"""A run is the same whether interrupted or not, on one rank or two, with one micro-batch or several."""
 
 import os
 import pickle
@@ -79,7 +79,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, sent: signal.Sign
     reached = checkpoint.saved_steps(store)[-1]
     assert 0 < reached < steps
     assert status == (0 if sent == signal.SIGTERM else -signal.SIGKILL)
-    # three more steps by the resumed run, and as many as both by one that nobody stopped
+    # three more steps by the resumed run, and the same total by an uninterrupted one
     config = replace(CONFIG, steps=steps, log_every=1000, validate_every=1000, save_every=1000)
     for folder, run_steps in ((tmp_path, 3), (tmp_path / "whole", reached + 3)):
         run = make_trainer(str(folder), config)
@@ -89,7 +89,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, sent: signal.Sign
 
 
 def stop_after(run, steps: int) -> None:  # type: ignore[no-untyped-def]
-    """As if SIGTERM came in the middle of the last of these steps."""
+    """As if SIGTERM came during the last of these steps."""
     source = run.train_source
 
     def counted(start: int):  # type: ignore[no-untyped-def]
@@ -182,13 +182,13 @@ def test_together_or_apart(tmp_path: Path, uninterrupted: dict[str, Tensor]) -> 
     assert_same(final(tmp_path / "ar") | final(tmp_path / "nar"), uninterrupted)
 
 
-def test_validation_tells_every_book_and_leaves_no_trace(tmp_path: Path) -> None:
+def test_validation_covers_every_codebook_and_changes_nothing(tmp_path: Path) -> None:
     run = make_trainer(str(tmp_path), QUIET)
     before = {name: value.clone() for learner in run.states for name, value in learner.parameters.items()}
-    told = run.validate()
-    assert {name for name in told if "top10" in name} == {f"valid/top10/{book}" for book in range(8)}
-    assert all(0 <= told[f"valid/top1/{book}"] <= told[f"valid/top10/{book}"] <= 1 for book in range(8))
-    assert told == run.validate()
+    metrics = run.validate()
+    assert {name for name in metrics if "top10" in name} == {f"valid/top10/{book}" for book in range(8)}
+    assert all(0 <= metrics[f"valid/top1/{book}"] <= metrics[f"valid/top10/{book}"] <= 1 for book in range(8))
+    assert metrics == run.validate()
     assert all(torch.equal(before[name], value) for learner in run.states[1:] for name, value in learner.parameters.items())
 
 
@@ -198,7 +198,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
         make_trainer(str(tmp_path), replace(QUIET, seed=1)).train()
 
 
-def test_what_speaks_is_the_average(tmp_path: Path) -> None:
+def test_averaged_weights_are_loaded(tmp_path: Path) -> None:
     make_trainer(str(tmp_path), QUIET).train()
     ar, nar, config = load_models(str(tmp_path))
     assert config == MODEL
@@ -208,7 +208,7 @@ def test_what_speaks_is_the_average(tmp_path: Path) -> None:
     assert not torch.equal(held["nar/average/code_embeddings_KVD"], held["nar/weight/code_embeddings_KVD"])
 
 
-def test_models_trained_apart_speak_together(tmp_path: Path) -> None:
+def test_models_of_separate_runs_are_loaded_together(tmp_path: Path) -> None:
     make_trainer(str(tmp_path / "both"), replace(QUIET, steps=2)).train()
     make_trainer(str(tmp_path / "apart" / "ar"), replace(QUIET, steps=2, train_models=("ar",))).train()
     with pytest.raises(CheckpointError, match=r"no checkpoint in .*apart/nar"):
