@@ -12,6 +12,7 @@ from voxbeam.commands.command import VoxbeamGroup
 from voxbeam.commands.exit_status import DONE, INTERRUPTED, UNUSABLE
 from voxbeam.schemas.errors import VoxbeamError
 
+STOPPED = "stopped; run the same command again to resume"
 VERBS = {
     "demo": "voxbeam.commands.demo:demo",
     "plan": "voxbeam.commands.corpus:plan",
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("stopped; run the same command again to resume")
+        _say(STOPPED)
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         _say(error.format_message())

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetches the libraries of a cluster and of Beam's job server for it from Maven (once, whole or not at all) and prints their folder.
+# Fetches the libraries of a cluster and of Beam's job server for it from Maven (once; all of them or none) and prints their folder.
 #
 #   deploy/libraries.sh spark|flink        300 MB, 150 MB
 set -eu

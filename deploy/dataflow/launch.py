@@ -1,4 +1,4 @@
-"""What the flex template's launcher starts. It knows parameters only (`--input=…`), so the command is said here."""
+"""The program that the flex template's launcher starts. The launcher passes parameters only; the command is added here."""
 
 import sys
 

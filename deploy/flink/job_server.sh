@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts Beam's Flink job server from Maven's libraries, for places where its ready-made jar cannot be fetched.
+# Starts Beam's Flink job server from Maven's libraries, for places where its released jar cannot be fetched.
 #
 #   deploy/flink/job_server.sh [FLINK_MASTER]        HOST:PORT of Flink's REST; default: [local], a Flink inside the job server
 #

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts Beam's Spark job server from Maven's libraries, for places where its ready-made jar cannot be fetched.
+# Starts Beam's Spark job server from Maven's libraries, for places where its released jar cannot be fetched.
 #
 #   deploy/spark/job_server.sh [SPARK_MASTER_URL]        default: local[*]
 #
@@ -15,7 +15,7 @@ for package in java.lang java.lang.invoke java.io java.net java.nio java.util ja
   opens="$opens --add-opens=java.base/$package=ALL-UNNAMED"
 done
 
-# A recording that cannot be used never fails a task; only a worker that is lost does, and a long job loses more than four.
+# Only a lost worker fails a task, never a recording; a long job can lose more than the default of four.
 # shellcheck disable=SC2086 (one word per option is meant)
 exec java $opens -Xmx"${VOXBEAM_SPARK_MEMORY:-2g}" \
   -Dspark.serializer=org.apache.spark.serializer.KryoSerializer \

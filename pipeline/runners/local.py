@@ -6,6 +6,7 @@ They replace Beam's `--direct_running_mode=multi_processing` and use the same pr
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import uuid
@@ -119,6 +120,7 @@ def run_worker(environment: dict[str, str], log: str) -> None:
     """A worker process, from start to end."""
     with Path(log).open("ab") as file:
         os.dup2(file.fileno(), 2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the driver ends its workers
     threading.Thread(target=_exit_with_driver, daemon=True).start()
     os.environ.update(environment)
     pin_threads()
