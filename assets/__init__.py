@@ -6,4 +6,6 @@ _HERE = Path(__file__).parent
 WEIGHTS = _HERE / "weights"
 PHONES = _HERE / "phones"
 DEMO = _HERE / "demo"
+GPU_RATES = _HERE / "gpu_rates.json"
+"""measured rates of one GPU; missing until somebody has measured one"""
 LICENSES = _HERE / "licenses.toml"

@@ -49,8 +49,9 @@ def read_config(uri: str | None, codec: str | None) -> CorpusConfig:
 )
 @input_options
 @click.option("--sample-minutes", type=float, default=3.0, show_default=True, help="Minutes of speech to measure.")
+@click.option("--device", type=click.Choice(["cuda"]), help="Estimate for one GPU too, from measured rates (docs/gpu.md).")
 @json_option
-def plan(input_uri: str, config: str | None, codec: str | None, sample_minutes: float, as_json: bool) -> int:
+def plan(input_uri: str, config: str | None, codec: str | None, sample_minutes: float, device: str | None, as_json: bool) -> int:
     """Estimate what a build takes: hours, samples, bytes and time.
 
     Runs every stage on a small sample of the input and scales the result. Builds nothing.
@@ -58,14 +59,21 @@ def plan(input_uri: str, config: str | None, codec: str | None, sample_minutes: 
     from voxbeam.commands import terminal
     from voxbeam.commands.display import showing_plan
     from voxbeam.commands.documents import plan_document
-    from voxbeam.commands.plan_report import print_plan
+    from voxbeam.commands.plan_report import print_gpu_plan, print_plan
+    from voxbeam.pipeline.gpu_rates import load_rates
     from voxbeam.pipeline.plan import plan as make_plan
 
+    settings = read_config(config, codec)
+    if device is not None:  # the sample runs on this machine's CPU; GPU stages then take their measured rates
+        settings = settings.model_copy(update={"device": "cpu"})
     with showing_plan(terminal.stderr()) as show:
-        result = make_plan(input_uri, read_config(config, codec), sample_minutes=sample_minutes, on_progress=show)
+        result = make_plan(input_uri, settings, sample_minutes=sample_minutes, on_progress=show)
+    rates = load_rates() if device is not None else None
     print_plan(result, terminal.results(as_json))
+    if device is not None:
+        print_gpu_plan(result, rates, terminal.results(as_json))
     if as_json:
-        terminal.print_json(plan_document(result))
+        terminal.print_json(plan_document(result, rates, gpu=device is not None))
     return DONE
 
 

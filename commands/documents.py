@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from voxbeam.evaluation.zero_shot import Evaluation
     from voxbeam.pipeline.build import BuildResult
     from voxbeam.pipeline.gc import Orphan
+    from voxbeam.pipeline.gpu_rates import GpuRates
     from voxbeam.pipeline.plan import Plan
     from voxbeam.pipeline.status import BuildStatus, CorpusStatus
     from voxbeam.pipeline.verify import Problem
@@ -35,6 +36,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "objects": "objects in the corpus afterwards",
         "bucket_writes": "write requests, if the corpus is in a bucket",
         "bucket_reads": "read requests, if the corpus is in a bucket",
+        "gpu": "with --device: object: card (null if none has been measured), worker_seconds (stage → seconds, or null if "
+        "not measured); else null",
     },
     "build": {
         "output": "folder or bucket of the corpus",
@@ -79,7 +82,9 @@ FIELDS: dict[str, dict[str, str]] = {
 }
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
+def plan_document(plan: Plan, rates: GpuRates | None = None, *, gpu: bool = False) -> dict[str, Any]:
+    from voxbeam.pipeline.gpu_rates import seconds_on_gpu
+
     foot = plan.footprint
     return {
         "recordings": plan.recordings,
@@ -95,6 +100,9 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "objects": foot.objects,
         "bucket_writes": foot.writes,
         "bucket_reads": foot.reads,
+        "gpu": {"card": rates.card if rates else None, "worker_seconds": seconds_on_gpu(plan.seconds, plan.audio_ms, rates)}
+        if gpu
+        else None,
     }
 
 

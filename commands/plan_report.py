@@ -6,6 +6,7 @@ from rich.console import Console
 
 from voxbeam.commands.display import hours, plural
 from voxbeam.commands.terminal import new_table
+from voxbeam.pipeline.gpu_rates import GPU_STAGES, GpuRates, seconds_on_gpu
 from voxbeam.pipeline.plan import Plan
 
 
@@ -32,3 +33,25 @@ def print_plan(plan: Plan, console: Console) -> None:
     table.add_row("all", hours(total_s * 1000), f"{plan.audio_ms / 1000 / total_s:,.1f}×" if total_s else "—")
     console.print(table)
     console.print(f"On this machine with {plural(workers, 'worker')}: about {hours(total_s * 1000 / workers)}")
+
+
+def print_gpu_plan(plan: Plan, rates: GpuRates | None, console: Console) -> None:
+    """The same work on a machine with one GPU: its stages by measured rates, the others as measured on this CPU."""
+    known = rates.rates if rates else {}
+    table = new_table("stage, with a GPU", "worker time", "× real time", "measured on")
+    seconds = seconds_on_gpu(plan.seconds, plan.audio_ms, rates)
+    for stage, stage_s in seconds.items():
+        if stage_s is None:
+            table.add_row(stage, "not measured", "not measured", "")
+            continue
+        source = known[stage].measured_on if stage in GPU_STAGES else "this CPU"
+        table.add_row(stage, hours(stage_s * 1000), f"{plan.audio_ms / 1000 / stage_s:,.0f}×" if stage_s else "—", source)
+    console.print(table)
+    missing = [stage for stage, stage_s in seconds.items() if stage_s is None]
+    if rates is None:
+        console.print("No GPU has been measured (docs/gpu.md), so there is no total")
+    elif missing:
+        console.print(f"{rates.card}, {rates.date[:10]}: {', '.join(missing)} not measured, so there is no total")
+    else:
+        total_s = sum(stage_s for stage_s in seconds.values() if stage_s is not None)
+        console.print(f"With one {rates.card} (rates of {rates.date[:10]}) and one worker: about {hours(total_s * 1000)}")

@@ -67,7 +67,16 @@ def test_json_of_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr()
     document = read_json("plan", printed.out)
     assert (document["recordings"], document["samples"]) == (1, 1) and document["worker_seconds"]["transcribe"] > 0
-    assert "× real time per worker" in printed.err
+    assert "× real time per worker" in printed.err and document["gpu"] is None
+
+
+def test_plan_for_a_gpu_needs_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("voxbeam.pipeline.gpu_rates.GPU_RATES", Path("missing"))
+    assert main(["plan", "--input", str(KENNEDY), "--sample-minutes", "1", "--device", "cuda", "--json"]) == DONE
+    printed = capsys.readouterr()
+    gpu = read_json("plan", printed.out)["gpu"]
+    assert gpu["card"] is None and gpu["worker_seconds"]["transcribe"] is None and gpu["worker_seconds"]["decode"] > 0
+    assert "On this machine" in printed.err and "stage, with a GPU" in printed.err and "no total" in printed.err
 
 
 def test_json_of_status_verify_and_gc(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
