@@ -83,7 +83,7 @@ def train_config(settings: dict[str, Any]) -> Any:
     from dataclasses import fields, replace
 
     from voxbeam.models.codec_model import CodecConfig
-    from voxbeam.trainer.codec.train import CodecTrainConfig
+    from voxbeam.trainer.codec.config import CodecTrainConfig
 
     given = {name: value for name, value in settings.items() if value is not None}
     config = CodecTrainConfig()

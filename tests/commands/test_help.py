@@ -16,7 +16,7 @@ from voxbeam.commands.document import cli_markdown
 from voxbeam.commands.exit_status import MEANINGS
 from voxbeam.commands.main import main
 from voxbeam.commands.train import PRESETS
-from voxbeam.trainer.codec.train import CodecTrainConfig
+from voxbeam.trainer.codec.config import CodecTrainConfig
 from voxbeam.trainer.configs import CONFIGS
 
 from tests.commands.test_words import COMMANDS

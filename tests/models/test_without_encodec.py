@@ -27,7 +27,8 @@ sys.modules["encodec"] = None  # every import of it now fails
 import numpy as np
 import voxbeam.pipeline.build, voxbeam.commands.main, voxbeam.trainer.codec.train, voxbeam.transforms.chain
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
-from voxbeam.trainer.codec.train import CodecTrainer, CodecTrainConfig
+from voxbeam.trainer.codec.config import CodecTrainConfig
+from voxbeam.trainer.codec.train import CodecTrainer
 codec = load_codec(EMBEDDED_WEIGHTS)
 [codes] = codec.encode([np.zeros(3_300, np.float32)])
 [wave] = codec.decode([codes])

@@ -14,8 +14,9 @@ import torch
 from voxbeam.commands.main import main
 from voxbeam.models.codec import load_codec
 from voxbeam.models.codec_model import CodecConfig
+from voxbeam.trainer.codec.config import CodecTrainConfig
 from voxbeam.trainer.codec.data import AudioUtterance, find_utterances, split_speakers
-from voxbeam.trainer.codec.train import CodecTrainConfig, CodecTrainer, export, train
+from voxbeam.trainer.codec.train import CodecTrainer, export, train
 
 TINY = CodecTrainConfig(
     model=CodecConfig(
