@@ -21,7 +21,8 @@ from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import RunnerOptions
 from voxbeam.pipeline.steps.discover import list_recordings
 from voxbeam.schemas.columns import to_table
-from voxbeam.schemas.config import CorpusConfig, fingerprint
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.fingerprint import fingerprint
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import latest_release, read_release, release_numbers

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from voxbeam.schemas.config import CorpusConfig, affects_units
+from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ListingError
+from voxbeam.schemas.fingerprint import affects_units
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release

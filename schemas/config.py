@@ -5,10 +5,9 @@ path of the key. A release stores the whole configuration; every key that can ch
 fingerprint.
 """
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import obstore
 import yaml
@@ -225,25 +224,3 @@ def _yaml_line(section: BaseModel, key: str, indent: str) -> str:
     text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
     description = type(section).model_fields[key].description
     return f"{indent}{key}: {text}" + (f"  # {description}" if description else "")
-
-
-_NOT_FINGERPRINTED: dict[str, Any] = {
-    "listing": True,
-    "decode": {"timeout_s", "memory_mb"},
-    "link_speakers": True,
-    "pack": {"max_shard_mb", "target_shard_mb", "valid_fraction", "test_fraction"},
-}
-
-
-def affects_units(key: str) -> bool:
-    """Whether a key of the configuration, such as `segment.max_s`, can change the result of a unit."""
-    section, _, name = key.partition(".")
-    excluded = _NOT_FINGERPRINTED.get(section, set())
-    return excluded is not True and name not in excluded
-
-
-def fingerprint(config: CorpusConfig, models: dict[str, str], code_version: int) -> str:
-    """Hash of everything that can change the result of a unit: most of the configuration, the models' hashes, CODE_VERSION."""
-    tree = config.model_dump(mode="json", exclude=_NOT_FINGERPRINTED)
-    canonical = json.dumps({"config": tree, "models": models, "code": code_version}, sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -23,7 +23,7 @@ class Unit:
     margin_ms: int
     """how far an inner edge may move, so that it does not fall inside a word"""
     fingerprint: str
-    """hash of everything in configuration, models and code that can change the result (schemas/config.py)"""
+    """hash of everything in configuration, models and code that can change the result (schemas/fingerprint.py)"""
 
     @property
     def name(self) -> str:

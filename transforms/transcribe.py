@@ -11,7 +11,7 @@ from voxbeam.transforms.asr.base import AsrBackend, Waveform, has_numerals, is_s
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 
 if TYPE_CHECKING:
-    from voxbeam.transforms.asr.faster_whisper import LanguageModel
+    from voxbeam.transforms.asr.language import LanguageModel
 
 EXCERPTS = 3
 """number of a speaker's longest segments that the language is detected from"""
@@ -33,7 +33,7 @@ def load_recognizer(config: TranscribeConfig, device: str) -> AsrBackend:
 @once_per_process
 def load_language_model(name: str, device: str) -> "LanguageModel":
     """The model for language detection. Raises ModelError if it cannot be loaded."""
-    from voxbeam.transforms.asr.faster_whisper import LanguageModel
+    from voxbeam.transforms.asr.language import LanguageModel
 
     return LanguageModel(name, device)
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from voxbeam.pipeline.release_diff import Changes, changes_since
-from voxbeam.schemas.config import CorpusConfig, affects_units, fingerprint
+from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ListingError
+from voxbeam.schemas.fingerprint import affects_units, fingerprint
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from voxbeam.schemas.config import CorpusConfig, commented_yaml, fingerprint
+from voxbeam.schemas.config import CorpusConfig, commented_yaml
 from voxbeam.schemas.errors import ConfigError
+from voxbeam.schemas.fingerprint import fingerprint
 
 _NOT_IN_FINGERPRINT = {
     "link_speakers.threshold",

@@ -1,4 +1,4 @@
-"""The default ASR backend, faster-whisper, with batches padded no more than needed; and language detection."""
+"""The default ASR backend, faster-whisper, with batches padded no more than needed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from voxbeam.models.oom import map_with_oom_backoff
 from voxbeam.models.whisper_models import load_model
 from voxbeam.schemas.config import TranscribeConfig
-from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE
 from voxbeam.schemas.segment import Transcript, Word
 from voxbeam.transforms.asr.base import (
@@ -34,12 +33,7 @@ from voxbeam.transforms.asr.base import (
     require_language,
     require_window,
 )
-
-FRAMES_PER_SECOND = 100
-EXCERPT_S = 10
-"""how much of a waveform language detection uses at first"""
-CONFIDENT = 0.8
-"""a language of at least this probability is taken; otherwise it is detected again on Whisper's full window, which costs more"""
+from voxbeam.transforms.asr.language import CONFIDENT, FRAMES_PER_SECOND, detect_language, most_probable_language, padded_features
 
 
 class FasterWhisper:
@@ -102,7 +96,7 @@ class FasterWhisper:
         encoded = self._model.encode(features)
         detected: list[tuple[str, float | None]] = [("en", None)] * len(frames)
         if self.multilingual:
-            quick = map(_best_language, self._model.model.detect_language(encoded))
+            quick = map(most_probable_language, self._model.model.detect_language(encoded))
             detected = [
                 (name, probability) if probability >= CONFIDENT else detect_language(self._model, [waveform], WINDOW_S, WINDOW_S)
                 for waveform, (name, probability) in zip(waveforms, quick, strict=True)
@@ -198,58 +192,6 @@ class FasterWhisper:
             words=ordered_words(words, len(waveform) * 1000 // ASR_RATE),
         )
         return Hypothesis(transcript=transcript, truncated=len(segment.tokens) >= MAX_TOKENS)
-
-
-class LanguageModel:
-    """Language detection by a multilingual faster-whisper model. Raises ModelError if the model is not multilingual."""
-
-    def __init__(self, name: str, device: str) -> None:
-        self._model = load_model("embedded-base" if name == "embedded" else name, device)
-        if not self._model.model.is_multilingual:
-            raise ModelError(
-                f"the language model {name!r} is English only",
-                remedy="set transcribe.language_model to a multilingual model, or to null",
-            )
-
-    def detect(self, waveforms: Sequence[Waveform]) -> tuple[str, float]:
-        """The language (ISO 639-1) of one speaker's waveforms, and its probability.
-
-        Ten seconds of the first waveform without padding cost a sixth of Whisper's usual 30 s, and are mostly enough. If not, for
-        example for clips of two seconds, the result is the mean over Whisper's full window of all waveforms.
-        """
-        name, probability = detect_language(self._model, waveforms[:1], EXCERPT_S, 0)
-        if probability >= CONFIDENT:
-            return name, probability
-        return detect_language(self._model, waveforms, WINDOW_S, WINDOW_S)
-
-
-def detect_language(model: WhisperModel, waveforms: Sequence[Waveform], excerpt_s: int, padding_s: int) -> tuple[str, float]:
-    """The most probable language and its probability, as the mean over the first `excerpt_s` of each waveform."""
-    total: dict[str, float] = {}
-    for waveform in waveforms:
-        features, _ = padded_features(model, [waveform[: excerpt_s * ASR_RATE]], padding_s)
-        for token, probability in model.model.detect_language(model.encode(features))[0]:
-            total[token] = total.get(token, 0.0) + probability / len(waveforms)
-    return _best_language(list(total.items()))
-
-
-def padded_features(
-    model: WhisperModel, waveforms: Sequence[Waveform], padding_s: float
-) -> tuple[NDArray[np.float32], list[int]]:
-    """Log-mel features [batch, mels, frames], zero-padded to the longest plus `padding_s`; and each one's frames without it."""
-    each = [model.feature_extractor(waveform)[:, :-1] for waveform in waveforms]
-    frames = [features.shape[1] for features in each]
-    width = min(max(frames) + round(padding_s * FRAMES_PER_SECOND), WINDOW_S * FRAMES_PER_SECOND)
-    width += width % 2  # the encoder halves the number of frames
-    batch = np.zeros((len(each), each[0].shape[0], width), np.float32)
-    for row, features in enumerate(each):
-        batch[row, :, : features.shape[1]] = features
-    return batch, frames
-
-
-def _best_language(probabilities: list[tuple[str, float]]) -> tuple[str, float]:
-    token, probability = max(probabilities, key=lambda pair: (pair[1], pair[0]))
-    return token.removeprefix("<|").removesuffix("|>"), probability
 
 
 def _with_language(hypothesis: Hypothesis, language: str, probability: float | None) -> Hypothesis:
