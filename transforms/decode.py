@@ -89,7 +89,7 @@ def _call(
 
 
 def _info(reply: dict[str, Any]) -> AudioInfo:
-    """A description of a file from a reply that nobody vouches for."""
+    """Checks and parses the reply of an untrusted process."""
     numbers, words = ("sample_rate", "channels", "frames"), ("format", "decoder")
     if set(reply) != {*numbers, *words}:
         raise _not_audio()
@@ -101,7 +101,7 @@ def _info(reply: dict[str, Any]) -> AudioInfo:
 
 
 def _not_audio() -> StageError:
-    return StageError("decoder_reply", "the decoder's reply does not describe audio", "take the recording out of the input")
+    return StageError("decoder_reply", "the decoder's reply does not describe audio", "remove the recording from the input")
 
 
 @contextmanager

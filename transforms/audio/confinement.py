@@ -1,8 +1,8 @@
-"""Confinement: takes from a process what a decoder does not need — other files, the network, other programs (Linux).
+"""Confinement: removes a process's access to what a decoder does not need: other files, the network, other programs (Linux).
 
-Landlock (kernel 5.13) limits files, TCP (6.7) and signals (6.12); a seccomp filter refuses sockets of every kind, new programs
-and system calls that reach into other processes. Both apply to the calling process and its children, and cannot be undone.
-Elsewhere, and where a container forbids these calls, nothing is taken away; `confine` returns what it could do.
+Landlock (kernel 5.13) limits files, TCP (6.7) and signals (6.12); a seccomp filter denies sockets of every kind, new programs
+and system calls that affect other processes. Both apply to the calling process and its children, and cannot be undone.
+On other systems, and in containers that forbid these calls, access remains; `confine` returns what it could remove.
 """
 
 import ctypes
@@ -37,23 +37,23 @@ _REFUSED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Confinement:
-    """What has been taken from a process."""
+    """Which access has been removed from a process."""
 
     files: bool
-    """every file but those that were named"""
+    """files other than the given ones"""
     network: bool
     """sockets, new programs, other processes"""
 
 
 def available() -> Confinement:
-    """What this platform can take from a process."""
+    """Which access this platform can remove."""
     if sys.platform != "linux":
         return Confinement(files=False, network=False)
     return Confinement(files=_landlock_abi() > 0, network=platform.machine() in _REFUSED)
 
 
 def confine(readable: Iterable[Path]) -> Confinement:
-    """Confines this process for good: it may read below `readable` and nothing else. Call it before untrusted bytes are read."""
+    """Confines this process for good: it can read below `readable` and nothing else. Call it before reading untrusted bytes."""
     can = available()
     libc = ctypes.CDLL(None, use_errno=True)
     if not (can.files or can.network) or libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
@@ -91,7 +91,7 @@ def _restrict_files(libc: ctypes.CDLL, readable: Iterable[Path]) -> bool:
 
 
 def _filter_calls(libc: ctypes.CDLL) -> bool:
-    """A BPF program: refuses the listed system calls with EPERM, and every call of another architecture."""
+    """Installs a BPF program that denies the listed system calls, and every call of another architecture, with EPERM."""
     architecture, refused = _REFUSED[platform.machine()]
     numbers = (*refused, *_EVERYWHERE)
     load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06

@@ -1,8 +1,8 @@
 """The decoder process: reads untrusted audio for a worker, one fork for every call.
 
 `python -m voxbeam.transforms.audio.decoder_process MEMORY_MB FUNCTIONS` imports the libraries once, then forks for each request.
-The fork gives up what it does not need (`confinement.py`), calls one of the functions that the module FUNCTIONS lists, replies
-and ends. So what one file does to a library cannot reach the next file.
+The fork gives up the access that it does not need (`confinement.py`), calls one of the functions that the module FUNCTIONS lists,
+replies and ends. So a file that corrupts a library cannot affect the next file.
 """
 
 import importlib
@@ -47,10 +47,10 @@ FUNCTIONS: dict[str, Callable[[AudioFile, Message], Result]] = {"probe": _probe,
 
 
 def main() -> None:
-    """Serves requests until the worker closes the pipe; ends, too, when a fork does not end well."""
+    """Serves requests until the worker closes the pipe, or a fork fails."""
     memory_mb, functions = int(sys.argv[1]), importlib.import_module(sys.argv[2]).FUNCTIONS
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a C library prints must not end up between the replies
+    os.dup2(2, 1)  # what a C library prints must not mix with the replies
     while True:
         try:
             request, _ = receive(requests, 0)
@@ -71,7 +71,7 @@ def _serve(
     requests: IO[bytes],
     replies: IO[bytes],
 ) -> NoReturn:
-    """The fork: answers one request."""
+    """Answers one request, in the fork."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     path = Path(request["path"])
     confine([path, *map(Path, (sys.prefix, sys.base_prefix, *sys.path, *_LIBRARIES))])
@@ -91,7 +91,7 @@ def _serve(
 
 
 def _request_range(requests: IO[bytes], replies: IO[bytes], start: int, length: int) -> None:
-    """Returns when the worker has put `length` bytes from `start` into the file that is being decoded."""
+    """Has the worker write `length` bytes from `start` into the file that is being decoded, and waits for it."""
     send(replies, {"fill": [start, length]})
     receive(requests, 0)
 

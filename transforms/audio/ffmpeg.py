@@ -1,7 +1,7 @@
-"""FFmpeg (PyAV): counts and decodes the samples of any container that it reads. Runs inside the sandbox.
+"""FFmpeg (PyAV): counts and decodes the samples of any container that it reads. Runs in the sandbox.
 
-Only demuxers of audio containers may open a file, and only that file: playlists and other formats that name further files or
-addresses are refused whatever the suffix says.
+Only demuxers of audio containers may open a file, and only that file. Playlists and other formats that name further files or
+addresses are rejected, whatever their suffix.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _MAX_ERRORS = 1000
 _MAX_FLAC_GAP = 1 << 22
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 """where files were joined, their tags lie between the frames"""
-REENCODE = "re-encode the recording, e.g. `ffmpeg -i IN OUT.flac`, or take it out of the input"
+REENCODE = "re-encode the recording, e.g. `ffmpeg -i IN OUT.flac`, or remove it from the input"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Damage:
 
 @dataclass(kw_only=True)
 class Decoded:
-    """What decoding a file from beginning to end yields."""
+    """Result of decoding a file from beginning to end."""
 
     format: str
     codec: str
@@ -51,22 +51,22 @@ class Decoded:
     frames: int
     """samples per channel, at `sample_rate`"""
     stated_s: float | None
-    """duration that the container's header states, where such headers can be trusted"""
+    """duration by the container's header, for formats whose headers are reliable"""
     mixed: bool
     """whether the sample rate or the number of channels changes within the file"""
     damaged: list[Damage] = field(default_factory=list)
     """with sound behind them"""
     missing: int = 0
-    """samples that the damaged packets of a FLAC file should have held"""
+    """samples of the damaged packets of a FLAC file"""
 
 
 def describe(error: Exception) -> str:
-    """What a library says of a failure, without the path: it may be a worker's own, and messages go into releases."""
+    """A library's error message without the path, which may be temporary; messages are stored in releases."""
     return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
 
 
 def count(file: AudioFile, max_s: float) -> Decoded:
-    """Decodes a whole file and counts its samples; stops early beyond `max_s`. Raises StageError for what is not audio."""
+    """Decodes a whole file and counts its samples; stops beyond `max_s`. Raises StageError if the file is not audio."""
     with _opened(file) as (container, stream):
         rate = channels = frames = missing = 0
         mixed = False
@@ -75,7 +75,7 @@ def count(file: AudioFile, max_s: float) -> Decoded:
         for frame in _frames(file, container, stream, errors):
             rate, channels = rate or frame.sample_rate, channels or frame.layout.nb_channels
             mixed |= (frame.sample_rate, frame.layout.nb_channels) != (rate, channels)
-            damaged += errors  # an error behind the last frame is no damage: tags and padding stand there
+            damaged += errors  # an error after the last frame is no damage: there are tags and padding
             missing += sum(damage.missing for damage in errors)
             errors.clear()
             frames += frame.samples if frame.sample_rate == rate else round(frame.samples * rate / frame.sample_rate)
@@ -93,13 +93,13 @@ def count(file: AudioFile, max_s: float) -> Decoded:
             damaged=damaged,
             missing=missing,
         )
-    if mixed:  # only the conversion itself knows how many samples a change of rate leaves
+    if mixed:  # how many samples remain after a change of rate depends on the resampler
         decoded.frames = sum(block.shape[1] for block in blocks(file, decoded.sample_rate, decoded.channels, 0))
     return decoded
 
 
 def read_header(file: AudioFile) -> tuple[str, int, int, float]:
-    """(format, sample rate, channels, seconds) as the header estimates them, without decoding."""
+    """(format, sample rate, channels, seconds) by the header, without decoding; seconds are an estimate."""
     with _opened(file) as (container, stream):
         seconds = (container.duration or 0) / av.time_base
         return container.format.name.split(",")[0], stream.rate or 0, stream.codec_context.channels or 0, seconds
@@ -125,7 +125,7 @@ def blocks(file: AudioFile, rate: int, channels: int, start: int) -> Iterator[ND
 
 
 def _converted(frames: Iterator[Any], rate: int, channels: int) -> Iterator[NDArray[np.float32]]:
-    """Frames as float32 [channels, n]; resampled where a frame has another rate, since a resampler serves one format only."""
+    """Frames as float32 [channels, n], resampled to `rate`. Each format gets a resampler of its own."""
     shape: tuple[int, int, str] | None = None
     resampler: Any = None
     for frame in frames:
@@ -134,7 +134,7 @@ def _converted(frames: Iterator[Any], rate: int, channels: int) -> Iterator[NDAr
                 yield from (_planar(out, channels) for out in resampler.resample(None))
             shape = frame.sample_rate, frame.layout.nb_channels, frame.format.name
             resampler = av.AudioResampler(format="fltp", rate=rate)
-        frame.pts = None  # gaps in a container's clock must not become gaps in the sound
+        frame.pts = None  # gaps between time stamps must not become gaps in the audio
         yield from (_planar(out, channels) for out in resampler.resample(frame))
     if resampler is not None:
         yield from (_planar(out, channels) for out in resampler.resample(None))
@@ -194,13 +194,13 @@ def _opened(file: AudioFile) -> Iterator[tuple[Any, Any]]:
             if len(container.streams.audio) > 1:
                 raise StageError(
                     "several_streams",
-                    f"{file.name} has {len(container.streams.audio)} audio streams, of which only one would be read",
-                    "extract each that you need into a file of its own, e.g. `ffmpeg -i IN -map 0:a:1 OUT.flac`",
+                    f"{file.name} has {len(container.streams.audio)} audio streams, and only one would be read",
+                    "extract each into its own file, e.g. `ffmpeg -i IN -map 0:a:1 OUT.flac`",
                 )
             yield container, container.streams.audio[0]
     except av.error.PatchWelcomeError as error:
         raise StageError(
-            "format_change", f"{file.name} changes its format midway, which FFmpeg does not read", REENCODE
+            "format_change", f"{file.name} changes its format within the file, which FFmpeg cannot read", REENCODE
         ) from error
     except av.FFmpegError as error:
-        raise StageError("not_audio", f"{file.name} is not audio that FFmpeg reads: {describe(error)}", REENCODE) from error
+        raise StageError("not_audio", f"{file.name} cannot be read by FFmpeg: {describe(error)}", REENCODE) from error

@@ -1,8 +1,8 @@
-"""Audio files: how long a file truly is, and any stretch of it as samples. Runs inside the sandbox.
+"""Audio files: the true length of a file, and any stretch of it as samples. Runs in the sandbox.
 
-A header is only an estimate: MP3s without an index, joined files, streams from a pipe and wrong counts make it state too much or
-too little. So FFmpeg decodes every file once, from beginning to end, and the length is what that yields. Where libsndfile states
-the same length it reads the windows, because its seeks are exact; else FFmpeg decodes them from the beginning.
+Headers are only estimates: MP3s without an index, joined files, streams written to a pipe and wrong counts make them too long or
+too short. So FFmpeg decodes every file once from beginning to end, and the result is the length. If libsndfile finds the same
+length, it decodes the windows, because its seeks are exact; otherwise FFmpeg decodes them from the beginning.
 """
 
 import av
@@ -34,7 +34,7 @@ _LOSSY = ("vorbis", "opus")
 
 
 def probe_file(file: AudioFile, limits: Limits) -> AudioInfo:
-    """Decodes a file once and describes it. Raises StageError for one that is unreadable, cut off, or outside the limits."""
+    """Format and true length of a file, by decoding it. Raises StageError if it is unreadable, truncated or outside limits."""
     require_bytes(file)
     require_stated_bytes(file)
     require_one_codec(file)
@@ -54,7 +54,7 @@ def probe_file(file: AudioFile, limits: Limits) -> AudioInfo:
 
 
 def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
-    """The same by the header alone, for a plan: quick, and wrong where the header is."""
+    """The same by the header only, for a plan: fast, but wrong if the header is wrong."""
     require_bytes(file)
     require_stated_bytes(file)
     header = libsndfile.read_header(file)
@@ -73,9 +73,9 @@ def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
 
 
 def read_channels(file: AudioFile, info: AudioInfo, start: int, frames: int) -> NDArray[np.float32]:
-    """`frames` samples from `start` at the file's own rate: float32 [channels, frames].
+    """`frames` samples from `start` at the file's own sample rate: float32 [channels, frames].
 
-    Raises StageError, naming the place to a second, when the stretch cannot be decoded or holds NaN or infinity.
+    Raises StageError, with the time in the file, if the stretch cannot be decoded or contains NaN or infinity.
     """
     sound = np.empty((info.channels, frames), dtype=np.float32)
     filled = 0
@@ -101,14 +101,14 @@ def read_channels(file: AudioFile, info: AudioInfo, start: int, frames: int) -> 
         place = (start + int(np.flatnonzero(~np.isfinite(sound).all(axis=0))[0])) / info.sample_rate
         raise StageError(
             "non_finite",
-            f"{file.name} holds NaN or infinite samples near {place:.0f} s",
+            f"{file.name} contains NaN or infinite samples near {place:.0f} s",
             "export it again as integer PCM or FLAC",
         )
     return sound
 
 
 def read_mono(file: AudioFile, info: AudioInfo, start: int, frames: int) -> NDArray[np.float32]:
-    """The same with channels averaged: float32 [frames]."""
+    """The same, averaged over the channels: float32 [frames]."""
     return read_channels(file, info, start, frames).mean(axis=0)
 
 
@@ -137,7 +137,7 @@ def _same_length(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.He
     if header.frames is None or not decoded.sample_rate or header.channels != decoded.channels:
         return False
     differs_s = abs(header.frames / header.sample_rate - (decoded.frames + decoded.missing) / decoded.sample_rate)
-    counted = decoded.codec.startswith("mp3") and xing_frames(file) is not None  # without an index, libsndfile estimates
+    counted = decoded.codec.startswith("mp3") and xing_frames(file) is not None  # without an index, libsndfile only estimates
     return differs_s <= (_LOSSY_TOLERANCE_S if counted or decoded.codec.startswith(_LOSSY) else 0)
 
 
@@ -153,7 +153,7 @@ def _is_longer(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Head
 
 
 def _counted_by_libsndfile(file: AudioFile, header: libsndfile.Header, limits: Limits) -> AudioInfo:
-    """For formats that FFmpeg does not read."""
+    """Format and length, for formats that FFmpeg cannot read."""
     if header.frames is None or header.frames > limits.max_duration_s * header.sample_rate:
         frames = header.frames or 0
     else:

@@ -1,6 +1,6 @@
 """Headers: where the sound ends by the header of a container of PCM. Other containers are in containers.py.
 
-A recorder that writes to a pipe does not know the length and leaves a placeholder; such a header states nothing.
+A recorder that writes to a pipe does not know the length and writes a placeholder; then the header states no length.
 """
 
 import struct
@@ -27,7 +27,7 @@ def stated_bytes(file: AudioFile) -> int | None:
             return _wave_end(content)
         if magic[:4] == b"FORM" and magic[8:12] in (b"AIFF", b"AIFC"):
             return _chunk_end(_chunks(content, ">4sI", 12), b"SSND", _PLACEHOLDERS_32)
-        if magic[:4] == b"riff":  # Sony Wave64: chunks are named by GUIDs that begin with the four letters
+        if magic[:4] == b"riff":  # Sony Wave64: the names of chunks are GUIDs that begin with four letters
             return _chunk_end(_wave64_chunks(content), b"data", _PLACEHOLDERS_64)
         if magic[:4] == b"caff":
             return _chunk_end(_chunks(content, ">4sQ", 8, even=False), b"data", _PLACEHOLDERS_64)
@@ -59,11 +59,11 @@ def unexplained_bytes(file: AudioFile) -> int:
         if end is None or end >= size:
             return 0
         if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:] == b"WAVE":
-            end = _behind_chunks(_chunks(content, "<4sI", end + (end & 1)), end, size)
+            end = _end_of_chunks(_chunks(content, "<4sI", end + (end & 1)), end, size)
         elif magic[:4] == b"FORM":
-            end = _behind_chunks(_chunks(content, ">4sI", end + (end & 1)), end, size)
+            end = _end_of_chunks(_chunks(content, ">4sI", end + (end & 1)), end, size)
         elif magic[:4] == b"caff":
-            end = _behind_chunks(_chunks(content, ">4sQ", end, even=False), end, size)
+            end = _end_of_chunks(_chunks(content, ">4sQ", end, even=False), end, size)
         elif magic[:4] == b"riff":
             return 0 if size - end < _MAX_TAGS else size - end
         return _unlike_tags(content, end)
@@ -91,8 +91,8 @@ def _tag_length(head: bytes) -> int:
     return 0
 
 
-def _behind_chunks(chunks: Iterator[tuple[bytes, int, int]], end: int, size: int) -> int:
-    """Where the last whole chunk ends: a name is four printable characters, and no chunk is longer than the file."""
+def _end_of_chunks(chunks: Iterator[tuple[bytes, int, int]], end: int, size: int) -> int:
+    """End of the last complete chunk. A chunk has a name of four printable characters and is not longer than the file."""
     for name, start, length in chunks:
         if name in (b"RIFF", b"RF64", b"FORM") or not all(32 <= byte < 127 for byte in name) or start + length > size + 1:
             return end
@@ -116,7 +116,7 @@ def _sphere_end(content: BinaryIO) -> int | None:
 
 
 def _wave_end(content: BinaryIO) -> int | None:
-    """In RF64 the true sizes stand in the chunk `ds64`."""
+    """End of the chunk `data`. RF64 has its true size in the chunk `ds64`."""
     data_size_64: int | None = None
     for name, start, size in _chunks(content, "<4sI", 12):
         if name == b"ds64":
@@ -149,7 +149,7 @@ def _wave64_chunks(content: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         header = content.read(24)
         if len(header) < 24:
             return
-        size = int.from_bytes(header[16:], "little")  # with its own 24 bytes
+        size = int.from_bytes(header[16:], "little")  # includes these 24 bytes
         yield header[:4], start + 24, max(0, size - 24)
         start += max(24, -(-size // 8) * 8)
 

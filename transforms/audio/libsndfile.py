@@ -1,4 +1,4 @@
-"""libsndfile: the shape of a file by its header, and any stretch of it by an exact seek. Runs inside the sandbox."""
+"""libsndfile: format and length of a file by its header, and any stretch of it by an exact seek. Runs in the sandbox."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 from voxbeam.transforms.audio.sparse_file import AudioFile, opened_for_library
 
 _BLOCK_FRAMES = 1 << 18
-_WARM_UP_S = 0.5  # MP3 and Opus need some sound before they are right again after a seek
+_WARM_UP_S = 0.5  # MP3 and Opus decoders need some audio after a seek until their output is right
 _LAST_PAGE_S = 10.0  # a seek into the last page of Vorbis, whose end is trimmed, misses by some hundred samples
 _UNKNOWN_FRAMES = 1 << 50
-"""libsndfile's length of a stream of unknown length is about 2^63"""
+"""libsndfile reports an unknown length as about 2^63"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What libsndfile says of a file without decoding it."""
+    """Format and length by libsndfile, without decoding."""
 
     format: str
     sample_rate: int
     channels: int
     frames: int | None
-    """samples per channel; None where the header does not know"""
+    """samples per channel; None if the header does not state it"""
     seekable: bool
 
 
 def read_header(file: AudioFile) -> Header | None:
-    """The header of a file; None for a format that libsndfile does not read."""
+    """The header of a file; None for a format that libsndfile cannot read."""
     try:
         with opened_for_library(file) as source:
             info = sf.info(source)
@@ -39,7 +39,7 @@ def read_header(file: AudioFile) -> Header | None:
     except sf.SoundFileError:
         if isinstance(file, Path) or file.complete:
             return None
-        file.ensure(0, file.size)  # libsndfile judges some formats by the suffix, for which it needs the path
+        file.ensure(0, file.size)  # libsndfile recognizes some formats by their suffix only, and so needs a path
         return read_header(file)
     frames = info.frames if info.frames < _UNKNOWN_FRAMES else None
     return Header(
@@ -53,9 +53,9 @@ def count(file: AudioFile) -> int:
 
 
 def blocks(file: AudioFile, start: int, frames: int) -> Iterator[NDArray[np.float32]]:
-    """`frames` samples from `start`, float32 [channels, n]; fewer where the file ends. Raises SoundFileError.
+    """`frames` samples from `start`, float32 [channels, n]; fewer at the end of the file. Raises SoundFileError.
 
-    Every read of the library ends with a seek, so every block brings its own warm-up, in the same read.
+    libsndfile seeks after every read, so each read starts with the warm-up of its block.
     """
     with opened_for_library(file) as source, sf.SoundFile(source) as sound:
         end = start + frames

@@ -1,9 +1,9 @@
-"""Sandbox: runs a listed function on an untrusted file in a process that may be killed.
+"""Sandbox: runs listed functions on untrusted files in a child process, which may be killed.
 
-Audio decoders are C code that reads whatever a crawler found. A crash, a decompression bomb or an endless loop there must cost
-one recording, not the worker with its models. And a decoder that a file has taken over must find nothing: the process has no
-credentials, no network and no file but its own (`confinement.py`); its memory and time are limited; its replies are data. Where a
-file lies in a bucket, it asks for the bytes that it needs, and the worker fetches them.
+Audio decoders are C code, and the files come from anywhere. A crash, a decompression bomb or an endless loop must cost one
+recording, not the worker with its models. A decoder that a malicious file controls must not reach anything: the process has no
+credentials, no network and no other files (`confinement.py`), its memory and time are limited, and its replies are data. For a
+file in a bucket it requests the bytes that it needs, and the worker fetches them.
 """
 
 import logging
@@ -24,7 +24,7 @@ from voxbeam.transforms.audio.sandbox_ipc import Message, ProtocolError, receive
 
 log = logging.getLogger(__name__)
 _FUNCTIONS = "voxbeam.transforms.audio.decoder_process"
-# What the decoder's libraries may need of the environment; secrets have many names, so nothing else is passed on.
+# Variables that the decoder's libraries may need. Credentials have many names, so no other variable is passed on.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _PREFIXES = ("OMP_", "MKL_", "OPENBLAS_", "ONEDNN_")
 Fill = Callable[[int, int], None]
@@ -33,8 +33,8 @@ Fill = Callable[[int, int], None]
 class Sandbox:
     """Decoder processes, each with one call at a time, within `memory_mb` of address space.
 
-    There are as many as have been busy at once, at most `children`; further callers wait. `functions` names the module whose
-    `FUNCTIONS` may be called.
+    A process is started when all others are busy, up to `children`; further callers wait for one. `functions` names the module
+    whose `FUNCTIONS` may be called.
     """
 
     def __init__(self, memory_mb: int, children: int = 1, functions: str = _FUNCTIONS) -> None:
@@ -44,28 +44,35 @@ class Sandbox:
             self._idle.put(None)
         can = available()
         if not (can.files and can.network):
-            log.warning("this platform cannot keep decoders from files and the network (Linux with Landlock and seccomp can)")
+            log.warning("decoders can access files and the network here; only Linux with Landlock and seccomp prevents it")
 
     def call(
         self, function: str, path: Path, arguments: Message, timeout_s: float, fill: Fill | None = None
     ) -> tuple[Message, list[bytes]]:
-        """Result of a function on a file: a message and its arrays, to be checked by the caller.
+        """Result of a function on a file: a message and its arrays, which the caller must check.
 
-        With `fill`, the file is empty and `fill(start, length)` is called when the function needs bytes of it; that time does
-        not count. Raises what `fill` raises, and StageError where the function raises it, takes too long or too much memory, or
-        the process dies.
+        Args:
+            function: a name in `FUNCTIONS`.
+            path: the file.
+            arguments: of the function, as JSON.
+            timeout_s: after this time the process is killed. Time in `fill` does not count.
+            fill: for a file that is empty at first; `fill(start, length)` writes a range of bytes when the function needs it.
+
+        Raises:
+            StageError: the function raised it, took too long or too much memory, or the process died.
+            Exception: whatever `fill` raised.
         """
         child = self._idle.get()
         try:
             if child is None or child.poll() is not None:
                 child = self._start()
             request = {"function": function, "path": str(path.absolute()), "sparse": fill is not None, "arguments": arguments}
-            return self._ask(child, request, timeout_s, fill)
+            return self._call_child(child, request, timeout_s, fill)
         finally:
             self._idle.put(child)
 
     def close(self) -> None:
-        """Ends the processes, each when it has answered."""
+        """Ends the processes, each after its current call."""
         for child in [self._idle.get() for _ in range(self.children)]:
             if child is not None:
                 _end(child)
@@ -74,23 +81,23 @@ class Sandbox:
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "voxbeam.transforms.audio.decoder_process", str(self.memory_mb), self.functions]
         passed = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith(_PREFIXES)}
-        passed |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # it forks, which threads would not survive
+        passed |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # it forks, and threads do not survive a fork
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=passed, start_new_session=True)
 
-    def _ask(
+    def _call_child(
         self, child: subprocess.Popen[bytes], request: Message, timeout_s: float, fill: Fill | None
     ) -> tuple[Message, list[bytes]]:
-        clock = _Clock(child, timeout_s)
-        reply, arrays = self._exchange(child, request, clock)
+        deadline = _Deadline(child, timeout_s)
+        reply, arrays = self._roundtrip(child, request, deadline)
         while fill is not None and "fill" in reply:
             try:
                 start, length = map(int, reply["fill"])
                 fill(start, length)
             except BaseException:
-                _end(child)  # it waits in the middle of its work
+                _end(child)  # it still waits for the bytes
                 raise
-            reply, arrays = self._exchange(child, {"filled": True}, clock)
-        if clock.expired.is_set():  # killed just after it had answered
+            reply, arrays = self._roundtrip(child, {"filled": True}, deadline)
+        if deadline.expired.is_set():  # killed just after its answer
             _end(child)
         if isinstance(reply.get("done"), dict):
             return reply["done"], arrays
@@ -106,22 +113,22 @@ class Sandbox:
         raise StageError(
             "decoder_error",
             f"the decoder failed: {str(reply.get('unexpected', 'no reason given'))[:1000]}",
-            "re-encode the recording, e.g. to FLAC, or take it out of the input",
+            "re-encode the recording, e.g. to FLAC, or remove it from the input",
         )
 
-    def _exchange(self, child: subprocess.Popen[bytes], message: Message, clock: "_Clock") -> tuple[Message, list[bytes]]:
+    def _roundtrip(self, child: subprocess.Popen[bytes], message: Message, deadline: "_Deadline") -> tuple[Message, list[bytes]]:
         """Sends a message and waits for the reply."""
         assert child.stdin is not None and child.stdout is not None
         try:
-            with clock:
+            with deadline:
                 send(child.stdin, message)
                 return receive(child.stdout, self.memory_mb << 20)
         except (EOFError, BrokenPipeError, ProtocolError) as error:
             _end(child)
-            if clock.expired.is_set():
+            if deadline.expired.is_set():
                 raise StageError(
                     "decoder_timeout",
-                    f"the decoder was killed after {clock.timeout_s:g} s",
+                    f"the decoder was killed after {deadline.timeout_s:g} s",
                     "re-encode the recording, or raise decode.timeout_s",
                 ) from error
             raise StageError(
@@ -131,8 +138,8 @@ class Sandbox:
             ) from error
 
 
-class _Clock:
-    """Kills a child that has used up its seconds; runs only inside `with`."""
+class _Deadline:
+    """Kills a child that has used up its seconds. Only time inside `with` counts."""
 
     def __init__(self, child: subprocess.Popen[bytes], timeout_s: float) -> None:
         self.child, self.timeout_s, self.left = child, timeout_s, timeout_s
@@ -154,7 +161,7 @@ class _Clock:
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """The process and its forks: they are a session of their own."""
+    """Kills the process and its forks, which form a session."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:

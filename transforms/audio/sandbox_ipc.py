@@ -1,7 +1,7 @@
-"""Messages between a worker and its decoder process: JSON, then raw arrays. Neither side ever runs what the other sends.
+"""Messages between a worker and its decoder process: JSON, then raw arrays. Neither side executes what the other sends.
 
-A decoder that untrusted audio has taken over can send whatever it likes, so the worker reads no pickles from it, and no message
-above a size that it expects.
+A decoder that a malicious file controls can send anything, so the worker unpickles nothing and reads no message above an
+expected size.
 """
 
 import json
@@ -32,7 +32,7 @@ def send(stream: IO[bytes], message: Message, arrays: Sequence[memoryview | byte
 
 
 def receive(stream: IO[bytes], max_array_bytes: int) -> tuple[Message, list[bytes]]:
-    """The next message. Raises EOFError where there is none, and ProtocolError for one that breaks the format or the limits."""
+    """The next message. Raises EOFError at the end of the stream, ProtocolError for a wrong format or size."""
     size, count = _HEADER.unpack(_exactly(stream, _HEADER.size))
     if size > MAX_JSON or count > MAX_ARRAYS:
         raise ProtocolError(f"a message of {size} bytes and {count} arrays exceeds the limits")
