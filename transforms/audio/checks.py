@@ -22,7 +22,7 @@ _MIN_SAMPLE_RATE = 4000
 
 @dataclass(frozen=True, kw_only=True)
 class AudioInfo:
-    """What a file's audio looks like."""
+    """Format and length of a file's audio."""
 
     format: str
     sample_rate: int
@@ -30,7 +30,7 @@ class AudioInfo:
     frames: int
     """samples per channel, at `sample_rate`"""
     decoder: str
-    """`libsndfile` or `ffmpeg`: which one reads its windows"""
+    """`libsndfile` or `ffmpeg`, for its windows"""
 
     @property
     def duration_ms(self) -> int:
@@ -39,7 +39,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a recording may look like (`DecodeConfig`)."""
+    """Which formats and durations are accepted (`DecodeConfig`)."""
 
     max_sample_rate: int
     max_channels: int
@@ -57,7 +57,7 @@ def require_bytes(file: AudioFile) -> None:
             raise StageError(
                 "not_a_file",
                 f"{file.name} is a folder, pipe, socket or device",
-                "take it out of the input, or save its content as a file",
+                "remove it from the input, or save its content as a file",
             )
         with file.open("rb") as content:
             blank = not content.read(_BLANK_BYTES).strip(b"\0")
@@ -83,11 +83,11 @@ def require_stated_bytes(file: AudioFile) -> None:
 def require_one_codec(file: AudioFile) -> None:
     codecs = ogg_codecs(file)
     if len(set(codecs)) > 1:
-        raise StageError("format_change", f"{file.name} changes from {codecs[0]} to {codecs[-1]} midway", REENCODE)
+        raise StageError("format_change", f"{file.name} changes from {codecs[0]} to {codecs[-1]} within the file", REENCODE)
 
 
 def require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> None:
-    """Raises StageError for a file that lacks sound which its header states, and for one with sound that no decoder reaches."""
+    """Raises StageError if audio that the header states is missing, or if there is audio that no decoder reads."""
     if not ogg_is_complete(file):
         raise StageError("truncated", f"{file.name} ends before its last Ogg page", COPY_AGAIN)
     rate = max(1, decoded.sample_rate)
@@ -103,7 +103,7 @@ def require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.H
     if (extra := unexplained_bytes(file)) > _MAX_UNEXPLAINED_BYTES:
         raise StageError(
             "trailing_data",
-            f"{file.name} has {extra} bytes behind its sound, which look like a second recording",
+            f"{file.name} has {extra} bytes after its audio, which look like a second recording",
             "split joined files, or repair the header, e.g. by `ffmpeg -i IN OUT.flac`, and compare the lengths",
         )
 
@@ -111,7 +111,7 @@ def require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.H
 def open_length(file: AudioFile) -> StageError:
     return StageError(
         "no_length",
-        f"the header of {file.name} leaves its length open, as that of a recorder which was stopped before it could state it",
+        f"the header of {file.name} states no length; its recorder was probably stopped before it could write it",
         "repair the header, e.g. by `sox --ignore-length IN OUT.flac`",
     )
 
@@ -131,14 +131,14 @@ def within_limits(file: AudioFile, info: AudioInfo, limits: Limits) -> AudioInfo
         raise StageError(
             "channels",
             f"{info.channels} channels exceed {limits.max_channels}",
-            "mix down or pick the channel of the speaker, or raise decode.max_channels",
+            "mix it to mono or extract the speaker's channel, or raise decode.max_channels",
         )
     seconds = info.frames / info.sample_rate
     if seconds < limits.min_duration_s:
         raise StageError(
             "too_short",
             f"{seconds:.4f} s is shorter than {limits.min_duration_s} s",
-            "take it out of the input, or lower decode.min_duration_s",
+            "remove it from the input, or lower decode.min_duration_s",
         )
     if seconds > limits.max_duration_s:
         raise StageError(
@@ -148,6 +148,6 @@ def within_limits(file: AudioFile, info: AudioInfo, limits: Limits) -> AudioInfo
         )
     if info.sample_rate < _MIN_SAMPLE_RATE:
         raise StageError(
-            "sample_rate", f"{info.sample_rate} Hz carries no speech", "check the header, or take it out of the input"
+            "sample_rate", f"{info.sample_rate} Hz carries no speech", "check the header, or remove it from the input"
         )
     return info
