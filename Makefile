@@ -1,5 +1,5 @@
-# Two commands do everything from a clone: `make demo` runs the main job, `make test` passes the tests.
-# Both make `.venv` here and leave it alone when its requirements have not changed.
+# Three commands do everything from a clone: `make demo` runs the main job, `make check` is the developer's minute (linters, types,
+# fast tests), `make test` runs every test. They make `.venv` here and leave it alone if its requirements have not changed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,10 +8,16 @@ UV := $(BIN)/uv
 # Libraries are compiled once, here; else each of the many processes that import them may do it again (16 s instead of 6).
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint requirements clean
+.PHONY: demo check test lint requirements clean
 
 demo: $(VENV)/.run
 	$(BIN)/python beam_runner.py demo
+
+# pyproject.toml says what each mark means.
+SLOW := slow or build or chaos or peers or spark or flink or s3 or az
+
+check: $(VENV)/.dev lint
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not ($(SLOW))" $(PYTEST_ARGS)
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -19,7 +19,14 @@ NOT_SHIPPED = ("tests", "benchmarks", "tools", "docs", "deploy", "build", "lib",
 
 # What each extra is for. Core: what a reader of a corpus imports.
 ENTRIES = {
-    "": ("voxbeam", "voxbeam.schemas", "voxbeam.storage.cache", "voxbeam.storage.listing", "voxbeam.storage.releases"),
+    "": (
+        "voxbeam",
+        "voxbeam.beam_runner",
+        "voxbeam.corpus",
+        "voxbeam.schemas",
+        "voxbeam.storage.listing",
+        "voxbeam.storage.cache",
+    ),
     "pipeline": ("voxbeam.pipeline", "voxbeam.transforms"),
     "train": ("voxbeam.trainer", "voxbeam.synthesis", "voxbeam.evaluation"),
 }
