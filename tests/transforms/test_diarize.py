@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from voxbeam.models import pyannote_models
-from voxbeam.models.ge2e import WEIGHTS, load_ge2e
+from voxbeam.models.ge2e import SPEAKER_WEIGHTS, load_ge2e
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.transforms.diarize import Diarize, diarize, load_diarizer
@@ -113,7 +113,7 @@ def test_pipeline_and_forward_agree_on_embeddings(diarizer):
     with torch.inference_mode():
         alone = model(window[None, None], weights[None])[0]
         frames = model.encoder.mels(pcm)[800:1301]
-        together = model.embed([model.select(frames, window, weights)], 20)[0]
+        together = model.embed([model.mask_mels(frames, window, weights)], 20)[0]
         nothing = model(window[None, None], torch.zeros(1, 293))[0]
     assert alone @ together > 0.9999
     assert torch.isnan(nothing).all()
@@ -142,7 +142,7 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
 
 
 def test_embedded_weights_fill_the_models_exactly():
-    assert set(load_ge2e().state_dict()) == set(load_file(WEIGHTS))
+    assert set(load_ge2e().state_dict()) == set(load_file(SPEAKER_WEIGHTS))
     assert set(pyannote_models.load_segmentation().state_dict()) == set(load_file(pyannote_models.SEGMENTATION_WEIGHTS))
 
 
