@@ -71,7 +71,7 @@ def make_release(folder: Path, count: int, shard_bytes: int = 64 << 20) -> None:
         files.append(ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples))
         files.append(write_part(store, "samples", Path(shard.shard).stem, list(rows)))
     files += [write_part(store, "shards", "shards", list(shards)), write_part(store, "recordings", "none", [])]
-    draft = ReleaseHeader(number=1, parent=None, fingerprint="benchmark", config={}, models={})
+    draft = ReleaseHeader(number=1, parent=None, code_version=1, fingerprint="benchmark", config={}, models={})
     commit(store, draft, files, {"samples": count}, json.dumps({"phones": PHONES}).encode())
 
 

@@ -13,27 +13,17 @@ import zlib
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxbeam.pipeline.verify_header import Problem, check_header
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.formats import CODEBOOK_SIZE, FRAME_MS, N_CODEBOOKS
 from voxbeam.schemas.manifest import TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import load_release, read_part, read_rows
 from voxbeam.storage.store import Store, sha256_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """One thing that is wrong with a release."""
-
-    where: str
-    """path, key, recording or speaker"""
-    what: str
-    """what is wrong with it"""
 
 
 def verify(output_uri: str, release: int | None = None) -> list[Problem]:
@@ -56,6 +46,7 @@ def verify_release(store: Store, release: Release) -> Iterator[Problem]:
     yield from schema_problems
     if schema_problems:
         return  # nor can rows that break their own schema
+    yield from check_header(store, release)
     yield from _check_accounting(store, release)
     yield from _check_shard_table(store, release)
     for file in release.files_of_kind("samples"):
@@ -69,6 +60,9 @@ def _check_files(store: Store, release: Release) -> Iterator[Problem]:
                 size, digest = path.stat().st_size, sha256_of(path)
         except FileNotFoundError:
             yield Problem(where=file.path, what="is missing")
+            continue
+        except StorageError as error:
+            yield Problem(where=file.path, what=f"cannot be read: {error.message}")
             continue
         if size != file.bytes:
             yield Problem(where=file.path, what=f"has {size} bytes, the release says {file.bytes}")

@@ -1,11 +1,20 @@
 """Release: the file that publishes a build. It lists every file of the corpus with its hash, and how they were made."""
 
+import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from voxbeam.schemas.columns import require
 from voxbeam.schemas.errors import SchemaError
+from voxbeam.schemas.manifest import TABLES
+
+KINDS = frozenset({"shard", "shard_list", "phones", *TABLES})
+MAX_BYTES = 1 << 30
+"""a release of 12 million samples takes 1 MB"""
+_PATH = re.compile(r"(shards|manifests)(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,22 +24,34 @@ class ReleaseFile:
     path: str
     """below the corpus"""
     kind: str
-    """`shard`, `phones`, or the name of the table that it is a part of (schemas/manifest.py: TABLES)"""
+    """`shard`, `shard_list`, `phones`, or the name of the table that it is a part of (schemas/manifest.py: TABLES)"""
     sha256: str
     bytes: int
     rows: int
-    """samples of a shard, or rows of a part of a table"""
+    """samples of a shard, lines of a list, or rows of a part of a table"""
+
+    def check(self) -> "ReleaseFile":
+        """Raises SchemaError unless every field has its type and the path is below the corpus."""
+        require(
+            isinstance(self.path, str) and bool(_PATH.fullmatch(self.path)), f"{self.path!r} is not a path of a file of a release"
+        )
+        require(isinstance(self.kind, str) and self.kind in KINDS, f"{self.path}: kind {self.kind!r} is none of {sorted(KINDS)}")
+        require(isinstance(self.sha256, str) and bool(_SHA256.fullmatch(self.sha256)), f"{self.path}: its SHA-256 is not one")
+        require(_is_count(self.bytes) and _is_count(self.rows), f"{self.path}: bytes and rows must be numbers of 0 or more")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
     """A release. It contains no time stamp: the same input, configuration and models give the same bytes."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     number: int
     parent: int | None
     """number of the previous release"""
+    code_version: int
+    """of the stages that made its units"""
     fingerprint: str
     """of the configuration, models and code that made its units"""
     config: dict[str, Any]
@@ -47,16 +68,45 @@ class Release:
         return [file for file in self.files if file.kind == kind]
 
     def to_json(self) -> bytes:
-        return (json.dumps({"version": self.VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n").encode()
+        tree = {"version": self.VERSION, **asdict(self)}
+        return (json.dumps({**tree, "sha256": _checksum(tree)}, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> "Release":
-        """Raises SchemaError if the content is not a release of this version."""
+        """Raises SchemaError if the content is not a release of this version, whole and unchanged."""
+        require(len(content) <= MAX_BYTES, f"a release has at most {MAX_BYTES} bytes, not {len(content)}")
         try:
             tree = json.loads(content)
-            version = tree.pop("version")
+            version, checksum = tree.pop("version"), tree.pop("sha256", None)
             require(version == cls.VERSION, f"the release has format {version}, this voxbeam reads {cls.VERSION}")
-            files = tuple(ReleaseFile(**file) for file in tree.pop("files"))
-            return cls(files=files, **tree)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            require(
+                checksum == _checksum({"version": version, **tree}), "the release does not match its own checksum: it was changed"
+            )
+            files = tuple(ReleaseFile(**file).check() for file in tree.pop("files"))
+            return cls(files=files, **tree)._check()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise error if isinstance(error, SchemaError) else SchemaError(f"not a release: {error}") from error
+
+    def _check(self) -> "Release":
+        require(_is_count(self.number) and self.number > 0, f"number {self.number!r} is not that of a release")
+        require(
+            self.parent is None or (_is_count(self.parent) and 0 < self.parent < self.number),
+            f"release {self.number} cannot follow release {self.parent!r}",
+        )
+        require(_is_count(self.code_version), f"code version {self.code_version!r} is not a number")
+        require(isinstance(self.fingerprint, str), "the fingerprint is not text")
+        require(isinstance(self.config, dict), "the configuration is not an object")
+        require(isinstance(self.models, dict) and all(isinstance(m, str) for m in self.models.values()), "models must be text")
+        require(
+            isinstance(self.counts, dict) and all(map(_is_count, self.counts.values())), "counts must be numbers of 0 or more"
+        )
+        require(len({file.path for file in self.files}) == len(self.files), "a file is listed twice")
+        return self
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _checksum(tree: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from voxbeam.schemas.columns import Record, check_schema, from_table
-from voxbeam.schemas.errors import StorageError
+from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.manifest import TABLES, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.store import Store
@@ -31,8 +31,15 @@ def release_numbers(store: Store) -> list[int]:
 
 
 def read_release(store: Store, number: int) -> Release:
-    """A release by number. Raises FileNotFoundError."""
-    return Release.from_json(store.get(release_path(number)))
+    """A release by number. Raises FileNotFoundError, and SchemaError naming a file that is not that release."""
+    path = release_path(number)
+    try:
+        release = Release.from_json(store.get(path))
+    except SchemaError as error:
+        raise SchemaError(f"{store.uri(path)}: {error.message}", remedy=error.remedy) from error
+    if release.number != number:
+        raise SchemaError(f"{store.uri(path)} says that it is release {release.number}")
+    return release
 
 
 def latest_release(store: Store) -> Release | None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from voxbeam.models.phones import load_phone_set
 from voxbeam.pipeline.error_reports import reporting_errors
-from voxbeam.pipeline.job import Job
+from voxbeam.pipeline.job import CODE_VERSION, Job
 from voxbeam.pipeline.steps.pack import WriterOutput
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
 from voxbeam.schemas.manifest import RecordingRow, ShardRow
@@ -44,6 +44,7 @@ def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recordin
     header = ReleaseHeader(
         number=job.number,
         parent=job.previous,
+        code_version=CODE_VERSION,
         fingerprint=job.fingerprint,
         config=job.config.model_dump(mode="json"),
         models=job.model_hashes,

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 from voxbeam.pipeline.collection_mark import require_no_collection
 from voxbeam.schemas.columns import Record, to_table
 from voxbeam.schemas.errors import CommitConflictError, StorageError
+from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.manifest import TABLES
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import release_path
@@ -32,6 +34,22 @@ def write_part(store: Store, kind: str, stem: str, rows: list[Record]) -> Releas
     return ReleaseFile(path=path, kind=kind, sha256=digest, bytes=len(content), rows=len(rows))
 
 
+def shard_list(files: Iterable[ReleaseFile], split: str) -> bytes:
+    """The shards of a split, one path below the corpus per line, in order: what WebDataset readers and shells take."""
+    paths = sorted(file.path for file in files if file.kind == "shard" and file.path.startswith(f"shards/{split}/"))
+    return "".join(f"{path}\n" for path in paths).encode()
+
+
+def _write_shard_lists(store: Store, folder: str, files: list[ReleaseFile]) -> list[ReleaseFile]:
+    lists: list[ReleaseFile] = []
+    for split in SPLITS:
+        content, path = shard_list(files, split), f"{folder}/shards-{split}.txt"
+        store.put_if_absent(path, content)
+        digest = hashlib.sha256(content).hexdigest()
+        lists.append(ReleaseFile(path=path, kind="shard_list", sha256=digest, bytes=len(content), rows=content.count(b"\n")))
+    return lists
+
+
 def _require_files(store: Store, release: Release) -> None:
     """Raises StorageError when a file of a release is gone or has another size: it must not be committed then."""
     for file in release.files:
@@ -49,6 +67,7 @@ class ReleaseHeader:
 
     number: int
     parent: int | None
+    code_version: int
     fingerprint: str
     config: dict[str, object]
     models: dict[str, str]
@@ -83,9 +102,11 @@ def commit(store: Store, header: ReleaseHeader, written: list[ReleaseFile], coun
             except FileNotFoundError as error:  # a faster build wrote the same part and has deleted it
                 raise CommitConflictError.of_release(header.number) from error
         files.append(ReleaseFile(path=name, kind=file.kind, sha256=file.sha256, bytes=file.bytes, rows=file.rows))
+    files += _write_shard_lists(store, folder, files)
     release = Release(
         number=header.number,
         parent=header.parent,
+        code_version=header.code_version,
         fingerprint=header.fingerprint,
         config=header.config,
         models=header.models,

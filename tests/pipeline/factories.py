@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from voxbeam.pipeline.job import CODE_VERSION
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
 from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
 from voxbeam.pipeline.steps.unit_file import unit_path
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.config import fingerprint as make_fingerprint
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow, sample_key
 from voxbeam.schemas.recording import Recording, SourceInfo
@@ -71,8 +74,20 @@ def result(
     )  # fmt: skip
 
 
-def draft(number: int = 1, fingerprint: str = "f") -> ReleaseHeader:
-    return ReleaseHeader(number=number, parent=None, fingerprint=fingerprint, config={}, models={"tokenize": "1" * 64})
+CONFIG = CorpusConfig()
+MODELS = {"tokenize": "1" * 64}
+FINGERPRINT = make_fingerprint(CONFIG, MODELS, CODE_VERSION)
+
+
+def draft(number: int = 1, fingerprint: str = FINGERPRINT) -> ReleaseHeader:
+    return ReleaseHeader(
+        number=number,
+        parent=number - 1 or None,
+        code_version=CODE_VERSION,
+        fingerprint=fingerprint,
+        config=CONFIG.model_dump(mode="json"),
+        models=MODELS,
+    )
 
 
 def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[Store, Release]:
@@ -107,7 +122,11 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[
     files = [ReleaseFile(path=s.shard, kind="shard", sha256=s.sha256, bytes=s.bytes, rows=s.samples) for s in shards]
     files += [write_part(store, table, "part", content) for table, content in rows.items()]
     store.put_if_absent(unit_path("u0"), b"the unit of both recordings; only that it exists matters here")
-    return store, commit(store, draft(), files, {"samples": 5}, PHONES)
+    counts = {
+        "samples": 5, "accepted_ms": 10_000, "frames": 750, "shards": 2, "recordings": 2, "done": 2, "quarantined": 0,
+        "rejected": 1, "rejected_ms": 1000, "non_speech_ms": 13_000, "duration_ms": 24_000,
+    }  # fmt: skip
+    return store, commit(store, draft(), files, counts, PHONES)
 
 
 def release_of(folder: Path, members: dict[str, list[PackedSample]]) -> Store:

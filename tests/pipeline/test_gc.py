@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from voxbeam.pipeline.gc import collect_garbage, find_orphans
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, read_heartbeat
 from voxbeam.pipeline.steps.release_writer import commit
 from voxbeam.pipeline.verify import verify_release
-from voxbeam.schemas.errors import StorageError
+from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.storage.releases import release_numbers
 from voxbeam.storage.store import Store
 
@@ -182,6 +183,10 @@ def test_one_wrong_character_in_a_release_deletes_nothing(tmp_path: Path) -> Non
     path = release.files_of_kind("shard")[0].path
     wrong = path.replace("-000000-", "-000001-")
     store.replace("releases/000001.json", release.to_json().replace(path.encode(), wrong.encode()))
+    with pytest.raises(SchemaError, match="does not match its own checksum"):
+        collect_garbage(str(tmp_path), timedelta(0))
+    files = tuple(replace(file, path=wrong) if file.path == path else file for file in release.files)
+    store.replace("releases/000001.json", replace(release, files=files).to_json())  # even if the checksum was made to fit
     with pytest.raises(StorageError, match="does not exist") as caught:
         collect_garbage(str(tmp_path), timedelta(0))
     assert wrong in str(caught.value) and store.exists(path)

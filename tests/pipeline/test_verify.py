@@ -1,5 +1,7 @@
 """Verify finds whatever is wrong with a release."""
 
+import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from voxbeam.pipeline.verify import verify_release
+from voxbeam.pipeline.verify import verify, verify_release
+from voxbeam.schemas.errors import SchemaError
+from voxbeam.schemas.release import Release
 
 from tests.pipeline.factories import small_release
 
@@ -16,11 +20,11 @@ def test_a_good_release_has_no_problem(tmp_path: Path) -> None:
     assert list(verify_release(*small_release(tmp_path))) == []
 
 
-@pytest.mark.parametrize("kind", ["shard", "samples", "rejected", "recordings", "shards", "phones"])
+@pytest.mark.parametrize("kind", ["shard", "samples", "rejected", "recordings", "shards", "phones", "shard_list"])
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
 def test_every_harmed_file_is_reported(kind: str, harm: str, tmp_path: Path) -> None:
     store, release = small_release(tmp_path)
-    file = release.files_of_kind(kind)[0]
+    file = max(release.files_of_kind(kind), key=lambda file: file.bytes)
     path = tmp_path / file.path
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -61,3 +65,63 @@ def first(**changes: Any) -> Callable[[list[Any]], list[Any]]:
 def test_every_lie_of_a_table_is_reported(table: str, change: Any, word: str, tmp_path: Path) -> None:
     problems = list(verify_release(*small_release(tmp_path, tables={table: change})))
     assert any(word in problem.what for problem in problems), problems
+
+
+def changed(release: Release, **changes: Any) -> Release:
+    """A release that says something else, with the checksum that belongs to it."""
+    return Release.from_json(replace(release, **changes).to_json())
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"files": ()}, "lists no file of the kind recordings"),
+        ({"config": {"filter": {"min_snr_db": -100.0}}}, "fingerprint"),
+        ({"config": {"mood": 1}}, "not one of this voxbeam"),
+        ({"models": {"tokenize": "2" * 64}}, "fingerprint"),
+        ({"code_version": 99}, "fingerprint"),
+        ({"fingerprint": "other"}, "fingerprint"),
+        ({"counts": {}}, "it counts 0 samples, its tables have 5"),
+        ({"counts": {"samples": 5 + 10**9}}, "its tables have 5"),
+        ({"counts": {"mood": 3}}, "no count of a release"),
+    ],
+)
+def test_every_lie_of_a_release_is_reported(changes: dict[str, Any], word: str, tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    problems = list(verify_release(store, changed(release, **changes)))
+    assert any(word in problem.what for problem in problems), problems
+
+
+def test_a_release_of_another_number_is_refused(tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    store.replace("releases/000002.json", release.to_json())
+    with pytest.raises(SchemaError, match="says that it is release 1"):
+        verify(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["shard", "samples", "phones"])
+def test_a_pipe_in_place_of_a_file_hangs_nobody(kind: str, tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    path = release.files_of_kind(kind)[0].path
+    (tmp_path / path).unlink()
+    os.mkfifo(tmp_path / path)
+    problems = list(verify_release(store, release))
+    assert any(problem.where == path and "not a regular file" in problem.what for problem in problems)
+
+
+def test_the_list_of_shards(tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    lists = {file.path.rpartition("-")[2]: store.get(file.path).decode() for file in release.files_of_kind("shard_list")}
+    assert set(lists) == {"train.txt", "valid.txt", "test.txt"} and lists["test.txt"] == ""
+    for split in ("train", "valid"):
+        (line,) = lists[f"{split}.txt"].splitlines()
+        assert line.startswith(f"shards/{split}/") and (tmp_path / line).is_file()
+    path = next(file.path for file in release.files_of_kind("shard_list") if file.path.endswith("train.txt"))
+    other = b"shards/train/other.tar\n"
+    store.replace(path, other)
+    files = tuple(
+        replace(file, sha256=hashlib.sha256(other).hexdigest(), bytes=len(other)) if file.path == path else file
+        for file in release.files
+    )
+    problems = list(verify_release(store, changed(release, files=files)))
+    assert [problem.what for problem in problems if problem.where == path] == ["does not list the shards of the release"]

@@ -1,0 +1,71 @@
+"""Verify, first part: compares what a release says of itself with its configuration, its files and the rows of its tables."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from voxbeam.pipeline.steps.release_writer import shard_list
+from voxbeam.schemas.config import CorpusConfig, fingerprint
+from voxbeam.schemas.formats import SPLITS
+from voxbeam.schemas.manifest import RecordingRow, ShardRow
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import read_rows, release_path
+from voxbeam.storage.store import Store
+
+_COUNTS = frozenset(
+    (
+        "samples", "accepted_ms", "frames", "done", "rejected", "rejected_ms", "non_speech_ms", "duration_ms", "quarantined",
+        "shards", "recordings",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with a release."""
+
+    where: str
+    """path, key, recording or speaker"""
+    what: str
+    """what is wrong with it"""
+
+
+def check_header(store: Store, release: Release) -> Iterator[Problem]:
+    """Yields every problem of the release file itself. Its tables must be readable."""
+    where = release_path(release.number)
+    try:
+        config = CorpusConfig.model_validate(release.config)
+    except ValueError as error:
+        yield Problem(where=where, what=f"its configuration is not one of this voxbeam: {str(error).splitlines()[0]}")
+    else:
+        if fingerprint(config, release.models, release.code_version) != release.fingerprint:
+            yield Problem(where=where, what="its fingerprint is not that of its configuration and models")
+    for kind, least in (("phones", 1), ("recordings", 1), ("shards", 1), ("shard_list", len(SPLITS))):
+        if len(release.files_of_kind(kind)) < least:
+            yield Problem(where=where, what=f"it lists no file of the kind {kind}")
+    for file in release.files_of_kind("shard_list"):
+        split = file.path.rpartition("-")[2].removesuffix(".txt")
+        if store.get(file.path) != shard_list(release.files, split):
+            yield Problem(where=file.path, what="does not list the shards of the release")
+    for name, found in _counted(store, release).items():
+        if release.counts.get(name, 0) != found:
+            yield Problem(where=where, what=f"it counts {release.counts.get(name, 0)} {name}, its tables have {found}")
+    for name in release.counts.keys() - _COUNTS:
+        yield Problem(where=where, what=f"it counts {name!r}, which is no count of a release")
+
+
+def _counted(store: Store, release: Release) -> Counter[str]:
+    """The counts of a release, from the rows of its tables."""
+    counts = Counter(dict.fromkeys(_COUNTS, 0))
+    for shard in read_rows(store, release, ShardRow):
+        counts.update(shards=1, samples=shard.samples, frames=shard.frames, accepted_ms=shard.duration_ms)
+    for row in read_rows(store, release, RecordingRow):
+        counts.update({"recordings": 1, row.status: 1})
+        if row.status == "done":
+            counts.update(
+                rejected=row.rejections,
+                rejected_ms=row.rejected_ms,
+                non_speech_ms=row.non_speech_ms,
+                duration_ms=row.duration_ms or 0,
+            )
+    return counts
