@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from voxbeam.pipeline.steps.release_writer import shard_list
-from voxbeam.schemas.config import CorpusConfig, fingerprint
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.fingerprint import fingerprint
 from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.manifest import RecordingRow, ShardRow
 from voxbeam.schemas.release import Release

@@ -11,8 +11,8 @@ from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_p
 from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
 from voxbeam.pipeline.steps.unit_file import unit_path
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.config import fingerprint as make_fingerprint
 from voxbeam.schemas.errors import Failure
+from voxbeam.schemas.fingerprint import fingerprint as make_fingerprint
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow, sample_key
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.release import Release, ReleaseFile
