@@ -49,10 +49,12 @@ def print_release(store: Store, release: Release, console: Console) -> None:
     """What is in a release, why segments were rejected, and its quarantine."""
     c = Counter(release.counts)
     table = Table(box=None, show_header=False)
-    table.add_row("recordings", f"{c['done']} done, {c['quarantined']} quarantined")
+    table.add_row("recordings", f"{c['done']} done, {c['partial']} partial, {c['quarantined']} quarantined")
     table.add_row("accepted", f"{hours(c['accepted_ms'])} in {c['samples']} samples, {c['shards']} shards")
     table.add_row("rejected", f"{hours(c['rejected_ms'])} in {c['rejected']} segments")
     table.add_row("not speech", hours(c["non_speech_ms"]))
+    if c["failed_ms"]:
+        table.add_row("failed", f"{hours(c['failed_ms'])} in windows of {plural(c['partial'], 'recording')}")
     print_table(console, f"Release {release.name}", table)
     reasons = rejection_reasons(read_rows(store, release, RejectedRow))
     if reasons:
@@ -74,8 +76,8 @@ def rejection_reasons(rows: Iterator[RejectedRow]) -> dict[str, tuple[int, int]]
 
 
 def quarantined(store: Store, release: Release) -> list[RecordingRow]:
-    """The recordings of a release that could not be used."""
-    return [row for row in read_rows(store, release, RecordingRow) if row.status == "quarantined"]
+    """The recordings of a release that could not be used, or not all of them."""
+    return [row for row in read_rows(store, release, RecordingRow) if row.status != "done"]
 
 
 def print_quarantine(store: Store, release: Release, console: Console) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ListingError
 from voxbeam.schemas.fingerprint import affects_units
-from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
@@ -85,7 +85,7 @@ def diff_listing(store: Store, previous: Release, recordings: Iterable[Recording
     lines: list[str] = []
     missing: list[str] = []
     for row in read_rows(store, previous, RecordingRow):
-        if row.status != "done":
+        if row.status not in RELEASED:
             continue
         now = listed.get(row.recording)
         if now is None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from voxbeam.pipeline.verify_header import Problem, check_header
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.formats import CODEBOOK_SIZE, FRAME_MS, N_CODEBOOKS
-from voxbeam.schemas.manifest import TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow
+from voxbeam.schemas.manifest import RELEASED, TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import load_release, read_part, read_rows
 from voxbeam.storage.store import Store, sha256_of
@@ -109,8 +109,8 @@ def _check_accounting(store: Store, release: Release) -> Iterator[Problem]:
                 where=row.recording,
                 what=f"accepted, rejected ms and samples are {found}, the recordings table says {stated}",
             )
-        if row.status == "done" and abs(sum(found[:2]) + row.non_speech_ms - (row.duration_ms or 0)) > FRAME_MS:
-            yield Problem(where=row.recording, what="accepted + rejected + non-speech is not its duration")
+        if row.status in RELEASED and abs(sum(found[:2]) + row.non_speech_ms + row.failed_ms - row.total_ms) > FRAME_MS:
+            yield Problem(where=row.recording, what="accepted + rejected + non-speech + failed is not its duration")
     for recording, count in seen.items():
         if count > 1:
             yield Problem(where=recording, what=f"is {count} times in the recordings table")

@@ -12,20 +12,28 @@ from voxbeam.schemas.recording import Recording
 _WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64()), ("probability", pa.float32())])
 
 
-def sample_key(recording: str, start_ms: int, end_ms: int) -> str:
-    """Key of a segment: `<recording>_<start_ms>_<end_ms>`, padded with zeros so that keys sort by time."""
-    return f"{recording}_{start_ms:08d}_{end_ms:08d}"
+_FAILED_WINDOW = pa.struct(
+    [("start_ms", pa.int64()), ("end_ms", pa.int64())] + [(name, pa.string()) for name in ("stage", "reason", "error", "remedy")]
+)
+
+
+def sample_key(recording: str, start_ms: int, end_ms: int, channel: int | None = None) -> str:
+    """Key of a segment: `<recording>_<start_ms>_<end_ms>`, padded with zeros to sort by time; a track adds `_c<channel>`."""
+    return f"{recording}_{start_ms:08d}_{end_ms:08d}" + (f"_c{channel}" if channel is not None else "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentRow:
     """A segment, accepted or rejected. Values of stages that it did not reach are null."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
-    key: str = column(pa.string(), "`<recording>_<start_ms>_<end_ms>`, unique in a release")
+    key: str = column(
+        pa.string(), "`<recording>_<start_ms>_<end_ms>`, unique in a release; with `_c<channel>` if the channel is a track"
+    )
     recording: str = column(pa.string(), "identifier of the recording")
     unit: str = column(pa.string(), "name of the unit that it is from")
+    channel: int | None = column(pa.int32(), "channel that it is from, if each is a track of its own", default=None)
     speaker: str | None = column(pa.string(), "speaker; null if there is no single one", default=None)
     start_ms: int = column(pa.int64(), "start in the recording", unit="ms")
     end_ms: int = column(pa.int64(), "end in the recording", unit="ms")
@@ -54,7 +62,7 @@ class SegmentRow:
 
     def check(self) -> Self:
         require(
-            self.key == sample_key(self.recording, self.start_ms, self.end_ms),
+            self.key == sample_key(self.recording, self.start_ms, self.end_ms, self.channel),
             f"the key {self.key} does not match the row's recording, start and end",
         )
         require(0 <= self.start_ms < self.end_ms, f"{self.key}: start is not before end")
@@ -85,7 +93,7 @@ class UnitRow(SegmentRow):
 class SampleRow(SegmentRow):
     """An accepted segment: its text and phones, and where its files are in a shard."""
 
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
 
     split: str = column(pa.string(), "train, valid or test; every speaker is in exactly one")
     license: str | None = column(pa.string(), "license of the recording, SPDX identifier", default=None)
@@ -134,11 +142,17 @@ class RejectedRow(SegmentRow):
         return self
 
 
+RELEASED = ("done", "partial")
+"""statuses of recordings whose time is accounted for"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordingRow(Recording):
-    """A listed recording and its outcome: done, with all of its time accounted for, or quarantined, with the remedy."""
+    """A listed recording and its outcome: done or partial, with its time accounted for, or quarantined, with the remedy."""
 
-    status: str = column(pa.string(), "done or quarantined")
+    VERSION: ClassVar[int] = 3
+
+    status: str = column(pa.string(), "done, partial (some windows failed) or quarantined")
     sha256: str | None = column(pa.string(), "hash of the file", default=None)
     bytes: int | None = column(pa.int64(), "size of the file", unit="bytes", default=None)
     format: str | None = column(pa.string(), "container format", default=None)
@@ -147,27 +161,43 @@ class RecordingRow(Recording):
     frames: int | None = column(pa.int64(), "samples per channel that decoding the file yields", default=None)
     duration_ms: int | None = column(pa.int64(), "duration", unit="ms", default=None)
     decoder: str | None = column(pa.string(), "library that decodes its windows", default=None)
+    channel_policy: str | None = column(
+        pa.string(),
+        "how its channels make its sound: mono, mean, twin (both the same), inverted or one_silent (one is used), or separate "
+        "(each is a track of its own)",
+        default=None,
+    )
+    channel: int | None = column(pa.int32(), "the only channel that is used; null if all are", default=None)
     etag: str | None = column(pa.string(), "version of the bucket's object that was read", default=None)
     accepted_ms: int = column(pa.int64(), "time in samples", unit="ms", default=0)
     rejected_ms: int = column(pa.int64(), "time in rejected segments", unit="ms", default=0)
     non_speech_ms: int = column(pa.int64(), "time outside of segments", unit="ms", default=0)
+    failed_ms: int = column(pa.int64(), "time in windows that failed", unit="ms", default=0)
     samples: int = column(pa.int64(), "number of samples", default=0)
     rejections: int = column(pa.int64(), "number of rejected segments", default=0)
     speakers: int = column(pa.int32(), "number of speakers that the diarizer finds", default=0)
-    units: list[str] = column(pa.list_(pa.string()), "names of its units, in order of time")
-    stage: str | None = column(pa.string(), "stage that quarantined it", default=None)
-    reason: str | None = column(pa.string(), "reason code of the quarantine", default=None)
+    units: list[str] = column(pa.list_(pa.string()), "names of its finished units, in order of track and time")
+    failed_windows: list[dict[str, object]] | None = column(
+        pa.list_(_FAILED_WINDOW), "windows that failed, each with its place, stage, reason, error and remedy", default=None
+    )
+    stage: str | None = column(pa.string(), "stage that quarantined it, or failed on its first failed window", default=None)
+    reason: str | None = column(pa.string(), "reason code of that", default=None)
     error: str | None = column(pa.string(), "exception class and message", default=None)
     remedy: str | None = column(pa.string(), "what the owner of the data can do", default=None)
 
     def check(self) -> Self:
         super().check()
-        require(self.status in ("done", "quarantined"), f"{self.recording}: the status {self.status!r} is not known")
-        if self.status == "done":
-            total = self.accepted_ms + self.rejected_ms + self.non_speech_ms
+        require(self.status in (*RELEASED, "quarantined"), f"{self.recording}: the status {self.status!r} is not known")
+        if self.status in RELEASED:
+            total = self.accepted_ms + self.rejected_ms + self.non_speech_ms + self.failed_ms
             require(
-                self.duration_ms is not None and abs(total - self.duration_ms) <= FRAME_MS,
-                f"{self.recording}: accepted + rejected + non-speech is {total} ms, the duration is {self.duration_ms} ms",
+                self.duration_ms is not None and abs(total - self.total_ms) <= FRAME_MS,
+                f"{self.recording}: accepted + rejected + non-speech + failed is {total} ms, the duration {self.total_ms} ms",
+            )
+            failed_ms = sum(int(str(window["end_ms"])) - int(str(window["start_ms"])) for window in self.failed_windows or [])
+            require(
+                failed_ms == self.failed_ms and (failed_ms > 0) == (self.status == "partial"),
+                f"{self.recording}: {failed_ms} ms of failed windows do not fit {self.failed_ms} ms and the status {self.status}",
             )
         else:
             require(
@@ -175,6 +205,11 @@ class RecordingRow(Recording):
                 f"{self.recording}: the quarantine lacks stage, reason or remedy",
             )
         return self
+
+    @property
+    def total_ms(self) -> int:
+        """The duration, counted once for each track."""
+        return (self.duration_ms or 0) * (self.channels or 1 if self.channel_policy == "separate" else 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,3 +56,12 @@ class SourceInfo:
     """library that decodes its windows"""
     etag: str | None = None
     """version of a bucket's object when it was hashed"""
+    channel_policy: str = "mono"
+    """how its channels make its sound (transforms/audio/channels.py)"""
+    channel: int | None = None
+    """the only channel that is used; None if all are"""
+
+    @property
+    def tracks(self) -> tuple[int | None, ...]:
+        """The channels that are processed each on its own; just None where the recording is one track."""
+        return tuple(range(self.channels)) if self.channel_policy == "separate" else (None,)

@@ -24,12 +24,15 @@ class Unit:
     """how far an inner edge may move, so that it does not fall inside a word"""
     fingerprint: str
     """hash of everything in configuration, models and code that can change the result (schemas/fingerprint.py)"""
+    track: int | None = None
+    """the channel, where each is a track of its own"""
 
     @property
     def name(self) -> str:
         """Name of the unit's result: a hash of the file's bytes, the window, the fingerprint, and the listed id and language."""
         identity = f"{self.source.sha256}:{self.start_ms}:{self.end_ms}:{self.margin_ms}:{self.fingerprint}"
         listed = f":{self.recording.recording}:{self.recording.language or ''}"
+        listed += f":{self.track}" if self.track is not None else ""
         return hashlib.sha256((identity + listed).encode()).hexdigest()[:32]
 
 

@@ -15,6 +15,7 @@ from voxbeam.schemas.formats import ASR_SAMPLES_PER_MS, CODEC_SAMPLES_PER_MS
 from voxbeam.schemas.recording import SourceInfo
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.store import Fill, open_sparse, sha256_of
+from voxbeam.transforms.audio.channels import POLICIES
 from voxbeam.transforms.audio.checks import AudioInfo, Limits
 from voxbeam.transforms.audio.sandbox import Sandbox
 from voxbeam.transforms.base import RunStage, UnitStage, UnitState, once_per_process
@@ -57,6 +58,7 @@ def decode_sandboxed(path: Path, config: DecodeConfig, fill: Fill | None, unit: 
         "start_ms": unit.start_ms,
         "end_ms": unit.end_ms,
         "margin_ms": unit.margin_ms,
+        "track": unit.track,
     }
     reply, arrays = _call("decode", path, config, fill, arguments)
     start_ms, end_ms, peak = reply.get("start_ms"), reply.get("end_ms"), reply.get("peak")
@@ -78,6 +80,8 @@ def audio_info(source: SourceInfo) -> AudioInfo:
         channels=source.channels,
         frames=source.frames,
         decoder=source.decoder,
+        channel_policy=source.channel_policy,
+        channel=source.channel,
     )
 
 
@@ -90,12 +94,15 @@ def _call(
 
 def _info(reply: dict[str, Any]) -> AudioInfo:
     """Checks and parses the reply of an untrusted process."""
-    numbers, words = ("sample_rate", "channels", "frames"), ("format", "decoder")
-    if set(reply) != {*numbers, *words}:
+    numbers, words = ("sample_rate", "channels", "frames"), ("format", "decoder", "channel_policy")
+    if set(reply) != {*numbers, *words, "channel"}:
         raise _not_audio()
     if not all(type(reply[name]) is int and 0 < reply[name] < 1 << 62 for name in numbers):
         raise _not_audio()
     if not all(isinstance(reply[name], str) and len(reply[name]) < 64 for name in words):
+        raise _not_audio()
+    channel = reply["channel"]
+    if reply["channel_policy"] not in POLICIES or not (channel is None or channel in range(reply["channels"])):
         raise _not_audio()
     return AudioInfo(**reply)
 

@@ -40,7 +40,9 @@ def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recordin
         files.append(write_part(store, "recordings", QUARANTINED, list(quarantined)))
     shards.sort(key=lambda shard: shard.shard)
     files.append(write_part(store, "shards", "shards", list(shards)))
-    counts.update(quarantined=len(quarantined), shards=len(shards), recordings=counts["done"] + len(quarantined))
+    counts.update(
+        quarantined=len(quarantined), shards=len(shards), recordings=counts["done"] + counts["partial"] + len(quarantined)
+    )
     header = ReleaseHeader(
         number=job.number,
         parent=job.previous,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any
@@ -42,7 +42,7 @@ class UnitSelection:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRecording:
-    """A recording that is done, and the speakers of each of its units. Its rejections are read from the units."""
+    """A recording that is done or partial, and the speakers of each of its units. Its rejections are read from the units."""
 
     row: RecordingRow
     speakers: dict[str, dict[str, str]]
@@ -63,43 +63,72 @@ def assign_split(speaker: str, config: PackConfig) -> str:
 
 
 def summarize_recording(results: list[UnitResult], link_threshold: float) -> FinishedRecording | RecordingRow:
-    """One recording from the results of its units in order: done, with all of its time accounted for, or quarantined."""
+    """One recording from the results of its units in order: its time accounted for, or quarantined if no unit is of use."""
     recording, source = results[0].unit.recording, results[0].unit.source
-    failure = next((result.failure for result in results if result.failure), None) or _find_failure(results)
-    if failure is not None:
+    results = _close_gaps(results)
+    finished = [result for result in results if result.failure is None]
+    failed = [result for result in results if result.failure is not None]
+    if failure := _find_failure(results, finished):
         return quarantined_row(recording, failure, source)
-    links = link_speakers([result.speakers for result in results], link_threshold)
+    links = link_speakers([result.speakers for result in finished], link_threshold)
     n_speakers = max((n for link in links for n in link.values()), default=-1) + 1
     names = name_speakers(recording.recording, recording.speaker, n_speakers)
-    accepted_ms, rejected_ms = sum(r.accepted_ms for r in results), sum(r.rejected.ms for r in results)
+    accepted_ms, rejected_ms = sum(r.accepted_ms for r in finished), sum(r.rejected.ms for r in finished)
     row = RecordingRow(
         **vars(recording),
         **vars(source),
-        status="done",
+        status="partial" if failed else "done",
         accepted_ms=accepted_ms,
         rejected_ms=rejected_ms,
-        non_speech_ms=source.duration_ms - accepted_ms - rejected_ms,
-        samples=sum(t.segments for r in results for t in r.accepted.values()),
-        rejections=sum(r.rejected.segments for r in results),
+        non_speech_ms=sum(r.end_ms - r.start_ms for r in finished) - accepted_ms - rejected_ms,
+        failed_ms=sum(r.end_ms - r.start_ms for r in failed),
+        samples=sum(t.segments for r in finished for t in r.accepted.values()),
+        rejections=sum(r.rejected.segments for r in finished),
         speakers=len(names),
-        units=[result.unit.name for result in results],
+        units=[result.unit.name for result in finished],
+        failed_windows=[{"start_ms": r.start_ms, "end_ms": r.end_ms, **vars(r.failure)} for r in failed] or None,
+        **(vars(failed[0].failure) if failed else {}),
     )
-    speakers = {r.unit.name: {label: names[n] for label, n in link.items()} for r, link in zip(results, links, strict=True)}
+    speakers = {r.unit.name: {label: names[n] for label, n in link.items()} for r, link in zip(finished, links, strict=True)}
     return FinishedRecording(row=row, speakers=speakers)
 
 
-def _find_failure(results: list[UnitResult]) -> Failure | None:
-    """Why the results of a recording's units cannot be used together: gaps between windows, or no segment at all."""
-    gaps = [b for a, b in pairwise(results) if a.end_ms != b.start_ms]
-    if gaps or results[0].start_ms != 0 or results[-1].end_ms != results[0].unit.source.duration_ms:
-        error = StageError(
-            "windows", "its windows do not meet", "remove its units and build again; report it if it happens twice"
-        )
-        return Failure.from_exception("pack", error)
-    segments = sum(t.segments for r in results for t in r.accepted.values()) + sum(r.rejected.segments for r in results)
+def _close_gaps(results: list[UnitResult]) -> list[UnitResult]:
+    """The results, of which each failed one reaches from the end of the unit before it to the start of the unit behind it.
+
+    A unit that failed did not move its edges to pauses; its neighbors did.
+    """
+    closed: list[UnitResult] = []
+    for result, following in zip(results, [*results[1:], None], strict=True):
+        if result.failure is not None:
+            before = closed[-1] if closed and closed[-1].unit.track == result.unit.track else None
+            behind = following if following and following.unit.track == result.unit.track and not following.failure else None
+            result = replace(
+                result,
+                start_ms=before.end_ms if before else result.unit.start_ms,
+                end_ms=behind.start_ms if behind else result.unit.end_ms,
+            )
+        closed.append(result)
+    return closed
+
+
+def _find_failure(results: list[UnitResult], finished: list[UnitResult]) -> Failure | None:
+    """Why the results of a recording's units cannot be used: no segment at all, or gaps between windows."""
+    source = results[0].unit.source
+    for track in source.tracks:
+        windows = [result for result in results if result.unit.track == track]
+        gaps = [b for a, b in pairwise(windows) if a.end_ms != b.start_ms]
+        if gaps or not windows or windows[0].start_ms != 0 or windows[-1].end_ms != source.duration_ms:
+            error = StageError(
+                "windows", "its windows do not meet", "remove its units and build again; report it if it happens twice"
+            )
+            return Failure.from_exception("pack", error)
+    segments = sum(t.segments for r in finished for t in r.accepted.values()) + sum(r.rejected.segments for r in finished)
     if segments:
         return None
-    silent = max(r.peak for r in results) < _SILENCE_PEAK
+    if failure := next((result.failure for result in results if result.failure), None):
+        return failure
+    silent = max(r.peak for r in finished) < _SILENCE_PEAK
     reason = ("silent", "no sample above −60 dBFS") if silent else ("no_speech", "the diarizer finds no speaker in it")
     error = StageError(*reason, "listen to the recording; take it out of the input if it contains no speech")
     return Failure.from_exception("decode" if silent else "diarize", error)
@@ -123,6 +152,8 @@ class LinkRecordings(beam.DoFn):
         self.accepted_ms.inc(row.accepted_ms)
         yield beam.pvalue.TaggedOutput(RECORDINGS, finished)
         for result in results:
+            if result.failure:
+                continue
             names = finished.speakers[result.unit.name]
             by_split: dict[str, dict[str, str]] = {}
             for label in result.accepted:
@@ -130,7 +161,7 @@ class LinkRecordings(beam.DoFn):
             for split, speakers in sorted(by_split.items()):
                 selection = UnitSelection(
                     unit=result.unit.name,
-                    order=f"{row.recording}_{result.start_ms:08d}",
+                    order=f"{row.recording}_{result.start_ms:08d}_{result.unit.index:06d}",
                     speakers=speakers,
                     license=row.license,
                     consent_basis=row.consent_basis,

@@ -94,9 +94,10 @@ class WriteTables(beam.DoFn):
         files = [write_part(self.job.store, "recordings", f"done-{part:06d}", list(rows))]
         if rejected:
             files.append(write_part(self.job.store, "rejected", f"part-{part:06d}", list(rejected)))
-        counts = Counter(done=len(rows), rejected=len(rejected))
+        counts = Counter(rejected=len(rejected), done=0, partial=0)
         for row in rows:
-            counts.update(rejected_ms=row.rejected_ms, non_speech_ms=row.non_speech_ms, duration_ms=row.duration_ms or 0)
+            times = {"rejected_ms": row.rejected_ms, "non_speech_ms": row.non_speech_ms, "failed_ms": row.failed_ms}
+            counts.update({row.status: 1, "duration_ms": row.duration_ms or 0, **times})
         yield WriterOutput(files=files, counts=dict(counts), recordings=[row.recording for row in rows])
 
     def _rejected(self, recording: FinishedRecording) -> Iterator[RejectedRow]:

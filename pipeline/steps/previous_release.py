@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.storage.releases import read_release, read_rows
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import once_per_process
@@ -38,4 +38,4 @@ def open_previous_release(output: str, number: int | None) -> PreviousRelease:
         return PreviousRelease({})
     store = Store(output)
     rows = read_rows(store, read_release(store, number), RecordingRow)
-    return PreviousRelease({row.recording: str(row.sha256) for row in rows if row.status == "done"})
+    return PreviousRelease({row.recording: str(row.sha256) for row in rows if row.status in RELEASED})

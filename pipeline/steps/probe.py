@@ -84,6 +84,8 @@ def _source(info: AudioInfo, size: int, sha256: str, etag: str | None) -> Source
         frames=info.frames,
         duration_ms=info.duration_ms,
         decoder=info.decoder,
+        channel_policy=info.channel_policy,
+        channel=info.channel,
         etag=etag,
     )
 

@@ -140,7 +140,8 @@ def _row(state: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
     t, s = segment.transcript, segment.scores
     recording = state.unit.recording.recording
     return UnitRow(
-        key=sample_key(recording, segment.start_ms, segment.end_ms),
+        key=sample_key(recording, segment.start_ms, segment.end_ms, state.unit.track),
+        channel=state.unit.track,
         recording=recording,
         unit=state.unit.name,
         local_speaker=segment.speaker,

@@ -6,18 +6,20 @@ from voxbeam.schemas.unit import Unit
 
 
 def plan_windows(recording: Recording, source: SourceInfo, config: DecodeConfig, fingerprint: str) -> list[Unit]:
-    """The units of a recording: one, or as many windows of equal length as keep each at `window_s` or less."""
+    """The units of a recording: for each track one, or as many windows of equal length as keep each at `window_s` or less."""
     count = max(1, -(-source.duration_ms // round(config.window_s * 1000)))
     edges = [source.duration_ms * i // count for i in range(count + 1)]
     return [
         Unit(
             recording=recording,
             source=source,
-            index=index,
+            index=number * count + index,
+            track=track,
             start_ms=edges[index],
             end_ms=edges[index + 1],
             margin_ms=round(config.margin_s * 1000),
             fingerprint=fingerprint,
         )
+        for number, track in enumerate(source.tracks)
         for index in range(count)
     ]

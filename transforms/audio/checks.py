@@ -31,6 +31,10 @@ class AudioInfo:
     """samples per channel, at `sample_rate`"""
     decoder: str
     """`libsndfile` or `ffmpeg`, for its windows"""
+    channel_policy: str = "mono"
+    """how the channels make its sound (channels.py)"""
+    channel: int | None = None
+    """the only channel that is used, if not all"""
 
     @property
     def duration_ms(self) -> int:

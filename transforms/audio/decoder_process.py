@@ -18,8 +18,9 @@ from typing import IO, NoReturn
 import numpy as np
 
 from voxbeam.schemas.errors import StageError
+from voxbeam.transforms.audio.checks import AudioInfo, Limits
 from voxbeam.transforms.audio.confinement import confine
-from voxbeam.transforms.audio.file import AudioInfo, Limits, estimate_file, probe_file
+from voxbeam.transforms.audio.file import estimate_file, probe_file
 from voxbeam.transforms.audio.sandbox_ipc import Message, receive, send
 from voxbeam.transforms.audio.sparse_file import AudioFile, SparseFile
 from voxbeam.transforms.audio.window import decode
@@ -37,7 +38,7 @@ def _estimate(file: AudioFile, arguments: Message) -> Result:
 
 
 def _decode(file: AudioFile, arguments: Message) -> Result:
-    window = arguments["start_ms"], arguments["end_ms"], arguments["margin_ms"]
+    window = arguments["start_ms"], arguments["end_ms"], arguments["margin_ms"], arguments["track"]
     audio, peak = decode(file, AudioInfo(**arguments["info"]), *window)
     header = {"start_ms": audio.start_ms, "end_ms": audio.end_ms, "peak": peak}
     return header, [np.ascontiguousarray(pcm).view(np.uint8).data for pcm in (audio.pcm16k, audio.pcm24k)]

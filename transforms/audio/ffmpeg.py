@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import StageError
+from voxbeam.transforms.audio.channels import MEAN, MONO, ChannelMeter, Policy
 from voxbeam.transforms.audio.sparse_file import AudioFile, opened_for_library
 
 _DEMUXERS = (
@@ -58,6 +59,7 @@ class Decoded:
     """with sound behind them"""
     missing: int = 0
     """samples of the damaged packets of a FLAC file"""
+    policy: Policy = Policy(MONO)
 
 
 def describe(error: Exception) -> str:
@@ -72,6 +74,7 @@ def count(file: AudioFile, max_s: float) -> Decoded:
         mixed = False
         damaged: list[Damage] = []
         errors: list[Damage] = []
+        meter: ChannelMeter | None = None
         for frame in _frames(file, container, stream, errors):
             rate, channels = rate or frame.sample_rate, channels or frame.layout.nb_channels
             mixed |= (frame.sample_rate, frame.layout.nb_channels) != (rate, channels)
@@ -79,6 +82,9 @@ def count(file: AudioFile, max_s: float) -> Decoded:
             missing += sum(damage.missing for damage in errors)
             errors.clear()
             frames += frame.samples if frame.sample_rate == rate else round(frame.samples * rate / frame.sample_rate)
+            if channels == 2 and not mixed:
+                meter = meter or ChannelMeter(rate)
+                meter.add(_by_channel(frame))
             if frames > max_s * rate:
                 break
         trusted = container.format.name.startswith(_STATES_ITS_DURATION) and container.duration
@@ -92,6 +98,7 @@ def count(file: AudioFile, max_s: float) -> Decoded:
             mixed=mixed,
             damaged=damaged,
             missing=missing,
+            policy=meter.policy() if meter and not mixed else Policy(MONO if channels == 1 else MEAN),
         )
     if mixed:  # how many samples remain after a change of rate depends on the resampler
         decoded.frames = sum(block.shape[1] for block in blocks(file, decoded.sample_rate, decoded.channels, 0))
@@ -138,6 +145,11 @@ def _converted(frames: Iterator[Any], rate: int, channels: int) -> Iterator[NDAr
         yield from (_planar(out, channels) for out in resampler.resample(frame))
     if resampler is not None:
         yield from (_planar(out, channels) for out in resampler.resample(None))
+
+
+def _by_channel(frame: Any) -> NDArray[np.generic]:
+    samples = frame.to_ndarray()
+    return samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T
 
 
 def _planar(frame: Any, channels: int) -> NDArray[np.float32]:

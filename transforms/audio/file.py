@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import StageError
 from voxbeam.transforms.audio import ffmpeg, libsndfile
+from voxbeam.transforms.audio.channels import MEAN, MONO, without_bleed
 from voxbeam.transforms.audio.checks import (
     COPY_AGAIN,
     AudioInfo,
@@ -65,10 +66,18 @@ def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
             channels=header.channels,
             frames=header.frames,
             decoder=LIBSNDFILE,
+            channel_policy=MONO if header.channels == 1 else MEAN,
         )
     else:
         name, rate, channels, seconds = ffmpeg.read_header(file)
-        info = AudioInfo(format=name, sample_rate=rate, channels=channels, frames=round(seconds * rate), decoder=FFMPEG)
+        info = AudioInfo(
+            format=name,
+            sample_rate=rate,
+            channels=channels,
+            frames=round(seconds * rate),
+            decoder=FFMPEG,
+            channel_policy=MONO if channels == 1 else MEAN,
+        )
     return within_limits(file, info, limits)
 
 
@@ -107,9 +116,12 @@ def read_channels(file: AudioFile, info: AudioInfo, start: int, frames: int) -> 
     return sound
 
 
-def read_mono(file: AudioFile, info: AudioInfo, start: int, frames: int) -> NDArray[np.float32]:
-    """The same, averaged over the channels: float32 [frames]."""
-    return read_channels(file, info, start, frames).mean(axis=0)
+def read_mono(file: AudioFile, info: AudioInfo, start: int, frames: int, track: int | None = None) -> NDArray[np.float32]:
+    """The same as mono by the recording's channel policy, or one channel of it as a track of its own: float32 [frames]."""
+    sound = read_channels(file, info, start, frames)
+    if track is not None:
+        return without_bleed(sound, track, info.sample_rate)
+    return sound[info.channel] if info.channel is not None else sound.mean(axis=0)
 
 
 def _choose_decoder(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> AudioInfo:
@@ -123,6 +135,8 @@ def _choose_decoder(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile
                 channels=header.channels,
                 frames=header.frames,
                 decoder=LIBSNDFILE,
+                channel_policy=decoded.policy.name,
+                channel=decoded.policy.channel,
             )
     return AudioInfo(
         format=decoded.format,
@@ -130,6 +144,8 @@ def _choose_decoder(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile
         channels=decoded.channels,
         frames=decoded.frames,
         decoder=FFMPEG,
+        channel_policy=decoded.policy.name,
+        channel=decoded.policy.channel,
     )
 
 
@@ -165,5 +181,10 @@ def _counted_by_libsndfile(file: AudioFile, header: libsndfile.Header, limits: L
             text = f"{file.name} states {header.frames} samples and ends after {frames}"
             raise StageError("truncated", text, COPY_AGAIN)
     return AudioInfo(
-        format=header.format, sample_rate=header.sample_rate, channels=header.channels, frames=frames, decoder=LIBSNDFILE
+        format=header.format,
+        sample_rate=header.sample_rate,
+        channels=header.channels,
+        frames=frames,
+        decoder=LIBSNDFILE,
+        channel_policy=MONO if header.channels == 1 else MEAN,
     )

@@ -7,16 +7,24 @@ Two neighboring windows are decoded by different workers and must find the same 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from scipy.signal import butter, sosfiltfilt
 
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
-from voxbeam.transforms.audio.file import AudioInfo, read_mono, require_bytes
+from voxbeam.transforms.audio.checks import AudioInfo, require_bytes
+from voxbeam.transforms.audio.file import read_mono
 from voxbeam.transforms.audio.pauses import find_longest_pause
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
+_MIN_OFFSET = 5e-4
+"""−66 dBFS"""
+_HIGH_PASS_HZ = 20.0
 
-def decode(file: AudioFile, info: AudioInfo, start_ms: int, end_ms: int, margin_ms: int) -> tuple[Audio, float]:
-    """A window of a file as `Audio`, and its largest absolute sample.
+
+def decode(
+    file: AudioFile, info: AudioInfo, start_ms: int, end_ms: int, margin_ms: int, track: int | None = None
+) -> tuple[Audio, float]:
+    """A window of a file as `Audio`, and its largest absolute sample. `track` is the channel, where each is a track of its own.
 
     `start_ms` and `end_ms` are the nominal edges. An edge that is not the beginning or end of the recording moves to a pause, at
     most `margin_ms` away. Raises StageError for audio that cannot be decoded.
@@ -26,7 +34,7 @@ def decode(file: AudioFile, info: AudioInfo, start_ms: int, end_ms: int, margin_
     first_ms = max(0, start_ms - margin_ms)
     last_ms = min(total_ms, end_ms + margin_ms)
     offset = _frame(first_ms, info)
-    mono = read_mono(file, info, offset, _frame(last_ms, info) - offset)
+    mono = read_mono(file, info, offset, _frame(last_ms, info) - offset, track)
 
     def edge(nominal_ms: int, *, reread: bool) -> int:
         if nominal_ms <= 0 or nominal_ms >= total_ms:
@@ -34,12 +42,12 @@ def decode(file: AudioFile, info: AudioInfo, start_ms: int, end_ms: int, margin_
         left = _frame(max(0, nominal_ms - margin_ms), info)
         right = _frame(min(total_ms, nominal_ms + margin_ms), info)
         # After a seek, MP3 and Opus differ in the last digits: both windows must reach this stretch by the same seek.
-        stretch = read_mono(file, info, left, right - left) if reread else mono[left - offset : right - offset]
+        stretch = read_mono(file, info, left, right - left, track) if reread else mono[left - offset : right - offset]
         pause = find_longest_pause(stretch, info.sample_rate)
         return (left + pause) * 1000 // info.sample_rate
 
     start_ms, end_ms = edge(start_ms, reread=False), edge(end_ms, reread=True)
-    window = mono[_frame(start_ms, info) - offset : _frame(end_ms, info) - offset]
+    window = without_offset(mono[_frame(start_ms, info) - offset : _frame(end_ms, info) - offset], info.sample_rate)
     audio = Audio(
         start_ms=start_ms,
         end_ms=end_ms,
@@ -47,6 +55,23 @@ def decode(file: AudioFile, info: AudioInfo, start_ms: int, end_ms: int, margin_
         pcm24k=resample(window, info.sample_rate, CODEC_RATE, end_ms - start_ms),
     )
     return audio, float(np.abs(window).max(initial=0.0))
+
+
+def without_offset(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Audio [n] without its DC offset, by a high-pass filter; unchanged where there is none, or where it is too short.
+
+    An offset counts as noise in every measure of level. Speech has none: the mean of one second of it is below −70 dBFS.
+    """
+    seconds = len(mono) // rate
+    if not seconds:
+        return mono
+    offset = float(np.median(mono[: seconds * rate].reshape(seconds, rate).mean(axis=1, dtype=np.float64)))
+    chance = 4 * float(np.std(mono, dtype=np.float64)) / np.sqrt(len(mono))
+    if abs(offset) < max(_MIN_OFFSET, chance):
+        return mono
+    high_pass = butter(2, _HIGH_PASS_HZ, "highpass", fs=rate, output="sos")
+    filtered = sosfiltfilt(high_pass, mono.astype(np.float64) - offset, padlen=min(len(mono) - 1, rate // 4))
+    return np.asarray(filtered, np.float32)
 
 
 def resample(mono: NDArray[np.float32], rate: int, target: int, duration_ms: int) -> NDArray[np.float32]:
