@@ -25,6 +25,7 @@ from torch import Tensor
 
 from voxbeam.assets import WEIGHTS
 from voxbeam.models.ge2e import DIMENSION, HOP, load_ge2e, loudness_gain
+from voxbeam.models.pyannote_trust import restrict
 from voxbeam.schemas.formats import ASR_RATE
 from voxbeam.storage.cache import resolve_model
 
@@ -54,7 +55,11 @@ def load_segmentation(path: Path = SEGMENTATION_WEIGHTS) -> PyanNet:
 
 
 def load_pipeline(name: str) -> Pipeline | None:
-    """A pyannote pipeline by path, bucket address or hub name; None if the hub denies access."""
+    """A pyannote pipeline by path, bucket address or hub name; None if the hub denies access.
+
+    Neither its configuration nor its checkpoints can run code. Raises ModelError for those that would.
+    """
+    restrict()
     return Pipeline.from_pretrained(resolve_model(name))
 
 

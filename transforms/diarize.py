@@ -107,6 +107,8 @@ def _load_custom_pipeline(name: str) -> Any:
         pipeline = load_pipeline(name)
         if hasattr(pipeline, "_embedding"):
             return pipeline
+    except ModelError:
+        raise
     except Exception as error:  # pyannote, the hub client and torch raise types of their own
         cause = error
     raise ModelError(
