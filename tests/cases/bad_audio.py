@@ -113,8 +113,7 @@ def _not_audio(sound: Wave) -> Iterator[tuple[str, bytes, str]]:
         "midi.wav": b"MThd" + struct.pack(">IHHH", 6, 0, 1, 96) + b"MTrk" + bytes(40),
         "subtitles.mka": b"1\n00:00:01,000 --> 00:00:02,000\nhello\n" * 50,
     }
-    for name, content in nothing.items():
-        yield name, content, QUARANTINED
+    yield from ((name, content, QUARANTINED) for name, content in nothing.items())
     noise = np.random.default_rng(3).bytes(60_000)
     for suffix in ("wav", "flac", "ogg", "m4a"):
         yield f"noise.{suffix}", noise, QUARANTINED

@@ -48,6 +48,7 @@ def found(files: dict[str, Path]) -> Found:
     return {name: probed(path) for name, path in files.items()}
 
 
+@pytest.mark.slow
 def test_the_zoo_is_large(animals: list[zoo.Animal]) -> None:
     assert len(animals) == len({animal.name for animal in animals}) >= 150
 
@@ -55,20 +56,19 @@ def test_the_zoo_is_large(animals: list[zoo.Animal]) -> None:
 def test_every_file_has_its_outcome(animals: list[zoo.Animal], files: dict[str, Path], found: Found) -> None:
     wrong = {}
     for animal in animals:
-        info = found[animal.name]
+        info, fits = found[animal.name], False
         if isinstance(info, StageError):
-            fits = info.reason in animal.reasons and info.remedy
-        elif animal.sound is None:
-            fits = False
-        else:
+            fits = info.reason in animal.reasons and bool(info.remedy)
+        elif animal.sound is not None:
             true_s = len(animal.sound) / zoo.RATE
             fits = -TOLERANCE_S <= info.frames / info.sample_rate - true_s <= TOLERANCE_S + animal.padding_s
         if not fits:
-            true_s = len(animal.sound) / zoo.RATE if animal.sound is not None else None
-            wrong[animal.name] = f"{info!r}, expected {true_s} s or {animal.reasons}"
+            expected_s = None if animal.sound is None else len(animal.sound) / zoo.RATE
+            wrong[animal.name] = f"{info!r}, expected {expected_s} s or {animal.reasons}"
     assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())
 
 
+@pytest.mark.slow
 def test_sounds_like_what_was_written(animals: list[zoo.Animal], files: dict[str, Path], found: Found) -> None:
     wrong = {}
     for animal in animals:
@@ -99,6 +99,7 @@ def likeness(a: Wave, b: Wave) -> float:
     return sorted(best(y[start : start + 100], start) for start in range(30, len(y) - 110, 50))[2]
 
 
+@pytest.mark.slow
 def test_windows_equal_the_whole(animals: list[zoo.Animal], files: dict[str, Path], found: Found) -> None:
     """Up to what a seek leaves in the samples after it: Opus and Vorbis overlap their blocks, MP3 has a reservoir."""
     wrong = {}

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import threading
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def committed(output: Path) -> bool:
     return (output / "releases" / "000002.json").exists()
 
 
+def killed(process: BaseProcess) -> bool:
+    process.kill()
+    return True
+
+
 def test_a_driver_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
     output = tmp_path / "out"
     shutil.copytree(corpus.base, output)
@@ -49,7 +55,7 @@ def test_a_driver_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
         for moment in corpus.moments(seed=1, count=4):
             before = files(output)
             driver = start_driver(arguments, tmp_path / "log")
-            with striking(output, [moment], lambda: driver.kill() is None):  # noqa: B023
+            with striking(output, [moment], partial(killed, driver)):
                 driver.join()
             assert driver.exitcode == -signal.SIGKILL or committed(output), (tmp_path / "log").read_text()
             assert before.items() <= files(output).items()

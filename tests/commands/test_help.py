@@ -84,6 +84,7 @@ def test_defaults_in_the_help_of_codec_train_are_the_librarys() -> None:
     assert train_config({"steps": 5, "dimension": 16, "lr": None}).model.dimension == 16
 
 
+@pytest.mark.slow
 def test_no_color_codes_in_a_file(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w") as file:
         subprocess.run(

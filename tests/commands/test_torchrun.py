@@ -24,7 +24,7 @@ def test_two_processes_train_one_run(start: list[str], tmp_path: Path) -> None:
     script = tmp_path / "bin" / "voxbeam"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m voxbeam "$@"\n')
     script.chmod(0o755)
-    command = [TORCHRUN, "--nproc-per-node", "2", *start, "train", tmp_path / "corpus", "--out", tmp_path / "run"]
+    command = [str(TORCHRUN), "--nproc-per-node", "2", *start, "train", str(tmp_path / "corpus"), "--out", str(tmp_path / "run")]
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
         [*command, "--no-validation", *SETTINGS], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400

@@ -59,6 +59,7 @@ def misspelled(draw: st.DrawFn, word: str) -> str:
     return {"add": head + letter + tail, "drop": head + tail[1:], "change": head + letter + tail[1:], "swap": swapped}[kind]
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_a_misspelled_option_is_refused_and_its_name_found(data: st.DataObject) -> None:
@@ -75,6 +76,7 @@ def test_a_misspelled_option_is_refused_and_its_name_found(data: st.DataObject) 
     assert guess == option or edit_distance(typed, guess) <= edit_distance(typed, option)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_a_misspelled_option_of_beam_is_refused(data: st.DataObject) -> None:
@@ -138,6 +140,7 @@ def test_settings_follow_one_another() -> None:
     assert ours == ["--set", "steps=5", "--set", "models=ar", "corpus", "--set=seed=1", "--out", "o"]
 
 
+@pytest.mark.slow
 @given(st.text(max_size=8), st.text(max_size=8), st.text(max_size=8))
 def test_edit_distance(a: str, b: str, c: str) -> None:
     assert edit_distance(a, b) == edit_distance(b, a)

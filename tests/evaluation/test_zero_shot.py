@@ -53,6 +53,7 @@ def test_a_split_without_pairs_is_an_error(stream: Stream, monkeypatch: pytest.M
         choose_cases(stream, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("continual", [False, True])
 def test_table_and_page(stream: Stream, tmp_path: Path, continual: bool) -> None:
     config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)

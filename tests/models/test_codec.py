@@ -118,7 +118,7 @@ def test_silence_after_speech_changes_no_latent_of_frame_layers(samples: int, si
 def test_frame_layers_hear_only_so_far_ahead() -> None:
     """A prefix has the latents of the whole but for its last frames: three for each block, and two of a window."""
     wave = torch.from_numpy(noise(60 * CODEC_HOP))[None, None]
-    context_frames = FRAME_CODEC.model.encoder.context_frames
+    context_frames = int(FRAME_CODEC.model.encoder.context_frames)
     with torch.inference_mode():
         whole, prefix = FRAME_CODEC.model.encoder(wave), FRAME_CODEC.model.encoder(wave[..., : 40 * CODEC_HOP])
     torch.testing.assert_close(prefix[..., : 40 - context_frames], whole[..., : 40 - context_frames], rtol=1e-4, atol=1e-5)

@@ -141,6 +141,7 @@ def test_paper_size() -> None:
     assert sizes == pytest.approx([153.8, 213.6], rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_tiny_model_learns_by_heart() -> None:
     torch.manual_seed(1)
     batch = batch_of((6, 20), (9, 30), (4, 25))

@@ -55,6 +55,7 @@ def uninstalled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "version", version)
 
 
+@pytest.mark.slow
 def test_everything_imports_and_the_embedded_codec_runs() -> None:
     done = subprocess.run([sys.executable, "-c", BLOCKED], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

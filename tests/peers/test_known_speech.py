@@ -32,7 +32,7 @@ def say() -> Callable[[str], Wave]:
 def built(source: Path, output: Path) -> tuple[Store, Release]:
     release = build(str(source), str(output), runner_args=["--direct_num_workers=2"]).release
     store = Store(str(output))
-    assert list(verify_release(store, release)) == []
+    assert release is not None and list(verify_release(store, release)) == []
     return store, release
 
 

@@ -35,6 +35,8 @@ from tests.pipeline.test_build import ROOT
 from tests.servers.dataflow import JOB, Service, dataflow_service
 from tests.servers.s3 import s3_server
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "europe-docker.pkg.dev/p/r/voxbeam:1"
 DEMO = assets.DEMO
 LAUNCH = ROOT / "deploy" / "dataflow" / "launch.py"

@@ -138,10 +138,10 @@ def write_listing(path: Path, rows: list[dict[str, Any]]) -> Path:
         lines = [",".join(columns), *(",".join(str(row.get(c, "")) for c in columns) for row in rows)]
         path.write_text("\n".join(lines))
     else:
-        columns = dict.fromkeys(key for row in rows for key in row)
+        names = dict.fromkeys(key for row in rows for key in row)
         text = any(isinstance(row.get("source_snr_db"), str) for row in rows)
         types = {"source_snr_db": pa.string() if text else pa.float32()}
-        schema = pa.schema([(column, types.get(column, pa.string())) for column in columns])
+        schema = pa.schema([(column, types.get(column, pa.string())) for column in names])
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
     return path
 

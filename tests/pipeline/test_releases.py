@@ -57,7 +57,7 @@ def test_second_of_two_drafts_is_told_and_the_first_is_intact(tmp_path: Path) ->
     first = try_commit(store, "one")
     assert isinstance(try_commit(store, "two"), CommitConflictError)
     assert latest_release(store) == first
-    assert [row.recording for row in read_rows(store, first, RecordingRow)] == ["one"]  # type: ignore[arg-type]
+    assert [row.recording for row in read_rows(store, first, RecordingRow)] == ["one"]
 
 
 def test_of_racing_drafts_exactly_one_wins(tmp_path: Path) -> None:

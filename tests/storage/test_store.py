@@ -138,7 +138,7 @@ def test_a_sparse_file_is_filled_with_what_is_asked_for(store: Store) -> None:
     content = os.urandom(1 << 20)
     store.put_if_absent("x/y.bin", content)
     with store.sparse_copy("x/y.bin") as (path, fill):
-        assert path.name == "y.bin" and path.read_bytes() == bytes(1 << 20)
+        assert fill and path.name == "y.bin" and path.read_bytes() == bytes(1 << 20)
         fill(1000, 5000)
         fill((1 << 20) - 1, 1)
         filled = path.read_bytes()
@@ -150,6 +150,7 @@ def test_a_sparse_file_is_filled_with_what_is_asked_for(store: Store) -> None:
 def test_a_sparse_file_is_of_one_object(store: Store) -> None:
     store.put_if_absent("x", b"first" * 1000)
     with store.sparse_copy("x") as (_, fill):
+        assert fill
         fill(0, 10)
         store.replace("x", b"other" * 1000)
         with pytest.raises(ObjectReplacedError, match="was replaced while it was read"):

@@ -55,6 +55,7 @@ def test_at_the_edges_the_recording_goes_over_into_what_was_made() -> None:
     assert np.abs(np.diff(spliced_S)).max() < 0.01 and spliced_S[4_000] == 0
 
 
+@pytest.mark.slow
 def test_words_of_a_recording_are_replaced(speech: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """An untrained model says nothing sensible, but the rest is kept, and removing words needs no model."""
     run, audio = tmp_path / "run", tmp_path / "audio.wav"

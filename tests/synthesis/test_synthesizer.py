@@ -67,6 +67,7 @@ def test_every_way_to_synthesize(run: Path, prompt_file: Path) -> None:
         silent.say("Hello.")
 
 
+@pytest.mark.slow
 def test_load_opens_all_parts_by_name(run: Path, prompt_file: Path, tmp_path: Path) -> None:
     loaded = Synthesizer.load(str(run), prompt=prompt_file, prompt_text="yes")
     built = Synthesizer(str(run), Prompt.read(prompt_file, "yes"))
@@ -81,6 +82,7 @@ def test_load_opens_all_parts_by_name(run: Path, prompt_file: Path, tmp_path: Pa
         assert isinstance(caught.value, VoxbeamError) and caught.value.remedy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", ["frame", "seanet"])
 @pytest.mark.parametrize("chunk", [1, 7, 40, 300])
 def test_chunks_join_without_a_seam(layers: str, chunk: int) -> None:
@@ -97,6 +99,7 @@ def test_chunks_join_without_a_seam(layers: str, chunk: int) -> None:
     assert list(decode_chunks(codec, codes_KT, [])) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [["--best-of", "2"], ["--stream"], ["--continue"]])
 def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str], capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "hello.wav"

@@ -50,11 +50,12 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]
     return final(folder)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, uninterrupted: dict[str, Tensor]) -> None:
     run = make_trainer(str(tmp_path), replace(QUIET, save_every=3))
     steps = run.train_source
 
-    def dies_after_five(start: int):  # type: ignore[no-untyped-def]
+    def dies_after_five(start: int):
         for number, step in enumerate(steps(start)):
             if number == 5:
                 raise KeyboardInterrupt
@@ -68,6 +69,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, uninterrupted
     assert_same(final(tmp_path), uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, sent: signal.Signals) -> None:
     steps = 400
@@ -88,11 +90,11 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, sent: signal.Sign
     assert_same(final(tmp_path), final(tmp_path / "whole"))
 
 
-def stop_after(run, steps: int) -> None:  # type: ignore[no-untyped-def]
+def stop_after(run, steps: int) -> None:
     """As if SIGTERM came during the last of these steps."""
     source = run.train_source
 
-    def counted(start: int):  # type: ignore[no-untyped-def]
+    def counted(start: int):
         for number, step in enumerate(source(start)):
             run.stopping = number == steps
             yield step
@@ -106,6 +108,7 @@ def started(folder: Path, steps: int) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_pieces_of_a_step_change_nothing(tmp_path: Path) -> None:
     """Without dropout, the gradient in pieces is that of the whole batch: a mean of means would be another one."""
     config = without_dropout(replace(QUIET, steps=1, warmup_steps=1))
@@ -114,6 +117,7 @@ def test_pieces_of_a_step_change_nothing(tmp_path: Path) -> None:
     assert_close(tmp_path / "whole", tmp_path / "pieces")
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
     """Two gloo ranks, DDP and FSDP2, with three micro-batches each; the checkpoint of the two also continues on one."""
     config = without_dropout(replace(QUIET, steps=1, warmup_steps=1))
@@ -133,6 +137,7 @@ def test_compiled_layers_make_the_same_run(tmp_path: Path) -> None:
     assert_close(tmp_path / "plain", tmp_path / "compiled")
 
 
+@pytest.mark.slow
 def test_half_precision_learns_the_same(tmp_path: Path) -> None:
     config = without_dropout(replace(QUIET, steps=20))
     runs = [make_trainer(str(tmp_path / str(bf16)), replace(config, bf16=bf16)) for bf16 in (False, True)]
@@ -169,6 +174,7 @@ def test_stopped_before_its_first_step(tmp_path: Path) -> None:
     assert checkpoint.saved_steps(run.store) == []
 
 
+@pytest.mark.slow
 def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
     make_trainer(str(tmp_path), QUIET).train()
     before = final(tmp_path)
@@ -176,6 +182,7 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
     assert_same(final(tmp_path), before)
 
 
+@pytest.mark.slow
 def test_together_or_apart(tmp_path: Path, uninterrupted: dict[str, Tensor]) -> None:
     for name in ("ar", "nar"):
         make_trainer(str(tmp_path / name), replace(QUIET, train_models=(name,))).train()
@@ -192,6 +199,7 @@ def test_validation_covers_every_codebook_and_changes_nothing(tmp_path: Path) ->
     assert all(torch.equal(before[name], value) for learner in run.states[1:] for name, value in learner.parameters.items())
 
 
+@pytest.mark.slow
 def test_another_model_is_refused(tmp_path: Path) -> None:
     make_trainer(str(tmp_path), replace(QUIET, steps=2)).train()
     with pytest.raises(CheckpointError, match="another seed"):
@@ -227,6 +235,7 @@ for step in range(1, 10**6):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.0, 0.013, 0.04])
 def test_a_checkpoint_is_whole_or_absent(tmp_path: Path, delay: float) -> None:
     """Killed while it writes 16 MB after 16 MB: whatever is listed can be read."""

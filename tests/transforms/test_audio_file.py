@@ -54,6 +54,7 @@ def test_sounds_like_what_was_written(kind: str, tmp_path: Path, write_audio: Wr
     assert correlation > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_windows_equal_the_whole(kind: str, channels: int, tmp_path: Path, write_audio: Writer) -> None:

@@ -61,6 +61,7 @@ def test_length_is_right_at_both_rates(rate: int, frames: int, channels: int, tm
     assert peak == pytest.approx(np.abs(sound.mean(axis=1)).max(), rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_neighbouring_windows_meet(kind: str, tmp_path: Path, write_audio: Writer) -> None:
     """Three windows over one file: each finds its edges alone, and together they are the whole file."""
@@ -77,6 +78,7 @@ def test_neighbouring_windows_meet(kind: str, tmp_path: Path, write_audio: Write
     assert len(joined) == shape.duration_ms * 16
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(window_s=st.floats(60, 120), margin_s=st.floats(1, 30), minutes=st.integers(1, 4))
 def test_any_window_and_margin_that_the_configuration_allows(
@@ -137,6 +139,7 @@ def test_probe_reports_bad_files_across_the_process_border(tmp_path: Path) -> No
     assert caught.value.reason == "not_audio"
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_a_clean_failure(tmp_path: Path, speech: NDArray[np.float32]) -> None:
     """Twenty minutes at 96 kHz in 700 MB."""
     path = tmp_path / "big.wav"

@@ -45,6 +45,7 @@ def test_a_conversation_has_two_speakers_who_overlap(diarizer):
         assert 0 < speaker.speech_ms <= spoken[speaker.label]
 
 
+@pytest.mark.slow
 def test_turns_move_with_the_start_and_repeat_exactly(diarizer):
     pcm = audio_fixtures.sample()
     turns, found = diarize(diarizer, pcm, 0)
@@ -64,6 +65,7 @@ def test_a_reader_is_one_speaker(diarizer, speaker):
     assert found[0].speech_ms > 0.6 * len(pcm) / 16
 
 
+@pytest.mark.slow
 def test_two_readers_in_turn_are_two_speakers(diarizer):
     pairs = zip(audio_fixtures.reader("1688", 4), audio_fixtures.reader("2033", 4), strict=True)
     parts = [part for pair in pairs for part in pair]
@@ -120,6 +122,7 @@ def test_pipeline_and_forward_agree_on_embeddings(diarizer):
     assert model.dimension == 256 == len(alone)
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
     pcm = audio_fixtures.sample()
     whole = diarize(diarizer, pcm, 0)
@@ -151,6 +154,7 @@ def test_the_stage_travels_to_workers():
     assert stage.name == "diarize" and stage.config == DiarizeConfig()
 
 
+@pytest.mark.slow
 def test_a_pyannote_pipeline_by_path(tmp_path, monkeypatch):
     """Any pyannote diarization pipeline plugs in; here one from a configuration file."""
     (tmp_path / "config.yaml").write_text(

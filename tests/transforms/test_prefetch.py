@@ -151,6 +151,7 @@ class Fingerprint(beam.DoFn):
             yield name, work.require_audio().pcm16k.tobytes(), work.require_audio().pcm24k.tobytes(), place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [0, 1, 2, 5])
 def test_same_sound_same_quarantine_same_windows(ahead: int, tmp_path: Path) -> None:
     units = []

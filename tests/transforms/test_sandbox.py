@@ -176,6 +176,7 @@ def test_a_reply_is_data(content: bytes, sandbox: Sandbox, file: Path) -> None:
     assert works(sandbox, file)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
 def test_any_reply_is_a_result_or_a_stage_error(content: bytes, sandbox: Sandbox, tmp_path: Path) -> None:

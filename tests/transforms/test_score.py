@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -19,7 +18,8 @@ from voxbeam.models.dnsmos import WINDOW, dnsmos, model_path, windows
 from voxbeam.transforms.audio.signal_quality import LOUDNESS_FLOOR_LUFS, bandwidth_hz, clipping, loudness_lufs, snr_db
 from voxbeam.transforms.score import load_dnsmos, score
 
-SAMPLE = Path(find_spec("pyannote.audio").submodule_search_locations[0]) / "sample" / "sample.wav"
+from tests.audio_fixtures import SAMPLE
+
 SPEECH = soundfile.read(SAMPLE, dtype="float32")[0][: 12 * 16_000]
 SPEECH_24K = soxr.resample(SPEECH, 16_000, 24_000)
 NOISE = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32)
@@ -46,6 +46,7 @@ def package(monkeypatch):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1.3, 12])
 def test_dnsmos_is_that_of_the_package(package, seconds):
     waveform = SPEECH[: int(seconds * 16_000)]

@@ -135,6 +135,7 @@ def chapter():
     return parts, pcm, turns, segment_speech(pcm, 0, len(pcm) // 16, turns, DEFAULTS)
 
 
+@pytest.mark.slow
 def test_a_chapter_is_covered_and_accepted(chapter):
     _, pcm, _, segments = chapter
     laws(segments, 0, len(pcm) // 16, DEFAULTS)
@@ -168,6 +169,7 @@ def test_every_edge_is_in_a_pause_of_the_least_length(chapter):
         assert any(a <= edge <= b for a, b in pauses)
 
 
+@pytest.mark.slow
 def test_meetings_hold_the_laws_too():
     diarizer = load_diarizer(DiarizeConfig())
     for path in audio_fixtures.meetings()[:3]:

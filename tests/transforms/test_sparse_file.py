@@ -20,6 +20,8 @@ from voxbeam.transforms.decode import estimate_sandboxed, make_limits
 
 from tests.conftest import FORMATS, Writer
 
+pytestmark = pytest.mark.slow
+
 LIMITS = make_limits(DecodeConfig())
 LONG_S = 1800
 
@@ -55,7 +57,7 @@ class Stored:
         return all(a + length <= b for (a, length), (b, _) in pairwise(sorted(self.asked)))
 
 
-def outcome(file: Path | SparseFile, whole: bool = True) -> tuple[str, ...] | AudioInfo:
+def outcome(file: Path | SparseFile, whole: bool = True) -> tuple[str, str, str | None] | AudioInfo:
     """What decoding a file whole comes to."""
     try:
         shape = probe_file(file, LIMITS)

@@ -151,6 +151,7 @@ def unit_work(waveforms: list[Waveform], *, start_ms: int = 0, language: str | N
     return UnitState(unit=unit, audio=audio, segments=tuple(segments))
 
 
+@pytest.mark.slow
 def test_known_text_is_recognised(utterances: list[Waveform]) -> None:
     heard = recognize(load_recognizer(CONFIG, "cpu"), utterances, language="en", config=CONFIG)
     assert wer(list(TEXTS), texts(heard)) < 0.05
@@ -161,6 +162,7 @@ def test_known_text_is_recognised(utterances: list[Waveform]) -> None:
         assert (transcript.temperature, transcript.used_fallback, transcript.words) == (0.0, False, ())
 
 
+@pytest.mark.slow
 def test_real_speech_is_recognised() -> None:
     """Two people on the telephone: the sample of pyannote.audio, against its own words."""
     found = find_spec("pyannote.audio")  # importing it would take longer than the test
@@ -175,6 +177,7 @@ def test_real_speech_is_recognised() -> None:
     assert wer([spoken], texts(heard)) < 0.25
 
 
+@pytest.mark.slow
 def test_batched_is_like_one_by_one_and_in_order(utterances: list[Waveform]) -> None:
     recognizer = load_recognizer(CONFIG, "cpu")
     together = recognizer.transcribe(utterances, language="en")
@@ -196,6 +199,7 @@ def short_of_memory(patch: pytest.MonkeyPatch, model: Any, method: str, most: in
     return sizes
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_changes_nothing(utterances: list[Waveform], monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = load_recognizer(CONFIG, "cpu")
     whole = recognizer.transcribe(utterances[:7], language="en")
@@ -216,6 +220,7 @@ def test_out_of_memory_for_one_segment_fails_the_unit_with_a_remedy(
     assert failure.stage == "transcribe" and "window_s" in failure.remedy and "CUDA failed" in failure.error
 
 
+@pytest.mark.slow
 def test_real_chapters_are_like_plain_faster_whisper() -> None:
     if not LIBRISPEECH.exists():
         pytest.skip("LibriSpeech is not here")
@@ -232,6 +237,7 @@ def test_real_chapters_are_like_plain_faster_whisper() -> None:
     assert wer(expected, texts(heard)) < 0.1
 
 
+@pytest.mark.slow
 def test_same_results_whatever_was_decoded_before(utterances: list[Waveform]) -> None:
     """Also of sampled hypotheses, whose random generator CTranslate2 never seeds twice."""
     strict = CONFIG.model_copy(update={"min_avg_logprob": -0.01})
@@ -243,6 +249,7 @@ def test_same_results_whatever_was_decoded_before(utterances: list[Waveform]) ->
     assert any(transcript.temperature > 0 for transcript in first)
 
 
+@pytest.mark.slow
 def test_suspect_segments_are_decoded_again(utterances: list[Waveform]) -> None:
     strict = CONFIG.model_copy(update={"min_avg_logprob": -0.01})
     recognizer = load_recognizer(strict, "cpu")
@@ -284,6 +291,7 @@ def test_batches_are_a_pure_function_of_lengths() -> None:
     assert list(batches(waveforms, 2)) == [[1, 3], [0, 2], [4]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["faster-whisper", "openai-whisper"])
 def test_numerals_are_spelled_out(engine: str, say: Any, request: pytest.FixtureRequest) -> None:
     model = "embedded" if engine == "faster-whisper" else request.getfixturevalue("openai_checkpoint")
@@ -301,6 +309,7 @@ def test_numerals_are_spelled_out(engine: str, say: Any, request: pytest.Fixture
     assert "twenty five percent" in normalize_words(spelled[1])
 
 
+@pytest.mark.slow
 def test_numerals_stay_where_spelling_would_lose_words(say: Any) -> None:
     """Forbidden to write a year, Whisper may stop before it, as the padding goes: the number must not vanish."""
     waveforms = [say("It was built in nineteen eighty four.")]
@@ -315,6 +324,7 @@ def test_numerals_stay_where_spelling_would_lose_words(say: Any) -> None:
     assert pick_spelled_out(written, whole, CONFIG) is whole
 
 
+@pytest.mark.slow
 def test_stage_fills_accepted_segments_only(utterances: list[Waveform]) -> None:
     work = unit_work(utterances[:3], start_ms=600_000)
     rejected = replace(work.segments[1], rejected_by="segment", reasons=("overlap",))
@@ -341,6 +351,7 @@ def test_stage_without_accepted_segments_loads_nothing() -> None:
     assert Transcribe(missing, "cpu").run(work) is work
 
 
+@pytest.mark.slow
 def test_language_heard_is_the_one_written_down(utterances: list[Waveform], german: Waveform) -> None:
     work = unit_work([utterances[0], german])
     english, foreign = Transcribe(CONFIG, "cpu").run(work).segments
@@ -352,6 +363,7 @@ def test_language_heard_is_the_one_written_down(utterances: list[Waveform], germ
     assert (silent.language, silent.language_probability) == ("en", None)
 
 
+@pytest.mark.slow
 def test_multilingual_recognizer_tells_the_language_itself(utterances: list[Waveform], german: Waveform) -> None:
     config = TranscribeConfig(model="embedded-base", language_model=None)
     recognizer = load_recognizer(config, "cpu")

@@ -18,22 +18,22 @@ def test_codebooks_find_the_clusters_and_restart_the_dead() -> None:
     centres = torch.randn(16, 8, generator=rng)
     vectors = centres.repeat(50, 1) + 0.01 * torch.randn(800, 8, generator=rng)
     books = books_of(8, 16)
-    books.seed(vectors, rng)
-    error = (vectors - books.books[0].embed_VD[books.books[0].nearest(vectors)]).square().mean()
+    books.initialize(vectors, rng)
+    error = (vectors - books.codebooks[0].embed_VD[books.codebooks[0].nearest(vectors)]).square().mean()
     assert error < 0.5 * vectors.var()
     z_BDT = vectors.T[None]
     quantized, commit = books.quantize(z_BDT, n_codebooks=8)
     assert (quantized - z_BDT).square().mean() < 0.01 * vectors.var()
     assert commit >= 0
-    books.books[0].count_V[3] = 0
+    books.codebooks[0].count_V[3] = 0
     books.restart_dead(z_BDT, rng)
-    assert books.books[0].count_V[3] == 1
-    assert (vectors - books.books[0].embed_VD[3]).abs().sum(dim=1).min() == 0
+    assert books.codebooks[0].count_V[3] == 1
+    assert (vectors - books.codebooks[0].embed_VD[3]).abs().sum(dim=1).min() == 0
 
 
-def test_too_few_frames_cannot_seed() -> None:
+def test_too_few_frames_cannot_initialize() -> None:
     with pytest.raises(ValueError, match="larger batch"):
-        books_of(8, 16).seed(torch.zeros(15, 8), torch.Generator())
+        books_of(8, 16).initialize(torch.zeros(15, 8), torch.Generator())
 
 
 def test_the_straight_through_gradient_is_the_identity() -> None:

@@ -52,6 +52,7 @@ def held_out_mel(run: CodecTrainer, folder: Path) -> float:
     return run.evaluate(split_speakers(find_utterances(str(folder)), 1)[1])[0]["held_out_mel"]
 
 
+@pytest.mark.slow
 def test_training_halves_the_held_out_distance_and_exports(speech_folder: Path, tmp_path: Path) -> None:
     start = held_out_mel(CodecTrainer(TINY), speech_folder)
     train(TINY, str(speech_folder), tmp_path)
@@ -64,6 +65,7 @@ def test_training_halves_the_held_out_distance_and_exports(speech_folder: Path, 
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+@pytest.mark.slow
 def test_seanet_layers_train_by_the_same_code(utterances: Sequence[AudioUtterance], speech_folder: Path) -> None:
     run = CodecTrainer(replace(SEANET, codebook_warmup_steps=30))
     start = held_out_mel(run, speech_folder)
@@ -72,6 +74,7 @@ def test_seanet_layers_train_by_the_same_code(utterances: Sequence[AudioUtteranc
     assert held_out_mel(run, speech_folder) < 0.8 * start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [replace(TINY, codebook_warmup_steps=4), replace(SEANET, codebook_warmup_steps=4), DUEL, replace(DUEL, bf16=True)],
@@ -94,6 +97,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(
         assert torch.equal(value, resumed.average[name]), name
 
 
+@pytest.mark.slow
 def test_the_discriminator_enters_at_its_step_and_learns(utterances: Sequence[AudioUtterance]) -> None:
     run = CodecTrainer(DUEL)
     before = {name: value.clone() for name, value in run.adversarial_loss.discriminator.state_dict().items()}
@@ -124,6 +128,7 @@ def test_a_time_budget_ends_the_run(speech_folder: Path, tmp_path: Path) -> None
     assert run.learning_rate() < 1e-6
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_and_exports(speech_folder: Path, tmp_path: Path) -> None:
     small = "--layers seanet --n-filters 2 --codebook-size 64 --lstm-layers 0 --held-out-speakers 1"
     short = "--steps 3 --codebook-warmup-steps 1 --batch 16 --crop-seconds 1"
