@@ -17,7 +17,7 @@ Wave = NDArray[np.float32]
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 
 
-def alternating(speech: Wave, bleed: float, noise: float) -> tuple[Wave, Wave, Wave]:
+def alternating(speech: Wave, bleed: float, noise: float) -> tuple[Wave, Wave, NDArray[np.bool_]]:
     """Left, right, and where left speaks: parties that take turns of three seconds, each in its own channel."""
     turn = np.repeat(np.arange(10) % 2, 3 * RATE)[: len(speech)]
     left, right = speech * (turn == 0), speech * (turn == 1)

@@ -59,8 +59,8 @@ def test_objects_and_requests(built: Built) -> None:
     outcome, store, calls = built
     counts, units = outcome.release.counts, calls["put_if_absent units"]
     assert units == outcome.progress.units > RECORDINGS
-    shard_bytes = sum([file.bytes for file in outcome.release.files_of_kind("shard")])
-    foretold = footprint(RECORDINGS, units, units * BLOCK, shard_bytes, PackConfig())
+    sizes = [file.bytes for file in outcome.release.files_of_kind("shard")]
+    foretold = footprint(RECORDINGS, units, units * BLOCK, sum(sizes), PackConfig())
     assert sum(1 for _ in store.walk()) == foretold.objects
     manifests = [path for path, _ in store.walk("manifests/")]
     assert (counts["shards"], len(manifests) - 1) == (foretold.shards, foretold.parts)

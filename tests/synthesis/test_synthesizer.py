@@ -45,6 +45,7 @@ def test_a_prompt_is_its_beginning(prompt_file: Path, speech: np.ndarray) -> Non
     assert np.abs(prompt.wave_S - expected).max() < 1e-2
 
 
+@pytest.mark.slow
 def test_every_way_to_synthesize(run: Path, prompt_file: Path) -> None:
     """Whisper transcribes the prompt; every way to synthesize gives finite audio of a plausible length."""
     synthesizer = Synthesizer(str(run), Prompt.read(prompt_file))

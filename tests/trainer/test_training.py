@@ -189,6 +189,7 @@ def test_together_or_apart(tmp_path: Path, uninterrupted: dict[str, Tensor]) -> 
     assert_same(final(tmp_path / "ar") | final(tmp_path / "nar"), uninterrupted)
 
 
+@pytest.mark.slow
 def test_validation_covers_every_codebook_and_changes_nothing(tmp_path: Path) -> None:
     run = make_trainer(str(tmp_path), QUIET)
     before = {name: value.clone() for learner in run.states for name, value in learner.parameters.items()}
@@ -206,6 +207,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
         make_trainer(str(tmp_path), replace(QUIET, seed=1)).train()
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_loaded(tmp_path: Path) -> None:
     make_trainer(str(tmp_path), QUIET).train()
     ar, nar, config = load_models(str(tmp_path))
@@ -216,6 +218,7 @@ def test_averaged_weights_are_loaded(tmp_path: Path) -> None:
     assert not torch.equal(held["nar/average/code_embeddings_KVD"], held["nar/weight/code_embeddings_KVD"])
 
 
+@pytest.mark.slow
 def test_models_of_separate_runs_are_loaded_together(tmp_path: Path) -> None:
     make_trainer(str(tmp_path / "both"), replace(QUIET, steps=2)).train()
     make_trainer(str(tmp_path / "apart" / "ar"), replace(QUIET, steps=2, train_models=("ar",))).train()
