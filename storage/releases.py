@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -12,10 +13,12 @@ import pyarrow.parquet as pq
 from voxbeam.schemas.columns import Record, check_schema, from_table
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.manifest import TABLES, SampleRow
-from voxbeam.schemas.release import Release
-from voxbeam.storage.store import Store
+from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.storage.store import Store, sha256_of
 
 R = TypeVar("R", bound=Record)
+MAX_PART_ROWS = 20_000_000
+"""a Parquet file of 400 kB can state 100 million rows, which no reader could hold"""
 _RELEASE = re.compile(r"releases/(\d{6,})\.json")
 
 
@@ -62,11 +65,33 @@ def load_release(store: Store, number: int | None = None) -> Release:
         raise StorageError(f"{store.root} has no release {number}; there are: {numbers}") from error
 
 
+def changed_file_error(store: Store, file: ReleaseFile) -> StorageError:
+    """The error of a file that is not the one that its release names."""
+    return StorageError(
+        f"{store.uri(file.path)} is not the file of the release: its SHA-256 or its number of rows differs",
+        remedy="run `voxbeam verify` to find all damage, and restore the file from a copy",
+    )
+
+
 def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
-    """Rows of one part of a manifest. Raises SchemaError when it is not of its schema."""
-    table = pq.read_table(io.BytesIO(store.get(path)))
-    check_schema(record, table.schema)
-    return from_table(record, table)
+    """Rows of one part of a manifest, in bounded memory. Raises SchemaError when it is not of its schema."""
+    content = store.get(path)
+    for batch in _open_table(record, content, store.uri(path)).iter_batches(batch_size=10_000):
+        yield from from_table(record, pa.Table.from_batches([batch]))
+
+
+def _open_table(record: type[Record], source: bytes | Path, where: str) -> pq.ParquetFile:
+    """A Parquet file of a record's schema. Raises SchemaError, naming the file, for another, or one of too many rows."""
+    try:
+        table = pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SchemaError(
+            f"{where} is not a Parquet file: {error}", remedy="restore it from a copy, or build into a new output"
+        ) from error
+    check_schema(record, table.schema_arrow)
+    if table.metadata.num_rows > MAX_PART_ROWS:
+        raise SchemaError(f"{where} has {table.metadata.num_rows} rows; no part of a manifest has more than {MAX_PART_ROWS}")
+    return table
 
 
 def read_rows(store: Store, release: Release, record: type[R]) -> Iterator[R]:
@@ -80,12 +105,15 @@ def table_batches(
 ) -> Iterator[pa.RecordBatch]:
     """A release's table, or some of its columns, in bounded memory and in the order in which it is stored.
 
-    Raises SchemaError for a manifest of another version.
+    Raises SchemaError for a manifest of another version, StorageError for a file that is not the one that the release names.
     """
     for file in sorted(release.files_of_kind(_kind(record)), key=lambda file: file.path):
         with store.local_copy(file.path) as local:
-            table = pq.ParquetFile(local)
-            check_schema(record, table.schema_arrow)
+            if sha256_of(local) != file.sha256:
+                raise changed_file_error(store, file)
+            table = _open_table(record, local, store.uri(file.path))
+            if table.metadata.num_rows != file.rows:
+                raise changed_file_error(store, file)
             yield from table.iter_batches(batch_size=10_000, columns=list(columns) if columns is not None else None)
 
 

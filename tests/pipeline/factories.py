@@ -20,7 +20,7 @@ from voxbeam.schemas.segment import LocalSpeaker
 from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
 from voxbeam.storage.store import Store
 
-PHONES = b'{"phones": ["a", "b"]}'
+PHONES = b'{"phones": ["<pad>", "a", "b", "c", "d"]}'
 WITH_SEPARATOR = b'{"phones": ["<pad>", "|", "a", "b", "c"]}'
 
 

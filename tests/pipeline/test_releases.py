@@ -49,7 +49,7 @@ def test_parts_move_into_the_release(tmp_path: Path) -> None:
     assert all(store.exists(file.path) for file in release.files)
     assert {f.path.split("/")[1][:7] for f in release.files if f.kind != "shard"} == {"000001-"}
     assert len(list(read_rows(store, release, SampleRow))) == 5
-    assert release.files_of_kind("phones")[0].rows == 2
+    assert release.files_of_kind("phones")[0].rows == 5
 
 
 def test_second_of_two_drafts_is_told_and_the_first_is_intact(tmp_path: Path) -> None:

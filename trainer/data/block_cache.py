@@ -1,7 +1,7 @@
 """A cache on local disk for codes in a bucket, in blocks of neighboring samples, shared by the processes of a machine.
 
 A request per sample would be slow and expensive. An epoch takes samples block by block (`sampler.py`), so a block is fetched
-whole, in as few requests as the gaps between its samples allow, checked against the checksums of the manifest, and memory-mapped.
+whole, in as few requests as the gaps between its samples allow, and checked against the checksums of the manifest.
 A corpus that fits the cache is fetched once, whatever the number of epochs.
 """
 
@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +37,23 @@ _MAX_TRIES = 3
 """attempts for a block that arrives damaged; the storage client itself retries failed requests"""
 
 
-ByteSpan = tuple[mmap, int, int]
-"""the bytes of a sample: a memory-mapped file, first byte, end"""
+class OpenFile:
+    """A local file for reading in places. It is read, not memory-mapped: a mapped file that becomes shorter kills the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes from `start`; fewer than `size` if the file ends before."""
+        return os.pread(self._fd, size, start)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            os.close(self._fd)
 
 
-def map_file(path: Path) -> mmap:
-    """Memory-maps a file, read-only."""
-    with path.open("rb") as file:
-        return mmap(file.fileno(), 0, access=ACCESS_READ)
+ByteSpan = tuple[OpenFile, int, int]
+"""the bytes of a sample: a file, first byte, size"""
 
 
 class BlockCache:
@@ -106,13 +114,13 @@ class BlockCache:
         while True:
             self._request(block).result()
             try:
-                content = map_file(self._file(block))
+                content = OpenFile(self._file(block))
                 break
             except FileNotFoundError:  # another process evicted it
                 with self._lock:
                     self._inflight.pop(block, None)
         edges = np.cumsum(self.index.arrays["bytes"][block * self.size : (block + 1) * self.size], dtype=np.int64)
-        return [(content, start, end) for start, end in pairwise([0, *edges.tolist()])]
+        return [(content, start, end - start) for start, end in pairwise([0, *edges.tolist()])]
 
     def _file(self, block: int) -> Path:
         return self.folder / f"{block}.bin"

@@ -1,7 +1,7 @@
-"""Reads the codes of samples, as views of memory-mapped shards in a folder or of cached blocks of a bucket.
+"""Reads the codes of samples, from the shards of a folder or from cached blocks of a bucket.
 
-The shape is checked here. The range of the codes is checked once per batch (`voxbeam.trainer.data.stream`), where all of them are
-read anyway.
+Every sample is compared with its checksum in the manifest, and its shape is checked. The range of the codes is checked once per
+batch (`voxbeam.trainer.data.stream`), where all of them are read anyway.
 
 Shapes: K codebooks, T frames.
 """
@@ -9,7 +9,7 @@ Shapes: K codebooks, T frames.
 from __future__ import annotations
 
 import functools
-from mmap import mmap
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +18,27 @@ from numpy.typing import NDArray
 from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.formats import CODEBOOK_SIZE, N_CODEBOOKS
 from voxbeam.storage.store import is_bucket
-from voxbeam.trainer.data.block_cache import BlockCache, ByteSpan, map_file
+from voxbeam.trainer.data.block_cache import BlockCache, ByteSpan, OpenFile
 from voxbeam.trainer.data.index import Index
 
 _CODE_BYTES = 2
 _OPEN_SHARDS = 256
-"""shards mapped at the same time; each needs a file descriptor"""
+"""shards open at the same time; each needs a file descriptor"""
 
 
 class CodeReader:
-    """The codes of samples. Without `blocks`, the shards of a folder are memory-mapped."""
+    """The codes of samples. Without `blocks`, they are read from the shards of a folder."""
 
     def __init__(self, index: Index, blocks: BlockCache | None) -> None:
         self.index, self.blocks = index, blocks
-        self._shard = functools.lru_cache(_OPEN_SHARDS)(self._map)
+        self._shard = functools.lru_cache(_OPEN_SHARDS)(self._open)
 
     def read(self, samples: NDArray[np.int64]) -> list[NDArray[np.int16]]:
         """Codes [K, T] of each sample. Raises StorageError, naming the sample, for bytes that are not its codes."""
         spans = self.blocks.locate(samples) if self.blocks else self._locate(samples)
         frames = self.index.arrays["frames"][samples].tolist()
-        return [self._array(*one) for one in zip(samples.tolist(), spans, frames, strict=True)]
+        checksums = self.index.arrays["crc32"][samples].tolist()
+        return [self._array(*one) for one in zip(samples.tolist(), spans, frames, checksums, strict=True)]
 
     def validate(self, samples: NDArray[np.int64]) -> None:
         """Raises StorageError, naming the first of these samples with a number outside the codebook."""
@@ -48,17 +49,25 @@ class CodeReader:
     def _locate(self, samples: NDArray[np.int64]) -> list[ByteSpan]:
         shards, starts, sizes = (self.index.arrays[name][samples] for name in ("shard", "offset", "bytes"))
         files = map(self._shard, shards.tolist())
-        return list(zip(files, starts.tolist(), (starts + sizes).tolist(), strict=True))
+        return list(zip(files, starts.tolist(), sizes.tolist(), strict=True))
 
-    def _map(self, shard: int) -> mmap:
-        return map_file(Path(self.index.store.root, self.index.shards[shard]))
+    def _open(self, shard: int) -> OpenFile:
+        path = self.index.shards[shard]
+        try:
+            return OpenFile(Path(self.index.store.root, path))
+        except OSError as error:
+            raise StorageError(
+                f"cannot read {self.index.store.uri(path)}: {error.strerror}",
+                remedy="run `voxbeam verify` to find all damage, and restore the shard from a copy",
+            ) from error
 
-    def _array(self, sample: int, span: ByteSpan, frames: int) -> NDArray[np.int16]:
+    def _array(self, sample: int, span: ByteSpan, frames: int, checksum: int) -> NDArray[np.int16]:
         """The codes in an npy file. The header is compared, not parsed: its content is known, and numpy's parser is slow."""
-        file, start, end = span
-        begin = end - _CODE_BYTES * N_CODEBOOKS * frames
-        if begin > start and _HEADER % frames in file[start:begin] and end <= len(file):
-            return np.ndarray((N_CODEBOOKS, frames), np.int16, file, begin)
+        file, start, size = span
+        content = file.read(start, size)
+        begin = size - _CODE_BYTES * N_CODEBOOKS * frames
+        if len(content) == size and zlib.crc32(content) == checksum and begin > 0 and _HEADER % frames in content[:begin]:
+            return np.ndarray((N_CODEBOOKS, frames), np.int16, content, begin)
         raise self._corrupt_error(sample, frames)
 
     def _corrupt_error(self, sample: int, frames: int) -> StorageError:
@@ -78,5 +87,5 @@ _HEADER = b"'descr': '<i2', 'fortran_order': False, 'shape': (8, %d)"
 
 
 def open_code_reader(index: Index, blocks: BlockCache) -> CodeReader:
-    """The reader of an index: through the block cache for a bucket, memory-mapped for a folder."""
+    """The reader of an index: through the block cache for a bucket, from the shards for a folder."""
     return CodeReader(index, blocks if is_bucket(index.store.root) else None)

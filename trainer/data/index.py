@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.release import Release
+from voxbeam.storage.bounded_json import parse_object
 from voxbeam.storage.cache import cache_folder
-from voxbeam.storage.releases import latest_release, read_release, release_numbers, sample_batches
+from voxbeam.storage.releases import changed_file_error, latest_release, read_release, release_numbers, sample_batches
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index_writer import COLUMNS, VERSION, write_index
-from voxbeam.trainer.data.webdataset_tars import tar_batches
+from voxbeam.trainer.data.webdataset_tars import identify_tars, tar_batches
 
 
 @dataclass(frozen=True)
@@ -79,19 +80,41 @@ def open_index(uri: str, split: str = "train", release: int | None = None) -> In
     store = Store(uri)
     chosen = _release(store, release)
     if chosen is not None:
-        phones = json.loads(store.get(chosen.files_of_kind("phones")[0].path))["phones"]
+        phones = _released_phones(store, chosen)
         content_hash = hashlib.sha256(f"{VERSION}{split}".encode() + chosen.to_json()).hexdigest()[:20]
         folder = _build_index(content_hash, lambda: sample_batches(store, chosen, split, COLUMNS), phones)
         return _load_index(folder, store, split, chosen.number, phones)
-    tars = [(path, size) for path, size in store.walk() if path.endswith(".tar")]
+    tars = identify_tars(store)
     if tars and split != "train":
         raise StorageError(f"plain tars have no split {split!r}; put its samples into a folder of their own and name that folder")
     if not tars:
         raise StorageError(f"no release and no tar below {store.root}; name the output of `voxbeam build`, or a folder of tars")
-    content_hash = hashlib.sha256(f"{VERSION}{store.root}{tars}".encode()).hexdigest()[:20]
-    phones = json.loads(store.get("phones.json"))["phones"] if store.exists("phones.json") else []
-    folder = _build_index(content_hash, lambda: tar_batches(store, [path for path, _ in tars]), phones)
+    content = store.get("phones.json") if store.exists("phones.json") else b""
+    phones = parse_phones(content, store.uri("phones.json")) if content else []
+    content_hash = hashlib.sha256(f"{VERSION}{store.root}{tars}".encode() + content).hexdigest()[:20]
+    folder = _build_index(content_hash, lambda: tar_batches(store, [path for path, _ in tars], len(phones)), phones)
     return _load_index(folder, store, split, None, phones)
+
+
+def parse_phones(content: bytes, where: str) -> list[str]:
+    """The phones of a phones.json. Raises StorageError, naming the file."""
+    try:
+        phones = parse_object(content).get("phones")
+        if not isinstance(phones, list) or not all(isinstance(phone, str) and phone for phone in phones):
+            raise ValueError("its phones are not a list of texts")
+        if len(set(phones)) < len(phones) or len(phones) >= 1 << 15:
+            raise ValueError("a phone is in it twice, or there are too many")
+    except ValueError as error:
+        raise StorageError(f"{where} is not a phone set: {error}", remedy="restore it from a copy") from error
+    return phones
+
+
+def _released_phones(store: Store, release: Release) -> list[str]:
+    file = release.files_of_kind("phones")[0]
+    content = store.get(file.path)
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise changed_file_error(store, file)
+    return parse_phones(content, store.uri(file.path))
 
 
 def _release(store: Store, number: int | None) -> Release | None:
@@ -112,7 +135,7 @@ def _build_index(content_hash: str, batches: Callable[[], Iterator[pa.RecordBatc
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
             built = Path(temporary) / content_hash
             built.mkdir()
-            write_index(batches(), built, word_separator_id(phones))
+            write_index(batches(), built, word_separator_id(phones), len(phones))
             with suppress(OSError):  # another process built the same index first
                 built.rename(folder)
     return folder

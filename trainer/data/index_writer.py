@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.formats import FRAME_MS
 
 VERSION = 3
@@ -37,17 +38,19 @@ _RAGGED: dict[str, Any] = {"phones": np.int16, "texts": np.uint8, "keys": np.uin
 """concatenated values of all samples; a sample's values start at `<name>_start` [N + 1]"""
 
 
-def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int) -> None:
+def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int, n_phones: int) -> None:
     """Writes one npy file per array, and names.json with the names behind the numbers of shards and speakers.
 
     `separator` is the id of the phone between words. A sample's word times are kept only if it has as many words as groups of
-    phones: otherwise a crop could not match words and phones.
+    phones: otherwise a crop could not match words and phones. Raises StorageError, naming the sample, for numbers that no sample
+    can have; without a phone set, `n_phones` is 0 and any phone id will do.
     """
     starts = {f"{name}_start": np.int64 for name in _RAGGED}
     arrays = {name: _NpyWriter(folder / f"{name}.npy", dtype) for name, dtype in (_FIXED | _RAGGED | starts).items()}
     shards: dict[str, int] = {}
     speakers: dict[str, int] = {}
     for batch in batches:
+        _check_batch(batch, n_phones)
         each = {
             "frames": batch["frames"],
             "shard": _dictionary_encode(batch["shard"], shards),
@@ -73,6 +76,21 @@ def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int)
     for array in arrays.values():
         array.finish()
     (folder / "names.json").write_text(json.dumps({"shards": list(shards), "speakers": list(speakers)}))
+
+
+def _check_batch(batch: pa.RecordBatch, n_phones: int) -> None:
+    most = n_phones or np.iinfo(np.int16).max + 1
+    ids, counts_N = np.asarray(batch["phone_ids"].flatten()), np.asarray(pc.list_value_length(batch["phone_ids"]).fill_null(0))
+    wrong_N = np.zeros(len(batch), bool)
+    np.logical_or.at(wrong_N, np.repeat(np.arange(len(batch)), counts_N), (ids < 0) | (ids >= most))
+    frames_N, offset_N, bytes_N = (np.asarray(batch[name]) for name in ("frames", "codes_offset", "codes_bytes"))
+    wrong_N |= (counts_N < 1) | (frames_N < 1) | (offset_N < 0) | (bytes_N < 1) | (bytes_N > np.iinfo(np.int32).max)
+    if wrong_N.any():
+        key = batch["key"][int(np.flatnonzero(wrong_N)[0])].as_py()
+        raise StorageError(
+            f"the sample {key} has no phones or frames, phone ids outside 0 to {most - 1}, or an impossible place in its shard",
+            remedy="run `voxbeam verify`, and build the release again",
+        )
 
 
 def _dictionary_encode(names: pa.Array, known: dict[str, int]) -> NDArray[np.int64]:

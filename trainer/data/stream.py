@@ -4,8 +4,8 @@ What comes next is a pure function of the manifest, the configuration and one in
 number of ranks and threads can resume a run at any step. Loading uses threads rather than worker processes: loading waits for
 storage and copies bytes, both of which release Python's global lock, and a batch needs no copy between processes.
 
-Shards in a folder are memory-mapped (`code_reader.py`). Those of a bucket are fetched in blocks, a window ahead of reading, into
-a cache on local disk (`block_cache.py`). Memory is bounded as well: a step has at most `batch_frames` frames.
+Shards in a folder are read where a sample is (`code_reader.py`). Those of a bucket are fetched in blocks, a window ahead of
+reading, into a cache on local disk (`block_cache.py`). Memory is bounded as well: a step has at most `batch_frames` frames.
 
 Shapes: K codebooks, T frames, L phones, W words.
 """

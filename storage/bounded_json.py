@@ -1,0 +1,24 @@
+"""JSON from anywhere: bounded in size and depth."""
+
+import json
+from typing import Any
+
+MAX_JSON_BYTES = 64 << 20
+
+
+def parse_json(content: bytes, limit: int = MAX_JSON_BYTES) -> Any:
+    """The value of a JSON text. Raises ValueError for more than `limit` bytes, other text, or deep nesting."""
+    if len(content) > limit:
+        raise ValueError(f"it has {len(content)} bytes, more than {limit}")
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def parse_object(content: bytes, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """The same of a JSON object."""
+    tree = parse_json(content, limit)
+    if not isinstance(tree, dict):
+        raise ValueError("it is not a JSON object")
+    return tree
