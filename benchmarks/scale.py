@@ -33,7 +33,7 @@ from voxbeam.commands.status import print_status
 from voxbeam.pipeline.build import build, put_listing
 from voxbeam.pipeline.runners import fork_server
 from voxbeam.pipeline.status import read_status
-from voxbeam.pipeline.steps.discover import list_recordings
+from voxbeam.pipeline.steps.discover import discover
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.storage.releases import latest_release
 from voxbeam.storage.store import Store
@@ -61,7 +61,7 @@ READ_STEPS = 40
 def step_list(folder: Path) -> None:
     config = CorpusConfig.model_validate(CONFIG).listing
     tell(step="list: find, name, put")
-    put_listing(Store(str(folder / "listed")), list(list_recordings(str(folder / "listing.parquet"), config)))
+    put_listing(Store(str(folder / "listed")), discover(str(folder / "listing.parquet"), config).recordings)
 
 
 class _TellStages(logging.Handler):

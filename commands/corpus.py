@@ -26,7 +26,7 @@ def input_options(command: F) -> F:
         click.option("--codec", metavar="NAME", help="Overrides tokenize.codec: embedded, encodec_24khz, a path, …"),
         click.option("--config", metavar="URI", help="Configuration file in YAML; `voxbeam config` prints every key."),
         click.option(
-            "--input", "input_uri", required=True, metavar="URI", help="Folder, bucket or listing (.parquet, .jsonl, .csv)."
+            "--input", "input_uri", required=True, metavar="URI", help="Folder, bucket or listing (CSV, JSON, Parquet, …)."
         ),
     ):
         command = option(command)
@@ -36,8 +36,9 @@ def input_options(command: F) -> F:
 def read_config(uri: str | None, codec: str | None) -> CorpusConfig:
     """The configuration at a path or bucket address (None: the defaults), with another codec if one is named."""
     from voxbeam.schemas.config import CorpusConfig
+    from voxbeam.storage.address import resolve_address
 
-    config = CorpusConfig() if uri is None else CorpusConfig.from_yaml(uri)
+    config = CorpusConfig() if uri is None else CorpusConfig.from_yaml(resolve_address(uri))
     if codec is None:
         return config
     return config.model_copy(update={"tokenize": config.tokenize.model_copy(update={"codec": codec})})

@@ -38,6 +38,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "bucket_reads": "read requests, if the corpus is in a bucket",
         "gpu": "with --device: object: card (null if none has been measured), worker_seconds (stage → seconds, or null if "
         "not measured); else null",
+        "left_out": "list of objects: kind, count and example of files of the input that are no recordings",
+        "notes": "list of messages about the input, e.g. how many recordings name no speaker",
     },
     "build": {
         "output": "folder or bucket of the corpus",
@@ -49,6 +51,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "counts": "object: counts of the release, as in releases/NNNNNN.json; null if `submitted`",
         "units": "units processed",
         "reused_units": "units that an earlier build had finished",
+        "left_out": "list of objects: kind, count and example of files of the input that are no recordings",
         "changes": "list of what changed since the previous release: settings, models, listing",
         "quarantine": "list of objects: recording, stage, reason, error, remedy",
     },
@@ -103,6 +106,8 @@ def plan_document(plan: Plan, rates: GpuRates | None = None, *, gpu: bool = Fals
         "gpu": {"card": rates.card if rates else None, "worker_seconds": seconds_on_gpu(plan.seconds, plan.audio_ms, rates)}
         if gpu
         else None,
+        "left_out": [asdict(kind) for kind in plan.left_out],
+        "notes": list(plan.notes),
     }
 
 
@@ -118,6 +123,7 @@ def build_document(output: str, result: BuildResult, quarantine: Sequence[Record
         "counts": _counts(result.release) if result.release else None,
         "units": result.progress.units,
         "reused_units": result.progress.reused_units,
+        "left_out": [asdict(kind) for kind in result.left_out],
         "changes": [*changes.invalidates_units, *changes.repacks, *changes.listing],
         "quarantine": [
             {name: getattr(row, name) for name in ("recording", "stage", "reason", "error", "remedy")} for row in quarantine

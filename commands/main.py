@@ -82,6 +82,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _say(message: str, remedy: str | None = None) -> None:
     """A message on standard error, and what to do about it."""
-    click.echo(message, err=True)
+    from voxbeam.commands.terminal import printable
+
+    click.echo(printable(message), err=True)
     if remedy:
-        click.echo(f"Remedy: {remedy}", err=True)
+        click.echo(f"Remedy: {printable(remedy)}", err=True)

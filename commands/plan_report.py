@@ -5,6 +5,7 @@ import os
 from rich.console import Console
 
 from voxbeam.commands.display import hours, plural
+from voxbeam.commands.report import print_left_out
 from voxbeam.commands.terminal import new_table
 from voxbeam.pipeline.gpu_rates import GPU_STAGES, GpuRates, seconds_on_gpu
 from voxbeam.pipeline.plan import Plan
@@ -12,6 +13,9 @@ from voxbeam.pipeline.plan import Plan
 
 def print_plan(plan: Plan, console: Console) -> None:
     """The estimate of a build."""
+    print_left_out(plan.left_out, console)
+    for note in plan.notes:
+        console.print(note)
     workers = os.cpu_count() or 1
     total_s = sum(plan.seconds.values())
     console.print(

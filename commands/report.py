@@ -10,6 +10,7 @@ from voxbeam.commands.display import hours, plural, slowest_table
 from voxbeam.commands.terminal import new_table, print_table
 from voxbeam.pipeline.build import BuildResult
 from voxbeam.pipeline.gc import Orphan
+from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.verify import Problem
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow
 from voxbeam.schemas.release import Release
@@ -20,6 +21,7 @@ from voxbeam.transforms.chain import STAGES
 
 def print_result(result: BuildResult, store: Store, console: Console) -> None:
     """The summary of a build."""
+    print_left_out(result.left_out, console)
     release, workers = result.release, result.progress
     if release is None:
         job = f"job {result.job_id}" if result.job_id else "the job"
@@ -43,6 +45,15 @@ def print_result(result: BuildResult, store: Store, console: Console) -> None:
     else:
         console.print(f"Up to date: release {release.name} already has all of this ({result.wall_s:.1f} s)")
     print_release(store, release, console)
+
+
+def print_left_out(left_out: Sequence[LeftOut], console: Console) -> None:
+    """The files of the input that are no recordings; nothing when there are none."""
+    if left_out:
+        table = new_table("kind", "files", "example", left=("example",))
+        for kind in left_out:
+            table.add_row(kind.kind, str(kind.count), kind.example)
+        print_table(console, f"Left out: {plural(sum(kind.count for kind in left_out), 'file')} of the input", table)
 
 
 def print_release(store: Store, release: Release, console: Console) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""control characters, changes of writing direction and halves of surrogate pairs"""
 _WIDE = 10_000
 """columns of an output that is no terminal: nothing is wrapped or cut there"""
 
@@ -47,6 +51,18 @@ def new_table(*columns: str, left: tuple[str, ...] = ()) -> Table:
     return table
 
 
+class _PlainConsole(Console):
+    """A console that shows control characters of file names and messages as such, instead of sending them to the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+def printable(text: str) -> str:
+    """Text with control characters, and what no terminal can encode, as escapes such as `\\x1b`."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
 def _console(stream: TextIO) -> Console:
     width = None if stream.isatty() else _WIDE
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+    return _PlainConsole(file=stream, width=width, markup=False, highlight=False, emoji=False)

@@ -19,7 +19,8 @@ from voxbeam.pipeline.progress import WorkerProgress, clear_progress, read_progr
 from voxbeam.pipeline.release_diff import Changes, changes_since
 from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import RunnerOptions
-from voxbeam.pipeline.steps.discover import list_recordings
+from voxbeam.pipeline.steps.discover import discover
+from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.schemas.columns import to_table
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.fingerprint import fingerprint
@@ -45,6 +46,8 @@ class BuildResult:
     wall_s: float
     changes: Changes
     """why finished work of the previous release was not simply kept, if it was not"""
+    left_out: tuple[LeftOut, ...] = ()
+    """files of the input that are no recordings, by kind"""
 
 
 def build(
@@ -58,7 +61,7 @@ def build(
     """Builds a corpus, or extends one, and commits a release.
 
     Args:
-        input_uri: folder, bucket prefix or listing (.parquet, .jsonl, .csv) of recordings.
+        input_uri: folder, bucket prefix or listing (docs/cli.md) of recordings.
         output_uri: folder or bucket prefix of the corpus.
         config: what to build; the defaults of `CorpusConfig` if None.
         runner_args: Beam options, such as "--runner=SparkRunner". By default Beam runs on this machine, one worker per core.
@@ -99,7 +102,10 @@ def _build(
     others = sorted(set(running_builds(store)) - {run_id})
     message = f"Build {', '.join(others)} is running on this corpus too: both do the same work" if others else None
     observer.report("list", message=message)
-    recordings = list(list_recordings(input_uri, config.listing))
+    found = discover(input_uri, config.listing)
+    for note in found.notes:
+        observer.report("list", message=note)
+    recordings, left_out = found.recordings, found.left_out
     runner.require_bucket_uris(recording.uri for recording in recordings)
     listing, observer.recordings = put_listing(store, recordings), len(recordings)
     observer.report("hash_models")
@@ -107,7 +113,7 @@ def _build(
     previous = latest_release(store)
     unit_fingerprint = fingerprint(config, hashes, CODE_VERSION)
     changes = changes_since(store, previous, recordings, config, unit_fingerprint, hashes) if previous else Changes()
-    del recordings  # the driver lives as long as the build
+    del found, recordings  # the driver lives as long as the build
     observer.report("run", message=f"Changed since release {previous.name}: {changes}" if previous and changes else None)
     job = Job(
         output=store.root,
@@ -133,6 +139,7 @@ def _build(
             progress=WorkerProgress(),
             wall_s=observer.elapsed_s,
             changes=changes,
+            left_out=left_out,
         )
     progress = read_progress(store, job.run_id)
     committed = job.number in release_numbers(store)
@@ -146,6 +153,7 @@ def _build(
         progress=progress,
         wall_s=observer.elapsed_s,
         changes=changes,
+        left_out=left_out,
     )
 
 
@@ -154,12 +162,18 @@ def put_listing(store: Store, recordings: list[Recording]) -> str:
 
     The largest local files come first, so that the last worker does not wait for a long one.
     """
-    sized = [
-        (-(local_path(r.uri).stat().st_size if not is_bucket(r.uri) and local_path(r.uri).exists() else 0), r) for r in recordings
-    ]
+    sized = [(-_local_size(recording.uri), recording) for recording in recordings]
     in_order = [recording for _, recording in sorted(sized, key=lambda pair: (pair[0], pair[1].recording))]
     sink = io.BytesIO()
     pq.write_table(to_table(Recording, in_order), sink, compression="zstd")
     path = f"listings/{hashlib.sha256(sink.getvalue()).hexdigest()[:16]}.parquet"
     store.put_if_absent(path, sink.getvalue())
     return path
+
+
+def _local_size(uri: str) -> int:
+    """Bytes of a local file; 0 for a bucket's object, and for what cannot be opened, which is found out later."""
+    try:
+        return 0 if is_bucket(uri) else local_path(uri).stat().st_size
+    except OSError:
+        return 0

@@ -10,7 +10,8 @@ from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.cost_model import Footprint, footprint
 from voxbeam.pipeline.events import PlanProgress
 from voxbeam.pipeline.progress import accumulate
-from voxbeam.pipeline.steps.discover import list_recordings
+from voxbeam.pipeline.steps.discover import discover
+from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.steps.probe import Probed, probe
 from voxbeam.pipeline.steps.unit_file import write_unit
 from voxbeam.pipeline.steps.windows import plan_windows
@@ -42,6 +43,10 @@ class Plan:
     samples: int
     unit_bytes: int
     footprint: Footprint
+    left_out: tuple[LeftOut, ...] = ()
+    """files of the input that are no recordings, by kind"""
+    notes: tuple[str, ...] = ()
+    """what the user should know about the input, e.g. how many recordings name no speaker"""
 
 
 def plan(
@@ -59,7 +64,8 @@ def plan(
     report: OnProgress = on_progress or (lambda event: None)
     pin_threads()
     report(PlanProgress(phase="list"))
-    recordings = list(list_recordings(input_uri, config.listing))
+    found = discover(input_uri, config.listing)
+    recordings = found.recordings
     probed = _probe_sample(recordings, config, report)
     usable = [p for p in probed if p.source]
     fraction = len(probed) / len(recordings)
@@ -96,6 +102,8 @@ def plan(
         samples=round(samples * scale),
         unit_bytes=round(unit_bytes * scale),
         footprint=footprint(len(recordings), round(windows / fraction), input_bytes, round(shard_bytes * scale), config.pack),
+        left_out=found.left_out,
+        notes=found.notes,
     )
 
 

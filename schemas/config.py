@@ -31,6 +31,10 @@ class ListingConfig(_Section):
     language: str = Field("en", description="ISO 639-1 code")
     license: str | None = Field(None, description="SPDX identifier")
     consent_basis: str | None = Field(None, description="why the speakers' voices may be used, e.g. consent or public-domain")
+    max_rows: int = Field(
+        1_000_000, gt=0, description="a listing with more rows is an error: they are kept in memory, about 1 kB each"
+    )
+    keep_columns: tuple[str, ...] = Field((), description="further columns of a listing that go into `extra` of `recordings`")
 
 
 class DecodeConfig(_Section):

@@ -39,6 +39,10 @@ class ConfigError(VoxbeamError, ValueError):
     """A configuration that cannot be used. The message lists every wrong key."""
 
 
+class AddressError(VoxbeamError, ValueError):
+    """An address of something that voxbeam cannot read, such as a web page."""
+
+
 class ListingError(VoxbeamError, ValueError):
     """An input without recordings, or a listing that cannot be read. The message names the row."""
 

@@ -16,3 +16,11 @@ N_CODEBOOKS = 8
 CODEBOOK_SIZE = 1024
 """codes are 0 … CODEBOOK_SIZE − 1"""
 SPLITS = ("train", "valid", "test")
+
+_AUDIO_NAMES = """
+3g2 3gp 3gpp aac ac3 adts aif aifc aiff aiffc amr ape asf au avi bwf caf dts eac3 ec3 f4a f4v flac flv m2a m2ts m4a m4b m4r m4v
+mka mkv mov mp1 mp2 mp3 mp4 mpa mpc mpeg mpg mpga mts nist oga ogg ogm ogv ogx opus qt ra rf64 rm rmvb snd sph spx ts tta voc vob
+w64 wav wave weba webm wma wmv wv
+"""
+AUDIO_SUFFIXES = frozenset(f".{name}" for name in _AUDIO_NAMES.split())
+"""of every container that a decoder reads (transforms/audio/ffmpeg.py); what a file truly is, its content decides"""

@@ -14,7 +14,7 @@ KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_
 class Recording:
     """A recording as listed. Only `recording` and `uri` are always known."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     recording: str = column(pa.string(), "identifier of [A-Za-z0-9_-], unique in a corpus")
     uri: str = column(pa.string(), "location of the audio: a local path or an s3://, gs:// or az:// address")
@@ -27,6 +27,9 @@ class Recording:
     title: str | None = column(pa.string(), "book or program, as listed", default=None)
     source_snr_db: float | None = column(pa.float32(), "SNR as stated by the source (LibriLight)", unit="dB", default=None)
     text: str | None = column(pa.string(), "reference text, as listed", default=None)
+    extra: list[tuple[str, str]] | None = column(
+        pa.map_(pa.string(), pa.string()), "further columns of the listing, those that listing.keep_columns names", default=None
+    )
 
     def check(self) -> Self:
         require(

@@ -1,33 +1,166 @@
-"""Listings: tables of recordings that a user wrote, as Parquet, JSON lines or CSV."""
+"""Listings: tables of recordings that a user wrote, with the column names and the empty values of many tools.
 
-import csv
-import json
-from collections.abc import Iterator
-from pathlib import PurePosixPath
+Forgiving where the meaning is plain: `audio_filepath` is the path, `1088.0` is speaker "1088", NaN is nothing. Everything
+else is a ListingError that names the row and the column.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow.parquet as pq
+from voxbeam.schemas.errors import AddressError, ListingError, StorageError
+from voxbeam.storage.address import resolve_address
+from voxbeam.storage.listing_files import (
+    Row,
+    read_json,
+    read_json_lines,
+    read_kaldi,
+    read_parquet,
+    read_separated,
+    too_many_rows,
+)
+from voxbeam.storage.listing_values import check_text, is_absent, read_path, read_value
+from voxbeam.storage.store import is_bucket, open_local
 
-from voxbeam.storage.store import open_local
-
-LISTING_SUFFIXES = frozenset({".parquet", ".jsonl", ".csv"})
+LISTING_SUFFIXES = frozenset({".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".scp"})
+_PATHS = (
+    "uri", "audio_filepath", "audio_path", "audio_file", "audio", "file_path", "filepath", "path", "file_name", "filename",
+    "file", "wav_path", "wav_filename", "wav", "url",
+)  # fmt: skip
+_COLUMNS = {
+    "recording": "recording", "recording_id": "recording", "speaker": "speaker", "speaker_id": "speaker", "client_id": "speaker",
+    "spk": "speaker", "spk_id": "speaker", "speaker_name": "speaker", "language": "language", "lang": "language",
+    "locale": "language", "license": "license", "licence": "license", "consent_basis": "consent_basis", "basis": "consent_basis",
+    "title": "title", "source_snr_db": "source_snr_db", "text": "text", "transcript": "text", "transcription": "text",
+    "sentence": "text", "kaldi_id": "kaldi_id",
+}  # fmt: skip
+_UNUSED = re.compile(r"duration|offset|index|unnamed: \d+|__index_level_\d+__|")
+"""columns that are no news: what decoding finds out itself, and the index that pandas writes"""
 
 
 def is_listing(uri: str) -> bool:
-    """Whether an address has the suffix of a listing."""
-    return PurePosixPath(uri).suffix.lower() in LISTING_SUFFIXES
+    """Whether an address has the suffix of a listing and is no folder."""
+    return PurePosixPath(uri).suffix.lower() in LISTING_SUFFIXES and (is_bucket(uri) or not Path(uri).is_dir())
 
 
-def read_listing(uri: str) -> Iterator[dict[str, Any]]:
-    """Rows of a listing at a path or in a bucket. Raises OSError or ValueError when it cannot be read."""
+@dataclass(frozen=True, kw_only=True)
+class ListedRow:
+    """A row with the names and types of voxbeam."""
+
+    place: str
+    """e.g. `row 3 (line 4)`"""
+    address: str
+    """the path as it is written"""
+    uri: str
+    """the same, absolute"""
+    columns: dict[str, Any]
+    """of Recording's columns those that the row has a value for, and `kaldi_id`"""
+    extra: dict[str, str]
+
+
+@dataclass(kw_only=True)
+class Listing:
+    """A listing at an absolute path or bucket address. Iterating reads it; `ignored` fills on the way."""
+
+    uri: str
+    max_rows: int = 1_000_000
+    keep_columns: Collection[str] = ()
+    ignored: Counter[str] = field(default_factory=Counter)
+    """columns that are not used, with the number of their values"""
+
+    def __iter__(self) -> Iterator[ListedRow]:
+        """Rows in order. Raises ListingError, with the listing and the place, when it cannot be read or a row cannot be used."""
+        base = self.uri.rpartition("/")[0]
+        with self._naming_the_listing(), open_local(self.uri) as path:
+            kept = set[str]()
+            for number, row in enumerate(_rows(path, self.uri, self.max_rows), start=1):
+                if number > self.max_rows:
+                    raise too_many_rows(self.max_rows)
+                listed = self._read(row, base)
+                kept.update(listed.extra)
+                yield listed
+            if missing := sorted(set(self.keep_columns) - kept - set(self.ignored)):
+                raise ListingError(f"listing.keep_columns names {missing[0]!r}, which has no value in any row")
+
+    @contextmanager
+    def _naming_the_listing(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageError:
+            raise
+        except ListingError as error:
+            if error.message.startswith(self.uri):
+                raise
+            raise ListingError(f"{self.uri}: {error.message}", remedy=error.remedy) from error
+        except OSError as error:
+            raise ListingError(f"cannot read the listing {self.uri}: {error.strerror or error}") from error
+
+    def _read(self, row: Row, base: str) -> ListedRow:
+        found: dict[str, tuple[str, Any]] = {}
+        paths: dict[str, tuple[str, Any]] = {}
+        extra: dict[str, str] = {}
+        for name, value in row.values.items():
+            if not isinstance(name, str):
+                raise ListingError(f"{row.place} has more fields than the header")
+            plain = name.strip().lower()
+            column = _COLUMNS.get(plain)
+            if plain in _PATHS:
+                if (text := read_path(value, row.place, name)) is not None:
+                    paths[plain] = (name, text)
+            elif column is not None:
+                if (cleaned := read_value(value, column, row.place, name)) is None:
+                    continue
+                if column in found:
+                    raise ListingError(
+                        f"{row.place}: the columns {found[column][0]!r} and {name!r} mean the same; leave one of them out"
+                    )
+                found[column] = (name, cleaned)
+            elif plain == "offset" and not is_absent(value) and str(value) not in ("0", "0.0"):
+                raise ListingError(
+                    f"{row.place}: 'offset' is {str(value)[:40]}: a row is a whole file",
+                    remedy="list every file once, without offsets; voxbeam cuts recordings itself",
+                )
+            else:
+                self._other(name, value, row.place, extra)
+        if not paths:
+            raise ListingError(
+                f"{row.place}: the column 'uri' is missing or empty; the columns are {', '.join(map(repr, row.values))[:400]}",
+                remedy=f"name the column of paths 'uri' or one of {', '.join(_PATHS[1:])}",
+            )
+        chosen = min(paths, key=_PATHS.index)
+        for plain, (name, value) in paths.items():
+            if plain != chosen:
+                self._other(name, value, row.place, extra)
+        address = paths[chosen][1]
+        try:
+            uri = resolve_address(address, base)
+        except AddressError as error:
+            raise ListingError(f"{row.place}, column {paths[chosen][0]!r}: {error.message}", remedy=error.remedy) from error
+        columns = {column: value for column, (_, value) in found.items()}
+        return ListedRow(place=row.place, address=address, uri=uri, columns=columns, extra=extra)
+
+    def _other(self, name: str, value: Any, place: str, extra: dict[str, str]) -> None:
+        if name in self.keep_columns:
+            if not is_absent(value):
+                extra[name] = check_text(str(value), place, name)
+        elif not _UNUSED.fullmatch(name.strip().lower()):
+            self.ignored[name] += 1
+
+
+def _rows(path: Path, uri: str, max_rows: int) -> Iterator[Row]:
     suffix = PurePosixPath(uri).suffix.lower()
-    with open_local(uri) as path:
-        if suffix == ".parquet":
-            for batch in pq.ParquetFile(path).iter_batches():
-                yield from batch.to_pylist()
-        elif suffix == ".jsonl":
-            with path.open(encoding="utf-8") as file:
-                yield from (json.loads(line) for line in file if line.strip())
-        else:
-            with path.open(encoding="utf-8", newline="") as file:
-                yield from csv.DictReader(file)
+
+    def is_path(name: str) -> bool:
+        return name.strip().lower() in _PATHS
+
+    if suffix == ".parquet":
+        return read_parquet(path, is_path, max_rows)
+    if suffix in (".jsonl", ".ndjson"):
+        return read_json_lines(path)
+    if suffix == ".json":
+        return read_json(path, is_path)
+    return read_kaldi(path) if suffix == ".scp" else read_separated(path, is_path, suffix)

@@ -15,16 +15,15 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
-from urllib.parse import urlparse
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from voxbeam.schemas.errors import ObjectReplacedError, StorageError
+from voxbeam.storage.address import BUCKET_SCHEMES, resolve_address
 from voxbeam.storage.durable import write_file
 
-BUCKET_SCHEMES = ("s3", "gs", "az")
 _HASH_CHUNK = 1 << 20
 _COPY_CHUNK = 8 << 20
 _MAX_NAME_BYTES = 255
@@ -40,7 +39,7 @@ def summarize_error(error: BaseException) -> str:
 
 def is_bucket(uri: str) -> bool:
     """Whether the address names a bucket rather than a local path."""
-    return urlparse(uri).scheme in BUCKET_SCHEMES
+    return uri.partition("://")[0] in BUCKET_SCHEMES and "://" in uri
 
 
 def local_path(uri: str) -> Path:
@@ -64,7 +63,7 @@ def _open(root: str) -> ObjectStore:
     if is_bucket(root):
         with _storage_errors(root):
             return from_url(root)
-    path = local_path(root).absolute()
+    path = local_path(root)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -78,7 +77,7 @@ class Store:
     """A folder or a bucket prefix. Cheap to pickle: a worker opens its own connection."""
 
     def __init__(self, root: str) -> None:
-        self.root = root if is_bucket(root) else str(local_path(root).absolute())
+        self.root = resolve_address(root)
 
     @property
     def object_store(self) -> ObjectStore:

@@ -9,8 +9,8 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from voxbeam.pipeline.steps.discover import AUDIO_SUFFIXES
 from voxbeam.schemas.errors import StageError
+from voxbeam.schemas.formats import AUDIO_SUFFIXES
 from voxbeam.transforms.audio.checks import AudioInfo, Limits
 from voxbeam.transforms.audio.file import probe_file, read_channels, read_mono
 

@@ -52,7 +52,7 @@ def test_ctrl_c_anywhere_is_one_line(verb: str, monkeypatch: pytest.MonkeyPatch,
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("voxbeam.pipeline.plan.list_recordings", interrupt)
+    monkeypatch.setattr("voxbeam.pipeline.plan.discover", interrupt)
     monkeypatch.setattr("voxbeam.storage.releases.load_release", interrupt)
     option = "--input" if verb == "plan" else "--output"
     assert main([verb, option, "x"]) == INTERRUPTED

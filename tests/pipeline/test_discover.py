@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxbeam.pipeline.steps.discover import list_recordings, recording_id, speaker_from_path
+from voxbeam.pipeline.steps.discover import discover
+from voxbeam.pipeline.steps.identifiers import recording_id
+from voxbeam.pipeline.steps.layouts import propose_template, speaker_from_path
 from voxbeam.schemas.config import ListingConfig
 from voxbeam.schemas.errors import ListingError
 from voxbeam.schemas.recording import Recording
@@ -28,7 +30,7 @@ NAMES = st.lists(
 
 
 def listed(folder: Path | str, **config: Any) -> list[Recording]:
-    return list(list_recordings(str(folder), ListingConfig(**config)))
+    return discover(str(folder), ListingConfig(**config)).recordings
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -73,6 +75,11 @@ def test_librispeech_names(tmp_path: Path) -> None:
         ("a.b/1.wav", "{speaker}.b/*", "a"),
         ("84-1-2.wav", None, "84"),
         ("talk.wav", None, None),
+        ("100/121669/100_121669_000001_000000.wav", None, "100"),
+        ("wav48_silence_trimmed/p225/p225_001_mic1.flac", None, "p225"),
+        ("VCTK/wav48/p225/p225_001.wav", None, "p225"),
+        ("p225/p225_001_mic2.flac", None, "p225"),
+        ("p226/p225_001_mic2.flac", None, None),
     ],
 )
 def test_speaker_of_a_path(path: str, template: str | None, speaker: str | None) -> None:
@@ -82,14 +89,14 @@ def test_speaker_of_a_path(path: str, template: str | None, speaker: str | None)
 def test_plain_folder(tmp_path: Path) -> None:
     touch(tmp_path, "b.MP3", "a.m4a", "c.opus", "notes.txt", "sub/d.ogg")
     found = listed(tmp_path)
-    assert [r.recording for r in found] == ["a", "b", "c", "sub-d"]
+    assert [r.recording for r in found] == ["a_m4a", "b_MP3", "c_opus", "sub-d_ogg"]
     assert all(Path(r.uri).exists() for r in found)
 
 
 def test_nothing_to_list(tmp_path: Path) -> None:
     with pytest.raises(ListingError, match="no recordings"):
         listed(tmp_path)
-    with pytest.raises(ListingError, match="neither"):
+    with pytest.raises(ListingError, match="does not exist"):
         listed(tmp_path / "nowhere")
 
 
@@ -121,13 +128,39 @@ def test_name_that_is_not_utf8_can_be_listed(tmp_path: Path) -> None:
     assert KEY.fullmatch(only.recording) and only.uri.encode()
 
 
-def test_files_that_come_to_one_identifier_are_told_apart(tmp_path: Path) -> None:
-    touch(tmp_path, "a.wav", "a.flac", "x/y.wav", "x-y.wav", "b.wav")
-    found = listed(tmp_path)
-    names = [r.recording for r in found]
-    assert len(set(names)) == 5 and "b" in names
-    assert all(re.fullmatch(r"(a|x-y)-[0-9a-f]{8}", name) for name in names if name != "b")
-    assert found == listed(tmp_path)
+def test_an_identifier_follows_from_the_path_alone(tmp_path: Path) -> None:
+    names = [
+        "a.wav",
+        "a.flac",
+        "a_wav.flac",
+        "a.WAV",
+        "x/y.wav",
+        "x-y.wav",
+        "x-y.flac",
+        "x/y.flac",
+        "a.flac.wav",
+        "deadbeef.flac",
+    ]
+    touch(tmp_path, *names)
+    together = {Path(r.uri).relative_to(tmp_path).as_posix(): r.recording for r in listed(tmp_path)}
+    assert len(set(together.values())) == len(names)
+    assert together["a.flac"] == "a" and together["a.wav"] == "a_wav" and together["x/y.flac"] == "x-y"
+    for name in names:
+        touch(tmp_path / "alone" / name.replace("/", "_"), name)
+        (alone,) = listed(tmp_path / "alone" / name.replace("/", "_"))
+        assert alone.recording == together[name]
+
+
+@given(st.lists(st.text("a1-_/.", min_size=1, max_size=12), min_size=2, max_size=40, unique=True))
+def test_different_paths_have_different_identifiers(stems: list[str]) -> None:
+    paths = {f"{stem.strip('/.') or 'x'}{suffix}" for stem in stems for suffix in (".wav", ".flac", "_wav.flac", "")}
+    paths = {path for path in paths if "//" not in path and "/." not in path and "./" not in path}
+    assert len({recording_id(path) for path in paths}) == len(paths)
+
+
+def test_layouts_of_known_corpora_keep_their_identifiers() -> None:
+    assert recording_id("100/sea_fairies_0812_64kb_mp3/01_sea.flac") == "100-sea_fairies_0812_64kb_mp3-01_sea"
+    assert recording_id("dev-clean/84/121123/84-121123-0001.flac") == "dev-clean-84-121123-84-121123-0001"
 
 
 def write_listing(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -162,8 +195,8 @@ def test_listing(suffix: str, tmp_path: Path) -> None:
         "CC0-1.0",
         "license",
     )
-    assert found["/abs/84-1-2.flac"].speaker == "84" and found["/abs/84-1-2.flac"].recording == "abs-84-1-2"
-    assert found["s3://bucket/b c.mp3"].recording.startswith("s3-bucket-b_c-")
+    assert found["/abs/84-1-2.flac"].speaker == "84" and found["/abs/84-1-2.flac"].recording.startswith("abs-84-1-2-")
+    assert found["s3://bucket/b c.mp3"].recording.startswith("s3-bucket-b_c_mp3-")
 
 
 def test_licence_and_basis_are_accepted_as_column_names(tmp_path: Path) -> None:
@@ -182,7 +215,6 @@ def test_licence_and_basis_are_accepted_as_column_names(tmp_path: Path) -> None:
     [
         {"uri": ""},
         {"speaker": "no uri"},
-        {"uri": "b.wav", "mood": "good"},
         {"uri": "b.wav", "recording": "a.b"},
         {"uri": "b.wav", "source_snr_db": "loud"},
         {"uri": "b.wav", "recording": "a"},
@@ -192,7 +224,7 @@ def test_licence_and_basis_are_accepted_as_column_names(tmp_path: Path) -> None:
 )
 def test_error_names_the_row(suffix: str, bad: dict[str, Any], tmp_path: Path) -> None:
     path = write_listing(tmp_path / f"list.{suffix}", [{"uri": "a.wav", "recording": "a"}, bad])
-    with pytest.raises(ListingError, match=r"row [12]:"):
+    with pytest.raises(ListingError, match=r"row [12]\b"):
         listed(path)
 
 
@@ -210,3 +242,104 @@ def test_broken_listing(name: str, content: bytes, tmp_path: Path) -> None:
 def test_missing_listing(tmp_path: Path) -> None:
     with pytest.raises(ListingError, match=r"nowhere\.csv"):
         listed(tmp_path / "nowhere.csv")
+
+
+def test_libritts_and_vctk_texts(tmp_path: Path) -> None:
+    touch(tmp_path, "a/100/1/100_1_000000_000000.wav", "wav48/p225/p225_001.wav")
+    (tmp_path / "a/100/1/100_1_000000_000000.normalized.txt").write_text("Two dogs.\n")
+    (tmp_path / "a/100/1/100_1_000000_000000.original.txt").write_text("2 dogs.\n")
+    (tmp_path / "txt/p225").mkdir(parents=True)
+    (tmp_path / "txt/p225/p225_001.txt").write_text("Please call Stella.\n")
+    found = discover(str(tmp_path), ListingConfig())
+    assert {(r.speaker, r.text) for r in found.recordings} == {("100", "Two dogs."), ("p225", "Please call Stella.")}
+    assert not found.left_out and not found.notes
+
+
+def test_common_voice(tmp_path: Path) -> None:
+    touch(tmp_path, "clips/a.mp3", "clips/b.mp3")
+    rows = ["client_id\tpath\tsentence\tup_votes\tlocale", '00ff\ta.mp3\t"Yes," he said.\t2\ten', "00fe\tgone.mp3\tNo.\t2\ten"]
+    (tmp_path / "validated.tsv").write_text("\n".join(rows))
+    found = discover(str(tmp_path), ListingConfig())
+    (only,) = found.recordings
+    assert (only.speaker, only.text, only.language) == ("00ff", '"Yes," he said.', "en")
+    assert {(k.kind, k.example) for k in found.left_out} == {
+        ("not in validated.tsv", "clips/b.mp3"),
+        ("listed in validated.tsv, but there is no such file", "gone.mp3"),
+    }
+
+
+def test_ljspeech_and_audiofolder(tmp_path: Path) -> None:
+    touch(tmp_path, "lj/wavs/LJ001-0001.wav", "hf/x/one.wav")
+    (tmp_path / "lj/metadata.csv").write_text('LJ001-0001|Printing, "in" 1 sense|Printing, in one sense\n')
+    (tmp_path / "hf/metadata.csv").write_text("file_name,speaker_id,transcription\nx/one.wav,7,Hello\n")
+    by_speaker = {r.speaker: r.text for r in listed(tmp_path)}
+    assert by_speaker == {"LJ": 'Printing, "in" 1 sense', "7": "Hello"}
+
+
+def test_folders_that_look_like_speakers_are_proposed_and_not_assumed(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"spk/{name}/{n}.wav" for name in ("alice", "bob") for n in range(3)))
+    found = discover(str(tmp_path), ListingConfig())
+    assert all(r.speaker is None for r in found.recordings)
+    assert "listing.speaker_path: 'spk/{speaker}/*'" in found.notes[0] and found.notes[1].startswith("6 of 6 recordings name no")
+    named = discover(str(tmp_path), ListingConfig(speaker_path="spk/{speaker}/*"))
+    assert {r.speaker for r in named.recordings} == {"alice", "bob"} and not named.notes
+
+
+@pytest.mark.parametrize(
+    "paths", [["a.wav", "b.wav"], ["x/a.wav", "b.wav"], ["train/a.wav", "train/b.wav", "test/c.wav", "test/d.wav"]]
+)
+def test_nothing_to_propose(paths: list[str]) -> None:
+    assert propose_template(paths) is None
+
+
+def test_files_left_out_are_counted_by_kind(tmp_path: Path) -> None:
+    touch(tmp_path, "a.flac", "notes.txt", "x/more.TXT", "README", ".DS_Store", "x/._a.flac", "b.mid")
+    (tmp_path / "a.json").write_text("{}")
+    found = discover(str(tmp_path), ListingConfig())
+    assert [r.recording for r in found.recordings] == ["a"]
+    assert {(k.kind, k.count, k.example) for k in found.left_out} == {
+        (".txt", 2, "notes.txt"), ("hidden file", 2, ".DS_Store"), ("no suffix", 1, "README"), (".mid", 1, "b.mid"),
+    }  # fmt: skip
+
+
+def test_linked_folders_are_followed_once_and_loops_end(tmp_path: Path) -> None:
+    touch(tmp_path, "in/real/a.wav", "elsewhere/b.wav")
+    (tmp_path / "in/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/again").symlink_to(tmp_path / "in/real")
+    (tmp_path / "in/real/loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in/dangling.wav").symlink_to(tmp_path / "nowhere.wav")
+    found = discover(str(tmp_path / "in"), ListingConfig())
+    assert [r.recording for r in found.recordings] == ["dangling_wav", "linked-b_wav", "real-a_wav"]
+    assert {(k.kind, k.count) for k in found.left_out} == {("link to a folder that is in the input already", 2)}
+
+
+@pytest.mark.parametrize(
+    "sidecar",
+    [
+        b'{"snr": 1' + b"0" * 400 + b"}", b"1" * 5000, b'{"a":' * 100_000, b'{"speaker": "\\ud800"}', b'{"snr": [1]}',
+        b'{"speaker": ["x"]}', b"\xff\xfe\xfd", b'{"snr": 1e999}',
+    ],
+)  # fmt: skip
+def test_a_hostile_sidecar_costs_itself_and_is_told(sidecar: bytes, tmp_path: Path) -> None:
+    touch(tmp_path, "a.flac")
+    (tmp_path / "a.json").write_bytes(sidecar)
+    found = discover(str(tmp_path), ListingConfig())
+    (only,) = found.recordings
+    assert (only.speaker, only.source_snr_db) == (None, None)
+    assert [k.example for k in found.left_out] == ["a.json"]
+
+
+def test_a_name_of_255_bytes(tmp_path: Path) -> None:
+    touch(tmp_path, "x" * 251 + ".wav")
+    (only,) = listed(tmp_path)
+    assert KEY.fullmatch(only.recording)
+
+
+def test_a_relative_input_is_below_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "user/in/a.wav", "project/in/a.wav")
+    (tmp_path / "user/list.csv").write_text("uri\nin/a.wav\n../project/in/a.wav\n")
+    monkeypatch.chdir(tmp_path / "user")
+    assert [r.uri for r in listed("in")] == [str(tmp_path / "user/in/a.wav")]
+    assert {r.uri for r in listed("list.csv")} == {str(tmp_path / "user/in/a.wav"), str(tmp_path / "project/in/a.wav")}
+    monkeypatch.setenv("HOME", str(tmp_path / "project"))
+    assert [r.uri for r in listed("~/in")] == [str(tmp_path / "project/in/a.wav")]

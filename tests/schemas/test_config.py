@@ -25,6 +25,8 @@ _NOT_IN_FINGERPRINT = {
     "listing.language",
     "listing.license",
     "listing.consent_basis",
+    "listing.max_rows",
+    "listing.keep_columns",
 }
 
 

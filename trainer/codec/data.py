@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
-from voxbeam.storage.listing import is_listing, read_listing
+from voxbeam.storage.address import resolve_address
+from voxbeam.storage.listing import Listing, is_listing
 from voxbeam.storage.releases import latest_release, sample_columns
 from voxbeam.storage.store import Store, is_bucket, local_path
 
@@ -87,14 +88,13 @@ def _from_folder(folder: Path) -> Iterator[AudioUtterance]:
 
 
 def _from_listing(listing: str) -> Iterator[AudioUtterance]:
-    for number, row in enumerate(read_listing(listing), start=1):
-        uri = str(row.get("uri") or "")
-        if not uri or is_bucket(uri):
+    for row in Listing(uri=resolve_address(listing)):
+        if is_bucket(row.uri):
             raise ValueError(
-                f"{listing}, row {number}: 'uri' is {uri!r}, not a local file; copy the audio to this machine, or train on a "
+                f"{listing}, {row.place}: {row.address!r} is not a local file; copy the audio to this machine, or train on a "
                 "release built with `pack.keep_audio: true`, which is read from the bucket in ranges"
             )
-        yield _from_file(local_path(listing).parent / local_path(uri), row.get("speaker"), row.get("text"))
+        yield _from_file(local_path(row.uri), row.columns.get("speaker"), row.columns.get("text"))
 
 
 def _from_release(store: Store) -> list[AudioUtterance]:

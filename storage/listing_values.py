@@ -1,0 +1,80 @@
+"""Values of listings: what counts as absent, and texts, names and numbers as voxbeam has them."""
+
+import math
+import re
+from typing import Any
+
+from voxbeam.schemas.errors import ListingError
+
+_ABSENT = frozenset({"", "nan", "NaN", "None", "null", "NULL", "<NA>"})
+_MAX_FIELD = 128 << 10
+_FLOAT_NAME = re.compile(r"(\d+)\.0+")
+
+
+def is_absent(value: Any) -> bool:
+    return (
+        value is None or (isinstance(value, float) and math.isnan(value)) or (isinstance(value, str) and value.strip() in _ABSENT)
+    )
+
+
+def read_path(value: Any, place: str, name: str) -> str | None:
+    """A path; of Hugging Face's {"path": …} the path inside."""
+    if isinstance(value, dict) and "path" in value:
+        value = value["path"]
+    if is_absent(value):
+        return None
+    if not isinstance(value, str):
+        raise ListingError(f"{place}, column {name!r}: {str(value)[:80]!r} is not a path")
+    return check_text(value, place, name)
+
+
+def read_value(value: Any, column: str, place: str, name: str) -> str | float | None:
+    """A value as Recording has it; None when it is absent."""
+    if is_absent(value):
+        return None
+    if column == "source_snr_db":
+        return _number(value, place, name)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ListingError(
+            f"{place}, column {name!r}: {str(value)[:80]!r} is not a name", remedy="write a text or a whole number"
+        )
+    try:
+        text = check_text(str(value), place, name)
+    except ValueError as error:
+        if isinstance(error, ListingError):
+            raise
+        raise ListingError(f"{place}, column {name!r}: the number is too large") from error
+    if column in ("text", "title"):
+        return text
+    text = text.strip()
+    if column in ("speaker", "recording"):
+        return _FLOAT_NAME.sub(r"\1", text) if _FLOAT_NAME.fullmatch(text) else text
+    if column == "language" and (match := re.fullmatch(r"([A-Za-z]{2,3})[-_][A-Za-z0-9_-]+", text)):
+        return match[1].lower()
+    return text
+
+
+def _number(value: Any, place: str, name: str) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not abs(number) < 1000:
+        raise ListingError(f"{place}, column {name!r}: {str(value)[:80]!r} is not a number of decibels")
+    return number
+
+
+def check_text(text: str, place: str, name: str) -> str:
+    if len(text) > _MAX_FIELD:
+        raise ListingError(f"{place}, column {name!r}: {len(text)} characters, at most {_MAX_FIELD} are allowed")
+    if "\0" in text:
+        raise ListingError(f"{place}, column {name!r} contains a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ListingError(f"{place}, column {name!r} is not valid Unicode: {text[:40]!a}") from error
+    return text
