@@ -5,6 +5,7 @@ import io
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -12,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.collection_mark import require_no_collection
 from voxbeam.pipeline.events import BuildObserver, BuildProgress
+from voxbeam.pipeline.heal import heal
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, running_builds
 from voxbeam.pipeline.job import CODE_VERSION, Job
 from voxbeam.pipeline.model_fingerprints import model_hashes
@@ -110,6 +112,10 @@ def _build(
     listing, observer.recordings = put_listing(store, recordings), len(recordings)
     observer.report("hash_models")
     hashes = model_hashes(config)
+    run = partial(run_job, runner=runner, beam_options=beam_options, observer=observer)
+    healed = WorkerProgress()
+    if not runner.detached:  # a detached job cannot be waited for
+        healed = heal(store, hashes, run_id, partial(put_listing, store), recordings, run, observer)
     previous = latest_release(store)
     unit_fingerprint = fingerprint(config, hashes, CODE_VERSION)
     changes = changes_since(store, previous, recordings, config, unit_fingerprint, hashes) if previous else Changes()
@@ -129,7 +135,7 @@ def _build(
     info.recordings, info.release = observer.recordings, job.number
     announce()
     with observer.live_progress(store, job.run_id):
-        job_id = run_job(job, runner, beam_options, observer)
+        job_id = run(job)
     if runner.detached:
         return BuildResult(
             release=None,
@@ -142,6 +148,7 @@ def _build(
             left_out=left_out,
         )
     progress = read_progress(store, job.run_id)
+    progress.add(healed)
     committed = job.number in release_numbers(store)
     release = read_release(store, job.number) if committed else previous
     assert release is not None
@@ -157,7 +164,7 @@ def _build(
     )
 
 
-def put_listing(store: Store, recordings: list[Recording]) -> str:
+def put_listing(store: Store, recordings: Sequence[Recording]) -> str:
     """Writes the listing as an object and returns its path.
 
     The largest local files come first, so that the last worker does not wait for a long one.
@@ -167,7 +174,7 @@ def put_listing(store: Store, recordings: list[Recording]) -> str:
     sink = io.BytesIO()
     pq.write_table(to_table(Recording, in_order), sink, compression="zstd")
     path = f"listings/{hashlib.sha256(sink.getvalue()).hexdigest()[:16]}.parquet"
-    store.put_if_absent(path, sink.getvalue())
+    store.put_named_by_content(path, sink.getvalue())
     return path
 
 

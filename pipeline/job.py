@@ -25,6 +25,8 @@ class Job:
     """number of the latest release when the build began"""
     extends_previous: bool
     """whether the new release keeps all of the previous one and adds to it"""
+    heals: bool = False
+    """whether release `number` exists, and only its missing or damaged files are made again"""
     run_id: str
     """folder of this run below `progress/`"""
 

@@ -1,15 +1,15 @@
 """Release diff: what has changed since the previous release, and so how much of its finished work a build can keep."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.errors import ListingError
+from voxbeam.schemas.errors import ListingError, StorageError
 from voxbeam.schemas.fingerprint import affects_units
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
-from voxbeam.storage.releases import read_rows
+from voxbeam.storage.releases import damaged_files, read_rows
 from voxbeam.storage.store import Store
 
 LISTED_COLUMNS = ("speaker", "language", "license", "consent_basis", "title", "text")
@@ -25,16 +25,18 @@ class Changes:
     """settings, models and code with which units are made"""
     repacks: tuple[str, ...] = ()
     """settings with which finished units are packed"""
+    damage: tuple[str, ...] = ()
+    """files of that release that are missing or have another size, and could not be made again as they were"""
     listing: tuple[str, ...] = ()
     """one line for each released recording that is listed differently"""
     dropped: int = 0
     """released recordings that are no longer listed"""
 
     def __bool__(self) -> bool:
-        return bool(self.invalidates_units or self.repacks or self.listing)
+        return bool(self.invalidates_units or self.repacks or self.damage or self.listing)
 
     def __str__(self) -> str:
-        what = "; ".join([*self.invalidates_units, *self.repacks, *_first_few(self.listing)])
+        what = "; ".join([*self.invalidates_units, *self.repacks, *first_few(self.damage, "files"), *first_few(self.listing)])
         consequence = (
             "No unit of that release can be reused: every listed recording goes through all stages, except units that an earlier "
             "build made with these same settings"
@@ -66,11 +68,20 @@ def changes_since(
             repacks.append(text)
     if fingerprint != previous.fingerprint:
         invalidates_units = [*invalidates_units, *_changed_models(previous.models, models)] or ["the code of a stage"]
+    damaged = damaged_files(store, previous)
+    damage = tuple(f"{file.path} is missing or does not have {file.bytes} bytes" for file in damaged)
+    if any(file.kind == "recordings" for file in damaged):  # nobody can tell what it lists
+        return Changes(invalidates_units=tuple(invalidates_units), repacks=tuple(repacks), damage=damage)
     listing, missing = diff_listing(store, previous, recordings)
-    if invalidates_units or repacks:
-        return Changes(invalidates_units=tuple(invalidates_units), repacks=tuple(repacks), dropped=len(missing))
+    if damage and missing:
+        raise StorageError(
+            f"release {previous.name} is damaged ({'; '.join(first_few(damage, 'files'))}) and cannot be made again as it was",
+            remedy=f"list the whole corpus to pack it again: {len(missing)} recordings of it are missing, e.g. {missing[0]}",
+        )
+    if invalidates_units or repacks or damage:
+        return Changes(invalidates_units=tuple(invalidates_units), repacks=tuple(repacks), damage=damage, dropped=len(missing))
     if listing and missing:
-        examples = "; ".join(_first_few(listing))
+        examples = "; ".join(first_few(listing))
         raise ListingError(
             f"the input describes {len(listing)} recordings differently from release {previous.name} ({examples}), and "
             f"{len(missing)} recordings of that release are missing from it (e.g. {missing[0]})",
@@ -96,9 +107,10 @@ def diff_listing(store: Store, previous: Release, recordings: Iterable[Recording
     return tuple(lines), missing
 
 
-def _first_few(lines: tuple[str, ...]) -> list[str]:
+def first_few(lines: Sequence[str], noun: str = "recordings") -> list[str]:
+    """The first lines, and how many more there are."""
     more = len(lines) - _MAX_EXAMPLES
-    return [*lines[:_MAX_EXAMPLES], *([f"and {more} more recordings"] if more > 0 else [])]
+    return [*lines[:_MAX_EXAMPLES], *([f"and {more} more {noun}"] if more > 0 else [])]
 
 
 def _changed_models(old: dict[str, str], new: dict[str, str]) -> list[str]:

@@ -73,6 +73,13 @@ def changed_file_error(store: Store, file: ReleaseFile) -> StorageError:
     )
 
 
+def damaged_files(store: Store, release: Release) -> list[ReleaseFile]:
+    """The files of a release that are missing or have another size. Only listings are read, and what they do not show."""
+    folders = {"/".join(file.path.split("/")[:2]) for file in release.files}
+    sizes = dict(entry for folder in sorted(folders) for entry in store.walk(f"{folder}/"))
+    return [file for file in release.files if sizes.get(file.path) != file.bytes and store.size(file.path) != file.bytes]
+
+
 def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
     """Rows of one part of a manifest, in bounded memory. Raises SchemaError when it is not of its schema."""
     content = store.get(path)

@@ -143,9 +143,19 @@ class Store:
                 return False
         return True
 
+    def put_named_by_content(self, path: str, content: bytes) -> None:
+        """Puts an object whose name contains its content hash; one of another size that is there is damaged, and replaced."""
+        if self.size(path) == len(content):
+            return
+        if is_bucket(self.root):
+            with self._errors(path):
+                obstore.put(self.object_store, path, content)
+            return
+        write_file(self._local(path), lambda file: file.write(content), exclusive=False)
+
     def put_file(self, path: str, file: Path) -> None:
-        """Puts a local file whole. Its name must contain its content hash, so that writing it twice is harmless."""
-        if self.exists(path):
+        """The same for a local file."""
+        if self.size(path) == file.stat().st_size:
             return
         if is_bucket(self.root):
             with self._errors(path):

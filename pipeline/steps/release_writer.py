@@ -14,7 +14,7 @@ from voxbeam.schemas.errors import CommitConflictError, StorageError
 from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.manifest import TABLES
 from voxbeam.schemas.release import Release, ReleaseFile
-from voxbeam.storage.releases import release_path
+from voxbeam.storage.releases import damaged_files, release_path
 from voxbeam.storage.store import Store
 
 
@@ -30,7 +30,7 @@ def write_part(store: Store, kind: str, stem: str, rows: list[Record]) -> Releas
     content = parquet_bytes(TABLES[kind], rows)
     digest = hashlib.sha256(content).hexdigest()
     path = f"manifests/parts/{kind}/{stem}-{digest[:16]}.parquet"
-    store.put_if_absent(path, content)
+    store.put_named_by_content(path, content)
     return ReleaseFile(path=path, kind=kind, sha256=digest, bytes=len(content), rows=len(rows))
 
 
@@ -44,7 +44,7 @@ def _write_shard_lists(store: Store, folder: str, files: list[ReleaseFile]) -> l
     lists: list[ReleaseFile] = []
     for split in SPLITS:
         content, path = shard_list(files, split), f"{folder}/shards-{split}.txt"
-        store.put_if_absent(path, content)
+        store.put_named_by_content(path, content)
         digest = hashlib.sha256(content).hexdigest()
         lists.append(ReleaseFile(path=path, kind="shard_list", sha256=digest, bytes=len(content), rows=content.count(b"\n")))
     return lists
@@ -52,13 +52,11 @@ def _write_shard_lists(store: Store, folder: str, files: list[ReleaseFile]) -> l
 
 def _require_files(store: Store, release: Release) -> None:
     """Raises StorageError when a file of a release is gone or has another size: it must not be committed then."""
-    for file in release.files:
-        size = store.size(file.path)
-        if size != file.bytes:
-            raise StorageError(
-                f"{store.uri(file.path)} {'is gone' if size is None else f'has {size} bytes, not {file.bytes}'}",
-                remedy="run the same command again: what is finished is kept, and this file is made again",
-            )
+    for file in damaged_files(store, release):
+        raise StorageError(
+            f"{store.uri(file.path)} is gone or does not have {file.bytes} bytes",
+            remedy="run the same command again: what is finished is kept, and this file is made again",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +93,8 @@ def commit(store: Store, header: ReleaseHeader, written: list[ReleaseFile], coun
             continue
         name = f"{folder}/phones.json" if file.kind == "phones" else f"{folder}/{file.kind}/{file.path.rsplit('/', 1)[-1]}"
         if file.kind == "phones":
-            store.put_if_absent(name, phones)
-        elif not store.exists(name):
+            store.put_named_by_content(name, phones)
+        elif store.size(name) != file.bytes:
             try:
                 store.copy(file.path, name)
             except FileNotFoundError as error:  # a faster build wrote the same part and has deleted it

@@ -1,0 +1,111 @@
+"""Heal: makes missing or damaged files of existing releases again, with the bytes that they had.
+
+A release follows from its recordings, its configuration and its units, byte for byte. So the graph runs once more under the
+number of the damaged release: it reads finished units, writes every shard and table under the name that its content gives,
+replaces what has another size, and finds that the release is there already.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+
+from voxbeam.pipeline.events import BuildObserver
+from voxbeam.pipeline.job import CODE_VERSION, Job
+from voxbeam.pipeline.progress import WorkerProgress, clear_progress, read_progress
+from voxbeam.pipeline.release_diff import first_few
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.errors import SchemaError
+from voxbeam.schemas.fingerprint import fingerprint
+from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.recording import Recording
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import damaged_files, read_release, read_rows, release_numbers
+from voxbeam.storage.store import Store
+
+
+def heal(
+    store: Store,
+    models: dict[str, str],
+    run_id: str,
+    put_listing: Callable[[Sequence[Recording]], str],
+    listed: Sequence[Recording],
+    run: Callable[[Job], object],
+    observer: BuildObserver,
+) -> WorkerProgress:
+    """Makes the missing or damaged files of every release again, oldest release first; returns the work that it took.
+
+    `listed` are the recordings of the present input, for a release whose own table of recordings is lost. A release of other
+    models or code stays as it is, and so does one that these recordings cannot give again.
+    """
+    progress = WorkerProgress()
+    releases = {number: read_release(store, number) for number in release_numbers(store)}
+    _copy_from_other_releases(store, releases.values())
+    for number, release in releases.items():
+        parent = releases.get(release.parent) if release.parent is not None else None
+        for extends in _ways(release, parent):
+            damaged = [file.path for file in damaged_files(store, release)]
+            if not damaged:
+                break
+            config = _config(release, models)
+            what = f"Release {release.name}: {', '.join(first_few(damaged, 'files'))} missing or damaged"
+            if config is None:
+                observer.report(
+                    "run", message=f"{what}; it was made with other models or code, with which alone it can be healed"
+                )
+                break
+            observer.report("run", message=f"{what}; packed again from finished units")
+            job = Job(
+                output=store.root,
+                listing=put_listing(_recordings(store, release, damaged) or listed),
+                config=config,
+                fingerprint=release.fingerprint,
+                model_hashes=models,
+                number=number,
+                previous=release.parent,
+                extends_previous=extends,
+                heals=True,
+                run_id=f"{run_id}-heal-{release.name}",
+            )
+            run(job)
+            progress.add(read_progress(store, job.run_id))
+            clear_progress(store, job.run_id)
+    return progress
+
+
+def _copy_from_other_releases(store: Store, releases: Iterable[Release]) -> None:
+    """Copies damaged manifest parts from releases that have the same part: one that extends another has all of its parts."""
+    damaged = [file for release in releases for file in damaged_files(store, release) if file.kind != "shard"]
+    for file in damaged:
+        for other in (other for release in releases for other in release.files if other.sha256 == file.sha256):
+            if store.size(other.path) == file.bytes:
+                store.copy(other.path, file.path)
+                break
+
+
+def _ways(release: Release, parent: Release | None) -> tuple[bool, ...]:
+    """Whether the build of a release extended its parent: the likelier answer, then the other one."""
+    if parent is None:
+        return (False,)
+    contained = {file.sha256 for file in parent.files_of_kind("shard")} <= {file.sha256 for file in release.files}
+    likely = contained and parent.fingerprint == release.fingerprint
+    return likely, not likely
+
+
+def _config(release: Release, models: dict[str, str]) -> CorpusConfig | None:
+    """The configuration of a release; None if present models and code would not give its units."""
+    try:
+        config = CorpusConfig.model_validate(release.config)
+    except ValueError:
+        return None
+    return config if fingerprint(config, models, CODE_VERSION) == release.fingerprint else None
+
+
+def _recordings(store: Store, release: Release, damaged: Sequence[str]) -> list[Recording]:
+    """The recordings of a release as they were listed; none if a part of their table is damaged."""
+    if any(file.path in damaged for file in release.files_of_kind("recordings")):
+        return []
+    names = [field.name for field in fields(Recording)]
+    try:
+        rows = read_rows(store, release, RecordingRow)
+        return [Recording(**{name: getattr(row, name) for name in names}) for row in rows]
+    except (SchemaError, OSError, ValueError):
+        return []
