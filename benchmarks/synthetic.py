@@ -105,7 +105,8 @@ def _segment(start_ms: int, rejected: bool, a: float, b: float, c: float, d: flo
         ),
         scores=Scores(
             speech_ratio=a, dnsmos_ovrl=3 + a, dnsmos_sig=3 + b, dnsmos_bak=3 + c, snr_db=30 * d,
-            bandwidth_hz=7000 + 1000 * a, clipping=0.0, loudness_lufs=-20 - b,
+            bandwidth_hz=7000 + 1000 * a, clipping=0.0, loudness_lufs=-20 - b, dropouts=0.0,
+            background_tonality=0.05,
         ),
     )  # fmt: skip
     if rejected:

@@ -109,6 +109,13 @@ class FilterConfig(_Section):
     min_snr_db: float | None = 10.0
     min_bandwidth_hz: float | None = Field(3400.0, description="telephone speech")
     max_clipping: float | None = Field(0.001, description="fraction of samples at full scale")
+    max_dropouts: float | None = Field(0.005, description="fraction of the time lost to gaps in the middle of sound")
+    max_background_tonality: float | None = Field(
+        0.15, description="music in the pauses is above this; it counts only where DNSMOS BAK is below max_music_dnsmos_bak"
+    )
+    max_music_dnsmos_bak: float | None = Field(
+        3.3, description="clean speech with mains hum is above this, music 15 dB below a voice is not"
+    )
     min_loudness_lufs: float | None = Field(-50.0, description="far-field meetings are near −45")
     min_language_probability: float | None = 0.5
     min_avg_logprob: float | None = -1.0

@@ -80,6 +80,10 @@ class Scores:
     """fraction of samples at full scale"""
     loudness_lufs: float
     """integrated loudness, ITU-R BS.1770"""
+    dropouts: float
+    """fraction of the time in which sound is interrupted by a waveform that stands still"""
+    background_tonality: float
+    """how steady the lines in the spectrum of the pauses are; high for music and hum"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,6 +94,9 @@ def _audio_reasons(scores: Scores, config: FilterConfig) -> Iterator[str]:
         "low_snr": _below(scores.snr_db, config.min_snr_db),
         "narrow_band": _below(scores.bandwidth_hz, config.min_bandwidth_hz),
         "clipped": _above(scores.clipping, config.max_clipping),
+        "dropouts": _above(scores.dropouts, config.max_dropouts),
+        "music": _above(scores.background_tonality, config.max_background_tonality)
+        and _below(scores.dnsmos_bak, config.max_music_dnsmos_bak),
         "quiet": _below(scores.loudness_lufs, config.min_loudness_lufs),
     }
     return (reason for reason, fails in failed.items() if fails)

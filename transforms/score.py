@@ -11,7 +11,14 @@ from voxbeam.models.threads import pin_threads
 from voxbeam.schemas.config import ScoreConfig
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.schemas.segment import Scores
-from voxbeam.transforms.audio.signal_quality import bandwidth_hz, clipping, loudness_lufs, snr_db
+from voxbeam.transforms.audio.signal_quality import (
+    background_tonality,
+    bandwidth_hz,
+    clipping,
+    dropouts,
+    loudness_lufs,
+    snr_db,
+)
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 
 
@@ -55,6 +62,8 @@ def score(
         bandwidth_hz=bandwidth_hz(pcm24k_T, CODEC_RATE),
         clipping=clipping(pcm16k_T),
         loudness_lufs=loudness_lufs(pcm16k_T, ASR_RATE),
+        dropouts=dropouts(pcm16k_T, ASR_RATE),
+        background_tonality=background_tonality(pcm16k_T, ASR_RATE),
     )
     wrong = [name for name, value in vars(scores).items() if not np.isfinite(value)]
     if wrong:

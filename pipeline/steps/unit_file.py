@@ -165,6 +165,8 @@ def _row(state: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
         bandwidth_hz=s.bandwidth_hz if s else None,
         clipping=s.clipping if s else None,
         loudness_lufs=s.loudness_lufs if s else None,
+        dropouts=s.dropouts if s else None,
+        background_tonality=s.background_tonality if s else None,
         phones=segment.phones,
         phone_ids=list(segment.phone_ids),
         words=[asdict(word) for word in t.words] if t and t.words else None,

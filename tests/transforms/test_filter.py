@@ -23,6 +23,8 @@ GOOD = Segment(
     scores=Scores(
         speech_ratio=0.9, dnsmos_ovrl=3.2, dnsmos_sig=3.5, dnsmos_bak=4.0, snr_db=30.0, bandwidth_hz=8000.0, clipping=0.0,
         loudness_lufs=-23.0,
+        dropouts=0.0,
+        background_tonality=0.05,
     ),
 )  # fmt: skip
 
@@ -32,6 +34,8 @@ BAD_SCORES = {
     "low_snr": {"snr_db": -5.0},
     "narrow_band": {"bandwidth_hz": 1000.0},
     "clipped": {"clipping": 0.1},
+    "dropouts": {"dropouts": 0.1},
+    "music": {"background_tonality": 0.6, "dnsmos_bak": 2.0},
     "quiet": {"loudness_lufs": -70.0},
 }
 BAD_TRANSCRIPT = {
