@@ -8,15 +8,15 @@ from voxbeam.pipeline.steps.release_writer import shard_list
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.fingerprint import fingerprint
 from voxbeam.schemas.formats import SPLITS
-from voxbeam.schemas.manifest import RecordingRow, ShardRow
+from voxbeam.schemas.manifest import RELEASED, RecordingRow, ShardRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows, release_path
 from voxbeam.storage.store import Store
 
 _COUNTS = frozenset(
     (
-        "samples", "accepted_ms", "frames", "done", "rejected", "rejected_ms", "non_speech_ms", "duration_ms", "quarantined",
-        "shards", "recordings",
+        "samples", "accepted_ms", "frames", "done", "rejected", "rejected_ms", "non_speech_ms", "failed_ms", "duration_ms",
+        "partial", "quarantined", "shards", "recordings",
     )
 )  # fmt: skip
 
@@ -62,11 +62,12 @@ def _counted(store: Store, release: Release) -> Counter[str]:
         counts.update(shards=1, samples=shard.samples, frames=shard.frames, accepted_ms=shard.duration_ms)
     for row in read_rows(store, release, RecordingRow):
         counts.update({"recordings": 1, row.status: 1})
-        if row.status == "done":
+        if row.status in RELEASED:
             counts.update(
                 rejected=row.rejections,
                 rejected_ms=row.rejected_ms,
                 non_speech_ms=row.non_speech_ms,
+                failed_ms=row.failed_ms,
                 duration_ms=row.duration_ms or 0,
             )
     return counts
