@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 # Libraries are compiled once, here; else each of the many processes that import them may do it again (16 s instead of 6).
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo check test lint requirements clean
+.PHONY: demo check fast-tests test lint requirements clean
 
 demo: $(VENV)/.run
 	$(BIN)/python beam_runner.py demo
@@ -16,7 +16,10 @@ demo: $(VENV)/.run
 # pyproject.toml says what each mark means.
 SLOW := slow or build or chaos or peers or spark or flink or s3 or az
 
-check: $(VENV)/.dev lint
+check: $(VENV)/.dev
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint fast-tests
+
+fast-tests: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not ($(SLOW))" $(PYTEST_ARGS)
 
 test: $(VENV)/.dev lint

@@ -23,13 +23,12 @@ from pyannote.core import SlidingWindowFeature
 from safetensors.torch import load_file
 from torch import Tensor
 
-from voxbeam.assets import WEIGHTS
+from voxbeam.assets import SEGMENTATION_WEIGHTS
 from voxbeam.models.ge2e import DIMENSION, HOP, load_ge2e, loudness_gain
 from voxbeam.models.pyannote_trust import restrict
 from voxbeam.schemas.formats import ASR_RATE
 from voxbeam.storage.cache import resolve_model
 
-SEGMENTATION_WEIGHTS = WEIGHTS / "segmentation_pyannet.safetensors"
 MAX_PARTIALS = 3
 """partial utterances per speaker and window, evenly spaced; a 5 s window has three"""
 SPEAKER_PARTIALS = 20

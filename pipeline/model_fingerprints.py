@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+from voxbeam.assets import SEGMENTATION_WEIGHTS
 from voxbeam.models.codec import codec_layers
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.dnsmos import model_path as dnsmos_path
 from voxbeam.models.encodec_adapter import encodec_version
 from voxbeam.models.ge2e import SPEAKER_WEIGHTS
 from voxbeam.models.phones import load_phone_set, phonemizer_version
-from voxbeam.models.pyannote_models import SEGMENTATION_WEIGHTS
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.storage.cache import model_hash

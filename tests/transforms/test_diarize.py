@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from voxbeam.assets import SEGMENTATION_WEIGHTS
 from voxbeam.models import pyannote_models
 from voxbeam.models.ge2e import SPEAKER_WEIGHTS, load_ge2e
 from voxbeam.schemas.config import DiarizeConfig
@@ -146,7 +147,7 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
 
 def test_embedded_weights_fill_the_models_exactly():
     assert set(load_ge2e().state_dict()) == set(load_file(SPEAKER_WEIGHTS))
-    assert set(pyannote_models.load_segmentation().state_dict()) == set(load_file(pyannote_models.SEGMENTATION_WEIGHTS))
+    assert set(pyannote_models.load_segmentation().state_dict()) == set(load_file(SEGMENTATION_WEIGHTS))
 
 
 def test_the_stage_travels_to_workers():
