@@ -90,6 +90,8 @@ def plan(input_uri: str, config: str | None, codec: str | None, sample_minutes: 
 )
 @input_options
 @output_option
+@click.option("--remove-unlisted", is_flag=True, help="Next release without recordings taken out of the input.  [default: keep]")
+@click.option("--allow-empty", is_flag=True, help="Commit even if none of the recordings can be used.")
 @click.option("--allow-quarantine", is_flag=True, help="Exit with 0 even if recordings are in quarantine.")
 @json_option
 @click.pass_obj
@@ -99,6 +101,8 @@ def build(
     config: str | None,
     codec: str | None,
     output: str,
+    remove_unlisted: bool,
+    allow_empty: bool,
     allow_quarantine: bool,
     as_json: bool,
 ) -> int:
@@ -126,13 +130,22 @@ def build(
     from voxbeam.storage.store import Store
 
     with showing_build(output, terminal.stderr()) as show:
-        result = run_build(input_uri, output, read_config(config, codec), runner_args=runner_options, on_progress=show)
+        result = run_build(
+            input_uri,
+            output,
+            read_config(config, codec),
+            remove_unlisted=remove_unlisted,
+            allow_empty=allow_empty,
+            runner_args=runner_options,
+            on_progress=show,
+        )
     store = Store(output)
     print_result(result, store, terminal.results(as_json))
     quarantine = quarantined(store, result.release) if result.release else []
     if as_json:
         terminal.print_json(build_document(store.root, result, quarantine))
-    return QUARANTINED if quarantine and not allow_quarantine else DONE
+    failed = [row for row in quarantine if row.recording not in result.changes.unlisted_quarantine]
+    return QUARANTINED if failed and not allow_quarantine else DONE
 
 
 @click.command(cls=VoxbeamCommand, examples=["voxbeam status --output s3://corpora/librilight"])

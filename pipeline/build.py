@@ -57,6 +57,8 @@ def build(
     output_uri: str,
     config: CorpusConfig | None = None,
     *,
+    remove_unlisted: bool = False,
+    allow_empty: bool = False,
     runner_args: Sequence[str] = (),
     on_progress: Callable[[BuildProgress], None] | None = None,
 ) -> BuildResult:
@@ -66,11 +68,14 @@ def build(
         input_uri: folder, bucket prefix or listing (docs/cli.md) of recordings.
         output_uri: folder or bucket prefix of the corpus.
         config: what to build; the defaults of `CorpusConfig` if None.
+        remove_unlisted: make the next release without the recordings that are not in the input any more. By default they stay.
+        allow_empty: commit a release even if none of the recordings can be used.
         runner_args: Beam options, such as "--runner=SparkRunner". By default Beam runs on this machine, one worker per core.
         on_progress: called with an event at every change of phase and about twice a second while the graph runs, from the
             calling thread or another.
 
-    Raises a VoxbeamError. A recording that cannot be used is no error: the release lists it as quarantined.
+    Raises a VoxbeamError. A recording that cannot be used is no error: the release lists it as quarantined. All of them are an
+    EmptyReleaseError.
     """
     observer = BuildObserver(on_progress)
     config = config or CorpusConfig()
@@ -83,7 +88,8 @@ def build(
     run_id, info = uuid.uuid4().hex[:8], BuildInfo(detached=runner.detached)
     with heartbeat(store, run_id, info) as announce:
         require_no_collection(store)
-        result = _build(input_uri, store, config, runner, beam_options, observer, run_id, info, announce)
+        choices = {"remove_unlisted": remove_unlisted, "allow_empty": allow_empty}
+        result = _build(input_uri, store, config, runner, beam_options, observer, run_id, info, announce, **choices)
     if not runner.detached:
         clear_progress(store, run_id)
     return result
@@ -99,6 +105,9 @@ def _build(
     run_id: str,
     info: BuildInfo,
     announce: Callable[[], None],
+    *,
+    remove_unlisted: bool,
+    allow_empty: bool,
 ) -> BuildResult:
     """The build, while its heartbeat shows that it runs."""
     others = sorted(set(running_builds(store)) - {run_id})
@@ -118,7 +127,11 @@ def _build(
         healed = heal(store, hashes, run_id, partial(put_listing, store), recordings, run, observer)
     previous = latest_release(store)
     unit_fingerprint = fingerprint(config, hashes, CODE_VERSION)
-    changes = changes_since(store, previous, recordings, config, unit_fingerprint, hashes) if previous else Changes()
+    changes = Changes()
+    if previous is not None:
+        changes = changes_since(store, previous, recordings, config, unit_fingerprint, hashes, remove_unlisted=remove_unlisted)
+        if message := changes.unlisted_message(previous.name):
+            observer.report("hash_models", message=message)
     del found, recordings  # the driver lives as long as the build
     observer.report("run", message=f"Changed since release {previous.name}: {changes}" if previous and changes else None)
     job = Job(
@@ -130,6 +143,8 @@ def _build(
         number=(previous.number if previous else 0) + 1,
         previous=previous.number if previous else None,
         extends_previous=previous is not None and not changes,
+        recordings=observer.recordings,
+        allow_empty=allow_empty,
         run_id=run_id,
     )
     info.recordings, info.release = observer.recordings, job.number

@@ -63,6 +63,8 @@ def heal(
                 previous=release.parent,
                 extends_previous=extends,
                 heals=True,
+                recordings=0,
+                allow_empty=True,
                 run_id=f"{run_id}-heal-{release.name}",
             )
             run(job)

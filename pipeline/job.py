@@ -25,10 +25,14 @@ class Job:
     """number of the latest release when the build began"""
     extends_previous: bool
     """whether the new release keeps all of the previous one and adds to it"""
-    heals: bool = False
-    """whether release `number` exists, and only its missing or damaged files are made again"""
+    recordings: int
+    """of the listing"""
+    allow_empty: bool
+    """whether to commit a release that holds no listed recording"""
     run_id: str
     """folder of this run below `progress/`"""
+    heals: bool = False
+    """whether release `number` exists, and only its missing or damaged files are made again"""
 
     @property
     def store(self) -> Store:

@@ -12,7 +12,7 @@ from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import damaged_files, read_rows
 from voxbeam.storage.store import Store
 
-LISTED_COLUMNS = ("speaker", "language", "license", "consent_basis", "title", "text")
+LISTED_COLUMNS = ("speaker", "language", "license", "consent_basis", "title", "text", "extra")
 """columns of a listing that a release repeats"""
 _MAX_EXAMPLES = 3
 
@@ -29,11 +29,32 @@ class Changes:
     """files of that release that are missing or have another size, and could not be made again as they were"""
     listing: tuple[str, ...] = ()
     """one line for each released recording that is listed differently"""
-    dropped: int = 0
-    """released recordings that are no longer listed"""
+    unlisted: tuple[str, ...] = ()
+    """released recordings that are not in the input"""
+    unlisted_quarantine: frozenset[str] = frozenset()
+    """quarantined recordings of the release that are not in the input"""
+    removes_unlisted: bool = False
+    """whether the next release is to be without both"""
 
     def __bool__(self) -> bool:
-        return bool(self.invalidates_units or self.repacks or self.damage or self.listing)
+        return bool(self.invalidates_units or self.repacks or self.damage or self.listing or self._removed)
+
+    @property
+    def _removed(self) -> bool:
+        return self.removes_unlisted and bool(self.unlisted or self.unlisted_quarantine)
+
+    def unlisted_message(self, release: str) -> str | None:
+        """What becomes of the recordings that were taken out of the input."""
+        if not self.unlisted and not self._removed:
+            return None
+        count = len(self.unlisted) or len(self.unlisted_quarantine)
+        examples = ", ".join(first_few(self.unlisted or tuple(sorted(self.unlisted_quarantine))))
+        fate = (
+            "the next release is without them"
+            if self.removes_unlisted
+            else "they stay in the corpus; --remove-unlisted makes the next release without them"
+        )
+        return f"{count} recordings of release {release} are not in the input ({examples}): {fate}"
 
     def __str__(self) -> str:
         what = "; ".join([*self.invalidates_units, *self.repacks, *first_few(self.damage, "files"), *first_few(self.listing)])
@@ -43,8 +64,7 @@ class Changes:
             if self.invalidates_units
             else "Finished units are reused; all shards and manifests are written again"
         )
-        dropped = f". {self.dropped} recordings of that release are not listed, and will be dropped" if self.dropped else ""
-        return f"{what}. {consequence}{dropped}"
+        return f"{what or 'recordings taken out'}. {consequence}"
 
 
 def changes_since(
@@ -54,11 +74,13 @@ def changes_since(
     config: CorpusConfig,
     fingerprint: str,
     models: dict[str, str],
+    *,
+    remove_unlisted: bool = False,
 ) -> Changes:
     """How configuration, models, code and listing differ from those of the previous release.
 
-    Raises ListingError for a listing of a part of that release that describes some of it differently: extending the release
-    would keep the old description, and packing it again would drop the recordings that are not listed.
+    Raises ListingError for a listing of a part of that release where it has to be packed again, because of other settings or
+    another description: that would drop the recordings that are not listed, which is done on request only.
     """
     invalidates_units, repacks = [], []
     for key, text in _changed_keys(previous.config, config.model_dump(mode="json")):
@@ -72,39 +94,52 @@ def changes_since(
     damage = tuple(f"{file.path} is missing or does not have {file.bytes} bytes" for file in damaged)
     if any(file.kind == "recordings" for file in damaged):  # nobody can tell what it lists
         return Changes(invalidates_units=tuple(invalidates_units), repacks=tuple(repacks), damage=damage)
-    listing, missing = diff_listing(store, previous, recordings)
-    if damage and missing:
+    listing, unlisted, unlisted_quarantine = diff_listing(store, previous, recordings)
+    if damage and unlisted and not remove_unlisted:
         raise StorageError(
             f"release {previous.name} is damaged ({'; '.join(first_few(damage, 'files'))}) and cannot be made again as it was",
-            remedy=f"list the whole corpus to pack it again: {len(missing)} recordings of it are missing, e.g. {missing[0]}",
+            remedy=f"list the whole corpus to pack it again: {len(unlisted)} recordings of it are missing, e.g. {unlisted[0]}",
         )
-    if invalidates_units or repacks or damage:
-        return Changes(invalidates_units=tuple(invalidates_units), repacks=tuple(repacks), damage=damage, dropped=len(missing))
-    if listing and missing:
-        examples = "; ".join(first_few(listing))
+    changes = Changes(
+        invalidates_units=tuple(invalidates_units),
+        repacks=tuple(repacks),
+        damage=damage,
+        listing=listing,
+        unlisted=unlisted,
+        unlisted_quarantine=unlisted_quarantine,
+        removes_unlisted=remove_unlisted,
+    )
+    if changes and unlisted and not remove_unlisted:
+        what = "; ".join([*invalidates_units, *repacks, *first_few(damage, "files"), *first_few(listing)])
         raise ListingError(
-            f"the input describes {len(listing)} recordings differently from release {previous.name} ({examples}), and "
-            f"{len(missing)} recordings of that release are missing from it (e.g. {missing[0]})",
-            remedy="list the whole corpus to pack it again, which reuses finished units, or list these recordings as they were",
+            f"{len(unlisted)} recordings of release {previous.name} are not in the input (e.g. {unlisted[0]}), and the "
+            f"release has to be packed again: {what}",
+            remedy="list the whole corpus, which reuses finished units, keep things as they were, or drop what is not listed "
+            "with --remove-unlisted (remove_unlisted=True)",
         )
-    return Changes(listing=listing)
+    return changes
 
 
-def diff_listing(store: Store, previous: Release, recordings: Iterable[Recording]) -> tuple[tuple[str, ...], list[str]]:
-    """A line for each released recording that is listed differently, and the released recordings that are not listed."""
-    listed = {recording.recording: recording for recording in recordings}
-    lines: list[str] = []
-    missing: list[str] = []
+def diff_listing(
+    store: Store, previous: Release, recordings: Iterable[Recording]
+) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
+    """A line for each released recording that is listed differently; the released and the quarantined that are not listed."""
+    listed, addresses = dict[str, Recording](), set[str]()
+    for recording in recordings:
+        listed[recording.recording] = recording
+        addresses.add(recording.uri)
+    lines, unlisted, quarantined = list[str](), list[str](), list[str]()
     for row in read_rows(store, previous, RecordingRow):
-        if row.status not in RELEASED:
-            continue
         now = listed.get(row.recording)
-        if now is None:
-            missing.append(row.recording)
+        if row.status not in RELEASED:
+            if now is None and row.uri not in addresses:
+                quarantined.append(row.recording)
+        elif now is None:
+            unlisted.append(row.recording)
         elif differing := [name for name in LISTED_COLUMNS if getattr(row, name) != getattr(now, name)]:
             values = ", ".join(f"{name} {getattr(row, name)!r} → {getattr(now, name)!r}" for name in differing)
             lines.append(f"{row.recording}: {values}")
-    return tuple(lines), missing
+    return tuple(lines), tuple(unlisted), frozenset(quarantined)
 
 
 def first_few(lines: Sequence[str], noun: str = "recordings") -> list[str]:

@@ -12,7 +12,7 @@ from typing import Literal, Self
 import obstore
 import yaml
 from obstore.exceptions import BaseError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from voxbeam.schemas.errors import ConfigError
 
@@ -191,6 +191,26 @@ class CorpusConfig(_Section):
         "cpu", description="where the models run; results of the two differ in the last digits"
     )
 
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        """Values that are possible alone and not together."""
+        _require_order("decode", self.decode, "min_duration_s", "max_duration_s")
+        _require_order("segment", self.segment, "min_s", "max_s")
+        _require_order("segment", self.segment, "target_min_s", "target_max_s")
+        _require_order("filter", self.filter, "min_chars_per_second", "max_chars_per_second")
+        fractions = self.pack.valid_fraction + self.pack.test_fraction
+        if fractions >= 1:
+            raise ValueError(f"pack.valid_fraction and pack.test_fraction sum to {fractions:g}; nothing is left for training")
+        for name, section in self:
+            if isinstance(section, BaseModel):
+                for key, value in section:
+                    if isinstance(value, str) and not value.strip():
+                        raise ValueError(f"{name}.{key} is empty; leave it out for its default")
+        template = self.listing.speaker_path
+        if template is not None and template.count("{speaker}") != 1:
+            raise ValueError(f"listing.speaker_path is {template!r}; it needs {{speaker}} once")
+        return self
+
     @classmethod
     def from_yaml(cls, uri: str | Path) -> Self:
         """Reads a YAML file, by path or bucket address. Keys that it leaves out have their defaults.
@@ -202,12 +222,24 @@ class CorpusConfig(_Section):
         except FileNotFoundError as error:
             raise ConfigError(f"there is no configuration at {uri}") from error
         except ValidationError as error:
-            wrong = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()]
+            wrong = [
+                f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})"
+                if e["loc"]
+                else f"  {e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors()
+            ]
             raise ConfigError(f"{uri} has wrong keys; `voxbeam config` lists all keys:\n" + "\n".join(wrong)) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{uri} is not YAML: {error}") from error
         except (OSError, BaseError) as error:
             raise ConfigError(f"cannot read the configuration {uri}: {error}") from error
+
+
+def _require_order(section: str, values: BaseModel, low: str, high: str) -> None:
+    """Raises ValueError, naming both keys, if the first is set and over the second."""
+    least, most = getattr(values, low), getattr(values, high)
+    if least is not None and most is not None and least > most:
+        raise ValueError(f"{section}.{low} ({least:g}) is over {section}.{high} ({most:g})")
 
 
 def _read(uri: str | Path) -> bytes:

@@ -79,6 +79,14 @@ class NotInCorpusError(VoxbeamError, KeyError):
     """A sample, split or column that a corpus does not have."""
 
 
+class ObjectForbiddenError(StorageError):
+    """One object that these credentials may not read."""
+
+
+class EmptyReleaseError(VoxbeamError):
+    """A build whose release would hold nothing of what was asked."""
+
+
 class ObjectReplacedError(StorageError):
     """An object was overwritten while it was being read."""
 

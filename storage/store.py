@@ -6,6 +6,7 @@ needs no more than that, and nothing depends on rename. Credentials and endpoint
 
 import functools
 import hashlib
+import re
 import shutil
 import stat
 import tempfile
@@ -17,13 +18,18 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PermissionDeniedError, PreconditionError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from voxbeam.schemas.errors import ObjectReplacedError, StorageError
+from voxbeam.schemas.errors import ObjectForbiddenError, ObjectReplacedError, StorageError
 from voxbeam.storage.address import BUCKET_SCHEMES, resolve_address
 from voxbeam.storage.durable import write_file
 
+_BAD_CREDENTIALS = re.compile(
+    "ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch|RequestTimeTooSkewed|InvalidToken|TokenRefreshRequired|AccountProblem"
+    "|AuthenticationFailed|InvalidSecurity|NotSignedUp"
+)
+"""codes of a refusal that concerns every object"""
 _HASH_CHUNK = 1 << 20
 _COPY_CHUNK = 8 << 20
 _MAX_NAME_BYTES = 255
@@ -53,6 +59,10 @@ def _storage_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except BaseError as error:
+        if isinstance(error, PermissionDeniedError) and not _BAD_CREDENTIALS.search(str(error)):
+            raise ObjectForbiddenError(
+                f"{uri} may not be used: {summarize_error(error)}", remedy="give these credentials access to it"
+            ) from error
         raise StorageError(
             f"cannot use {uri}: {summarize_error(error)}", remedy="check the address, the credentials and the endpoint"
         ) from error

@@ -18,7 +18,7 @@ from apache_beam.metrics import Metrics
 from voxbeam.models.oom import empty_cuda_cache, is_out_of_memory
 from voxbeam.models.threads import pin_threads
 from voxbeam.schemas.audio import Audio
-from voxbeam.schemas.errors import Failure, ModelError, StageError, VoxbeamError
+from voxbeam.schemas.errors import Failure, ModelError, StageError, StorageError, VoxbeamError
 from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
 from voxbeam.schemas.unit import Unit, UnitResult
 from voxbeam.storage.store import summarize_error
@@ -133,7 +133,7 @@ class UnitStage(beam.PTransform):
     def run_timed(self, state: UnitState) -> UnitState:
         """Runs the stage on one unit, and records its wall time. Finished and failed units are returned as they are.
 
-        Any exception except ModelError becomes the unit's `failure`.
+        Any exception except ModelError and StorageError becomes the unit's `failure`.
         """
         if state.result or state.failure:
             return state
@@ -141,7 +141,7 @@ class UnitStage(beam.PTransform):
         try:
             with self.lock:
                 done = self.run(state)
-        except ModelError as error:
+        except (ModelError, StorageError) as error:  # every unit would meet it
             if _listener is not None:
                 _listener.on_error(error)
             raise

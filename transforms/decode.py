@@ -10,10 +10,11 @@ import numpy as np
 
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.config import DecodeConfig
-from voxbeam.schemas.errors import ObjectReplacedError, StageError
+from voxbeam.schemas.errors import ObjectForbiddenError, ObjectReplacedError, StageError
 from voxbeam.schemas.formats import ASR_SAMPLES_PER_MS, CODEC_SAMPLES_PER_MS
 from voxbeam.schemas.recording import SourceInfo
 from voxbeam.schemas.unit import Unit
+from voxbeam.storage.environment import environment_errors
 from voxbeam.storage.store import Fill, open_sparse, sha256_of
 from voxbeam.transforms.audio.channels import POLICIES
 from voxbeam.transforms.audio.checks import AudioInfo, Limits
@@ -88,7 +89,7 @@ def audio_info(source: SourceInfo) -> AudioInfo:
 def _call(
     function: str, path: Path, config: DecodeConfig, fill: Fill | None, arguments: dict[str, Any]
 ) -> tuple[dict[str, Any], list[bytes]]:
-    with replaced_is_a_stage_error():
+    with object_errors_are_stage_errors():
         return _sandbox(config.memory_mb).call(function, path, arguments, config.timeout_s, fill)
 
 
@@ -112,12 +113,18 @@ def _not_audio() -> StageError:
 
 
 @contextmanager
-def replaced_is_a_stage_error() -> Iterator[None]:
-    """Turns ObjectReplacedError into StageError: an object that is replaced during a build costs its recording, not the build."""
+def object_errors_are_stage_errors() -> Iterator[None]:
+    """Turns an object that is replaced during a build, or may not be read, into StageError: it costs its recording alone.
+
+    What every recording would meet, such as a full disk, becomes StorageError.
+    """
     try:
-        yield
+        with environment_errors():
+            yield
     except ObjectReplacedError as error:
         raise StageError("replaced", str(error), BUILD_AGAIN) from error
+    except ObjectForbiddenError as error:
+        raise StageError("forbidden", error.message, str(error.remedy)) from error
 
 
 class DecodeAudio(UnitStage):
@@ -135,7 +142,7 @@ class DecodeAudio(UnitStage):
 
     def run(self, state: UnitState) -> UnitState:
         unit, source = state.unit, state.unit.source
-        with replaced_is_a_stage_error(), open_sparse(unit.recording.uri, source.etag) as (path, fill):
+        with object_errors_are_stage_errors(), open_sparse(unit.recording.uri, source.etag) as (path, fill):
             audio, peak = decode_sandboxed(path, self.config, fill, unit)
             # The decoded bytes must be the hashed ones. A plan does not hash.
             if fill is None and source.sha256 and sha256_of(path) != source.sha256:

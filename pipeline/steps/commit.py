@@ -7,13 +7,14 @@ from voxbeam.pipeline.error_reports import reporting_errors
 from voxbeam.pipeline.job import CODE_VERSION, Job
 from voxbeam.pipeline.steps.pack import WriterOutput
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
-from voxbeam.schemas.errors import CommitConflictError
+from voxbeam.schemas.errors import CommitConflictError, EmptyReleaseError
 from voxbeam.schemas.manifest import RecordingRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import read_part, read_release, read_rows
 from voxbeam.storage.store import Store
 
 QUARANTINED = "quarantined"
+_MAX_REASONS = 3
 
 
 def commit_release(job: Job, outputs: list[WriterOutput], failed: list[RecordingRow]) -> None:
@@ -24,6 +25,8 @@ def commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recording
 
 def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[RecordingRow]) -> None:
     store = job.store
+    if len(failed) >= job.recordings and not outputs and not job.allow_empty:
+        raise _nothing_usable(failed)
     previous = read_release(store, job.previous) if job.previous is not None and job.extends_previous else None
     quarantined = _merge_quarantined(store, previous, outputs, failed)
     if previous is not None and not outputs and quarantined == _quarantined_rows(store, previous):
@@ -58,6 +61,18 @@ def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recordin
     except CommitConflictError:
         if not job.heals:  # the files have other content than the release says; the driver sees that they are still damaged
             raise
+
+
+def _nothing_usable(failed: list[RecordingRow]) -> EmptyReleaseError:
+    """The error of a build all of whose recordings failed, with the most frequent reasons."""
+    reasons = Counter(str(row.reason) for row in failed).most_common(_MAX_REASONS)
+    examples = {str(row.reason): row for row in reversed(failed)}
+    parts = [f"{n} × {reason} (e.g. {examples[reason].uri}: {examples[reason].error})" for reason, n in reasons]
+    remedy = examples[reasons[0][0]].remedy
+    return EmptyReleaseError(
+        f"none of the {len(failed)} recordings can be used, so there is no new release: {'; '.join(parts)}",
+        remedy=f"{remedy}; or commit the release with --allow-empty (allow_empty=True)",
+    )
 
 
 def _merge_quarantined(

@@ -17,7 +17,7 @@ from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.storage.store import open_local, open_sparse, open_versioned, sha256_of
 from voxbeam.transforms.audio.checks import AudioInfo
-from voxbeam.transforms.decode import BUILD_AGAIN, estimate_sandboxed, probe_sandboxed
+from voxbeam.transforms.decode import BUILD_AGAIN, estimate_sandboxed, object_errors_are_stage_errors, probe_sandboxed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +45,15 @@ def read_job_listing(path: str, job: Job) -> Iterator[Recording]:
 def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) -> Probed:
     """Identity and format of a recording's bytes, or a failure if they cannot be used.
 
-    Without `identify` nothing is decoded or hashed, and the length is what the header estimates. Raises StorageError when the
-    store fails.
+    Without `identify` nothing is decoded or hashed, and the length is what the header estimates. Raises StorageError for
+    what every recording would meet: a store that fails, expired credentials, a full disk.
     """
     try:
         if identify:
-            with open_versioned(recording.uri) as (path, etag):
+            with object_errors_are_stage_errors(), open_versioned(recording.uri) as (path, etag):
                 source = _identify(path, etag, config)
         else:
-            with open_sparse(recording.uri) as (path, fill):
+            with object_errors_are_stage_errors(), open_sparse(recording.uri) as (path, fill):
                 source = _source(estimate_sandboxed(path, config, fill), path.stat().st_size, "", None)
     except StageError as error:
         return Probed(recording=recording, failure=Failure.from_exception("probe", error))

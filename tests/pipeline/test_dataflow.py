@@ -56,6 +56,8 @@ def job_of(device: Any) -> Job:
         number=1,
         previous=None,
         extends_previous=False,
+        recordings=1,
+        allow_empty=False,
         run_id="r",
     )
 

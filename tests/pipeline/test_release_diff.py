@@ -37,10 +37,13 @@ def changes(
     models: dict[str, str] | None = None,
     listing: list[Recording] | None = None,
     code: int = 1,
+    **options: Any,
 ) -> Changes:
     store, release, recordings = released
     new, hashes = CorpusConfig.model_validate(config or {}), {**MODELS, **(models or {})}
-    return changes_since(store, release, recordings if listing is None else listing, new, fingerprint(new, hashes, code), hashes)
+    return changes_since(
+        store, release, recordings if listing is None else listing, new, fingerprint(new, hashes, code), hashes, **options
+    )
 
 
 def test_nothing_changed(released: Any) -> None:
@@ -73,9 +76,20 @@ def test_the_code_of_a_stage_is_named_when_nothing_else_differs(released: Any) -
 
 
 def test_other_packing_reuses_units(released: Any) -> None:
-    found = changes(released, {"pack": {"max_shard_mb": 64}}, listing=released[2][:1])
-    assert (found.invalidates_units, found.repacks, found.dropped) == ((), ("pack.max_shard_mb: 1024 → 64",), 1)
-    assert "Finished units are reused" in str(found) and "1 recordings of that release are not listed" in str(found)
+    found = changes(released, {"pack": {"max_shard_mb": 64}})
+    assert (found.invalidates_units, found.repacks, found.unlisted) == ((), ("pack.max_shard_mb: 1024 → 64",), ())
+    assert "Finished units are reused" in str(found)
+    with pytest.raises(ListingError, match=r"1 recordings of release 000001 are not in the input \(e\.g\. r\).*max_shard_mb"):
+        changes(released, {"pack": {"max_shard_mb": 64}}, listing=released[2][:1])
+
+
+def test_recordings_taken_out_of_the_input_are_named_and_removed_on_request(released: Any) -> None:
+    found = changes(released, listing=released[2][:1])
+    assert not found and found.unlisted == ("r",)
+    assert "(r): they stay in the corpus; --remove-unlisted" in str(found.unlisted_message("000001"))
+    found = changes(released, listing=released[2][:1], remove_unlisted=True)
+    assert found and "the next release is without them" in str(found.unlisted_message("000001"))
+    assert not changes(released, remove_unlisted=True) and changes(released).unlisted_message("000001") is None
 
 
 def test_another_license_is_noticed(released: Any) -> None:
@@ -85,7 +99,7 @@ def test_another_license_is_noticed(released: Any) -> None:
     assert found and "all shards and manifests are written again" in str(found)
     with pytest.raises(
         ListingError,
-        match=r"q: license None → .CC-BY-NC-4.0.*1 recordings of that release are missing.*\(e\.g\. r\).*reuses finished",
+        match=r"1 recordings of release 000001 are not in the input .*r\).*q: license None → .CC-BY-NC-4.0.*reuses finished",
     ):
         changes(released, listing=listing[:1])
 

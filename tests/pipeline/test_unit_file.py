@@ -79,7 +79,7 @@ def test_every_cut_is_found(length: int) -> None:
 def load(store: Store, run_id: str) -> UnitState:
     job = Job(
         output=store.root, listing="", config=CorpusConfig(), fingerprint="f", model_hashes={}, number=1, previous=None,
-        extends_previous=False, run_id=run_id,
+        extends_previous=False, recordings=1, allow_empty=False, run_id=run_id,
     )  # fmt: skip
     unit = RESULT.unit
     (state,) = LoadFinishedUnit(job).process((unit.name, [unit]))

@@ -40,7 +40,12 @@ def keys() -> Iterator[tuple[str, Any]]:
 
 def other(key: str, value: Any) -> Any:
     """Another value that the key may have."""
-    special = {"device": "cuda", "transcribe.engine": "openai-whisper", "transcribe.padding_s": 12.0}
+    special = {
+        "device": "cuda",
+        "transcribe.engine": "openai-whisper",
+        "transcribe.padding_s": 12.0,
+        "listing.speaker_path": "x/{speaker}",
+    }
     if key in special:
         return special[key]
     match value:
