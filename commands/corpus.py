@@ -13,6 +13,7 @@ from voxbeam.commands.command import VoxbeamCommand, json_option
 from voxbeam.commands.exit_status import CONFLICT, DONE, QUARANTINED, WORKER_LOST, WRONG
 
 if TYPE_CHECKING:
+    from voxbeam.pipeline.events import VerifyProgress
     from voxbeam.schemas.config import CorpusConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -171,28 +172,55 @@ def status(output: str, as_json: bool) -> int:
 @click.command(
     cls=VoxbeamCommand,
     short_help="Check every byte and every row of a release.",
-    examples=["voxbeam verify --output /data/corpus", "voxbeam verify --output /data/corpus --release 3"],
+    examples=[
+        "voxbeam verify --output /data/corpus",
+        "voxbeam verify --output /data/corpus --release 3 --recheck 0.01 --rederive 2",
+    ],
     statuses=[WRONG],
 )
 @output_option
 @click.option("--release", type=int, metavar="NUMBER", help="Release to verify.  [default: the latest]")
+@click.option(
+    "--recheck",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="SHARE",
+    help="Probe this share of the sources again, e.g. 0.01.",
+)
+@click.option("--rederive", type=click.IntRange(0), default=0, metavar="N", help="Make N units again and compare them.")
+@click.option("--repair", is_flag=True, help="Delete damaged files, so that the next build makes them again.")
 @json_option
-def verify(output: str, release: int | None, as_json: bool) -> int:
-    """Check every byte and every row of a release, and list what is wrong."""
+def verify(output: str, release: int | None, recheck: float, rederive: int, repair: bool, as_json: bool) -> int:
+    """Check every byte and every row of a release, and list what is wrong.
+
+    --recheck also compares sources with what the release says of them, and --rederive units with what the stages make of them
+    now. A source that cannot be reached is counted, and is no problem. --repair deletes the files of the release whose SHA-256
+    differs and nothing else; the `voxbeam build` command of the corpus then makes them again from finished units.
+    """
     from voxbeam.commands import terminal
     from voxbeam.commands.documents import verify_document
-    from voxbeam.commands.report import print_problems
-    from voxbeam.pipeline.verify import verify_release
+    from voxbeam.commands.report import print_checked_again, print_problems
+    from voxbeam.pipeline.repair import delete_damaged
+    from voxbeam.pipeline.verify import verify as run_verify
     from voxbeam.storage.releases import load_release
     from voxbeam.storage.store import Store
 
     store = Store(output)
     found = load_release(store, release)
+    events: dict[str, VerifyProgress] = {}
     with terminal.stderr().status(f"Verifying release {found.name}"):
-        problems = list(verify_release(store, found))
+        problems = run_verify(
+            output,
+            found.number,
+            recheck=recheck,
+            rederive=rederive,
+            on_progress=lambda event: events.update({event.phase: event}),
+        )
+    deleted = delete_damaged(store, found, [problem.where for problem in problems]) if repair else []
     print_problems(found, problems, terminal.results(as_json))
+    print_checked_again(events, deleted, terminal.results(as_json))
     if as_json:
-        terminal.print_json(verify_document(store.root, found, problems))
+        terminal.print_json(verify_document(store.root, found, problems, events, deleted))
     return WRONG if problems else DONE
 
 

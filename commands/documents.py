@@ -6,13 +6,14 @@ FIELDS describes them for docs/cli.md. A later version may add fields; it does n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from voxbeam.evaluation.zero_shot import Evaluation
     from voxbeam.pipeline.build import BuildResult
+    from voxbeam.pipeline.events import VerifyProgress
     from voxbeam.pipeline.gc import Orphan
     from voxbeam.pipeline.gpu_rates import GpuRates
     from voxbeam.pipeline.plan import Plan
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from voxbeam.schemas.manifest import RecordingRow
     from voxbeam.schemas.release import Release
 
+_AGAIN = ("recheck", "rederive")
 FIELDS: dict[str, dict[str, str]] = {
     "plan": {
         "recordings": "recordings in the input",
@@ -70,6 +72,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "files": "files of the release",
         "samples": "samples of the release",
         "problems": "list of objects: where, what; empty if the release is sound",
+        "recheck": "object: total and unreachable recordings that --recheck chose; null without it",
+        "rederive": "object: total and unreachable units that --rederive chose; null without it",
+        "deleted": "list of paths that --repair deleted",
     },
     "gc": {
         "output": "folder or bucket of the corpus",
@@ -164,13 +169,17 @@ def _build_status(build: BuildStatus) -> dict[str, Any]:
     }
 
 
-def verify_document(output: str, release: Release, problems: Sequence[Problem]) -> dict[str, Any]:
+def verify_document(
+    output: str, release: Release, problems: Sequence[Problem], events: Mapping[str, VerifyProgress], deleted: Sequence[str]
+) -> dict[str, Any]:
     return {
         "output": output,
         "release": release.number,
         "files": len(release.files),
         "samples": Counter(release.counts)["samples"],
         "problems": [asdict(problem) for problem in problems],
+        **{phase: {"total": e.total, "unreachable": e.unreachable} if (e := events.get(phase)) else None for phase in _AGAIN},
+        "deleted": list(deleted),
     }
 
 

@@ -1,7 +1,7 @@
 """What a build, a release, a verification and a garbage collection show."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.table import Table
 from voxbeam.commands.display import hours, plural, slowest_table
 from voxbeam.commands.terminal import new_table, print_table
 from voxbeam.pipeline.build import BuildResult
+from voxbeam.pipeline.events import VerifyProgress
 from voxbeam.pipeline.gc import Orphan
 from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.verify import Problem
@@ -113,6 +114,17 @@ def print_problems(release: Release, problems: Sequence[Problem], console: Conso
     for problem in problems:
         table.add_row(problem.where, problem.what)
     print_table(console, f"Release {release.name} failed verification", table)
+
+
+def print_checked_again(events: Mapping[str, VerifyProgress], deleted: Sequence[str], console: Console) -> None:
+    """What a verification checked beyond the corpus, and what it deleted."""
+    for phase, noun, verb in (("recheck", "source", "probed"), ("rederive", "unit", "made")):
+        if event := events.get(phase):
+            away = f"; the sources of {event.unreachable} cannot be reached" if event.unreachable else ""
+            console.print(f"{plural(event.total - event.unreachable, noun)} {verb} again{away}")
+    if deleted:
+        console.print(f"Deleted: {', '.join(deleted)}")
+        console.print("Run the `voxbeam build` command of this corpus again: it makes them again from finished units")
 
 
 def print_orphans(orphans: Sequence[Orphan], older_than_h: float, dry_run: bool, console: Console) -> None:

@@ -39,6 +39,18 @@ class PlanProgress:
     total: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifyProgress:
+    """The state of a verification at one moment."""
+
+    phase: Literal["read", "recheck", "rederive"]
+    done: int = 0
+    """recordings probed or units made again"""
+    total: int = 0
+    unreachable: int = 0
+    """of which: those whose source cannot be reached"""
+
+
 class BuildObserver:
     """Passes events to `on_progress`, from the thread of the build and, while the graph runs, from another."""
 

@@ -72,7 +72,7 @@ def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orp
             existing.add(path)
             if path in referenced or now - written < older_than or path.split("/")[1] in running:
                 continue
-            if is_bucket(store.root) or _is_regular(Path(store.root), path):
+            if is_bucket(store.root) or is_regular(Path(store.root), path):
                 orphans.append(Orphan(path, size))
     missing = sorted(referenced - existing)
     if missing:
@@ -83,7 +83,7 @@ def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orp
     return orphans
 
 
-def _is_regular(root: Path, path: str) -> bool:
+def is_regular(root: Path, path: str) -> bool:
     """Whether a path is a regular file with no link on the way: behind a link lie files of others."""
     place = root
     for part in Path(path).parts:

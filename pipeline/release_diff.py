@@ -89,7 +89,7 @@ def changes_since(
         elif key.startswith(("pack.", "link_speakers.")):
             repacks.append(text)
     if fingerprint != previous.fingerprint:
-        invalidates_units = [*invalidates_units, *_changed_models(previous.models, models)] or ["the code of a stage"]
+        invalidates_units = [*invalidates_units, *changed_models(previous.models, models)] or ["the code of a stage"]
     damaged = damaged_files(store, previous)
     damage = tuple(f"{file.path} is missing or does not have {file.bytes} bytes" for file in damaged)
     if any(file.kind == "recordings" for file in damaged):  # nobody can tell what it lists
@@ -148,7 +148,7 @@ def first_few(lines: Sequence[str], noun: str = "recordings") -> list[str]:
     return [*lines[:_MAX_EXAMPLES], *([f"and {more} more {noun}"] if more > 0 else [])]
 
 
-def _changed_models(old: dict[str, str], new: dict[str, str]) -> list[str]:
+def changed_models(old: dict[str, str], new: dict[str, str]) -> list[str]:
     """Models whose hash differs, and libraries whose version differs."""
     lines = [f"model {name}: {_short(old.get(name))} → {_short(new[name])}" for name in sorted(new) if _differs(name, old, new)]
     before, now = (dict(pair.split("=", 1) for pair in models.get("libraries", "").split()) for models in (old, new))

@@ -12,11 +12,12 @@ import tarfile
 import zlib
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxbeam.pipeline.events import VerifyProgress
 from voxbeam.pipeline.verify_header import Problem, check_header
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.formats import CODEBOOK_SIZE, FRAME_MS, N_CODEBOOKS
@@ -26,13 +27,40 @@ from voxbeam.storage.releases import load_release, read_part, read_rows
 from voxbeam.storage.store import Store, sha256_of
 
 
-def verify(output_uri: str, release: int | None = None) -> list[Problem]:
+def verify(
+    output_uri: str,
+    release: int | None = None,
+    *,
+    recheck: float = 0.0,
+    rederive: int = 0,
+    on_progress: Callable[[VerifyProgress], None] | None = None,
+) -> list[Problem]:
     """Reads every byte of a release (the latest if None) and returns every problem. An empty list means that it is sound.
 
-    Raises StorageError when the corpus has no such release.
+    Args:
+        output_uri: folder or bucket prefix of the corpus.
+        release: number of the release; the latest if None.
+        recheck: share of the recordings whose sources are probed again and compared, at least one; 0 for none.
+        rederive: number of units that are made again through all stages and compared.
+        on_progress: called with an event at every change of phase, and for every recording and unit that is checked again.
+
+    Raises StorageError when the corpus has no such release, and ModelError when its units cannot be made again here. Recordings
+    whose source cannot be reached are counted in the events, and are no problem.
     """
     store = Store(output_uri)
-    return list(verify_release(store, load_release(store, release)))
+    found = load_release(store, release)
+    report = on_progress or (lambda event: None)
+    report(VerifyProgress(phase="read"))
+    problems = list(verify_release(store, found))
+    if problems or not (recheck or rederive):
+        return problems  # rows of a damaged release say nothing of its sources
+    from voxbeam.pipeline.recheck import recheck_sources, rederive_units  # every stage and model: seconds to import
+
+    if recheck:
+        problems += recheck_sources(store, found, recheck, report)
+    if rederive:
+        problems += rederive_units(store, found, rederive, report)
+    return problems
 
 
 def verify_release(store: Store, release: Release) -> Iterator[Problem]:

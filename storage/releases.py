@@ -69,7 +69,7 @@ def changed_file_error(store: Store, file: ReleaseFile) -> StorageError:
     """The error of a file that is not the one that its release names."""
     return StorageError(
         f"{store.uri(file.path)} is not the file of the release: its SHA-256 or its number of rows differs",
-        remedy="run `voxbeam verify` to find all damage, and restore the file from a copy",
+        remedy="run `voxbeam verify --repair`, then the `voxbeam build` command of this corpus",
     )
 
 

@@ -93,6 +93,12 @@ def read_unit_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
         yield UnitRow(**row)
 
 
+def read_header_and_table(content: bytes) -> tuple[dict[str, Any], pa.Table]:
+    """The header of a unit file and all of its rows. Raises DamagedUnitError."""
+    reader = _open(content)
+    return _header(reader.schema), reader.read_all()
+
+
 def read_seconds(content: bytes) -> dict[str, float]:
     """Wall seconds that each stage took for a unit."""
     seconds: dict[str, float] = _header(_open(content).schema)["seconds"]

@@ -1,0 +1,36 @@
+"""Repair: deletes the damaged files of a release, so that the next build makes them again (heal.py)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from voxbeam.pipeline.collection_mark import collection_mark
+from voxbeam.pipeline.gc import is_regular
+from voxbeam.schemas.release import Release
+from voxbeam.storage.store import Store, is_bucket, sha256_of
+
+
+def delete_damaged(store: Store, release: Release, suspects: Iterable[str]) -> list[str]:
+    """Deletes those of the suspected paths that are files of the release and whose SHA-256 is not the one that it states.
+
+    Returns the deleted paths. Nothing else is deleted, and links are left alone. Raises StorageError while a build runs.
+    """
+    expected = {file.path: file.sha256 for file in release.files}
+    suspected = sorted(expected.keys() & set(suspects))
+    if not suspected:
+        return []
+    deleted: list[str] = []
+    with collection_mark(store) as mark:
+        mark.renew()
+        for path in suspected:
+            if not is_bucket(store.root) and not is_regular(Path(store.root), path):
+                continue
+            try:
+                with store.local_copy(path) as local:
+                    damaged = sha256_of(local) != expected[path]
+            except FileNotFoundError:
+                continue
+            if damaged:
+                mark.renew()
+                store.delete([path])
+                deleted.append(path)
+    return deleted
