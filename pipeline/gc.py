@@ -17,7 +17,7 @@ from voxbeam.pipeline.heartbeat import running_builds
 from voxbeam.pipeline.steps.unit_file import unit_path
 from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.manifest import RecordingRow
-from voxbeam.storage.releases import read_release, read_rows, release_numbers
+from voxbeam.storage.releases import read_release, read_rows, release_numbers, require_corpus
 from voxbeam.storage.store import Store, is_bucket
 
 FOLDERS = ("units", "shards", "manifests", "listings", "progress")
@@ -45,6 +45,7 @@ def collect_garbage(output_uri: str, older_than: timedelta, *, dry_run: bool = F
     nobody can tell what is an orphan.
     """
     store = Store(output_uri)
+    require_corpus(store)
     with collection_mark(store) as mark:
         now = mark.renew()
         orphans = find_orphans(store, older_than, now)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from voxbeam.pipeline.heartbeat import Heartbeat, read_heartbeat
 from voxbeam.pipeline.progress import WorkerProgress, read_progress
 from voxbeam.schemas.release import Release
-from voxbeam.storage.releases import read_release, release_numbers
+from voxbeam.storage.releases import read_release, release_numbers, require_corpus
 from voxbeam.storage.store import Store
 
 
@@ -33,8 +33,12 @@ class CorpusStatus:
 
 
 def read_status(output_uri: str) -> CorpusStatus:
-    """The status of a corpus, read from its storage alone: it works on any machine, while a build runs on another."""
+    """The status of a corpus, read from its storage alone: it works on any machine, while a build runs on another.
+
+    Raises StorageError where there is no corpus.
+    """
     store = Store(output_uri)
+    require_corpus(store)
     numbers = release_numbers(store)
     units = [size for _, size in store.walk("units/")]
     builds: list[BuildStatus] = []

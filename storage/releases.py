@@ -33,6 +33,12 @@ def release_numbers(store: Store) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
+def require_corpus(store: Store) -> None:
+    """Raises StorageError unless there is a corpus: a release, or what a build has left or is writing."""
+    if not any(True for folder in ("releases", "units", "progress", "shards", "manifests") for _ in store.walk(f"{folder}/")):
+        raise StorageError(f"there is no corpus at {store.root}", remedy="check the address; `voxbeam build` makes a corpus")
+
+
 def read_release(store: Store, number: int) -> Release:
     """A release by number. Raises FileNotFoundError, and SchemaError naming a file that is not that release."""
     path = release_path(number)
@@ -53,6 +59,7 @@ def latest_release(store: Store) -> Release | None:
 
 def load_release(store: Store, number: int | None = None) -> Release:
     """A release by number, else the latest. Raises StorageError when there is no such release."""
+    require_corpus(store)
     if number is None:
         release = latest_release(store)
         if release is None:

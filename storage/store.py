@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PermissionDeniedError, PreconditionError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
 from voxbeam.schemas.errors import ObjectForbiddenError, ObjectReplacedError, StorageError
 from voxbeam.storage.address import BUCKET_SCHEMES, resolve_address
@@ -73,14 +73,9 @@ def _open(root: str) -> ObjectStore:
     if is_bucket(root):
         with _storage_errors(root):
             return from_url(root)
-    path = local_path(root)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"cannot create the folder {path}: {error.strerror}", remedy="choose another, or change its owner"
-        ) from error
-    return LocalStore(str(path), mkdir=True)
+    if not local_path(root).is_dir():
+        raise StorageError(f"{root} is a file, not a folder", remedy="choose another place, or remove the file")
+    return LocalStore(root, mkdir=True)
 
 
 class Store:
@@ -91,8 +86,13 @@ class Store:
 
     @property
     def object_store(self) -> ObjectStore:
-        """The connection, for operations of obstore that this class does not have."""
-        return _open(self.root)
+        """The connection, for operations of obstore that this class does not have.
+
+        A folder that does not exist reads as an empty one, and is created by the first write.
+        """
+        if is_bucket(self.root) or Path(self.root).exists():
+            return _open(self.root)
+        return MemoryStore()
 
     def uri(self, path: str) -> str:
         """The full address of an object."""
