@@ -58,7 +58,7 @@ def test_json_of_a_build(built: Built) -> None:
     assert (document["release"], document["committed"], document["submitted"]) == (1, True, False)
     assert document["counts"]["samples"] == 1 and document["changes"] == [] and document["job_id"] is None
     (row,) = document["quarantine"]
-    assert row["recording"] == "empty" and row["reason"] == "empty_file" and row["remedy"]
+    assert row["recording"] == "empty_wav" and row["reason"] == "empty_file" and row["remedy"]
     assert "Committed release 000001" in built.stderr and "Quarantine: 1 recording" in built.stderr
 
 

@@ -85,7 +85,7 @@ def release_of(output: Path) -> tuple[Store, Release]:
 
 def test_each_file_ends_where_it_must(built: tuple[subprocess.CompletedProcess[str], Path, Path]) -> None:
     store, release = release_of(built[2])
-    rows = {row.recording: row for row in read_rows(store, release, RecordingRow)}
+    rows = {Path(row.uri).stem: row for row in read_rows(store, release, RecordingRow)}
     reasons = {name: row.reason for name, row in rows.items() if row.status == "quarantined"}
     expected = {
         "empty": "empty_file", "header_only": "no_samples", "truncated": ("truncated", "corrupt"), "text": "not_audio",
@@ -105,7 +105,7 @@ def test_music_noise_and_clipping_give_no_sample(built: tuple[subprocess.Complet
     accepted = {row.recording for row in read_rows(store, release, SampleRow)}
     odd = next(row.recording for row in read_rows(store, release, RecordingRow) if row.recording.startswith("sp_ce_and"))
     assert accepted == {"good", odd}
-    clipped = [row for row in read_rows(store, release, RejectedRow) if row.recording == "clipped"]
+    clipped = [row for row in read_rows(store, release, RejectedRow) if row.recording == "clipped_wav"]
     assert any("clipped" in row.reasons for row in clipped)
 
 
