@@ -65,6 +65,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "unit_bytes": "size of all finished units",
         "builds": "list of objects: run_id, release, running, elapsed_s, silent_s, recordings, probed, done_ms, remaining_ms, "
         "accepted_ms, rejected_ms, reused_units, quarantined",
+        "last_build": "object: the record of the build of the latest release, as in builds/; null if there is none",
     },
     "verify": {
         "output": "folder or bucket of the corpus",
@@ -145,6 +146,7 @@ def status_document(status: CorpusStatus) -> dict[str, Any]:
         "units": status.units,
         "unit_bytes": status.unit_bytes,
         "builds": [_build_status(build) for build in status.builds],
+        "last_build": asdict(status.last_build) if status.last_build else None,
     }
 
 

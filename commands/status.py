@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from voxbeam.commands.display import hours, plural, progress_line, slowest_table
+from voxbeam.commands.display import hours, plural, progress_line, progress_table, slowest_table
 from voxbeam.commands.report import print_release
 from voxbeam.commands.terminal import print_table
 from voxbeam.pipeline.status import BuildStatus, CorpusStatus
@@ -15,6 +15,14 @@ def print_status(status: CorpusStatus, console: Console) -> None:
     console.print(f"{status.uri}: {releases}, {units} ({status.unit_bytes / 1e6:.1f} MB)")
     if status.latest is not None:
         print_release(Store(status.uri), status.latest, console)
+    if (last := status.last_build) is not None:
+        print_table(
+            console,
+            f"Build {last.run_id} of release {last.release:06d}: {hours(last.wall_s * 1000)}, ended {last.ended}",
+            progress_table(last.workers),
+        )
+        if last.workers.slowest:
+            print_table(console, "Its slowest units", slowest_table(last.workers))
     for build in status.builds:
         console.print(run_line(build))
         if build.workers.slowest:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from voxbeam.models.threads import pin_threads
+from voxbeam.pipeline.build_record import write_record
 from voxbeam.pipeline.collection_mark import require_no_collection
 from voxbeam.pipeline.events import BuildObserver, BuildProgress
 from voxbeam.pipeline.heal import heal
@@ -167,6 +168,16 @@ def _build(
     committed = job.number in release_numbers(store)
     release = read_release(store, job.number) if committed else previous
     assert release is not None
+    if committed:
+        write_record(
+            store,
+            release=job.number,
+            run_id=run_id,
+            wall_s=observer.elapsed_s,
+            recordings=observer.recordings,
+            libraries=hashes["libraries"],
+            workers=progress,
+        )
     return BuildResult(
         release=release,
         number=release.number,

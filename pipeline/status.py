@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from voxbeam.pipeline.build_record import BuildRecord, latest_record
 from voxbeam.pipeline.heartbeat import Heartbeat, read_heartbeat
 from voxbeam.pipeline.progress import WorkerProgress, read_progress
 from voxbeam.schemas.release import Release
@@ -30,6 +31,8 @@ class CorpusStatus:
     """finished units, of any release or of none yet"""
     unit_bytes: int
     builds: list[BuildStatus]
+    last_build: BuildRecord | None = None
+    """times of the build that committed the latest release"""
 
 
 def read_status(output_uri: str) -> CorpusStatus:
@@ -52,4 +55,5 @@ def read_status(output_uri: str) -> CorpusStatus:
         units=len(units),
         unit_bytes=sum(units),
         builds=builds,
+        last_build=latest_record(store),
     )
