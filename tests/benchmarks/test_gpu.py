@@ -109,6 +109,7 @@ def test_a_killed_part_keeps_what_it_measured(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_part_is_stopped_at_its_limit(tmp_path: Path) -> None:
     process = start("--out", str(tmp_path), "--parts", "ceilings", "--limit", "ceilings=0.1")
     process.communicate()

@@ -74,6 +74,7 @@ def test_dropouts_are_found_and_clean_speech_is_kept(clean: list[Wave]) -> None:
     assert fraction(lambda sound: dropouts(sound, RATE) > limit, [with_gaps(sound, rng) for sound in clean]) >= 0.95
 
 
+@pytest.mark.slow
 def test_music_is_found_and_clean_speech_is_kept(clean: list[Wave]) -> None:
     rng = np.random.default_rng(2)
     assert fraction(has_music, clean) <= 0.01 + 1 / len(clean)

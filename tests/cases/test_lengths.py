@@ -53,6 +53,7 @@ def test_the_zoo_is_large(animals: list[zoo.Animal]) -> None:
     assert len(animals) == len({animal.name for animal in animals}) >= 150
 
 
+@pytest.mark.slow
 def test_every_file_has_its_outcome(animals: list[zoo.Animal], files: dict[str, Path], found: Found) -> None:
     wrong = {}
     for animal in animals:

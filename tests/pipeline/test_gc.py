@@ -117,6 +117,7 @@ class Intruder:
             self.relies_on = {path for path, _ in self.store.walk() if path in LEFT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 3])
 def test_a_build_that_begins_in_any_gap(batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any request of a collection a build begins: it stops, or the collection does; no file that it relies on goes."""

@@ -16,6 +16,8 @@ from voxbeam.schemas.errors import StageError
 from voxbeam.transforms.audio import confinement
 from voxbeam.transforms.audio.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 FUNCTIONS = "tests.transforms.sandbox_functions"
 ROOT = Path(__file__).resolve().parents[2]
 needs_landlock = pytest.mark.skipif(not confinement.available().files, reason="this kernel has no Landlock")

@@ -147,6 +147,7 @@ def test_a_chapter_is_covered_and_accepted(chapter):
     assert sum(s.duration_ms for s in segments if s.accepted) > 0.9 * sum(s.duration_ms for s in segments)
 
 
+@pytest.mark.slow
 def test_no_edge_falls_inside_speech_by_an_independent_detector(chapter):
     silero_vad = pytest.importorskip("silero_vad")
     import torch

@@ -209,6 +209,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(utterances: list[Wav
     assert sizes == [7, 4, 2, 2, 2, 1]
 
 
+@pytest.mark.slow
 def test_out_of_memory_for_one_segment_fails_the_unit_with_a_remedy(
     utterances: list[Waveform], monkeypatch: pytest.MonkeyPatch
 ) -> None:
