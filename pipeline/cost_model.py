@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from voxbeam.pipeline.steps.pack import part_count, shard_group_count
 from voxbeam.schemas.config import PackConfig
+from voxbeam.schemas.formats import SPLITS
 from voxbeam.transforms.audio.sparse_file import sequential_requests
 
 _PART_BYTES = 5 << 20
@@ -25,8 +26,8 @@ class Footprint:
 
     @property
     def objects(self) -> int:
-        """Objects that remain: units, shards, manifests, the listing, the phones and the release."""
-        return self.units + self.shards + self.parts + 3
+        """Objects that remain: units, shards, manifests, phones, lists of shards, listing, release, record of the build."""
+        return self.units + self.shards + self.parts + len(SPLITS) + 4
 
 
 def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, config: PackConfig) -> Footprint:
@@ -39,10 +40,10 @@ def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, c
         units=units,
         shards=shards,
         parts=parts,
-        # a unit once; a shard in parts, with a beginning and an end; a part of a manifest put, then copied to its place; listing,
-        # phones, release, and two to see that the store creates conditionally
-        writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + 5,
+        # a unit once; a shard in parts, with a beginning and an end; a part of a manifest put, then copied to its place; lists of
+        # shards; listing, phones, release, record of the build, and two to see that the store creates conditionally
+        writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + len(SPLITS) + 6,
         # a recording for its hash; a unit to see whether it is there, its file for shards and for reports, what its recording is
-        # now, and its part of that by ranges
-        reads=recordings + (3 + 1 + ranges) * units + shards + parts,
+        # now, and its part of that by ranges; a HEAD before each put of a shard, of a part (and of its copy), and of the rest
+        reads=recordings + (3 + 1 + ranges) * units + shards + 2 * parts + len(SPLITS) + 2,
     )
