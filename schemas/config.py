@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal, Self
 
 import obstore
-import yaml
 from obstore.exceptions import BaseError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from voxbeam.schemas.bounded_yaml import parse_yaml, shorten
 from voxbeam.schemas.errors import ConfigError
 
 
@@ -218,19 +218,19 @@ class CorpusConfig(_Section):
         Raises ConfigError for a file that cannot be read; its message lists every wrong key.
         """
         try:
-            return cls.model_validate(yaml.safe_load(_read(uri).decode()) or {})
+            return cls.model_validate(parse_yaml(_read(uri)) or {})
         except FileNotFoundError as error:
             raise ConfigError(f"there is no configuration at {uri}") from error
         except ValidationError as error:
             wrong = [
-                f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})"
+                f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (found {shorten(e['input'])})"
                 if e["loc"]
                 else f"  {e['msg'].removeprefix('Value error, ')}"
                 for e in error.errors()
             ]
             raise ConfigError(f"{uri} has wrong keys; `voxbeam config` lists all keys:\n" + "\n".join(wrong)) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{uri} is not YAML: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{uri} is not YAML that can be read: {error}") from error
         except (OSError, BaseError) as error:
             raise ConfigError(f"cannot read the configuration {uri}: {error}") from error
 

@@ -1,0 +1,38 @@
+"""Configurations that would take for ever, all memory or a traceback: each a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.errors import ConfigError
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(9)
+)
+BOMBS: dict[str, tuple[str | bytes, str]] = {
+    "billion laughs": (LAUGHS, "anchors and aliases"),
+    "an alias to itself": ("device: &a [*a]", "anchors and aliases"),
+    "deep lists": ("device: " + "[" * 20_000, "more than 50 levels|not YAML"),
+    "deep mappings": ("{a: " * 20_000, "more than 50 levels|not YAML"),
+    "a huge number": ("decode: {memory_mb: " + "9" * 9_000 + "}", "ValueError|64 bits"),
+    "a huge number in base 60": ("decode: {memory_mb: " + ":".join(["1"] * 400_000) + "}", "more than 10000 characters"),
+    "a number in base 60": ("decode: {memory_mb: " + ":".join(["1"] * 4_900) + "}", "64 bits"),
+    "a long text": ("device: " + "x" * 20_000, "more than 10000 characters"),
+    "a huge file": ("#" * (2 << 20), "more than 1048576"),
+    "a date that is none": ("device: 2001-99-99", "not YAML"),
+    "an object": ("device: !!python/object/apply:os.system [ls]", "not YAML"),
+    "half a character": (b'device: "\xed\xa0\x80"', "not YAML"),
+    "a NUL": (b"device: \0", "not YAML"),
+    "a list": ("- 1", "wrong keys"),
+    "infinity": ("decode: {memory_mb: .inf}", "memory_mb"),
+}
+
+
+@pytest.mark.parametrize("case", BOMBS)
+def test_a_bomb_is_a_sentence(tmp_path: Path, case: str) -> None:
+    content, message = BOMBS[case]
+    (tmp_path / "c.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=message) as caught:
+        CorpusConfig.from_yaml(tmp_path / "c.yaml")
+    assert len(str(caught.value)) < 3_000
