@@ -89,9 +89,22 @@ def damaged_files(store: Store, release: Release) -> list[ReleaseFile]:
 
 def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
     """Rows of one part of a manifest, in bounded memory. Raises SchemaError when it is not of its schema."""
-    content = store.get(path)
-    for batch in _open_table(record, content, store.uri(path)).iter_batches(batch_size=10_000):
+    where = store.uri(path)
+    table = _open_table(record, store.get(path), where)
+    batches = table.iter_batches(batch_size=10_000)
+    while (batch := _next_batch(batches, where)) is not None:
         yield from from_table(record, pa.Table.from_batches([batch]))
+
+
+def _next_batch(batches: Iterator[pa.RecordBatch], where: str) -> pa.RecordBatch | None:
+    try:
+        return next(batches, None)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damaged(where, error) from error
+
+
+def _damaged(where: str, error: Exception) -> SchemaError:
+    return SchemaError(f"{where} is damaged: {error}", remedy="run `voxbeam verify` to find all damage, and build again")
 
 
 def _open_table(record: type[Record], source: bytes | Path, where: str) -> pq.ParquetFile:
@@ -99,9 +112,7 @@ def _open_table(record: type[Record], source: bytes | Path, where: str) -> pq.Pa
     try:
         table = pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise SchemaError(
-            f"{where} is not a Parquet file: {error}", remedy="restore it from a copy, or build into a new output"
-        ) from error
+        raise _damaged(where, error) from error
     check_schema(record, table.schema_arrow)
     if table.metadata.num_rows > MAX_PART_ROWS:
         raise SchemaError(f"{where} has {table.metadata.num_rows} rows; no part of a manifest has more than {MAX_PART_ROWS}")

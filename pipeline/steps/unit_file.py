@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 import soundfile as sf
 
 from voxbeam.schemas.columns import arrow_schema, check_schema
-from voxbeam.schemas.errors import DamagedUnitError
+from voxbeam.schemas.errors import DamagedUnitError, SchemaError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.schemas.manifest import UnitRow, sample_key
 from voxbeam.schemas.segment import LocalSpeaker, Segment
@@ -60,16 +61,18 @@ def write_unit(state: UnitState, *, keep_audio: bool) -> tuple[UnitResult, bytes
 
 def read_result(content: bytes, unit: Unit) -> UnitResult:
     """The result of a unit from the bytes of its file. Raises DamagedUnitError."""
-    header = _header(_open(content).schema)
-    return UnitResult(
-        unit=unit,
-        start_ms=header["start_ms"],
-        end_ms=header["end_ms"],
-        peak=header["peak"],
-        speakers=tuple(LocalSpeaker(**{**speaker, "embedding": tuple(speaker["embedding"])}) for speaker in header["speakers"]),
-        accepted={label: SegmentTotals(**totals) for label, totals in header["accepted"].items()},
-        rejected=SegmentTotals(**header["rejected"]),
-    )
+    with _damaged_errors():
+        header = _header(_open(content).schema)
+        speakers = ({**speaker, "embedding": tuple(speaker["embedding"])} for speaker in header["speakers"])
+        return UnitResult(
+            unit=unit,
+            start_ms=header["start_ms"],
+            end_ms=header["end_ms"],
+            peak=header["peak"],
+            speakers=tuple(LocalSpeaker(**speaker) for speaker in speakers),
+            accepted={label: SegmentTotals(**totals) for label, totals in header["accepted"].items()},
+            rejected=SegmentTotals(**header["rejected"]),
+        )
 
 
 def load_unit_rows(store: Store, name: str, *, accepted: bool) -> Iterator[UnitRow]:
@@ -86,11 +89,13 @@ def read_unit_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
 
     Raises DamagedUnitError, and SchemaError for a file of another version.
     """
-    table = _open(content).read_all()
-    check_schema(UnitRow, table.schema)
-    wanted = pc.equal(pc.equal(pc.list_value_length(table["reasons"]), 0), accepted)
-    for row in table.filter(wanted).to_pylist():
-        yield UnitRow(**row)
+    with _damaged_errors():
+        table = _open(content).read_all()
+        table.validate(full=True)  # offsets that point anywhere would crash what reads them
+        check_schema(UnitRow, table.schema)
+        wanted = pc.equal(pc.equal(pc.list_value_length(table["reasons"]), 0), accepted)
+        rows = [UnitRow(**row) for row in table.filter(wanted).to_pylist()]
+    yield from rows
 
 
 def read_header_and_table(content: bytes) -> tuple[dict[str, Any], pa.Table]:
@@ -101,8 +106,23 @@ def read_header_and_table(content: bytes) -> tuple[dict[str, Any], pa.Table]:
 
 def read_seconds(content: bytes) -> dict[str, float]:
     """Wall seconds that each stage took for a unit."""
-    seconds: dict[str, float] = _header(_open(content).schema)["seconds"]
-    return seconds
+    with _damaged_errors():
+        seconds: dict[str, float] = _header(_open(content).schema)["seconds"]
+        return seconds
+
+
+@contextmanager
+def _damaged_errors() -> Iterator[None]:
+    """Turns what a file that is no unit raises into DamagedUnitError: one whose checksum is right may be another's."""
+    try:
+        yield
+    except SchemaError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedUnitError(
+            f"a file is no unit of this voxbeam ({type(error).__name__}: {error})",
+            remedy="build again: the unit is then made anew",
+        ) from error
 
 
 def _open(content: bytes) -> pa.RecordBatchStreamReader:

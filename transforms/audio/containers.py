@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
+MAX_OFFSET = 1 << 42
+"""behind the end of every file (4 TB); file systems refuse the larger offsets that damaged headers state"""
 _MAX_BOXES = 1_000_000
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -43,7 +45,7 @@ def _movie_end(content: BinaryIO, size: int) -> int | None:
     """Behind the last whole box, or where the last box should end; a second `ftyp` behind a movie begins another file."""
     start, movies = 0, 0
     for _ in range(_MAX_BOXES):
-        content.seek(start)
+        content.seek(min(start, MAX_OFFSET))
         header = content.read(16)
         if len(header) < 8 or not all(32 <= byte < 127 or byte == 0xA9 for byte in header[4:8]):
             return start
@@ -75,7 +77,7 @@ def _avi_end(content: BinaryIO, size: int) -> int | None:
     """Behind the last RIFF chunk of an AVI file; one over 1 GB continues in chunks of the form AVIX (OpenDML)."""
     start = 0
     for number in range(_MAX_BOXES):
-        content.seek(start)
+        content.seek(min(start, MAX_OFFSET))
         header = content.read(12)
         if len(header) < 12 or header[:4] != b"RIFF" or header[8:] != (b"AVIX" if number else b"AVI "):
             return start
@@ -92,7 +94,7 @@ def _flv_end(content: BinaryIO, size: int) -> int:
     """Behind the last tag: eleven bytes and a body, then the length of both."""
     start = 13
     while start + 11 <= size:
-        content.seek(start)
+        content.seek(min(start, MAX_OFFSET))
         header = content.read(11)
         if header[0] & 0x1F not in (8, 9, 18) or header[8:11] != b"\0\0\0":
             return start
@@ -104,7 +106,7 @@ def _matroska_end(content: BinaryIO, size: int) -> int | None:
     """Where the segment should end, if the file ends before it; decoders find segments behind it (RFC 8794, 9559)."""
     content.seek(4)
     length = _vint(content)
-    content.seek(content.tell() + (length or 0))
+    content.seek(min(content.tell() + (length or 0), MAX_OFFSET))
     if content.read(4) != _SEGMENT:
         return None
     length = _vint(content)
@@ -160,7 +162,7 @@ def _first_packets(content: BinaryIO) -> Iterator[bytes]:
     """The beginning of the first packet of every stream of an Ogg file (RFC 3533)."""
     start = 0
     while True:
-        content.seek(start)
+        content.seek(min(start, MAX_OFFSET))
         header = content.read(27)
         if len(header) < 27 or header[:4] != b"OggS":
             return
@@ -174,7 +176,7 @@ def xing_frames(file: AudioFile) -> int | None:
     """MPEG frames that the Xing or Info header of an MP3 counts; None without such a header."""
     with file.open("rb") as content:
         start = _behind_id3(content)
-        content.seek(start)
+        content.seek(min(start, MAX_OFFSET))
         head = content.read(_MPEG_SEARCH)
     for tag in (b"Xing", b"Info"):
         at = head.find(tag, 0, 4096)

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from voxbeam.transforms.audio.containers import container_end
+from voxbeam.transforms.audio.containers import MAX_OFFSET, container_end
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
 _PLACEHOLDERS_32 = frozenset({0, *range(0xFFFFFF00, 0x100000000), *range(0x7FFFEF00, 0x80000100)})
@@ -72,11 +72,11 @@ def unexplained_bytes(file: AudioFile) -> int:
 def _unlike_tags(content: BinaryIO, start: int) -> int:
     """Bytes from `start` on that are neither zeros nor tags."""
     for _ in range(_MAX_CHUNKS):
-        content.seek(start)
+        content.seek(min(start, MAX_OFFSET))
         if not (length := _tag_length(content.read(32))):
             break
         start += length
-    content.seek(start)
+    content.seek(min(start, MAX_OFFSET))
     return sum(len(block.strip(b"\0")) for block in iter(lambda: content.read(1 << 20), b""))
 
 
@@ -120,7 +120,7 @@ def _wave_end(content: BinaryIO) -> int | None:
     data_size_64: int | None = None
     for name, start, size in _chunks(content, "<4sI", 12):
         if name == b"ds64":
-            content.seek(start + 8)
+            content.seek(min(start + 8, MAX_OFFSET))
             data_size_64 = int.from_bytes(content.read(8), "little")
         if name == b"data":
             if size == 0xFFFFFFFF and data_size_64 is not None:
@@ -133,7 +133,7 @@ def _chunks(content: BinaryIO, layout: str, start: int, *, even: bool = True) ->
     """(name, first byte, size) of every chunk; `even` ones are padded to two bytes."""
     length = struct.calcsize(layout)
     for _ in range(_MAX_CHUNKS):
-        content.seek(start)
+        content.seek(min(start, MAX_OFFSET))
         header = content.read(length)
         if len(header) < length:
             return
@@ -145,7 +145,7 @@ def _chunks(content: BinaryIO, layout: str, start: int, *, even: bool = True) ->
 def _wave64_chunks(content: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     start = 40
     for _ in range(_MAX_CHUNKS):
-        content.seek(start)
+        content.seek(min(start, MAX_OFFSET))
         header = content.read(24)
         if len(header) < 24:
             return
