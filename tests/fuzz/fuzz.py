@@ -1,4 +1,4 @@
-"""Fuzzes one reader: `python -m tests.fuzz.fuzz TARGET [RUNS] [atheris options]`; `python -m tests.fuzz.fuzz list` names them.
+"""Fuzzes one reader: `python -m tests.fuzz.fuzz TARGET [RUNS] [atheris options]`; `python -m tests.fuzz.targets` names them.
 
 Findings are written to `tests/fuzz/findings/TARGET/`, where `test_findings.py` replays them. A run that takes more than 10 s or
 more than 1 GB at once is one, and ends the process. Needs requirements/fuzz.txt.
@@ -50,7 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["list"]:
-        print(*TARGETS)
-    else:
-        main()
+    main()

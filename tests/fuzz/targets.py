@@ -246,3 +246,7 @@ def replay(name: str, content: bytes) -> None:
         target.read(content)
     except EXPECTED + target.documented:
         pass
+
+
+if __name__ == "__main__":
+    print(*TARGETS)
