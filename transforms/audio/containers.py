@@ -126,6 +126,8 @@ def _vint(content: BinaryIO) -> int | None:
 
 def _tta_end(content: BinaryIO, head: bytes) -> int | None:
     """By the table of frame lengths behind the header of True Audio (TTA1)."""
+    if len(head) < 18:
+        return None
     rate, samples = struct.unpack_from("<II", head, 10)
     per_frame = rate * 256 // 245
     if not per_frame or not samples:
