@@ -31,7 +31,7 @@ def stated_bytes(file: AudioFile) -> int | None:
             return _chunk_end(_wave64_chunks(content), b"data", _PLACEHOLDERS_64)
         if magic[:4] == b"caff":
             return _chunk_end(_chunks(content, ">4sQ", 8, even=False), b"data", _PLACEHOLDERS_64)
-        if magic[:4] == b".snd":
+        if magic[:4] == b".snd" and len(magic) == 12:
             offset, length = struct.unpack(">II", magic[4:12])
             return None if length in _PLACEHOLDERS_32 else offset + length
         if magic[:7] == b"NIST_1A":
