@@ -14,7 +14,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from tests.cases import surgery
-from tests.cases.zoo import by_ffmpeg, by_soundfile
+from tests.cases.encode import by_ffmpeg, by_soundfile
 
 Wave = NDArray[np.float32]
 QUARANTINED, DONE, EITHER = "quarantined", "done", "either"

@@ -3,25 +3,14 @@
 All are made here, from a few seconds of real speech, by soundfile, PyAV and surgery on bytes.
 """
 
-import io
-import shutil
 import struct
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
-import soundfile as sf
-import soxr
-from numpy.typing import NDArray
 
 from tests.cases import surgery
-
-RATE = 16_000
-Wave = NDArray[np.float32]
+from tests.cases.encode import RATE, Wave, by_ffmpeg, by_soundfile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,68 +24,6 @@ class Animal:
     padding_s: float = 0.0
     """how much silence the coder adds where its container cannot say so"""
     reasons: tuple[str, ...] = ()
-
-
-def by_soundfile(sound: Wave, container: str, subtype: str, rate: int = RATE, channels: int = 1, endian: str = "FILE") -> bytes:
-    """Sound in a container of libsndfile."""
-    sink = io.BytesIO()
-    sf.write(sink, _spread(sound, rate, channels), rate, format=container, subtype=subtype, endian=endian)
-    return sink.getvalue()
-
-
-class _Pipe(io.RawIOBase):
-    """A file that cannot be rewound, as a recorder's pipe."""
-
-    def __init__(self) -> None:
-        self.content = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, block: Any) -> int:
-        self.content += bytes(block)
-        return len(block)
-
-
-def by_ffmpeg(
-    sound: Wave,
-    container: str,
-    codec: str,
-    rate: int = RATE,
-    channels: int = 1,
-    *,
-    pipe: bool = False,
-    options: dict[str, str] | None = None,
-    **settings: Any,
-) -> bytes:
-    """Sound in a container of FFmpeg, `options` for the muxer, `settings` for the encoder."""
-    layout = "mono" if channels == 1 else "stereo"
-    texts = {key: value for key, value in settings.items() if isinstance(value, str)}
-    written = _Pipe()
-    path = Path(tempfile.mkdtemp()) / "animal"  # some muxers read again what they wrote
-    with av.open(written if pipe else str(path), "w", format=container, options=options or {}) as file:
-        stream = file.add_stream(codec, rate=rate, layout=layout, options=texts)
-        if "bit_rate" in settings:
-            stream.codec_context.bit_rate = settings["bit_rate"]
-        resampler = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=rate)
-        block = np.ascontiguousarray(_spread(sound, rate, channels).T)
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
-        frame.sample_rate, frame.pts = rate, 0
-        fifo = av.AudioFifo()
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
-            fifo.write(part)
-        size = stream.codec_context.frame_size or 1024
-        while part := fifo.read(size, partial=True):
-            file.mux(stream.encode(part))
-        file.mux(stream.encode(None))
-    content = bytes(written.content) if pipe else path.read_bytes()
-    shutil.rmtree(path.parent)
-    return content
-
-
-def _spread(sound: Wave, rate: int, channels: int) -> Wave:
-    resampled = soxr.resample(sound, RATE, rate) if rate != RATE else sound
-    return np.stack([resampled * (1 - 0.3 * c) for c in range(channels)], axis=1).astype(np.float32)
 
 
 def animals(speech: Wave) -> Iterator[Animal]:
