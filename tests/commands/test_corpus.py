@@ -110,7 +110,7 @@ def test_plan_projects_and_builds_nothing(capsys: pytest.CaptureFixture[str]) ->
 def test_status_names_release_units_and_hours(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--output", str(corpus)]) == DONE
     printed = capsys.readouterr().out
-    assert "1 release, 1 finished unit " in printed and "1 done, 1 quarantined" in printed
+    assert "1 release, 1 finished unit " in printed and "1 done, 0 partial, 1 quarantined" in printed
 
 
 def test_verify_finds_a_changed_byte(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:

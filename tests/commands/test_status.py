@@ -106,9 +106,9 @@ def test_done_left_and_quarantined_while_a_build_runs_elsewhere(
     assert build.wait() == QUARANTINED, build.stdout and build.stdout.read()
     assert re.search(r"towards release 000001, running for \d+ s: 0 of 3 recordings probed", seen), seen
     assert re.search(r"3 of 3 recordings probed, 0 s done, 3\d s remaining .* quarantined 1", seen), seen
-    assert "1 done, 1 quarantined" not in seen
+    assert "1 done, 0 partial, 1 quarantined" not in seen
     at_the_end = status(output)
-    assert "2 done, 1 quarantined" in at_the_end and "running" not in at_the_end
+    assert "2 done, 0 partial, 1 quarantined" in at_the_end and "running" not in at_the_end
 
 
 def status(output: str) -> str:
