@@ -45,6 +45,7 @@ def relations(speech: Wave) -> dict[str, tuple[str, int | None, Wave, Wave]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["flac", "wav", "mp3"])
 def test_the_policy_is_found(container: str, tmp_path: Path, speech: Wave) -> None:
     for name, (policy, channel, left, right) in relations(speech).items():

@@ -42,6 +42,7 @@ def test_probe_tells_the_shape(kind: str, tmp_path: Path, write_audio: Writer) -
     assert abs(shape.duration_ms - 5000) <= (0 if kind in LOSSLESS else 120)  # coders pad to whole frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_sounds_like_what_was_written(kind: str, tmp_path: Path, write_audio: Writer, speech: NDArray[np.float32]) -> None:
     got = read_whole(write_audio(tmp_path, kind))
@@ -93,6 +94,7 @@ def test_header_only(tmp_path: Path, write_audio: Writer) -> None:
     assert refused(write_audio(tmp_path, "wav16", seconds=0)).reason == "no_samples"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.7, 0.99])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_cut_off_file_is_refused(kind: str, share: float, tmp_path: Path, write_audio: Writer) -> None:

@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from voxbeam.assets import SEGMENTATION_WEIGHTS
-from voxbeam.models import pyannote_models
 from voxbeam.models.ge2e import SPEAKER_WEIGHTS, load_ge2e
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.transforms.diarize import Diarize, diarize, load_diarizer
 
 from tests import audio_fixtures
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,6 @@ def test_a_conversation_has_two_speakers_who_overlap(diarizer):
         assert 0 < speaker.speech_ms <= spoken[speaker.label]
 
 
-@pytest.mark.slow
 def test_turns_move_with_the_start_and_repeat_exactly(diarizer):
     pcm = audio_fixtures.sample()
     turns, found = diarize(diarizer, pcm, 0)
@@ -66,7 +66,6 @@ def test_a_reader_is_one_speaker(diarizer, speaker):
     assert found[0].speech_ms > 0.6 * len(pcm) / 16
 
 
-@pytest.mark.slow
 def test_two_readers_in_turn_are_two_speakers(diarizer):
     pairs = zip(audio_fixtures.reader("1688", 4), audio_fixtures.reader("2033", 4), strict=True)
     parts = [part for pair in pairs for part in pair]
@@ -123,7 +122,6 @@ def test_pipeline_and_forward_agree_on_embeddings(diarizer):
     assert model.dimension == 256 == len(alone)
 
 
-@pytest.mark.slow
 def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
     pcm = audio_fixtures.sample()
     whole = diarize(diarizer, pcm, 0)
@@ -147,6 +145,8 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
 
 def test_embedded_weights_fill_the_models_exactly():
     assert set(load_ge2e().state_dict()) == set(load_file(SPEAKER_WEIGHTS))
+    from voxbeam.models import pyannote_models
+
     assert set(pyannote_models.load_segmentation().state_dict()) == set(load_file(SEGMENTATION_WEIGHTS))
 
 
@@ -155,7 +155,6 @@ def test_the_stage_travels_to_workers():
     assert stage.name == "diarize" and stage.config == DiarizeConfig()
 
 
-@pytest.mark.slow
 def test_a_pyannote_pipeline_by_path(tmp_path, monkeypatch):
     """Any pyannote diarization pipeline plugs in; here one from a configuration file."""
     (tmp_path / "config.yaml").write_text(
