@@ -136,9 +136,10 @@ class Corpus:
         name = self._codec_name or str(self.release.config["tokenize"]["codec"])
         try:
             return load_codec(codec_weights(name)[0], sha256=self.release.models["tokenize"])
-        except (OSError, ValueError) as error:
+        except (ModelError, OSError, ValueError) as error:
+            message = error.message if isinstance(error, ModelError) else str(error)
             raise ModelError(
-                f"the codec of {self.uri} cannot be loaded: {error}", remedy="name its weights: Corpus(uri, codec=...)"
+                f"the codec of {self.uri} cannot be loaded: {message}", remedy="name its weights: Corpus(uri, codec=...)"
             ) from error
 
     @cached_property

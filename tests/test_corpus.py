@@ -86,7 +86,7 @@ def test_what_is_not_there_is_named(corpus: Corpus, ask: Callable[[Corpus], obje
 def test_a_release_that_is_not_there(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="has no release 7; there are: 1"):
         Corpus(str(tmp_path), 7)
-    with pytest.raises(StorageError, match="no release in"):
+    with pytest.raises(StorageError, match="there is no corpus at"):
         Corpus(str(tmp_path / "empty"))
 
 
