@@ -22,7 +22,8 @@ from voxbeam.pipeline.steps.probe import probe
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.unit import Unit
-from voxbeam.storage.store import Store, open_local, open_sparse
+from voxbeam.storage.local_copies import open_local, open_sparse
+from voxbeam.storage.store import Store
 from voxbeam.transforms.decode import decode_sandboxed
 
 RATE = 16_000

@@ -25,8 +25,9 @@ from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.release import Release
 from voxbeam.schemas.unit import Unit
+from voxbeam.storage.local_copies import open_sparse
 from voxbeam.storage.releases import read_rows
-from voxbeam.storage.store import Store, open_sparse
+from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.chain import build_stages
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from voxbeam.pipeline.collection_mark import collection_mark
 from voxbeam.pipeline.gc import is_regular
 from voxbeam.schemas.release import Release
-from voxbeam.storage.store import Store, is_bucket, sha256_of
+from voxbeam.storage.local_copies import sha256_of
+from voxbeam.storage.store import Store, is_bucket
 
 
 def delete_damaged(store: Store, release: Release, suspects: Iterable[str]) -> list[str]:

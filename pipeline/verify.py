@@ -22,9 +22,10 @@ from voxbeam.schemas.formats import FRAME_MS
 from voxbeam.schemas.manifest import RELEASED, TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.bounded_json import parse_object
+from voxbeam.storage.local_copies import sha256_of
 from voxbeam.storage.npy_codes import MAX_CODES_BYTES, parse_codes
 from voxbeam.storage.releases import load_release, read_part, read_rows
-from voxbeam.storage.store import Store, sha256_of
+from voxbeam.storage.store import Store
 from voxbeam.storage.tar_members import TarMember, tar_members
 
 

@@ -11,7 +11,8 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from voxbeam.storage.store import Store, is_bucket, sha256_of
+from voxbeam.storage.local_copies import sha256_of
+from voxbeam.storage.store import Store, is_bucket
 
 
 def cache_folder() -> Path:

@@ -24,7 +24,8 @@ from voxbeam.storage.listing_files import (
     too_many_rows,
 )
 from voxbeam.storage.listing_values import check_text, is_absent, read_path, read_value
-from voxbeam.storage.store import is_bucket, open_local
+from voxbeam.storage.local_copies import open_local
+from voxbeam.storage.store import is_bucket
 
 LISTING_SUFFIXES = frozenset({".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".scp"})
 _PATHS = (

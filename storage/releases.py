@@ -14,7 +14,8 @@ from voxbeam.schemas.columns import Record, check_schema, from_table
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.manifest import TABLES, SampleRow
 from voxbeam.schemas.release import Release, ReleaseFile
-from voxbeam.storage.store import Store, sha256_of
+from voxbeam.storage.local_copies import sha256_of
+from voxbeam.storage.store import Store
 
 R = TypeVar("R", bound=Record)
 MAX_PART_ROWS = 20_000_000

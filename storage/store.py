@@ -5,7 +5,6 @@ needs no more than that, and nothing depends on rename. Credentials and endpoint
 """
 
 import functools
-import hashlib
 import re
 import shutil
 import stat
@@ -30,7 +29,6 @@ _BAD_CREDENTIALS = re.compile(
     "|AuthenticationFailed|InvalidSecurity|NotSignedUp"
 )
 """codes of a refusal that concerns every object"""
-_HASH_CHUNK = 1 << 20
 _COPY_CHUNK = 8 << 20
 _MAX_NAME_BYTES = 255
 
@@ -305,48 +303,3 @@ def _temporary(path: str) -> Iterator[tuple[Path, IO[bytes]]]:
     name = Path(path).name.encode()[-_MAX_NAME_BYTES:].decode(errors="ignore")
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / name).open("wb") as file:
         yield Path(folder) / name, file
-
-
-@contextmanager
-def open_local(uri: str) -> Iterator[Path]:
-    """Any address as a local file for as long as the context lasts."""
-    if not is_bucket(uri):
-        yield local_path(uri)
-        return
-    root, _, name = uri.rpartition("/")
-    with Store(root).local_copy(name) as path:
-        yield path
-
-
-@contextmanager
-def open_sparse(uri: str, etag: str | None = None) -> Iterator[tuple[Path, Fill | None]]:
-    """Any address as a local file for as long as the context lasts, and what fills it where it is not whole already.
-
-    `etag` is the version of a bucket's object that is meant. Raises ObjectReplacedError for another version.
-    """
-    if not is_bucket(uri):
-        yield local_path(uri), None
-        return
-    root, _, name = uri.rpartition("/")
-    with Store(root).sparse_copy(name, etag) as opened:
-        yield opened
-
-
-@contextmanager
-def open_versioned(uri: str) -> Iterator[tuple[Path, str | None]]:
-    """Any address as a local file for as long as the context lasts, and the ETag of the bucket's object that it is a copy of."""
-    if not is_bucket(uri):
-        yield local_path(uri), None
-        return
-    root, _, name = uri.rpartition("/")
-    with Store(root).versioned_copy(name) as opened:
-        yield opened
-
-
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a local file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -14,8 +14,8 @@ from voxbeam.corpus import Corpus
 from voxbeam.models.codec import EMBEDDED_WEIGHTS
 from voxbeam.schemas.errors import ModelError, NotInCorpusError, StorageError
 from voxbeam.schemas.manifest import SampleRow
+from voxbeam.storage.local_copies import sha256_of
 from voxbeam.storage.releases import read_rows
-from voxbeam.storage.store import sha256_of
 
 from tests.pipeline.factories import WITH_SEPARATOR, member, release_of, small_release, unit_row
 

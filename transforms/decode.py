@@ -15,7 +15,8 @@ from voxbeam.schemas.formats import ASR_SAMPLES_PER_MS, CODEC_SAMPLES_PER_MS
 from voxbeam.schemas.recording import SourceInfo
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.environment import environment_errors
-from voxbeam.storage.store import Fill, open_sparse, sha256_of
+from voxbeam.storage.local_copies import open_sparse, sha256_of
+from voxbeam.storage.store import Fill
 from voxbeam.transforms.audio.channels import POLICIES
 from voxbeam.transforms.audio.checks import AudioInfo, Limits
 from voxbeam.transforms.audio.sandbox import Sandbox

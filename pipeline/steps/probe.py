@@ -15,7 +15,7 @@ from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import Failure, StageError, StorageError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording, SourceInfo
-from voxbeam.storage.store import open_local, open_sparse, open_versioned, sha256_of
+from voxbeam.storage.local_copies import open_local, open_sparse, open_versioned, sha256_of
 from voxbeam.transforms.audio.checks import AudioInfo
 from voxbeam.transforms.decode import BUILD_AGAIN, estimate_sandboxed, object_errors_are_stage_errors, probe_sandboxed
 

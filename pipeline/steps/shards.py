@@ -19,7 +19,8 @@ import numpy as np
 
 from voxbeam.schemas.formats import N_CODEBOOKS
 from voxbeam.schemas.manifest import SampleRow, SegmentRow, ShardRow, UnitRow
-from voxbeam.storage.store import Store, sha256_of
+from voxbeam.storage.local_copies import sha256_of
+from voxbeam.storage.store import Store
 
 _SEGMENT_FIELDS = [f.name for f in fields(SegmentRow)]
 

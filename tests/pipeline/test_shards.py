@@ -12,7 +12,8 @@ import webdataset as wds
 from voxbeam.pipeline.steps.shards import make_sample, write_shards
 from voxbeam.schemas.columns import to_table
 from voxbeam.schemas.manifest import SampleRow
-from voxbeam.storage.store import Store, sha256_of
+from voxbeam.storage.local_copies import sha256_of
+from voxbeam.storage.store import Store
 
 from tests.pipeline.factories import member, unit_row
 

@@ -12,7 +12,8 @@ import obstore
 import pytest
 
 from voxbeam.schemas.errors import ObjectReplacedError, StorageError
-from voxbeam.storage.store import Store, _open, _temporary, is_bucket, local_path, open_local, sha256_of
+from voxbeam.storage.local_copies import open_local, sha256_of
+from voxbeam.storage.store import Store, _open, _temporary, is_bucket, local_path
 
 from tests.servers.azure import azure_server
 from tests.servers.gcs import gcs_server

@@ -16,7 +16,7 @@ from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.unit import Unit
-from voxbeam.storage.store import sha256_of
+from voxbeam.storage.local_copies import sha256_of
 from voxbeam.transforms.audio.file import probe_file, read_mono
 from voxbeam.transforms.audio.window import decode
 from voxbeam.transforms.base import UnitState

@@ -12,7 +12,8 @@ from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.unit import Unit
-from voxbeam.storage.store import Store, _open, open_sparse
+from voxbeam.storage.local_copies import open_sparse
+from voxbeam.storage.store import Store, _open
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.decode import DecodeAudio, estimate_sandboxed
 

@@ -17,7 +17,7 @@ from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import StageError
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.unit import Unit, UnitResult
-from voxbeam.storage.store import sha256_of
+from voxbeam.storage.local_copies import sha256_of
 from voxbeam.transforms.base import RunStage, UnitStage, UnitState
 from voxbeam.transforms.decode import DecodeAudio
 from voxbeam.transforms.prefetch import PrefetchStage
