@@ -1,6 +1,7 @@
 """A build from a bucket into a bucket of a real S3 server, over a network that fails."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -135,7 +136,7 @@ def test_a_store_without_conditional_create_is_refused(s3: S3, tmp_path: Path) -
     with FaultyProxy(s3.url, Faults(no_conditions=True)) as proxy:
         arguments = ("--input", str(tmp_path), "--output", "s3://corpora/unsafe")
         status, printed = voxbeam("build", *arguments, environment=s3.environment(proxy.url))
-    assert status == UNUSABLE and "does not honour conditional create" in printed
+    assert status == UNUSABLE and "does not support conditional create" in printed
     assert not (s3.folder / "corpora" / "unsafe" / "releases").exists()
 
 
@@ -147,6 +148,6 @@ def test_a_store_without_conditional_create_is_refused(s3: S3, tmp_path: Path) -
 def test_an_unusable_bucket_is_an_error_with_a_remedy(s3: S3, tmp_path: Path, bucket: str, change: dict[str, str]) -> None:
     arguments = ("--input", str(tmp_path), "--output", f"s3://{bucket}/out")
     status, printed = voxbeam("build", *arguments, environment={**s3.environment(), **change})
-    assert status == UNUSABLE and "cannot write to" in printed and "Traceback" not in printed
+    assert status == UNUSABLE and re.search(rf"cannot (use|write to) s3://{bucket}/out", printed) and "Traceback" not in printed
     status, printed = voxbeam("status", "--output", f"s3://{bucket}/out", environment={**s3.environment(), **change})
     assert status == UNUSABLE and "credentials" in printed and "Traceback" not in printed
