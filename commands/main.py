@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         from obstore.exceptions import BaseError
 
-        from voxbeam.storage.store import summarize_error
+        from voxbeam.storage.store_errors import summarize_error
 
         if not isinstance(error, BaseError):
             raise

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from voxbeam.storage.store import summarize_error
+from voxbeam.storage.store_errors import summarize_error
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ needs no more than that, and nothing depends on rename. Credentials and endpoint
 """
 
 import functools
-import re
 import shutil
 import stat
 import tempfile
@@ -17,28 +16,19 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PermissionDeniedError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
-from voxbeam.schemas.errors import ObjectForbiddenError, ObjectReplacedError, StorageError
+from voxbeam.schemas.errors import ObjectReplacedError, StorageError
 from voxbeam.storage.address import BUCKET_SCHEMES, resolve_address
 from voxbeam.storage.durable import write_file
+from voxbeam.storage.store_errors import storage_errors, summarize_error
 
-_BAD_CREDENTIALS = re.compile(
-    "ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch|RequestTimeTooSkewed|InvalidToken|TokenRefreshRequired|AccountProblem"
-    "|AuthenticationFailed|InvalidSecurity|NotSignedUp"
-)
-"""codes of a refusal that concerns every object"""
 _COPY_CHUNK = 8 << 20
 _MAX_NAME_BYTES = 255
 
 Fill = Callable[[int, int], None]
 """`fill(start, length)` fetches that range of an object into its local file"""
-
-
-def summarize_error(error: BaseException) -> str:
-    """The first line of an error's text: storage clients append pages of debugging output."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:400]
 
 
 def is_bucket(uri: str) -> bool:
@@ -51,25 +41,10 @@ def local_path(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
-@contextmanager
-def _storage_errors(uri: str) -> Iterator[None]:
-    """Turns what obstore raises into StorageError, except FileNotFoundError."""
-    try:
-        yield
-    except BaseError as error:
-        if isinstance(error, PermissionDeniedError) and not _BAD_CREDENTIALS.search(str(error)):
-            raise ObjectForbiddenError(
-                f"{uri} may not be used: {summarize_error(error)}", remedy="give these credentials access to it"
-            ) from error
-        raise StorageError(
-            f"cannot use {uri}: {summarize_error(error)}", remedy="check the address, the credentials and the endpoint"
-        ) from error
-
-
 @functools.cache
 def _open(root: str) -> ObjectStore:
     if is_bucket(root):
-        with _storage_errors(root):
+        with storage_errors(root):
             return from_url(root)
     if not local_path(root).is_dir():
         raise StorageError(f"{root} is a file, not a folder", remedy="choose another place, or remove the file")
@@ -114,7 +89,7 @@ class Store:
                 raise StorageError(f"{self.uri(path)} is not a regular file", remedy="remove it")
 
     def _errors(self, path: str) -> AbstractContextManager[None]:
-        return _storage_errors(self.uri(path))
+        return storage_errors(self.uri(path))
 
     def require_conditional_create(self) -> None:
         """Raises StorageError when the store lets a second writer create the same object: no commit would be safe there."""

@@ -21,7 +21,7 @@ from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.errors import Failure, ModelError, StageError, StorageError, VoxbeamError
 from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
 from voxbeam.schemas.unit import Unit, UnitResult
-from voxbeam.storage.store import summarize_error
+from voxbeam.storage.store_errors import summarize_error
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE, ASR_SAMPLES_PER_MS
 from voxbeam.schemas.segment import LocalSpeaker, Turn
-from voxbeam.storage.store import summarize_error
+from voxbeam.storage.store_errors import summarize_error
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 
 log = logging.getLogger(__name__)
