@@ -8,6 +8,7 @@ import functools
 import shutil
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -25,6 +26,7 @@ from voxbeam.storage.durable import write_file
 from voxbeam.storage.store_errors import storage_errors, summarize_error
 
 _COPY_CHUNK = 8 << 20
+_ATTEMPTS = 6
 _MAX_NAME_BYTES = 255
 
 Fill = Callable[[int, int], None]
@@ -153,7 +155,14 @@ class Store:
             write_file(self._local(path), lambda file: file.write(content), exclusive=False, durable=False)
             return
         with self._errors(path):
-            obstore.put(self.object_store, path, content)
+            for attempt in range(_ATTEMPTS):
+                try:
+                    obstore.put(self.object_store, path, content)
+                    return
+                except AlreadyExistsError:  # 409: the store is busy with another request that touches this place
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                    time.sleep(0.1 * 2**attempt)
 
     def get(self, path: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""

@@ -57,7 +57,7 @@ class Race:
             self.log(loser).unlink()
             again = self.start(loser)
             again.join()
-            assert again.exitcode == DONE and "No model work: 1 units reused" in self.said(loser), self.said(loser)
+            assert again.exitcode == DONE and "No model work: 1 unit reused" in self.said(loser), self.said(loser)
         assert recordings(store) == {"ben", "leo", "mia"}
         assert (reader.wrong, reader.seen) == ([], {1, 2})
         for number in (1, 2):

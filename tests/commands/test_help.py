@@ -20,6 +20,7 @@ from voxbeam.trainer.codec.config import CodecTrainConfig
 from voxbeam.trainer.configs import CONFIGS
 
 from tests.commands.test_words import COMMANDS
+from tests.pipeline.factories import small_release
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "apache_beam", "numpy", "pyarrow", "rich", "obstore", "pydantic"}
@@ -86,6 +87,7 @@ def test_defaults_in_the_help_of_codec_train_are_the_librarys() -> None:
 
 @pytest.mark.slow
 def test_no_color_codes_in_a_file(tmp_path: Path) -> None:
+    small_release(tmp_path / "corpus")
     with (tmp_path / "out").open("w") as file:
         subprocess.run(
             [sys.executable, "-m", "voxbeam", "status", "--output", str(tmp_path / "corpus")], stdout=file, cwd=ROOT, check=True
