@@ -7,8 +7,8 @@ import json
 import platform
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 
-from voxbeam import __version__
 from voxbeam.pipeline.progress import SlowUnit, WorkerProgress
 from voxbeam.storage.store import Store
 
@@ -47,7 +47,7 @@ def write_record(
         wall_s=round(wall_s, 3),
         recordings=recordings,
         versions={
-            "voxbeam": __version__,
+            "voxbeam": version("voxbeam"),
             "python": platform.python_version(),
             **dict(word.split("=", 1) for word in libraries.split()),
         },
