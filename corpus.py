@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import threading
 import zlib
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from voxbeam.schemas.columns import Record, arrow_schema
 from voxbeam.schemas.errors import ModelError, NotInCorpusError, StorageError
 from voxbeam.schemas.formats import SPLITS
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, key_digest
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import load_release, table_batches
 from voxbeam.storage.store import Store
@@ -148,7 +147,7 @@ class Corpus:
         digests, places, shards = [], [], dict[str, int]()
         columns = ["key", "shard", "codes_offset", "codes_bytes", "codes_crc32"]
         for batch in table_batches(self.store, self.release, SampleRow, columns):
-            digests.append(np.fromiter(map(_digest, batch["key"].to_pylist()), np.uint64, batch.num_rows))
+            digests.append(np.fromiter(map(key_digest, batch["key"].to_pylist()), np.uint64, batch.num_rows))
             place = np.empty(batch.num_rows, [("shard", "i4"), ("offset", "i8"), ("bytes", "i4"), ("crc32", "u4")])
             place["shard"] = [shards.setdefault(shard, len(shards)) for shard in batch["shard"].to_pylist()]
             for name in ("offset", "bytes", "crc32"):
@@ -164,7 +163,7 @@ class Corpus:
         """Shard, offset, length and CRC-32 of the codes of a sample."""
         with self._lock:
             digests, places, shards = self._index
-        digest = np.uint64(_digest(key))
+        digest = np.uint64(key_digest(key))
         found = int(np.searchsorted(digests, digest))
         if found == len(digests) or digests[found] != digest:
             raise NotInCorpusError(f"release {self.name} of {self.uri} has no sample {key!r}")
@@ -175,10 +174,6 @@ class Corpus:
 def _check_split(split: str | None) -> None:
     if split is not None and split not in SPLITS:
         raise NotInCorpusError(f"there is no split {split!r}", remedy=f"the splits are {', '.join(SPLITS)}")
-
-
-def _digest(key: str) -> int:
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
 def _schema(record: type[Record], columns: Sequence[str] | None) -> pa.Schema:

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from voxbeam.pipeline.collection_mark import collection_mark
-from voxbeam.pipeline.heartbeat import running_builds
 from voxbeam.pipeline.steps.unit_file import unit_path
 from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.manifest import RecordingRow
@@ -65,13 +64,12 @@ def collect_garbage(output_uri: str, older_than: timedelta, *, dry_run: bool = F
 def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orphan]:
     """Objects of at least this age that no release refers to; links and what lies behind them do not count."""
     referenced = _referenced_paths(store)
-    running = set(running_builds(store))
     orphans: list[Orphan] = []
     existing: set[str] = set()
     for folder in FOLDERS:
         for path, size, written in store.walk_with_mtime(f"{folder}/"):
             existing.add(path)
-            if path in referenced or now - written < older_than or path.split("/")[1] in running:
+            if path in referenced or now - written < older_than:
                 continue
             if is_bucket(store.root) or is_regular(Path(store.root), path):
                 orphans.append(Orphan(path, size))

@@ -6,7 +6,6 @@ replaces what has another size, and finds that the release is there already.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
 
 from voxbeam.pipeline.events import BuildObserver
 from voxbeam.pipeline.job import CODE_VERSION, Job
@@ -105,9 +104,7 @@ def _recordings(store: Store, release: Release, damaged: Sequence[str]) -> list[
     """The recordings of a release as they were listed; none if a part of their table is damaged."""
     if any(file.path in damaged for file in release.files_of_kind("recordings")):
         return []
-    names = [field.name for field in fields(Recording)]
     try:
-        rows = read_rows(store, release, RecordingRow)
-        return [Recording(**{name: getattr(row, name) for name in names}) for row in rows]
+        return [row.as_listed() for row in read_rows(store, release, RecordingRow)]
     except (SchemaError, OSError, ValueError):
         return []

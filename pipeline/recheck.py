@@ -22,7 +22,7 @@ from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ConfigError, DamagedUnitError, ModelError, StorageError
 from voxbeam.schemas.fingerprint import fingerprint
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
-from voxbeam.schemas.recording import Recording, SourceInfo
+from voxbeam.schemas.recording import SourceInfo
 from voxbeam.schemas.release import Release
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.local_copies import open_sparse
@@ -32,7 +32,6 @@ from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.chain import build_stages
 
 _COMPARED = ("sha256", "bytes", "format", "sample_rate", "channels", "frames", "duration_ms", "decoder")
-_LISTED = tuple(field.name for field in fields(Recording))
 _PROBED = tuple(field.name for field in fields(SourceInfo))
 
 Report = Callable[[VerifyProgress], None]
@@ -47,7 +46,7 @@ def recheck_sources(store: Store, release: Release, share: float, report: Report
     chosen, unreachable = _choose_recordings(store, release, share), 0
     for done, row in enumerate(chosen):
         report(VerifyProgress(phase="recheck", done=done, total=len(chosen), unreachable=unreachable))
-        recording = _recording(row)
+        recording = row.as_listed()
         if not _reachable(recording.uri):
             unreachable += 1
             continue
@@ -80,7 +79,7 @@ def rederive_units(store: Store, release: Release, count: int, report: Report) -
             unreachable += 1
             continue
         source = SourceInfo(**{name: getattr(row, name) for name in _PROBED})
-        windows = plan_windows(_recording(row), source, config.decode, release.fingerprint)
+        windows = plan_windows(row.as_listed(), source, config.decode, release.fingerprint)
         unit = next((unit for unit in windows if unit.name == name), None)
         what = "is not a window of its recording" if unit is None else _difference(store, config, unit)
         if what is not None:
@@ -155,10 +154,6 @@ def _require_same_models(release: Release, config: CorpusConfig) -> None:
             f"units of release {release.name} were made by other code (version {release.code_version}, here {CODE_VERSION})",
             remedy="use the voxbeam that built it, or verify without --rederive",
         )
-
-
-def _recording(row: RecordingRow) -> Recording:
-    return Recording(**{name: getattr(row, name) for name in _LISTED})
 
 
 def _reachable(uri: str) -> bool:

@@ -5,7 +5,6 @@ are unique; a speaker is in one split; every tar is readable, its members are th
 codes have the right shape and range.
 """
 
-import hashlib
 import zlib
 from array import array
 from collections import Counter, defaultdict
@@ -19,7 +18,7 @@ from voxbeam.pipeline.events import VerifyProgress
 from voxbeam.pipeline.verify_header import Problem, check_header
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.formats import FRAME_MS
-from voxbeam.schemas.manifest import RELEASED, TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow
+from voxbeam.schemas.manifest import RELEASED, TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow, key_digest
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.bounded_json import parse_object
 from voxbeam.storage.local_copies import sha256_of
@@ -124,7 +123,7 @@ def _check_accounting(store: Store, release: Release) -> Iterator[Problem]:
         accepted[sample.recording] += sample.duration_ms
         samples[sample.recording] += 1
         splits[str(sample.speaker)].add(sample.split)
-        digests.append(_digest(sample.key))
+        digests.append(key_digest(sample.key))
     for key in _duplicate_keys(store, release, np.asarray(digests)):
         yield Problem(where=key, what="is in the release twice")
     for rejection in read_rows(store, release, RejectedRow):
@@ -151,17 +150,13 @@ def _check_accounting(store: Store, release: Release) -> Iterator[Problem]:
             yield Problem(where=speaker, what=f"is in more than one split: {', '.join(sorted(found_in))}")
 
 
-def _digest(key: str) -> int:
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
-
-
 def _duplicate_keys(store: Store, release: Release, digests: NDArray[np.uint64]) -> Iterator[str]:
     """Keys that more than one sample has. The samples are read again only if digests are equal."""
     values, times = np.unique(digests, return_counts=True)
     if not len(equal := set(values[times > 1].tolist())):
         return
     rows = read_rows(store, release, SampleRow)
-    yield from (key for key, n in Counter(row.key for row in rows if _digest(row.key) in equal).items() if n > 1)
+    yield from (key for key, n in Counter(row.key for row in rows if key_digest(row.key) in equal).items() if n > 1)
 
 
 def _check_shard(store: Store, part: ReleaseFile, unreadable: set[str]) -> Iterator[Problem]:

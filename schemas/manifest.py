@@ -1,6 +1,7 @@
 """Manifest: the rows of a release's Parquet tables. `python -m voxbeam.schemas.document` writes docs/columns.md from them."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, fields
 from typing import ClassVar, Self
 
 import pyarrow as pa
@@ -20,6 +21,11 @@ _FAILED_WINDOW = pa.struct(
 def sample_key(recording: str, start_ms: int, end_ms: int, channel: int | None = None) -> str:
     """Key of a segment: `<recording>_<start_ms>_<end_ms>`, padded with zeros to sort by time; a track adds `_c<channel>`."""
     return f"{recording}_{start_ms:08d}_{end_ms:08d}" + (f"_c{channel}" if channel is not None else "")
+
+
+def key_digest(key: str) -> int:
+    """A hash of a key in 64 bits, for tables of millions of keys: 8 bytes each where text takes a hundred."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +194,10 @@ class RecordingRow(Recording):
     reason: str | None = column(pa.string(), "reason code of that", default=None)
     error: str | None = column(pa.string(), "exception class and message", default=None)
     remedy: str | None = column(pa.string(), "what the owner of the data can do", default=None)
+
+    def as_listed(self) -> Recording:
+        """The recording as its listing describes it."""
+        return Recording(**{field.name: getattr(self, field.name) for field in fields(Recording)})
 
     def check(self) -> Self:
         super().check()

@@ -130,24 +130,21 @@ class Store:
 
     def put_named_by_content(self, path: str, content: bytes) -> None:
         """Puts an object whose name contains its content hash; one of another size that is there is damaged, and replaced."""
-        if self.size(path) == len(content):
-            return
-        if is_bucket(self.root):
-            with self._errors(path):
-                obstore.put(self.object_store, path, content)
-            return
-        write_file(self._local(path), lambda file: file.write(content), exclusive=False)
+        self._put_sized(path, len(content), content, lambda target: target.write(content))
 
     def put_file(self, path: str, file: Path) -> None:
         """The same for a local file."""
-        if self.size(path) == file.stat().st_size:
-            return
-        if is_bucket(self.root):
-            with self._errors(path):
-                obstore.put(self.object_store, path, file)
-            return
         with file.open("rb") as source:
-            write_file(self._local(path), lambda target: shutil.copyfileobj(source, target, _COPY_CHUNK), exclusive=False)
+            self._put_sized(path, file.stat().st_size, file, lambda target: shutil.copyfileobj(source, target, _COPY_CHUNK))
+
+    def _put_sized(self, path: str, size: int, content: bytes | Path, write: Callable[[IO[bytes]], object]) -> None:
+        if self.size(path) == size:
+            return
+        if not is_bucket(self.root):
+            write_file(self._local(path), write, exclusive=False)
+            return
+        with self._errors(path):
+            obstore.put(self.object_store, path, content)
 
     def replace(self, path: str, content: bytes) -> None:
         """Overwrites an object. Only for objects that no release refers to, such as the progress of a worker."""

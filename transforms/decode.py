@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,11 @@ def decode_sandboxed(path: Path, config: DecodeConfig, fill: Fill | None, unit: 
     }
     reply, arrays = _call("decode", path, config, fill, arguments)
     start_ms, end_ms, peak = reply.get("start_ms"), reply.get("end_ms"), reply.get("peak")
-    if not (isinstance(start_ms, int) and isinstance(end_ms, int) and isinstance(peak, float) and len(arrays) == 2):
+    if not (isinstance(start_ms, int) and isinstance(end_ms, int) and isinstance(peak, float)):
         raise _not_audio()
-    pcm16k, pcm24k = (np.frombuffer(array, np.float32) for array in arrays if len(array) % 4 == 0)
+    if [len(array) % 4 for array in arrays] != [0, 0]:
+        raise _not_audio()
+    pcm16k, pcm24k = (np.frombuffer(array, np.float32) for array in arrays)
     lengths = (end_ms - start_ms) * ASR_SAMPLES_PER_MS, (end_ms - start_ms) * CODEC_SAMPLES_PER_MS
     inside = abs(start_ms - unit.start_ms) <= unit.margin_ms and abs(end_ms - unit.end_ms) <= unit.margin_ms
     if not inside or (len(pcm16k), len(pcm24k)) != lengths or not (np.isfinite(pcm16k).all() and np.isfinite(pcm24k).all()):
@@ -76,15 +78,7 @@ def decode_sandboxed(path: Path, config: DecodeConfig, fill: Fill | None, unit: 
 
 def audio_info(source: SourceInfo) -> AudioInfo:
     """The part of a probed recording's information that decoding needs."""
-    return AudioInfo(
-        format=source.format,
-        sample_rate=source.sample_rate,
-        channels=source.channels,
-        frames=source.frames,
-        decoder=source.decoder,
-        channel_policy=source.channel_policy,
-        channel=source.channel,
-    )
+    return AudioInfo(**{field.name: getattr(source, field.name) for field in fields(AudioInfo)})
 
 
 def _call(

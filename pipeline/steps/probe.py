@@ -75,19 +75,7 @@ def _identify(path: Path, etag: str | None, config: DecodeConfig) -> SourceInfo:
 
 
 def _source(info: AudioInfo, size: int, sha256: str, etag: str | None) -> SourceInfo:
-    return SourceInfo(
-        sha256=sha256,
-        bytes=size,
-        format=info.format,
-        sample_rate=info.sample_rate,
-        channels=info.channels,
-        frames=info.frames,
-        duration_ms=info.duration_ms,
-        decoder=info.decoder,
-        channel_policy=info.channel_policy,
-        channel=info.channel,
-        etag=etag,
-    )
+    return SourceInfo(sha256=sha256, bytes=size, duration_ms=info.duration_ms, etag=etag, **vars(info))
 
 
 @beam.typehints.with_output_types(tuple[str, Probed])

@@ -90,8 +90,7 @@ def read_unit_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
     Raises DamagedUnitError, and SchemaError for a file of another version.
     """
     with _damaged_errors():
-        table = _open(content).read_all()
-        table.validate(full=True)  # offsets that point anywhere would crash what reads them
+        _, table = read_header_and_table(content)
         check_schema(UnitRow, table.schema)
         wanted = pc.equal(pc.equal(pc.list_value_length(table["reasons"]), 0), accepted)
         rows = [UnitRow(**row) for row in table.filter(wanted).to_pylist()]
@@ -100,8 +99,11 @@ def read_unit_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
 
 def read_header_and_table(content: bytes) -> tuple[dict[str, Any], pa.Table]:
     """The header of a unit file and all of its rows. Raises DamagedUnitError."""
-    reader = _open(content)
-    return _header(reader.schema), reader.read_all()
+    with _damaged_errors():
+        reader = _open(content)
+        table = reader.read_all()
+        table.validate(full=True)  # offsets that point anywhere would crash what reads them
+        return _header(reader.schema), table
 
 
 def read_seconds(content: bytes) -> dict[str, float]:

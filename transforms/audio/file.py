@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import StageError
 from voxbeam.transforms.audio import ffmpeg, libsndfile
-from voxbeam.transforms.audio.channels import MEAN, MONO, without_bleed
+from voxbeam.transforms.audio.channels import MEAN, MONO, Policy, without_bleed
 from voxbeam.transforms.audio.checks import (
     COPY_AGAIN,
     AudioInfo,
@@ -60,14 +60,7 @@ def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
     require_stated_bytes(file)
     header = libsndfile.read_header(file)
     if header is not None and header.frames is not None:
-        info = AudioInfo(
-            format=header.format,
-            sample_rate=header.sample_rate,
-            channels=header.channels,
-            frames=header.frames,
-            decoder=LIBSNDFILE,
-            channel_policy=MONO if header.channels == 1 else MEAN,
-        )
+        info = _by_libsndfile(header, header.frames, _unmeasured_policy(header.channels))
     else:
         name, rate, channels, seconds = ffmpeg.read_header(file)
         info = AudioInfo(
@@ -76,7 +69,7 @@ def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
             channels=channels,
             frames=round(seconds * rate),
             decoder=FFMPEG,
-            channel_policy=MONO if channels == 1 else MEAN,
+            channel_policy=_unmeasured_policy(channels).name,
         )
     return within_limits(file, info, limits)
 
@@ -129,15 +122,7 @@ def _choose_decoder(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile
     if header is not None and header.frames is not None and header.seekable and not decoded.mixed:
         conceals = bool(decoded.damaged) and decoded.codec != "flac"  # of its decoders, only FLAC's reports a damaged frame
         if not conceals and (_same_length(file, decoded, header) or _is_longer(file, decoded, header)):
-            return AudioInfo(
-                format=header.format,
-                sample_rate=header.sample_rate,
-                channels=header.channels,
-                frames=header.frames,
-                decoder=LIBSNDFILE,
-                channel_policy=decoded.policy.name,
-                channel=decoded.policy.channel,
-            )
+            return _by_libsndfile(header, header.frames, decoded.policy)
     return AudioInfo(
         format=decoded.format,
         sample_rate=decoded.sample_rate,
@@ -180,11 +165,22 @@ def _counted_by_libsndfile(file: AudioFile, header: libsndfile.Header, limits: L
         if frames < header.frames:
             text = f"{file.name} states {header.frames} samples and ends after {frames}"
             raise StageError("truncated", text, COPY_AGAIN)
+    return _by_libsndfile(header, frames, _unmeasured_policy(header.channels))
+
+
+def _by_libsndfile(header: libsndfile.Header, frames: int, policy: Policy) -> AudioInfo:
+    """A file of this length whose windows libsndfile decodes."""
     return AudioInfo(
         format=header.format,
         sample_rate=header.sample_rate,
         channels=header.channels,
         frames=frames,
         decoder=LIBSNDFILE,
-        channel_policy=MONO if header.channels == 1 else MEAN,
+        channel_policy=policy.name,
+        channel=policy.channel,
     )
+
+
+def _unmeasured_policy(channels: int) -> Policy:
+    """The policy of a file whose channels have not been compared."""
+    return Policy(MONO if channels == 1 else MEAN)
