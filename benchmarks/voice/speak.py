@@ -1,0 +1,262 @@
+"""Makes speech of prepared sentences by Kokoro on a GPU, as codes of the embedded codec with the time of every phone.
+
+    python -m benchmarks.voice.speak PACK OUT [--seconds 110] [--round 7000]
+
+PACK has sentences.npz (`prepare.py`) and kokoro-*.npz.xz (its weights). OUT gets round-N.npz as soon as a round of sentences is
+made, and `done` at the end. A round has sentences of all lengths and voices.
+
+Shapes: B sentences, S samples at 24 kHz, T codec frames (75 a second), K codebooks, I identities.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import lzma
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch._dynamo
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from voxbeam.assets import WEIGHTS
+from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec, fold_weight_norm
+from voxbeam.storage.safetensors_io import unpack
+
+from benchmarks.voice.kokoro import FRAME, RATE, Kokoro, dequantize, expand
+HOP = 320
+STYLE_STEP = 8
+"""as in `prepare.py`"""
+ROOM_SAMPLES = 9_600
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seconds", type=float, default=110, help="no new batch after this time")
+    parser.add_argument("--round", type=int, default=7000)
+    parser.add_argument("--frames", type=int, default=12_000, help="frames of 25 ms of a batch")
+    parser.add_argument("--sentences", type=int, default=10**9)
+    parser.add_argument("--half", action="store_true")
+    parser.add_argument("--safe", action="store_true", help="without the compiler, in small batches")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    torch._dynamo.config.suppress_errors = True  # what does not compile runs as it is
+    maker = Maker(arguments.pack, time.monotonic() + arguments.seconds, 3_000 if arguments.safe else arguments.frames, arguments.half, not arguments.safe)
+    total = min(arguments.sentences, len(maker.token_counts))
+    made = 0.0
+    # the first round is short, so that training can begin
+    firsts = [0, *range(min(arguments.round // 3, total), total, arguments.round)]
+    for number, (first, end) in enumerate(pairwise([*dict.fromkeys(firsts), total])):
+        chosen = np.arange(first, end)
+        arrays = maker.make(chosen)
+        if arrays is not None:
+            temporary = arguments.out / f"part-{number}.tmp.npz"
+            np.savez(temporary, **arrays)
+            temporary.rename(arguments.out / f"round-{number}.npz")
+            made += arrays["frames"].sum() / 75 / 3600
+            print(f"speak: round {number}, {made:.2f} hours, {time.monotonic() - maker.began:.1f} s", flush=True)
+        if time.monotonic() > maker.deadline:
+            break
+    (arguments.out / "done").touch()
+
+
+def load_pack(folder: Path) -> dict[str, NDArray[np.generic]]:
+    """All arrays of the weights' files."""
+
+    def read(path: Path) -> dict[str, NDArray[np.generic]]:
+        return dict(np.load(io.BytesIO(lzma.decompress(path.read_bytes()))))
+
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(read, sorted(folder.glob("kokoro-*.npz.xz"))))
+    return {name: array for part in parts for name, array in part.items()}
+
+
+def load_embedded_codec(device: str) -> CodecModel:
+    """The embedded codec, without the modules that need packages of the store."""
+    tensors, facts = unpack((WEIGHTS / "codec_24khz.safetensors").read_bytes(), "codec")
+    fields = facts["config"]
+    model = build_codec(CodecConfig(**fields | {"ratios": tuple(fields["ratios"])}))
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
+    fold_weight_norm(model)
+    return model.eval().to(device)
+
+
+class Maker:
+    """Models and sentences on one device."""
+
+    def __init__(self, pack: Path, deadline: float, frames: int, half: bool, compiled: bool) -> None:
+        self.began, self.deadline, self.batch_frames = time.monotonic(), deadline, frames
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        self.data = dict(np.load(pack / "sentences.npz"))
+        self.token_counts = self.data["token_counts"].astype(np.int64)
+        self.phone_counts = self.data["phone_counts"].astype(np.int64)
+        self.token_at, self.phone_at = (np.cumsum(x) - x for x in (self.token_counts, self.phone_counts))
+        cuda = self.device == "cuda"
+        self.network = Kokoro(dequantize(load_pack(pack)), self.device, compiled=cuda and compiled, half=half)
+        self.codec = load_embedded_codec(self.device)
+        self.styles = torch.from_numpy(self.data["styles"].astype(np.float32)).to(self.device)
+        self.rooms, self.tilt_I, self.snr_I = self._rooms()
+        self.generator = np.random.default_rng(1)
+        print(f"speak: loaded after {time.monotonic() - self.began:.1f} s", flush=True)
+
+    def style(self, identity_B: NDArray[np.int64], length: int) -> Tensor:
+        row = min((length - 3) // STYLE_STEP, self.styles.shape[1] - 1)
+        weights = torch.from_numpy(self.data["identity_weights"][identity_B]).to(self.device)
+        voices = torch.from_numpy(self.data["identity_voices"][identity_B].astype(np.int64)).to(self.device)
+        return (self.styles[voices, max(row, 0)] * weights[..., None]).sum(1)
+
+    def make(self, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.generic]] | None:
+        """Codes, frames and phone times of sentences; None if the time is over."""
+        plans = self._plan(chosen)
+        order = sorted(plans, key=lambda index: int(plans[index][0].sum()))
+        batches: list[list[int]] = []
+        for index in order:
+            frames = int(plans[index][0].sum())
+            if not batches or frames * (len(batches[-1]) + 1) > self.batch_frames or len(batches[-1]) == 96:
+                batches.append([])
+            batches[-1].append(index)
+        self.generator.shuffle(batches)  # type: ignore[arg-type]  # if the time ends, what was made has all lengths
+        rows: list[tuple[int, NDArray[np.int16], NDArray[np.float32]]] = []
+        for batch in batches:
+            if time.monotonic() > self.deadline:
+                break
+            rows += self._try(batch, plans)
+        if not rows:
+            return None
+        return {
+            "sentence": np.array([row[0] for row in rows]),
+            "frames": np.array([row[1].shape[1] for row in rows]),
+            "codes": np.concatenate([row[1] for row in rows], 1),
+            "phone_times": np.concatenate([row[2] for row in rows]),
+        }
+
+    def _plan(self, chosen: NDArray[np.int64]) -> dict[int, tuple[NDArray[np.int64], Tensor, Tensor, Tensor]]:
+        plans: dict[int, tuple[NDArray[np.int64], Tensor, Tensor, Tensor]] = {}
+        lengths = self.token_counts[chosen]
+        for length in np.unique(lengths):
+            group = chosen[lengths == length]
+            for part in np.array_split(group, math.ceil(len(group) / 64)):
+                identity = self.data["identity"][part].astype(np.int64)
+                tokens = np.stack([self.data["tokens"][self.token_at[i] : self.token_at[i] + length] for i in part])
+                style = self.style(identity, int(length))
+                speed = self.data["identity_speed"][identity] / self.data["identity_pitch"][identity]
+                planned = self.network.plan(torch.from_numpy(tokens.astype(np.int64)).to(self.device), style, torch.from_numpy(speed).to(self.device))
+                durations = planned.durations_BL.cpu().numpy()
+                prosody, text = planned.prosody_BLC.to(torch.bfloat16), planned.text_BLC.to(torch.bfloat16)
+                plans |= {int(i): (durations[row], prosody[row], text[row], style[row]) for row, i in enumerate(part)}
+            if time.monotonic() > self.deadline:
+                break
+        return plans
+
+    def _try(
+        self, batch: list[int], plans: dict[int, tuple[NDArray[np.int64], Tensor, Tensor, Tensor]]
+    ) -> list[tuple[int, NDArray[np.int16], NDArray[np.float32]]]:
+        """`_speak`, in two halves if the memory does not suffice."""
+        try:
+            return self._speak(batch, plans)
+        except torch.cuda.OutOfMemoryError:
+            if len(batch) == 1:
+                return []
+        torch.cuda.empty_cache()
+        print(f"speak: {len(batch)} sentences do not fit", flush=True)
+        self.batch_frames = self.batch_frames * 3 // 4
+        half = len(batch) // 2
+        return self._try(batch[:half], plans) + self._try(batch[half:], plans)
+
+    def _speak(
+        self, batch: list[int], plans: dict[int, tuple[NDArray[np.int64], Tensor, Tensor, Tensor]]
+    ) -> list[tuple[int, NDArray[np.int16], NDArray[np.float32]]]:
+        frames = max(int(plans[i][0].sum()) for i in batch)
+        durations = [torch.from_numpy(plans[i][0]).to(self.device) for i in batch]
+        prosody, text = expand([(plans[i][1].float(), plans[i][2].float()) for i in batch], durations, frames)
+        wave_BS = self.network.speak(prosody, text, torch.stack([plans[i][3] for i in batch])).nan_to_num(0.0)
+        rng = self.generator
+        starts, ends, times = [], [], []
+        for i in batch:
+            at_L = (np.cumsum(plans[i][0]) - plans[i][0]) * FRAME
+            owner_L = np.cumsum(self.data["steps"][self.token_at[i] : self.token_at[i] + self.token_counts[i]])
+            phone_times = at_L[np.searchsorted(owner_L[1:], np.arange(self.phone_counts[i] + 1)).clip(max=len(at_L) - 2) + 1]
+            starts.append(max(0, int(at_L[1] - rng.uniform(0.02, 0.15) * RATE)))
+            ends.append(min(frames * FRAME, int(phone_times[-1] + rng.uniform(0.12, 0.3) * RATE)))
+            times.append(phone_times)
+        identity = self.data["identity"][np.array(batch)].astype(np.int64)
+        pitch = self.data["identity_pitch"][identity]
+        lengths = [int((end - start) / ratio) for start, end, ratio in zip(starts, ends, pitch, strict=True)]
+        with torch.inference_mode():
+            wave_BS = self._finish(wave_BS, np.array(starts), np.array(lengths), identity)
+            codes_KBT = self.codec.quantizer.encode(self.codec.encoder(wave_BS[:, None])).to(torch.int16).cpu().numpy()
+        found = []
+        for row, i in enumerate(batch):
+            count = math.ceil(lengths[row] / HOP)
+            phone_times = ((times[row] - starts[row]) / pitch[row] / HOP).clip(0, count)
+            found.append((i, codes_KBT[:, row, :count], phone_times.astype(np.float32)))
+        return found
+
+    def _finish(self, wave_BS: Tensor, starts: NDArray[np.int64], lengths: NDArray[np.int64], identity: NDArray[np.int64]) -> Tensor:
+        """Cuts, shifts the pitch of, places in a room, and levels sentences; zeros after each."""
+        size = math.ceil(int(lengths.max()) / HOP) * HOP
+        device = self.device
+        ratio = torch.from_numpy(self.data["identity_pitch"][identity]).to(device)[:, None]
+        # twice the rate first, so that linear interpolation loses nothing that is heard
+        fine = torch.fft.irfft(torch.fft.rfft(wave_BS), 2 * wave_BS.shape[1]) * 2
+        position = 2 * (torch.from_numpy(starts).to(device)[:, None] + ratio * torch.arange(size, device=device))
+        low = position.long().clamp(max=fine.shape[1] - 2)
+        part = (position - low).clamp(0, 1)
+        wave = fine.gather(1, low) * (1 - part) + fine.gather(1, low + 1) * part
+        mask = torch.arange(size, device=device) < torch.from_numpy(lengths).to(device)[:, None]
+        wave = wave * mask
+        n = 1 << (size + ROOM_SAMPLES - 1).bit_length()
+        index = torch.from_numpy(identity).to(device)
+        dry = wave.square().sum(1, keepdim=True).sqrt()
+        wave = torch.fft.irfft(torch.fft.rfft(wave, n) * torch.fft.rfft(self.rooms[index], n), n)[:, :size]
+        wave = wave * dry / wave.square().sum(1, keepdim=True).sqrt().clamp(min=1e-6)
+        rms = dry / torch.from_numpy(lengths).to(device)[:, None].float().sqrt()
+        spectrum = torch.fft.rfft(torch.randn_like(wave))
+        frequency = torch.arange(spectrum.shape[1], device=device) / spectrum.shape[1] + 0.01
+        noise = torch.fft.irfft(spectrum * frequency ** -self.tilt_I[index][:, None], size)
+        noise = noise / noise.square().mean(1, keepdim=True).sqrt()
+        wave = wave + noise * rms * 10 ** (-self.snr_I[index][:, None] / 20)
+        level = 10 ** (-(26 + 4 * torch.rand(len(wave), 1, device=device) - 2 + self.level_I[index][:, None]) / 20)
+        wave = wave * level / rms.clamp(min=1e-5)
+        return wave.clamp(-1, 1) * mask
+
+    def _rooms(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Impulse responses [I, S], tilt of the noise's spectrum and ratio of speech to noise in dB [I] of each identity."""
+        rng = np.random.default_rng(2)
+        count = len(self.data["identity_room"])
+        rooms = np.zeros((count, ROOM_SAMPLES), np.float32)
+        rooms[:, 0] = 1
+        snr = np.full(count, 70.0)
+        t = np.arange(ROOM_SAMPLES) / RATE
+        for row in np.flatnonzero(self.data["identity_room"]):
+            decay = rng.uniform(0.12, 0.55)
+            tail = rng.standard_normal(ROOM_SAMPLES) * 10 ** (-3 * t / decay) * (t > rng.uniform(0.001, 0.006))
+            # walls take the high frequencies first
+            tail = np.convolve(tail, np.hanning(rng.integers(3, 9)), "same")
+            rooms[row] += tail / np.sqrt((tail**2).sum()) * 10 ** (-rng.uniform(2, 16) / 20)
+            if rng.random() < 0.3:  # a telephone or a cheap microphone
+                cut = rng.uniform(3_000, 8_000)
+                spectrum = np.fft.rfft(rooms[row])
+                spectrum *= 1 / (1 + (np.fft.rfftfreq(ROOM_SAMPLES, 1 / RATE) / cut) ** 8)
+                rooms[row] = np.fft.irfft(spectrum, ROOM_SAMPLES)
+            snr[row] = rng.uniform(18, 45)
+        tilt = rng.uniform(0, 1, count)
+        self.level_I = torch.from_numpy(rng.uniform(-4, 5, count).astype(np.float32)).to(self.device)
+        return (
+            torch.from_numpy(rooms.astype(np.float32)).to(self.device),
+            torch.from_numpy(tilt.astype(np.float32)).to(self.device),
+            torch.from_numpy(snr.astype(np.float32)).to(self.device),
+        )
+
+
+if __name__ == "__main__":
+    main()
