@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
+
 from voxbeam.models import checkpoint
 from voxbeam.models.codec import EMBEDDED_WEIGHTS
 from voxbeam.models.transformer import TransformerConfig
@@ -41,7 +42,10 @@ def main() -> None:
         if arguments.int8:
             tensors = {key: round_to_8_bits(value) if value.ndim >= 2 else value for key, value in tensors.items()}
         config = TrainConfig(
-            transformer=TransformerConfig(**model["transformer"]), train_models=(name,), steps=int(facts["steps"]), warmup_steps=200
+            transformer=TransformerConfig(**model["transformer"]),
+            train_models=(name,),
+            steps=int(facts["steps"]),
+            warmup_steps=200,
         )
         contents = {
             "step": int(facts["steps"]),

@@ -101,7 +101,9 @@ def read_rounds(files: list[Path], sentences: dict[str, Array], real: Path | Non
         codes.append(arrays["codes"].astype(np.int16))
         exact.append(np.zeros(len(n), bool))
     return Utterances(
-        *(np.concatenate(x) for x in (voice, counts, frames, phones, owner)), np.concatenate(codes, 1), *map(np.concatenate, (exact, times))
+        *(np.concatenate(x) for x in (voice, counts, frames, phones, owner)),
+        np.concatenate(codes, 1),
+        *map(np.concatenate, (exact, times)),
     )
 
 
@@ -115,6 +117,10 @@ def draw_documents(data: Utterances, chosen_U: Array, rng: np.random.Generator, 
     for _ in range(4):  # an utterance of at least two seconds if one is found
         drawn = order[first + rng.integers(0, count)]
         partner = np.where((partner == chosen_U) | (data.frames_U[partner] < 150), drawn, partner)
+    rank_U = np.empty(len(order), np.int64)
+    rank_U[order] = np.arange(len(order))
+    neighbor = order[first + (rank_U[chosen_U] - first + 1) % count]
+    partner = np.where(partner == chosen_U, neighbor, partner)
     alone = partner == chosen_U
     n = len(chosen_U)
     length = np.where(rng.random(n) < 0.5, 225, rng.integers(110, 340, n))
@@ -122,7 +128,9 @@ def draw_documents(data: Utterances, chosen_U: Array, rng: np.random.Generator, 
     latest = np.maximum(data.frames_U[partner] - length, 0)
     key_W = data.word_utterance_W * 100_000.0 + data.word_start_W
     last_word = np.searchsorted(key_W, partner * 100_000.0 + latest, "right") - 1 - data.word_at_U[partner]
-    word = np.where(rng.random(n) < 0.5, 0, (rng.random(n) * (np.clip(last_word, 0, None) + 1)).astype(np.int64)).clip(0, words - 1)
+    word = np.where(rng.random(n) < 0.5, 0, (rng.random(n) * (np.clip(last_word, 0, None) + 1)).astype(np.int64)).clip(
+        0, words - 1
+    )
     w0 = data.word_at_U[partner] + word
     begin = np.where(word == 0, 0, np.maximum(data.word_start_W[w0] - rng.integers(0, 5, n), 0)).astype(np.int64)
     end = np.minimum(begin + length, data.frames_U[partner])

@@ -18,6 +18,7 @@ import soundfile as sf
 import soxr
 import torch
 from numpy.typing import NDArray
+
 from voxbeam.models.speech_metrics import embed_speaker, normalize_words, word_errors
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.synthesis.generate import generate
@@ -38,11 +39,16 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sampling = SamplingConfig(top_p=arguments.top_p, temperature=arguments.temperature)
-    names = [path.stem for path in sorted(arguments.prompts.glob("*.wav")) if not path.stem.endswith(".other")][: arguments.voices]
+    names = [path.stem for path in sorted(arguments.prompts.glob("*.wav")) if not path.stem.endswith(".other")][
+        : arguments.voices
+    ]
     texts = arguments.texts.read_text(encoding="utf-8").splitlines()[: arguments.sentences]
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-    synthesizers = {name: Synthesizer.load(arguments.run, arguments.prompts / f"{name}.wav", asr_model="embedded-base", sampling=sampling) for name in names}
+    synthesizers = {
+        name: Synthesizer.load(arguments.run, arguments.prompts / f"{name}.wav", asr_model="embedded-base", sampling=sampling)
+        for name in names
+    }
     prompts = np.stack([embed_speaker(synthesizers[name].prompt.wave_S) for name in names])
     rows = []
     for number, name in enumerate(names):
@@ -53,7 +59,9 @@ def main() -> None:
         generated = [
             take
             for first in range(0, len(texts), 10)
-            for take in generate(speaker.ar, speaker.nar, [speaker.request(t) for t in texts[first : first + 10]], sampling, seed=first)
+            for take in generate(
+                speaker.ar, speaker.nar, [speaker.request(t) for t in texts[first : first + 10]], sampling, seed=first
+            )
         ]
         spent = time.process_time() - began
         seconds = sum(take.codes_KT.shape[1] for take in generated) / 75
@@ -63,12 +71,25 @@ def main() -> None:
             heard = normalize_words(spoken_form(speaker.transcriber.transcribe(wave)).text)
             scores = prompts @ embed_speaker(wave)
             rows.append(
-                {"voice": name, "errors": word_errors(words, heard), "words": len(words), "ended": take.finished, "ceiling": ceiling,
-                 "likeness": float(scores[number]), "right": int(scores.argmax()) == number, "text": text, "heard": " ".join(heard)}
-            )  # fmt: skip
+                {
+                    "voice": name,
+                    "errors": word_errors(words, heard),
+                    "words": len(words),
+                    "ended": take.finished,
+                    "ceiling": ceiling,
+                    "likeness": float(scores[number]),
+                    "right": int(scores.argmax()) == number,
+                    "text": text,
+                    "heard": " ".join(heard),
+                }
+            )
             if arguments.out:
                 sf.write(arguments.out / f"{name}-{index:02d}.wav", wave, 24_000)
-        print(f"{name}: prompt {speaker.prompt_text!r}; {summary([r for r in rows if r['voice'] == name])}; {spent / seconds:.2f} CPU s/s", flush=True)
+        print(
+            f"{name}: prompt {speaker.prompt_text!r}; {summary([row for row in rows if row['voice'] == name])}; "
+            f"{spent / seconds:.2f} CPU s/s",
+            flush=True,
+        )
     print(f"all: {summary(rows)}")
     if arguments.out:
         (arguments.out / "takes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -78,8 +99,8 @@ def summary(rows: list[dict]) -> str:
     errors, words = sum(row["errors"] for row in rows), sum(row["words"] for row in rows)
     likeness, ceiling = (float(np.mean([row[key] for row in rows])) for key in ("likeness", "ceiling"))
     return (
-        f"WER {100 * errors / words:.1f} %, ended {100 * np.mean([row['ended'] for row in rows]):.0f} %, likeness {likeness:.3f} of "
-        f"{ceiling:.3f} ({likeness / ceiling:.2f}), right voice {100 * np.mean([row['right'] for row in rows]):.0f} %"
+        f"WER {100 * errors / words:.1f} %, ended {100 * np.mean([row['ended'] for row in rows]):.0f} %, likeness {likeness:.3f} "
+        f"of {ceiling:.3f} ({likeness / ceiling:.2f}), right voice {100 * np.mean([row['right'] for row in rows]):.0f} %"
     )
 
 

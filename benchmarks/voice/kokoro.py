@@ -62,17 +62,29 @@ class Kokoro(nn.Module):
     """The network. `half` computes the convolutions of the vocoder in bfloat16; `noise` is that of unvoiced sounds."""
 
     def __init__(
-        self, weights: Mapping[str, Tensor], device: str = "cpu", *, compiled: bool = False, half: bool = False, noise: bool = True
+        self,
+        weights: Mapping[str, Tensor],
+        device: str = "cpu",
+        *,
+        compiled: bool = False,
+        half: bool = False,
+        noise: bool = True,
     ) -> None:
         super().__init__()
         self.w = {name: value.to(device) for name, value in weights.items()}
-        self.lstms = {name.removesuffix(".W"): self._lstm(name.removesuffix(".W")).to(device) for name in weights if name.endswith(".W")}
+        self.lstms = {
+            name.removesuffix(".W"): self._lstm(name.removesuffix(".W")).to(device) for name in weights if name.endswith(".W")
+        }
         self.device, self.noise = device, noise
         self.type = torch.bfloat16 if half else torch.float32
         self.wh = {
-            name: value.to(self.type) for name, value in self.w.items() if name.startswith("decoder.generator.") and value.ndim == 3
+            name: value.to(self.type)
+            for name, value in self.w.items()
+            if name.startswith("decoder.generator.") and value.ndim == 3
         }
-        self.wh |= {name: self.w[name].to(self.type) for name in self.w if name.startswith("decoder.generator.") and name.endswith("bias")}
+        self.wh |= {
+            name: self.w[name].to(self.type) for name in self.w if name.startswith("decoder.generator.") and name.endswith("bias")
+        }
         self.snake: Callable[..., Tensor] = torch.compile(snake, dynamic=True) if compiled else snake
 
     def _lstm(self, name: str) -> nn.LSTM:
@@ -121,11 +133,16 @@ class Kokoro(nn.Module):
 
     def bert(self, tokens_BL: Tensor) -> Tensor:
         w, L = self.w, tokens_BL.shape[1]
-        x = w["bert.word_embeddings.weight"][tokens_BL] + w["bert.position_embeddings.weight"][:L] + w["bert.token_type_embeddings.weight"][0]
+        x = (
+            w["bert.word_embeddings.weight"][tokens_BL]
+            + w["bert.position_embeddings.weight"][:L]
+            + w["bert.token_type_embeddings.weight"][0]
+        )
         x = self.linear(self.norm(x, "bert.LayerNorm", 1e-12), "bert.embedding_hidden_mapping_in")
         for _ in range(12):
             q, k, v = (
-                self.linear(x, f"bert.attention.{part}").unflatten(2, (12, 64)).transpose(1, 2) for part in ("query", "key", "value")
+                self.linear(x, f"bert.attention.{part}").unflatten(2, (12, 64)).transpose(1, 2)
+                for part in ("query", "key", "value")
             )
             a = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
             x = self.norm(x + self.linear(a, "bert.attention.dense"), "bert.attention.LayerNorm", 1e-12)
@@ -156,7 +173,9 @@ class Kokoro(nn.Module):
             curves.append(self.conv(x, f"predictor.{name}_proj"))
         pitch_B1T, energy_B1T = curves
         text_BCT = text_BTC.transpose(1, 2)
-        pitch, energy = (self.conv(x, f"decoder.{n}_conv", stride=2, padding=1) for n, x in (("F0", pitch_B1T), ("N", energy_B1T)))
+        pitch, energy = (
+            self.conv(x, f"decoder.{n}_conv", stride=2, padding=1) for n, x in (("F0", pitch_B1T), ("N", energy_B1T))
+        )
         x = self.residual(torch.cat([text_BCT, pitch, energy], 1), "decoder.encode", timbre)
         text_res = self.conv(text_BCT, "decoder.asr_res.asr_res.0")
         for index in range(4):
@@ -245,13 +264,11 @@ class Kokoro(nn.Module):
         return torch.cat([spectrum.abs(), angle], 2).transpose(1, 2)
 
 
-def expand(planned: list[tuple[Tensor, Tensor]], durations: list[Tensor], frames: int) -> tuple[Tensor, Tensor]:
+def expand(planned: list[tuple[Tensor, Tensor]], durations: list[NDArray[np.int64]], frames: int) -> tuple[Tensor, Tensor]:
     """Features repeated to `frames` frames, the last token's longer if needed: [B, T, C] each, for `Kokoro.speak`."""
-    prosody, text = [], []
-    for (prosody_LC, text_LC), duration_L in zip(planned, durations, strict=True):
-        duration_L = duration_L.clone()
-        duration_L[-1] += frames - int(duration_L.sum())
-        index_T = torch.repeat_interleave(torch.arange(len(duration_L), device=duration_L.device), duration_L, output_size=frames)
-        prosody.append(prosody_LC[index_T])
-        text.append(text_LC[index_T])
-    return torch.stack(prosody), torch.stack(text)
+    device = planned[0][0].device
+    rows = [np.repeat(np.arange(len(d)), [*d[:-1], d[-1] + frames - d.sum()]) for d in durations]
+    index_BT = torch.from_numpy(np.stack(rows)).to(device)
+    prosody = torch.stack([features[index] for (features, _), index in zip(planned, index_BT, strict=True)])
+    text = torch.stack([features[index] for (_, features), index in zip(planned, index_BT, strict=True)])
+    return prosody, text

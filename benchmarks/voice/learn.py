@@ -2,9 +2,9 @@
 
     python -m benchmarks.voice.learn PACK ROUNDS OUT --seconds 400 [--tiny]
 
-It compiles first, begins with the first file in ROUNDS, and takes up the others as they come. The learning rate falls linearly to
-zero at the end of the time. OUT gets the averaged weights in bfloat16 (ar-0.safetensors, ar-1.safetensors, nar-0, nar-1), log.txt,
-and samples of sentences that were held out.
+It compiles first, begins with the first file in ROUNDS, and takes up the others as they come. The learning rate falls linearly
+to zero at the end of the time. OUT gets the averaged weights in bfloat16 (ar-0.safetensors, ar-1, nar-0, nar-1), log.txt, and
+samples of sentences that were held out.
 
 Shapes: as in `packed.py`.
 """
@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import ARModel, ModelConfig, NARModel
 from voxbeam.synthesis.generate import Request, generate
@@ -80,21 +81,23 @@ class Muon:
         others = {name: p for name, p in named.items() if name not in hidden}
         self.square, self.wide = [], []
         for p in hidden.values():
-            (self.square if p.shape[0] % d_model == 0 and p.shape[1] == d_model and p.shape[0] <= 3 * d_model else self.wide).append(p)
+            (
+                self.square if p.shape[0] % d_model == 0 and p.shape[1] == d_model and p.shape[0] <= 3 * d_model else self.wide
+            ).append(p)
         self.d_model, self.rate, self.decay = d_model, rate, decay
         self.momentum = {id(p): torch.zeros_like(p) for p in hidden.values()}
         self.hidden, self.others = list(hidden.values()), list(others.values())
         matrices = [p for p in self.others if p.ndim >= 2]
         rest = [p for p in self.others if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
-        self.adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=self.others[0].is_cuda)
+        self.adam = torch.optim.AdamW(groups, lr=rate / 2, betas=(0.9, 0.98), fused=self.others[0].is_cuda)
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
         """One update at `scale` times the peak rate."""
         nn.utils.clip_grad_norm_(self.others, 1.0)
         for group in self.adam.param_groups:
-            group["lr"] = self.rate * scale
+            group["lr"] = self.rate / 2 * scale  # tied embeddings take less
         self.adam.step()
         gradients = [p.grad for p in self.hidden]
         moments = [self.momentum[id(p)] for p in self.hidden]
@@ -226,7 +229,10 @@ class Learner:
         if not tiny:
             ar = TransformerConfig(n_layers=7, n_heads=6, d_model=384, d_ff=1536, dropout=0.05)
             nar = TransformerConfig(n_layers=6, n_heads=9, d_model=288, d_ff=1152, dropout=0.03)
-        self.configs = {"ar": ModelConfig(n_phones=N_PHONES, transformer=ar), "nar": ModelConfig(n_phones=N_PHONES, transformer=nar)}
+        self.configs = {
+            "ar": ModelConfig(n_phones=N_PHONES, transformer=ar),
+            "nar": ModelConfig(n_phones=N_PHONES, transformer=nar),
+        }
         self.codec = load_embedded_codec(self.device)
         codebooks = torch.stack([book.embed for book in self.codec.quantizer.codebooks])
         torch.manual_seed(0)
@@ -245,11 +251,13 @@ class Learner:
         state = self.states[name]
         state.model.train(train)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            taught = 256 if self.a.tiny else 2048
             if name == "ar":
                 layers = (1, 2) if self.a.tiny else (2, 3, 4)
-                return state.packed.ar(batch, corpus, corrupt=0.04 if train else 0.0, taught=(256 if self.a.tiny else 2048), layers=layers)
+                return state.packed.ar(batch, corpus, corrupt=0.04 if train else 0.0, taught=taught, layers=layers)
             tensor = torch.full((), level, dtype=torch.int64, device=self.device)
-            return state.packed.nar(batch, corpus, tensor, corrupt=0.02 if train else 0.0)
+            layers = (0, 1) if self.a.tiny else (1, 2)
+            return state.packed.nar(batch, corpus, tensor, corrupt=0.02 if train else 0.0, taught=taught, layers=layers)
 
     def train_ar(self, batch: Tensor, corpus: Corpus, progress: float) -> Tensor:
         loss, right, count, guide = self.loss("ar", batch, corpus, True)
@@ -263,9 +271,9 @@ class Learner:
         for batch, corpus in batches:
             if not self.queue_levels:
                 self.queue_levels = self.levels.permutation([1, 1, 2, 2, 3, 4, 5, 6, 7]).tolist()
-            loss, right, count = self.loss("nar", batch, corpus, True, self.queue_levels.pop())
-            (loss / count.clamp(min=1) / len(batches)).backward()
-            sums = sums + torch.stack([loss.detach(), right.float(), count])
+            loss, right, count, guide = self.loss("nar", batch, corpus, True, self.queue_levels.pop())
+            ((loss / count.clamp(min=1) + (0.2 if progress < 0.6 else 0.04) * guide) / len(batches)).backward()
+            sums = sums + torch.stack([loss.detach(), right.float(), count, guide.detach()])
         self.states["nar"].update(1 - progress)
         return sums  # type: ignore[return-value]
 
@@ -279,7 +287,9 @@ class Learner:
                         torch.stack(self.loss(name, torch.from_numpy(b).to(self.device), corpus, False, level)[:3]).double().cpu()
                         for b in batches[name]
                     )
-                    found.append(f"{name}{level if name == 'nar' else ''} {sums[0] / sums[2]:.3f} nats {100 * sums[1] / sums[2]:.1f} %")
+                    found.append(
+                        f"{name}{level if name == 'nar' else ''} {sums[0] / sums[2]:.3f} nats {100 * sums[1] / sums[2]:.1f} %"
+                    )
                 state.swap()
         return "valid: " + ", ".join(found)
 
@@ -343,7 +353,8 @@ class Learner:
                 batch[row] = (0, 40, 50, 80, 0, 225, 300, 400, 0, 0, 1)
             tensor = torch.from_numpy(batch).to(self.device)
             for train in (True, True, False):
-                values = self.loss(name, tensor, corpus, train)
+                with torch.set_grad_enabled(train):
+                    values = self.loss(name, tensor, corpus, train)
                 if train:
                     values[0].backward()
             if self.device == "cuda":
@@ -416,12 +427,14 @@ class Learner:
             if rounds % (5 if a.tiny else 50) == 0:
                 values = {name: sums[name].cpu().tolist() for name in sums}
                 seconds, since = log.elapsed - since, log.elapsed
-                ar, nar = values["ar"], values["nar"]
-                log(
-                    f"{100 * progress:4.1f} % step {self.states['ar'].steps}: ar {ar[0] / ar[2]:.3f} nats {100 * ar[1] / ar[2]:.1f} % "
-                    f"guide {ar[3] / (2 * (5 if a.tiny else 50)):.2f}, nar {nar[0] / nar[2]:.3f} nats {100 * nar[1] / nar[2]:.1f} %, "
-                    f"{ar[2] / seconds:.0f} + {nar[2] / seconds:.0f} codes/s"
-                )
+                parts = [f"{100 * progress:4.1f} % step {self.states['ar'].steps}:"]
+                for name in sums:
+                    loss, right, count, guide = values[name]
+                    each = guide / (2 * (5 if a.tiny else 50))
+                    parts.append(
+                        f"{name} {loss / count:.3f} nats {100 * right / count:.1f} % guide {each:.2f} {count / seconds:.0f}/s,"
+                    )
+                log(" ".join(parts))
                 for name in sums:
                     if not self.states[name].check(values[name][0]):
                         log(f"{name}: not finite; back to the last average at half the rate")

@@ -1,7 +1,7 @@
 """Losses of the product's AR and NAR model over packed documents, as one long sequence of fixed length.
 
-Equal to `ARModel.forward` and `NARModel.forward` up to rounding (tests/benchmarks/test_voice.py), with three additions: codes of
-the input may be replaced at random, one head of some layers may be taught the phone of each frame, and dropout is as in the model.
+Equal to `ARModel.forward` and `NARModel.forward` up to rounding (tests/benchmarks/test_voice.py), with two additions: codes of
+the input may be replaced at random, and one head of some layers may be taught the phone of each frame.
 
 Shapes: N positions, D documents, H heads, C channels of a head, M positions that are taught, Q phones, V codes, K codebooks.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
 from voxbeam.models.transformer import Transformer, sinusoids
 from voxbeam.models.valle import ARModel, NARModel
 
@@ -226,7 +227,7 @@ class Packed:
     def guide(self, layout: Layout, kept: list[tuple[Tensor, Tensor]], taught: int) -> Tensor:
         """Cross-entropy of the phone of the next frame under the heads' attention to the phones, at `taught` random frames."""
         known_N = (layout.owner_N >= 0).float()
-        at_M = torch.multinomial(known_N + 1e-9, taught)
+        at_M = (torch.rand_like(known_N) * known_N).topk(taught, sorted=False).indices
         phones_Q = (layout.used_N & ~layout.is_frame_N).float().topk(self.size // 3, sorted=False).indices
         target_M = layout.owner_N[at_M]
         allowed_MQ = (layout.document_N[at_M][:, None] == layout.document_N[phones_Q]) & layout.used_N[phones_Q]
@@ -239,8 +240,17 @@ class Packed:
             total = total + ((scores_MQ.logsumexp(1) - right_M) * known_N[at_M]).sum() / known_N[at_M].sum().clamp(min=1)
         return total / max(1, len(kept))
 
-    def nar(self, documents_DF: Tensor, corpus: Corpus, level: Tensor, *, corrupt: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums of the loss and of right codes, and the number of codes, of codebook `level` of all documents."""
+    def nar(
+        self,
+        documents_DF: Tensor,
+        corpus: Corpus,
+        level: Tensor,
+        *,
+        corrupt: float = 0.0,
+        taught: int = 0,
+        layers: Sequence[int] = (),
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As `ar`, of codebook `level` of all documents."""
         model = self.model
         assert isinstance(model, NARModel)
         layout = lay_out(documents_DF, corpus, self.size, self.n_phones, start=False)
@@ -255,11 +265,15 @@ class Packed:
         for codebook in range(model.n_codebooks):
             visible_N1 = (layout.is_frame_N & (layout.in_prompt_N | (codebook < level)))[:, None]
             frames_ND = frames_ND + F.embedding(codes_KN[codebook], table_KVD[codebook]) * visible_N1
-        x_ND = torch.where(layout.is_frame_N[:, None], frames_ND, F.embedding(layout.phone_N, model.text_embedding.embedding.weight))
+        x_ND = torch.where(
+            layout.is_frame_N[:, None], frames_ND, F.embedding(layout.phone_N, model.text_embedding.embedding.weight)
+        )
         x_ND = D**0.5 * x_ND + sinusoids(layout.position_N, D)
-        y_ND, _ = self.blocks(x_ND, self.attention(layout, False), level.view(1), (), self.dropout if model.training else 0.0)
+        dropout = self.dropout if model.training else 0.0
+        y_ND, kept = self.blocks(x_ND, self.attention(layout, False), level.view(1), layers, dropout)
         logits_NV = F.linear(y_ND, table_KVD[level.view(1)][0]).float()
         weight_N = (layout.is_frame_N & ~layout.in_prompt_N).float()
         loss = (F.cross_entropy(logits_NV, target_N, reduction="none") * weight_N).sum()
         right = ((logits_NV.argmax(1) == target_N) * weight_N).sum()
-        return loss, right, weight_N.sum()
+        guide = self.guide(layout, kept, taught) if taught else loss.new_zeros(())
+        return loss, right, weight_N.sum(), guide

@@ -22,14 +22,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch._dynamo
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
 from voxbeam.assets import WEIGHTS
 from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec, fold_weight_norm
 from voxbeam.storage.safetensors_io import unpack
 
 from benchmarks.voice.kokoro import FRAME, RATE, Kokoro, dequantize, expand
+
 HOP = 320
 STYLE_STEP = 8
 """as in `prepare.py`"""
@@ -49,7 +50,13 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch._dynamo.config.suppress_errors = True  # what does not compile runs as it is
-    maker = Maker(arguments.pack, time.monotonic() + arguments.seconds, 3_000 if arguments.safe else arguments.frames, arguments.half, not arguments.safe)
+    maker = Maker(
+        arguments.pack,
+        time.monotonic() + arguments.seconds,
+        3_000 if arguments.safe else arguments.frames,
+        arguments.half,
+        not arguments.safe,
+    )
     total = min(arguments.sentences, len(maker.token_counts))
     made = 0.0
     # the first round is short, so that training can begin
@@ -149,7 +156,9 @@ class Maker:
                 tokens = np.stack([self.data["tokens"][self.token_at[i] : self.token_at[i] + length] for i in part])
                 style = self.style(identity, int(length))
                 speed = self.data["identity_speed"][identity] / self.data["identity_pitch"][identity]
-                planned = self.network.plan(torch.from_numpy(tokens.astype(np.int64)).to(self.device), style, torch.from_numpy(speed).to(self.device))
+                planned = self.network.plan(
+                    torch.from_numpy(tokens.astype(np.int64)).to(self.device), style, torch.from_numpy(speed).to(self.device)
+                )
                 durations = planned.durations_BL.cpu().numpy()
                 prosody, text = planned.prosody_BLC.to(torch.bfloat16), planned.text_BLC.to(torch.bfloat16)
                 plans |= {int(i): (durations[row], prosody[row], text[row], style[row]) for row, i in enumerate(part)}
@@ -176,9 +185,8 @@ class Maker:
         self, batch: list[int], plans: dict[int, tuple[NDArray[np.int64], Tensor, Tensor, Tensor]]
     ) -> list[tuple[int, NDArray[np.int16], NDArray[np.float32]]]:
         frames = max(int(plans[i][0].sum()) for i in batch)
-        durations = [torch.from_numpy(plans[i][0]).to(self.device) for i in batch]
-        prosody, text = expand([(plans[i][1].float(), plans[i][2].float()) for i in batch], durations, frames)
-        wave_BS = self.network.speak(prosody, text, torch.stack([plans[i][3] for i in batch])).nan_to_num(0.0)
+        prosody, text = expand([(plans[i][1], plans[i][2]) for i in batch], [plans[i][0] for i in batch], frames)
+        wave_BS = self.network.speak(prosody.float(), text.float(), torch.stack([plans[i][3] for i in batch])).nan_to_num(0.0)
         rng = self.generator
         starts, ends, times = [], [], []
         for i in batch:
@@ -201,7 +209,9 @@ class Maker:
             found.append((i, codes_KBT[:, row, :count], phone_times.astype(np.float32)))
         return found
 
-    def _finish(self, wave_BS: Tensor, starts: NDArray[np.int64], lengths: NDArray[np.int64], identity: NDArray[np.int64]) -> Tensor:
+    def _finish(
+        self, wave_BS: Tensor, starts: NDArray[np.int64], lengths: NDArray[np.int64], identity: NDArray[np.int64]
+    ) -> Tensor:
         """Cuts, shifts the pitch of, places in a room, and levels sentences; zeros after each."""
         size = math.ceil(int(lengths.max()) / HOP) * HOP
         device = self.device
