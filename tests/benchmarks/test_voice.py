@@ -11,7 +11,7 @@ from voxbeam.models.valle import ARModel, ModelConfig, NARModel
 from benchmarks.voice.data import FIELDS, Utterances, document_lengths, draw_documents, owners, pack_documents
 from benchmarks.voice.packed import Corpus, Packed, lay_out
 
-N_PHONES, SIZE = 20, 900
+N_PHONES, SIZE = 20, 1500
 CONFIG = ModelConfig(
     n_phones=N_PHONES, codebook_size=32, transformer=TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.0)
 )
