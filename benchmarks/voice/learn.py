@@ -445,12 +445,12 @@ class Learner:
                 if progress > 0.6 and not saved:
                     self.save(log.elapsed)
                     saved = True
-        log(self.validate(valid, valid_corpus))
         for state in self.states.values():
             if not all(bool(torch.isfinite(p).all()) for p in state.average):
                 state.check(math.nan)
         self.save(log.elapsed)
         log(f"saved after {self.states['ar'].steps} and {self.states['nar'].steps} steps")
+        log(self.validate(valid, valid_corpus))
         try:
             self.samples(data, 2 if a.tiny else 8)
         except Exception:

@@ -13,7 +13,9 @@ shift 2
 mkdir -p "$out"
 out=$(realpath "$out")
 work=$(mktemp -d)
-mkdir "$work/pack" "$work/import" "$work/rounds"
+rounds=${ROUNDS:-/tmp/voice-rounds} # speech of an earlier run on the same machine is used again
+mkdir -p "$work/pack" "$work/import" "$rounds"
+rm -f "$rounds/done"
 for folder in "$@"; do
   for file in "$folder"/*; do ln -sf "$(realpath "$file")" "$work/pack/"; done
 done
@@ -26,18 +28,18 @@ cd "$work" || exit 2 # the clone's folders have common names
 
 speech() {
   local limit=${SPEAK_SECONDS:-$((seconds * 45 / 100))}
-  timeout "$seconds" "$python" -P -m benchmarks.voice.speak "$work/pack" "$work/rounds" --seconds "$limit" ${SPEAK_OPTIONS:-} && return
+  timeout "$seconds" "$python" -P -m benchmarks.voice.speak "$work/pack" "$rounds" --seconds "$limit" ${SPEAK_OPTIONS:-} && return
   [[ $SECONDS -gt $((seconds / 2)) ]] ||
-    timeout "$seconds" "$python" -P -m benchmarks.voice.speak "$work/pack" "$work/rounds" --seconds "$limit" ${SPEAK_OPTIONS:-} --safe
+    timeout "$seconds" "$python" -P -m benchmarks.voice.speak "$work/pack" "$rounds" --seconds "$limit" ${SPEAK_OPTIONS:-} --safe
 }
 (cd "$work" && speech 2>&1 | tee "$work/speak.txt") &
 speaker=$!
-timeout $((seconds + 20)) "$python" -P -m benchmarks.voice.learn "$work/pack" "$work/rounds" "$out" --seconds $((seconds - 22)) ${LEARN_OPTIONS:-} 2>"$work/errors.txt"
+timeout $((seconds + 20)) "$python" -P -m benchmarks.voice.learn "$work/pack" "$rounds" "$out" --seconds $((seconds - 22)) ${LEARN_OPTIONS:-} 2>"$work/errors.txt"
 tail -c 6000 "$work/errors.txt" >&2
 pkill -P "$speaker" 2>/dev/null
 {
   tail -c 20000 "$work/speak.txt"
   tail -c 6000 "$work/errors.txt"
 } >"$out/speak.txt"
-ls -l "$out" "$work/rounds"
+ls -l "$out" "$rounds"
 [[ -s $out/ar-0.safetensors && -s $out/nar-1.safetensors ]]

@@ -3,7 +3,7 @@
     python -m benchmarks.voice.speak PACK OUT [--seconds 110] [--round 7000]
 
 PACK has sentences.npz (`prepare.py`) and kokoro-*.npz.xz (its weights). OUT gets round-N.npz as soon as a round of sentences is
-made, and `done` at the end. A round has sentences of all lengths and voices.
+made, unless it is there, and `done` at the end. A round has sentences of all lengths and voices.
 
 Shapes: B sentences, S samples at 24 kHz, T codec frames (75 a second), K codebooks, I identities.
 """
@@ -62,8 +62,9 @@ def main() -> None:
     # the first round is short, so that training can begin
     firsts = [0, *range(min(arguments.round // 3, total), total, arguments.round)]
     for number, (first, end) in enumerate(pairwise([*dict.fromkeys(firsts), total])):
-        chosen = np.arange(first, end)
-        arrays = maker.make(chosen)
+        if (arguments.out / f"round-{number}.npz").exists():
+            continue
+        arrays = maker.make(np.arange(first, end))
         if arrays is not None:
             temporary = arguments.out / f"part-{number}.tmp.npz"
             np.savez(temporary, **arrays)
