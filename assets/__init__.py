@@ -4,7 +4,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 WEIGHTS = _HERE / "weights"
-SEGMENTATION_WEIGHTS = WEIGHTS / "segmentation_pyannet.safetensors"
+SEGMENTATION_WEIGHTS = WEIGHTS / "segmentation_3.safetensors"
 PHONES = _HERE / "phones"
 DEMO = _HERE / "demo"
 GPU_RATES = _HERE / "gpu_rates.json"

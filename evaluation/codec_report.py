@@ -1,6 +1,6 @@
 """Measures a codec on utterances of speakers outside its training data, with Opus as a baseline.
 
-Word errors are counted with Whisper, voices compared with GE2E, and sound quality predicted with DNSMOS. The embedded Whisper
+Word errors are counted with Whisper, voices compared with CAM++, and sound quality predicted with DNSMOS. The embedded Whisper
 model takes part in training a codec with `voxbeam.trainer.codec.asr_loss`: measure such a codec with another one as well.
 
 Shapes: S samples at 24 kHz, K codebooks, T frames, E embedding values.
@@ -69,7 +69,7 @@ class Row:
     si_sdr: float | None
     """dB"""
     speaker_similarity: float | None
-    """cosine of GE2E embeddings with the original of the same utterance"""
+    """cosine of CAM++ embeddings with the original of the same utterance"""
     speaker_similarity_ratio: float | None
     """similarity to the speaker's other originals, divided by that of the original itself"""
 
@@ -125,7 +125,7 @@ class Report:
         return (
             f"{self.utterances} utterances, {self.speakers} speakers, {self.seconds:.0f} s, {self.words:,} words in the "
             f"transcripts of the originals by Whisper ({self.asr_model}). Codec {self.codec_sha256[:16]}.\n\n{table}\n\n"
-            f"Text: {text}. SIM: cosine of GE2E embeddings with the original of the same\nutterance. SIM ratio: similarity to "
+            f"Text: {text}. SIM: cosine of CAM++ embeddings with the original of the same\nutterance. SIM ratio: similarity to "
             "the speaker's other originals, divided by that of the original itself.\n\n"
             f"Perplexity of codebooks 1…{len(self.perplexity)}: {', '.join(f'{p:.0f}' for p in self.perplexity)}.\n"
             f"Wall clock, {self.threads} threads: encode {self.encode_speed:.0f}×, decode {self.decode_speed:.0f}× real time.\n"
@@ -202,7 +202,7 @@ def report(
 
 
 class QualityMeters:
-    """The models behind the metrics: Whisper, GE2E and DNSMOS."""
+    """The models behind the metrics: Whisper, CAM++ and DNSMOS."""
 
     def __init__(self, asr_model: str) -> None:
         self.transcriber = WhisperTranscriber(asr_model)

@@ -40,7 +40,7 @@ class Row:
     wer: float
     """word error rate against the corpus's text, as a fraction"""
     speaker_similarity: float
-    """mean cosine of GE2E embeddings with the prompt"""
+    """mean cosine of CAM++ embeddings with the prompt"""
     duration_ratio: float
     """mean duration divided by the true duration"""
     truncated_rate: float

@@ -20,7 +20,7 @@ from voxbeam.schemas.errors import ModelError
 
 _PIPELINES = "pyannote.audio.pipelines."
 _MODELS = "pyannote.audio.models."
-_OWN_PIPELINE = "voxbeam.models.pyannote_models.EmbeddedDiarization"
+_OWN_PIPELINE = "voxbeam.models.pyannote_models.StockPipeline"
 _DATA_CLASSES: list[Any] = [Problem, Resolution, Specifications, TorchVersion]
 """classes without behavior that pyannote's checkpoints contain"""
 

@@ -1,6 +1,6 @@
-"""Speech metrics: word error rate by Whisper, and speaker similarity by GE2E embeddings.
+"""Speech metrics: word error rate by Whisper, and speaker similarity by CAM++ embeddings.
 
-Shapes: S samples at 24 kHz, E = 256 values of a speaker embedding.
+Shapes: S samples at 24 kHz, E = 192 values of a speaker embedding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from voxbeam.models.ge2e import DIMENSION, GE2E, load_ge2e, loudness_gain
+from voxbeam.models.campplus import DIMENSION, CAMPlusPlus, fbank, load_campplus
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 MIN_AUDIO_S = 0.1
 """shorter audio has no transcript and no speaker embedding"""
-MAX_PARTIALS = 20
-"""partial utterances per speaker embedding, evenly spaced"""
 
 
 @dataclass(frozen=True)
@@ -68,17 +66,17 @@ class WhisperTranscriber:
 
 
 @cache
-def _ge2e() -> GE2E:
-    return load_ge2e()
+def _encoder() -> CAMPlusPlus:
+    return load_campplus()
 
 
 @torch.inference_mode()
 def embed_speaker(wave_S: NDArray[np.float32]) -> NDArray[np.float32]:
-    """GE2E speaker embedding [E] of unit length; zeros for audio shorter than `MIN_AUDIO_S`."""
+    """CAM++ speaker embedding [E] of unit length; zeros for audio shorter than `MIN_AUDIO_S`."""
     if len(wave_S) < MIN_AUDIO_S * CODEC_RATE:
         return np.zeros(DIMENSION, np.float32)
     wave = torch.from_numpy(soxr.resample(wave_S, CODEC_RATE, ASR_RATE))
-    return _ge2e().embed([_ge2e().mels(wave) * loudness_gain(wave)], MAX_PARTIALS)[0].numpy()
+    return _encoder().embed([fbank(wave)])[0].numpy()
 
 
 def speaker_similarity(one_S: NDArray[np.float32], other_S: NDArray[np.float32]) -> float:

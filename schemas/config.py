@@ -51,27 +51,43 @@ class DecodeConfig(_Section):
 
 
 class DiarizeConfig(_Section):
-    """Who speaks when (pyannote.audio SpeakerDiarization). All keys but `pipeline` and `batch` apply to 'embedded' only."""
+    """Who speaks when, and where a second voice is heard."""
 
-    pipeline: str = Field("embedded", description="'embedded', or a pyannote pipeline: a path, bucket address or hub name")
-    step: float = Field(0.3, gt=0, le=1, description="hop between windows, as a fraction of the segmentation model's 5 s window")
+    pipeline: str = Field(
+        "embedded",
+        description="'embedded', or a pyannote pipeline that replaces its segmentation and clustering: a path, bucket address or "
+        "hub name",
+    )
     batch: int = Field(32, gt=0, description="windows per forward pass; halved while memory runs out")
     threshold: float = Field(
-        0.28, gt=0, lt=2, description="clusters nearer than this (mean cosine distance of embeddings) are one speaker"
+        0.5, gt=0, lt=2, description="voices nearer than this (mean cosine distance of 1.5 s pieces) are one speaker"
     )
-    min_cluster_size: int = Field(3, gt=0, le=20, description="smaller clusters of windows join the nearest larger one")
+    max_second_voice: float = Field(
+        0.2, gt=0, lt=1, description="above this probability of a second voice, for 80 ms, the time around is cut out; readings take 0.8"
+    )
 
 
 class SegmentConfig(_Section):
     """Segments: stretches of one speaker, from pause to pause."""
 
-    min_s: float = Field(2.0, gt=0, description="a shorter stretch is rejected (too_short)")
+    min_s: float = Field(1.2, gt=0, description="a shorter stretch is rejected (too_short)")
     max_s: float = Field(30.0, gt=0, le=30, description="Whisper's input is at most 30 s")
     target_min_s: float = Field(10.0, gt=0, description="preferred length, from")
     target_max_s: float = Field(20.0, gt=0, description="preferred length, to")
     min_pause_s: float = Field(0.15, gt=0, description="a segment starts and ends in a pause of at least this length")
     max_gap_s: float = Field(1.5, gt=0, description="a longer pause always ends a segment")
     pad_s: float = Field(0.25, ge=0, description="silence kept at either end, if the pause is long enough")
+
+
+class PurityConfig(_Section):
+    """Proof that a segment holds one voice. Null turns a rule off; the measures are kept all the same."""
+
+    max_voice_distance: float | None = Field(
+        0.7, description="cosine distance between any 1.2 s of the segment and the voice it is labelled with"
+    )
+    max_second_voice: float | None = Field(
+        0.8, description="probability that anyone but the segment's speaker is heard, mean over 120 ms, at its highest"
+    )
 
 
 class TranscribeConfig(_Section):
@@ -160,7 +176,7 @@ class TokenizeConfig(_Section):
 class LinkSpeakersConfig(_Section):
     """Which speakers of two windows of a recording are the same. Not part of the fingerprint: linking runs no model."""
 
-    threshold: float = Field(0.3, gt=0, lt=2, description="speakers nearer than this (cosine distance of embeddings) are one")
+    threshold: float = Field(0.5, gt=0, lt=2, description="speakers nearer than this (cosine distance of embeddings) are one")
 
 
 class PackConfig(_Section):
@@ -180,6 +196,7 @@ class CorpusConfig(_Section):
     decode: DecodeConfig = DecodeConfig()
     diarize: DiarizeConfig = DiarizeConfig()
     segment: SegmentConfig = SegmentConfig()
+    purity: PurityConfig = PurityConfig()
     transcribe: TranscribeConfig = TranscribeConfig()
     score: ScoreConfig = ScoreConfig()
     filter: FilterConfig = FilterConfig()

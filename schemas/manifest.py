@@ -65,6 +65,12 @@ class SegmentRow:
     bandwidth_hz: float | None = column(pa.float32(), "highest frequency with speech energy", unit="Hz", default=None)
     clipping: float | None = column(pa.float32(), "fraction of samples at full scale", default=None)
     loudness_lufs: float | None = column(pa.float32(), "integrated loudness, ITU-R BS.1770", unit="LUFS", default=None)
+    voice_distance: float | None = column(
+        pa.float32(), "largest cosine distance between 1.2 s of the segment and its speaker's voice, 0–2", default=None
+    )
+    second_voice: float | None = column(
+        pa.float32(), "highest probability that anyone but the speaker is heard, mean over 120 ms", default=None
+    )
     dropouts: float | None = column(pa.float32(), "fraction of the time lost to gaps in the middle of sound", default=None)
     background_tonality: float | None = column(
         pa.float32(), "how steady the lines in the spectrum of the pauses are, −1–1; high for music and hum", default=None

@@ -2,10 +2,12 @@
 
 REASONS: dict[str, str] = {
     # segment
-    "overlap": "two speakers talk at once: expected in conversation",
+    "overlap": "a second voice is heard: expected in conversation; otherwise raise diarize.max_second_voice",
     "speaker_change": "two speakers follow each other without a pause: expected in conversation",
     "too_short": "less than segment.min_s of one speaker between long pauses or other speakers",
     "no_pause": "more than segment.max_s without a pause: expected in music and loud noise",
+    # purity
+    "mixed_voices": "the segment may hold two voices: expected in conversation; otherwise raise the limits of purity",
     # filter
     "low_speech_ratio": "too little of the segment is speech: check diarize.threshold, or lower filter.min_speech_ratio",
     "low_dnsmos": "low audio quality (DNSMOS OVRL): clean the audio, or lower filter.min_dnsmos_ovrl",

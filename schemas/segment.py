@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One speaker talking without a break, as found by the diarizer. Turns of different speakers may overlap."""
+    """One speaker talking without a break, as found by the diarizer."""
 
     start_ms: int
     end_ms: int
@@ -96,6 +96,10 @@ class Segment:
     """label of a `LocalSpeaker`; None if there is no single one (overlap)"""
     speech_ratio: float = 1.0
     """fraction of the segment in which the diarizer finds its speaker"""
+    voice_distance: float | None = None
+    """largest cosine distance between a piece of the segment and its speaker's voice"""
+    second_voice: float | None = None
+    """highest probability that anyone but its speaker is heard"""
     transcript: Transcript | None = None
     scores: Scores | None = None
     phones: str | None = None

@@ -74,7 +74,7 @@ class Candidate:
     wer: float
     """word error rate of the transcript"""
     speaker_similarity: float
-    """cosine of GE2E embeddings with the prompt, −1 to 1"""
+    """cosine of CAM++ embeddings with the prompt, −1 to 1"""
 
 
 @dataclass

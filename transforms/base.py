@@ -17,6 +17,7 @@ from apache_beam.metrics import Metrics
 
 from voxbeam.models.oom import empty_cuda_cache, is_out_of_memory
 from voxbeam.models.threads import pin_threads
+from voxbeam.models.voice_track import VoiceEvidence
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.errors import Failure, ModelError, StageError, StorageError, VoxbeamError
 from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
@@ -38,6 +39,10 @@ class UnitState:
     """largest absolute sample"""
     turns: tuple[Turn, ...] = ()
     speakers: tuple[LocalSpeaker, ...] = ()
+    mixed: tuple[tuple[int, int], ...] = ()
+    """start and end in ms of the times in which a second voice is heard"""
+    voices: VoiceEvidence | None = None
+    """from `diarize` until `purity` has used it"""
     segments: tuple[Segment, ...] = ()
     """disjoint and in order of time; the time between them is not speech"""
     seconds: dict[str, float] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from voxbeam.transforms.decode import DecodeAudio
 from voxbeam.transforms.diarize import Diarize
 from voxbeam.transforms.filter import Filter
 from voxbeam.transforms.phonemize import Phonemize
+from voxbeam.transforms.purity import Purity
 from voxbeam.transforms.score import Score
 from voxbeam.transforms.segment import SegmentSpeech
 from voxbeam.transforms.tokenize import Tokenize
@@ -18,6 +19,7 @@ def build_stages(config: CorpusConfig) -> list[UnitStage]:
         DecodeAudio(config.decode, config.device),
         Diarize(config.diarize, config.device),
         SegmentSpeech(config.segment),
+        Purity(config.purity),
         Transcribe(config.transcribe, config.device),
         Score(config.score, config.device),
         Filter(config.filter),

@@ -1,111 +1,169 @@
-"""Diarize: who speaks when in a unit, with an embedding of each speaker (pyannote.audio)."""
+"""Diarize: who speaks when in a unit, where a second voice is heard, and an embedding of each speaker."""
 
 import logging
-import math
 import warnings
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxbeam.models.campplus import CAMPlusPlus, load_campplus
 from voxbeam.models.oom import empty_cuda_cache, is_out_of_memory
+from voxbeam.models.second_voice import SecondVoice, hear_second_voice, load_second_voice
+from voxbeam.models.speech_activity import MOMENT_MS, SpeechActivity, activity_of_turns, find_activity
+from voxbeam.models.voice_track import BLOCK_FRAMES, BLOCK_MS, FRAME_MS, VoiceEvidence, track_voices
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE, ASR_SAMPLES_PER_MS
 from voxbeam.schemas.segment import LocalSpeaker, Turn
 from voxbeam.storage.store_errors import summarize_error
+from voxbeam.transforms.audio.pauses import HOP_MS, frame_levels_db, pause_mask, true_runs
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
+from voxbeam.transforms.cut_island import DIP_MS
+from voxbeam.transforms.voices import Voices, find_voices
 
 log = logging.getLogger(__name__)
-MAX_EMBEDDED_MS = 30_000
-"""an embedding is taken from at most this much speech of a speaker, in the longest stretches without overlap"""
-MIN_EMBEDDED_MS = 100
-"""less speech than this gives no embedding"""
 MIN_SPEAKER_MS = 200
 """a speaker with less speech than this in the unit is a click or the onset of noise, and is dropped"""
-MIN_INPUT_MS = 10_000
-"""shorter audio is repeated to this length, the longest window of pyannote's segmentation models"""
 SILENCE_PEAK = 1e-4
-"""audio that stays below −80 dBFS is silence; the model normalizes its input and would find speakers in it"""
+"""audio that stays below −80 dBFS is silence; the models normalize their input and would find speakers in it"""
+SPEECH, OVERLAP = 0.5, 0.2
+"""probabilities from which a moment counts as speech, and as speech of two"""
+MIXED_MS, MIXED_GAP_MS = 80, 60
+"""a second voice that is heard for less is not one; heard again after less, it has not stopped"""
+CLEAR, CLEAR_SHARE = 0.7, 0.025
+"""a second voice is clear from this probability; where this fraction of the frames has one, the unit is a conversation"""
+TALKER_MS = 3000
+"""so it is where two people talk for this long"""
+LONE_LIMIT = 0.8
+"""in other units, such as readings, a second voice is so rare that it takes this probability to count"""
 
 
-def diarize(diarizer: Any, pcm16k: NDArray[np.float32], start_ms: int) -> tuple[tuple[Turn, ...], tuple[LocalSpeaker, ...]]:
-    """Turns and speakers of a stretch of audio.
+@dataclass(frozen=True)
+class Diarizer:
+    """The models of the stage."""
+
+    segmentation: Any
+    """pyannote's segmentation model, or a whole pyannote pipeline if the configuration names one"""
+    is_pipeline: bool
+    encoder: CAMPlusPlus
+    second_voice: SecondVoice
+
+
+@dataclass(frozen=True)
+class Diarization:
+    """What the stage finds out."""
+
+    turns: tuple[Turn, ...] = ()
+    """in order of time, one speaker at a time"""
+    speakers: tuple[LocalSpeaker, ...] = ()
+    """v1, v2, … in order of amount of speech"""
+    mixed: tuple[tuple[int, int], ...] = ()
+    """start and end in ms of the times in which anyone but the turn's speaker is heard"""
+    evidence: VoiceEvidence | None = None
+
+
+def diarize(diarizer: Diarizer, pcm16k: NDArray[np.float32], start_ms: int, config: DiarizeConfig) -> Diarization:
+    """Turns, speakers and mixed times of a stretch of audio; nothing for silence.
 
     Args:
         diarizer: from `load_diarizer`.
         pcm16k: audio [n] in [−1, 1] at 16 kHz.
-        start_ms: time of its first sample in the recording.
-
-    Returns:
-        Turns in ms from the start of the recording, in order of time; turns of different speakers overlap where both talk.
-        Speakers v1, v2, … in order of amount of speech. An embedding is zero if its speaker talks alone for less than 0.1 s.
-        Both are empty for silence.
+        start_ms: time of its first sample in the recording. All times of the result are in ms from the start of the recording.
+        config: thresholds.
     """
-    length = len(pcm16k) // ASR_SAMPLES_PER_MS
-    if not length or float(np.abs(pcm16k).max()) < SILENCE_PEAK:
-        return (), ()
-    # Models pad short audio with zeros, and find speech where noise stops abruptly; repeated audio does not stop.
-    repeated = np.resize(pcm16k, max(len(pcm16k), MIN_INPUT_MS * ASR_SAMPLES_PER_MS)).astype(np.float32)
-    waveform = torch.from_numpy(repeated)[None]
-    with warnings.catch_warnings():
-        # pyannote warns that it turns TF32 off, and when it takes statistics of single frames; both are intended.
-        warnings.simplefilter("ignore")
-        output = _run(diarizer, {"waveform": waveform, "sample_rate": ASR_RATE, "uri": "unit"})
-        annotation = getattr(output, "speaker_diarization", output)
-        spoken: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for segment, _, label in annotation.itertracks(yield_label=True):
-            start, end = max(0, round(segment.start * 1000)), min(length, round(segment.end * 1000))
-            if end > start:
-                spoken[str(label)].append((start, end))
-        spoken = {label: _merge_turns(turns) for label, turns in spoken.items()}
-        spoken = {label: turns for label, turns in spoken.items() if sum(e - s for s, e in turns) >= MIN_SPEAKER_MS}
-        ranked = sorted(spoken, key=lambda label: (-sum(e - s for s, e in spoken[label]), spoken[label][0], label))
-        speakers = tuple(
-            LocalSpeaker(
-                label=f"v{number}",
-                embedding=_embed_speaker(diarizer, waveform, stretches),
-                speech_ms=sum(e - s for s, e in stretches),
-            )
-            for number, stretches in enumerate(_non_overlapping([spoken[label] for label in ranked], length), 1)
-        )
+    if len(pcm16k) < BLOCK_MS * ASR_SAMPLES_PER_MS or float(np.abs(pcm16k).max()) < SILENCE_PEAK:
+        return Diarization()
+    track = track_voices(diarizer.encoder, pcm16k)
+    activity, labels_N = _find_activity(diarizer, pcm16k, track.blocks, config.batch)
+    alone_N = _most((activity.speech_T > SPEECH) & (activity.overlap_T <= OVERLAP), track.blocks)
+    voices = find_voices(track, alone_N, _pause_blocks(pcm16k, track.blocks), config.threshold, labels_N)
+    if not len(voices.embeddings_KE):
+        return Diarization()
+    voice_N = _nearest(voices.voice_N)
+    second_U = hear_second_voice(diarizer.second_voice, track, activity, np.repeat(voice_N, BLOCK_FRAMES), voices.embeddings_KE)
+    limit = config.max_second_voice if _is_conversation(voices, second_U) else LONE_LIMIT
+    mixed = _mixed_times(second_U, limit)
+    spoken = _turns(activity.speech_T > SPEECH, voice_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
+    speakers = _rank_speakers(spoken, voices)
+    names = dict(speakers)
     turns = [
-        Turn(start_ms=start_ms + start, end_ms=start_ms + end, speaker=f"v{number}")
-        for number, label in enumerate(ranked, 1)
-        for start, end in spoken[label]
+        Turn(start_ms=start_ms + start, end_ms=start_ms + end, speaker=names[voice].label)
+        for start, end, voice in spoken
+        if voice in names
     ]
-    return tuple(sorted(turns, key=lambda t: (t.start_ms, t.end_ms, t.speaker))), speakers
+    evidence = VoiceEvidence(start_ms, track, {s.label: voices.embeddings_KE[v] for v, s in speakers}, alone_N, second_U)
+    shifted = tuple((start_ms + start, start_ms + end) for start, end in mixed)
+    return Diarization(tuple(turns), tuple(speaker for _, speaker in speakers), shifted, evidence)
 
 
 @once_per_process
-def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu") -> Any:
-    """The diarization pipeline of the configuration. Raises ModelError if it cannot be loaded."""
+def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu") -> Diarizer:
+    """The models of the configuration. Raises ModelError if they cannot be loaded."""
     # pyannote logs every load.
     logging.getLogger("pyannote").setLevel(logging.ERROR)
-    if config.pipeline == "embedded":
-        # Imported here because it imports Lightning: seconds that a build without model work need not spend.
-        from voxbeam.models.pyannote_models import EmbeddedDiarization
+    # Imported here because it imports Lightning: seconds that a build without model work need not spend.
+    from voxbeam.models.pyannote_models import load_segmentation
 
-        diarizer: Any = EmbeddedDiarization(config.step, config.batch)
-        clustering = {"method": "average", "threshold": config.threshold, "min_cluster_size": config.min_cluster_size}
-        diarizer.instantiate({"segmentation": {"threshold": 0.5, "min_duration_off": 0.0}, "clustering": clustering})
-    else:
-        diarizer = _load_custom_pipeline(config.pipeline)
-        diarizer.segmentation_batch_size = diarizer.embedding_batch_size = config.batch
-    return diarizer.to(torch.device(device))
+    is_pipeline = config.pipeline != "embedded"
+    model: Any = _load_custom_pipeline(config.pipeline, config.batch) if is_pipeline else load_segmentation()
+    return Diarizer(model.to(torch.device(device)), is_pipeline, load_campplus().to(device), load_second_voice())
 
 
-def _load_custom_pipeline(name: str) -> Any:
+class Diarize(UnitStage):
+    """Fills `turns`, `speakers`, `mixed` and `voices`."""
+
+    name = "diarize"
+
+    def __init__(self, config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu") -> None:
+        super().__init__()
+        self.config, self.device = config, device
+
+    def run(self, state: UnitState) -> UnitState:
+        diarizer, audio = load_diarizer(self.config, self.device), state.require_audio()
+        found = diarize(diarizer, audio.pcm16k, audio.start_ms, self.config)
+        return replace(state, turns=found.turns, speakers=found.speakers, mixed=found.mixed, voices=found.evidence)
+
+
+def _find_activity(
+    diarizer: Diarizer, pcm16k: NDArray[np.float32], blocks: int, batch: int
+) -> tuple[SpeechActivity, NDArray[np.int64] | None]:
+    """Speech activity, and the voice of each block if a whole pipeline names it."""
+    if not diarizer.is_pipeline:
+        return find_activity(diarizer.segmentation, pcm16k, batch), None
+    waveform = torch.from_numpy(np.ascontiguousarray(pcm16k, np.float32))[None]
+    length = len(pcm16k) // ASR_SAMPLES_PER_MS
+    with warnings.catch_warnings():
+        # pyannote warns that it turns TF32 off, and when it takes statistics of single frames; both are intended.
+        warnings.simplefilter("ignore")
+        output = _run_pipeline(diarizer.segmentation, {"waveform": waveform, "sample_rate": ASR_RATE, "uri": "unit"})
+    annotation = getattr(output, "speaker_diarization", output)
+    turns = []
+    for segment, _, label in annotation.itertracks(yield_label=True):
+        start, end = max(0, round(segment.start * 1000)), min(length, round(segment.end * 1000))
+        if end > start:
+            turns.append(Turn(start_ms=start, end_ms=end, speaker=str(label)))
+    activity = activity_of_turns(turns, 0, length)
+    labels_N = np.full(blocks, -1)
+    for number, label in enumerate(sorted({turn.speaker for turn in turns})):
+        for turn in turns:
+            if turn.speaker == label:
+                labels_N[turn.start_ms // BLOCK_MS : -(-turn.end_ms // BLOCK_MS)] = number
+    labels_N[~_most(activity.overlap_T <= OVERLAP, blocks)] = -1
+    return activity, labels_N
+
+
+def _load_custom_pipeline(name: str, batch: int) -> Any:
     from voxbeam.models.pyannote_models import load_pipeline
 
     cause: Exception | None = None
     try:
-        pipeline = load_pipeline(name)
-        if hasattr(pipeline, "_embedding"):
+        pipeline: Any = load_pipeline(name)
+        if hasattr(pipeline, "segmentation_batch_size"):
+            pipeline.segmentation_batch_size = pipeline.embedding_batch_size = batch
             return pipeline
     except ModelError:
         raise
@@ -118,83 +176,87 @@ def _load_custom_pipeline(name: str) -> Any:
     ) from cause
 
 
-class Diarize(UnitStage):
-    """Fills `turns` and `speakers`."""
-
-    name = "diarize"
-
-    def __init__(self, config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu") -> None:
-        super().__init__()
-        self.config, self.device = config, device
-
-    def run(self, state: UnitState) -> UnitState:
-        diarizer, audio = load_diarizer(self.config, self.device), state.require_audio()
-        turns, speakers = diarize(diarizer, audio.pcm16k, audio.start_ms)
-        return replace(state, turns=turns, speakers=speakers)
-
-
-def _run(diarizer: Any, file: dict[str, Any]) -> Any:
-    """Runs the diarizer on a file; again from the start with half the batch size while memory runs out."""
-    sizes = diarizer.segmentation_batch_size, diarizer.embedding_batch_size
+def _run_pipeline(pipeline: Any, file: dict[str, Any]) -> Any:
+    """Runs a pyannote pipeline on a file; again from the start with half the batch size while memory runs out."""
+    sizes = pipeline.segmentation_batch_size, pipeline.embedding_batch_size
     try:
         while True:
             try:
-                return diarizer(file)
+                return pipeline(file)
             except Exception as error:
-                if diarizer.segmentation_batch_size == 1 or not is_out_of_memory(error):
+                if pipeline.segmentation_batch_size == 1 or not is_out_of_memory(error):
                     raise
-                half = diarizer.segmentation_batch_size // 2
+                half = pipeline.segmentation_batch_size // 2
                 log.warning("out of memory; diarizing again with batches of %d: %s", half, summarize_error(error))
             empty_cuda_cache()
-            diarizer.segmentation_batch_size = diarizer.embedding_batch_size = half
+            pipeline.segmentation_batch_size = pipeline.embedding_batch_size = half
     finally:  # the next unit starts with the full size again
-        diarizer.segmentation_batch_size, diarizer.embedding_batch_size = sizes
+        pipeline.segmentation_batch_size, pipeline.embedding_batch_size = sizes
 
 
-def _merge_turns(turns: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Turns of one speaker in order of time, joined where they touch or overlap."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(turns):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+def _most(mask_T: NDArray[np.bool_], blocks: int) -> NDArray[np.bool_]:
+    """Blocks [blocks] in which at least half of the moments are true."""
+    per_block = BLOCK_MS // MOMENT_MS
+    filled = np.zeros(blocks * per_block, np.bool_)
+    filled[: len(mask_T)] = mask_T[: len(filled)]
+    return np.asarray(filled.reshape(blocks, per_block).sum(axis=1) * 2 >= per_block)
+
+
+def _pause_blocks(pcm16k: NDArray[np.float32], blocks: int) -> NDArray[np.bool_]:
+    """Blocks with a pause of at least a dip's length less than 100 ms from their start."""
+    runs = true_runs(pause_mask(frame_levels_db(pcm16k, ASR_RATE)))
+    near = np.zeros(blocks + 2, np.bool_)
+    for start, end in (runs[(runs[:, 1] - runs[:, 0]) * HOP_MS >= DIP_MS] * HOP_MS).tolist():
+        near[start // BLOCK_MS : end // BLOCK_MS + 2] = True
+    return near[:blocks]
+
+
+def _nearest(voice_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The voice of each block, or of the nearest block that has one; the one before, if two are equally near."""
+    known = np.flatnonzero(voice_N >= 0)
+    if not len(known):
+        return np.zeros_like(voice_N)
+    at = np.arange(len(voice_N))
+    after = known[np.clip(np.searchsorted(known, at), 0, len(known) - 1)]
+    before = known[np.clip(np.searchsorted(known, at, "right") - 1, 0, len(known) - 1)]
+    return np.asarray(voice_N[np.where(np.abs(after - at) < np.abs(at - before), after, before)])
+
+
+def _is_conversation(voices: Voices, second_U: NDArray[np.float32]) -> bool:
+    """Whether more than one person clearly talks in a unit."""
+    spoken_K = np.bincount(voices.voice_N[voices.voice_N >= 0], minlength=len(voices.embeddings_KE)) * BLOCK_MS
+    return bool((spoken_K >= TALKER_MS).sum() > 1 or (second_U > CLEAR).mean() > CLEAR_SHARE)
+
+
+def _mixed_times(second_U: NDArray[np.float32], limit: float) -> list[tuple[int, int]]:
+    """Start and end in ms of the times in which a second voice is heard."""
+    times: list[tuple[int, int]] = []
+    for start, end in (true_runs(second_U > limit) * FRAME_MS).tolist():
+        if times and start - times[-1][1] < MIXED_GAP_MS:
+            times[-1] = (times[-1][0], end)
         else:
-            merged.append((start, end))
-    return merged
+            times.append((start, end))
+    return [(start, end) for start, end in times if end - start >= MIXED_MS]
 
 
-def _non_overlapping(speakers: Sequence[Sequence[tuple[int, int]]], length: int) -> list[list[tuple[int, int]]]:
-    """For each speaker's turns, the parts in which no other speaker talks."""
-    steps = np.zeros(length + 1, np.int32)
-    for turns in speakers:
-        for start, end in turns:
-            steps[start] += 1
-            steps[end] -= 1
-    single = np.cumsum(steps)[:length] == 1
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], single, [False]]).astype(np.int8))).reshape(-1, 2)
-    return [
-        [(max(s, int(a)), min(e, int(b))) for s, e in turns for a, b in edges[_overlapping_slice(edges, s, e)]]
-        for turns in speakers
-    ]
+def _turns(speech_T: NDArray[np.bool_], voice_N: NDArray[np.int64], length: int) -> list[tuple[int, int, int]]:
+    """(start, end, voice) in ms of the runs of speech of one voice, in order."""
+    per_block = BLOCK_MS // MOMENT_MS
+    index = np.minimum(np.arange(len(speech_T)) // per_block, len(voice_N) - 1)
+    voice_T = np.where(speech_T, voice_N[index], -1)
+    edges = np.flatnonzero(np.diff(voice_T, prepend=-2, append=-2))
+    runs = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    return [(a * MOMENT_MS, min(length, b * MOMENT_MS), int(voice_T[a])) for a, b in runs if voice_T[a] >= 0]
 
 
-def _overlapping_slice(edges: NDArray[np.int64], start: int, end: int) -> slice:
-    """Which of the sorted intervals [k, 2] overlap with one interval."""
-    return slice(int(np.searchsorted(edges[:, 1], start, "right")), int(np.searchsorted(edges[:, 0], end, "left")))
-
-
-def _embed_speaker(diarizer: Any, waveform: torch.Tensor, stretches: Sequence[tuple[int, int]]) -> tuple[float, ...]:
-    """Embedding of length 1 of the longest stretches, at most 30 s in total; zeros if there are less than 0.1 s."""
-    chosen: list[tuple[int, int]] = []
-    left = MAX_EMBEDDED_MS
-    for start, end in sorted(stretches, key=lambda s: (s[0] - s[1], s[0])):
-        chosen.append((start, min(end, start + left)))
-        left -= chosen[-1][1] - start
-        if left <= 0:
-            break
-    model = diarizer._embedding
-    if MAX_EMBEDDED_MS - left < MIN_EMBEDDED_MS:
-        return (0.0,) * int(model.dimension)
-    sound = torch.cat([waveform[:, s * ASR_SAMPLES_PER_MS : e * ASR_SAMPLES_PER_MS] for s, e in sorted(chosen)], dim=1)
-    row = np.nan_to_num(model(sound[None])[0].astype(np.float64))
-    norm = math.sqrt(float(row @ row))
-    return tuple((row / norm).tolist()) if norm > 0 else (0.0,) * len(row)
+def _rank_speakers(spoken: Sequence[tuple[int, int, int]], voices: Voices) -> list[tuple[int, LocalSpeaker]]:
+    """(voice, speaker) of every voice with enough speech, most speech first."""
+    total: dict[int, int] = {}
+    for start, end, voice in spoken:
+        total[voice] = total.get(voice, 0) + end - start
+    ranked = sorted((v for v, ms in total.items() if ms >= MIN_SPEAKER_MS), key=lambda v: (-total[v], v))
+    found = []
+    for number, voice in enumerate(ranked, 1):
+        embedding = tuple(voices.embeddings_KE[voice].astype(np.float64).tolist())
+        found.append((voice, LocalSpeaker(label=f"v{number}", embedding=embedding, speech_ms=total[voice])))
+    return found

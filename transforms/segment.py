@@ -1,11 +1,12 @@
 """Segment: divides a unit into segments of one speaker, from pause to pause.
 
-The audio between two pauses is an *island*. Islands are never divided, so no edge falls inside a word. The diarizer says who
-speaks in an island; the energy of the audio says where it begins and ends.
+The audio between two pauses is an *island*. The diarizer says who speaks in it; the energy of the audio says where it begins and
+ends. An island in which the speaker changes, or in which a second voice is heard, is cut (transforms/cut_island.py): its parts of
+one speaker are kept, from dip to dip of the energy, so that no edge falls inside a word.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,56 +16,52 @@ from voxbeam.schemas.formats import ASR_RATE
 from voxbeam.schemas.segment import Segment, Turn
 from voxbeam.transforms.audio.pauses import HOP_MS, frame_levels_db, pause_mask, true_runs
 from voxbeam.transforms.base import UnitStage, UnitState
+from voxbeam.transforms.cut_island import Island, IslandCutter
 from voxbeam.transforms.speech_index import SpeechIndex
 
 TURN_ERROR_MS = 200
 """error of a diarizer's edges: the time between turns counts as a pause without this much at either end"""
-OVERLAP_MS = 150
-"""an island is rejected if two speakers talk at once for this long"""
-CHANGE_MS = 300
-"""an island is rejected if a second speaker talks for this long; less is an error of the diarizer's edges"""
+CHANGE_PAD_MS = 20
+"""silence kept before or after another speaker, who may begin softly"""
 LONG_PAUSE_MS = 600
 """pauses longer than this are all equally good places for an edge"""
 
 
-@dataclass(frozen=True)
-class _Island:
-    start: int
-    end: int
-    left: int
-    """start of a segment that begins with this island"""
-    right: int
-    """end of a segment that ends with this island"""
-    speaker: str | None
-    reason: str | None
-
-
 def segment_speech(
-    pcm16k: NDArray[np.float32], start_ms: int, end_ms: int, turns: Sequence[Turn], config: SegmentConfig
+    pcm16k: NDArray[np.float32],
+    start_ms: int,
+    end_ms: int,
+    turns: Sequence[Turn],
+    mixed: Sequence[tuple[int, int]],
+    config: SegmentConfig,
 ) -> tuple[Segment, ...]:
     """Segments of one speaker between pauses, disjoint and in order, inside [start_ms, end_ms).
 
     Args:
         pcm16k: audio [16 · (end_ms − start_ms)] in [−1, 1]; its first sample is at `start_ms` of the recording.
-        turns: who speaks when, in ms from the start of the recording; turns of different speakers may overlap.
+        turns: who speaks when, in ms from the start of the recording; one speaker at a time.
+        mixed: start and end in ms of the times in which anyone else is heard as well, in order.
         config: limits and targets of the length of a segment, and what counts as a pause.
 
     Returns:
         Accepted segments, of min_s to max_s, and rejected ones (`rejected_by` is `segment`), with one of the reasons `overlap`
-        (two speakers at once), `speaker_change` (two speakers without a pause between them), `too_short` (less than min_s and
-        no neighbor of the same speaker to join) or `no_pause` (more than max_s without a pause). The time between segments is a
-        pause, or sound in which the diarizer finds no speaker.
+        (a second voice is heard), `speaker_change` (two speakers without a pause between them), `too_short` (less than min_s
+        and no neighbor of the same speaker to join) or `no_pause` (more than max_s without a pause). The time between segments
+        is a pause, or sound in which the diarizer finds no speaker.
     """
     length = end_ms - start_ms
     if not turns or length <= 0:
         return ()
     index = SpeechIndex(turns, start_ms, length)
-    pauses = _find_pauses(pcm16k, length, index.is_speech, config)
+    quiet = np.repeat(pause_mask(frame_levels_db(pcm16k, ASR_RATE)), HOP_MS)[:length]
+    pauses = _find_pauses(quiet, length, index.is_speech, config)
+    cutter = IslandCutter(index, quiet, [(start - start_ms, end - start_ms) for start, end in mixed])
     segments: list[Segment] = []
-    run: list[_Island] = []
-    for island in _find_islands(pauses, length, index, config):
+    run: list[Island] = []
+    for island in _find_islands(pauses, length, index, cutter, config):
         gap_ms = island.start - run[-1].end if run else 0
-        if run and (island.reason or island.speaker != run[-1].speaker or gap_ms > config.max_gap_s * 1000):
+        parted = bool(run) and (gap_ms > config.max_gap_s * 1000 or cutter.is_mixed(run[-1].end, island.start))
+        if run and (parted or island.reason or island.speaker != run[-1].speaker):
             segments += _join(run, config)
             run = []
         if island.reason:
@@ -95,15 +92,12 @@ class SegmentSpeech(UnitStage):
 
     def run(self, state: UnitState) -> UnitState:
         audio = state.require_audio()
-        segments = segment_speech(audio.pcm16k, audio.start_ms, audio.end_ms, state.turns, self.config)
+        segments = segment_speech(audio.pcm16k, audio.start_ms, audio.end_ms, state.turns, state.mixed, self.config)
         return replace(state, segments=segments)
 
 
-def _find_pauses(
-    pcm16k: NDArray[np.float32], length: int, is_speech: NDArray[np.bool_], config: SegmentConfig
-) -> NDArray[np.int64]:
+def _find_pauses(quiet: NDArray[np.bool_], length: int, is_speech: NDArray[np.bool_], config: SegmentConfig) -> NDArray[np.int64]:
     """Start and end [k, 2] in ms of every pause of min_pause_s or more: low energy, or no turn of the diarizer."""
-    quiet = np.repeat(pause_mask(frame_levels_db(pcm16k, ASR_RATE)), HOP_MS)[:length]
     no_turn = np.zeros(length, np.bool_)
     for start, end in true_runs(~is_speech):
         inner_start = start + TURN_ERROR_MS if start > 0 else start
@@ -115,12 +109,14 @@ def _find_pauses(
     return found[long_enough]
 
 
-def _find_islands(pauses: NDArray[np.int64], length: int, index: SpeechIndex, config: SegmentConfig) -> list[_Island]:
-    """The islands in which anyone speaks, each with its speaker or the reason to reject it."""
+def _find_islands(
+    pauses: NDArray[np.int64], length: int, index: SpeechIndex, cutter: IslandCutter, config: SegmentConfig
+) -> list[Island]:
+    """The islands in which anyone speaks, cut where more than one does, each with its speaker or the reason to reject it."""
     pad = round(config.pad_s * 1000)
     bounds = [0, *pauses.ravel().tolist(), length]
     spans = list(zip(bounds[::2], bounds[1::2], strict=True))
-    islands: list[_Island] = []
+    islands: list[Island] = []
     for i, (start, end) in enumerate(spans):
         if end <= start or not index.speech(start, end):
             continue
@@ -130,24 +126,26 @@ def _find_islands(pauses: NDArray[np.int64], length: int, index: SpeechIndex, co
         at_end = i + 1 == len(spans) or spans[i + 1][0] == length
         left = start - min(pad, before if at_start else before // 2)
         right = end + min(pad, after if at_end else after // 2)
-        speaker, reason = _label_island(start, end, index)
-        if reason is None and right - left > config.max_s * 1000:
-            reason = "no_pause"
-        islands.append(_Island(start, end, left, right, speaker, reason))
-    return islands
+        for island in cutter.cut(cutter.clear_edges(Island(start, end, left, right))):
+            too_long = island.reason is None and island.right - island.left > config.max_s * 1000
+            islands.append(replace(island, reason="no_pause") if too_long else island)
+    return _without_pads_at_changes(islands, pad)
 
 
-def _label_island(start: int, end: int, index: SpeechIndex) -> tuple[str | None, str | None]:
-    """(speaker, reason): who speaks in an island, and why it is rejected if more than one does."""
-    if index.overlap(start, end) >= OVERLAP_MS:
-        return None, "overlap"
-    ranked = index.ranked(start, end)
-    if len(ranked) > 1 and ranked[1][0] >= CHANGE_MS:
-        return None, "speaker_change"
-    return ranked[0][1], None
+def _without_pads_at_changes(islands: list[Island], pad: int) -> list[Island]:
+    """The islands, with little silence kept where the neighbor within `pad` on both sides is another speaker or is rejected."""
+    trimmed: list[Island] = []
+    for i, island in enumerate(islands):
+        left, right = island.left, island.right
+        if i and islands[i - 1].speaker != island.speaker and island.start - islands[i - 1].end < 2 * pad:
+            left = max(left, island.start - CHANGE_PAD_MS)
+        if i + 1 < len(islands) and islands[i + 1].speaker != island.speaker and islands[i + 1].start - island.end < 2 * pad:
+            right = min(right, island.end + CHANGE_PAD_MS)
+        trimmed.append(replace(island, left=left, right=right))
+    return trimmed
 
 
-def _join(run: list[_Island], config: SegmentConfig) -> list[Segment]:
+def _join(run: list[Island], config: SegmentConfig) -> list[Segment]:
     """Divides a run of islands of one speaker into segments of least total cost (dynamic programming over their edges).
 
     The cost is low for lengths within the target and for edges in long pauses.

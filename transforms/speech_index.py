@@ -17,19 +17,20 @@ class SpeechIndex:
             mask = masks.setdefault(turn.speaker, np.zeros(length, np.bool_))
             mask[max(0, turn.start_ms - start_ms) : max(0, turn.end_ms - start_ms)] = True
         self._speakers = sorted(masks)
-        count_T = np.asarray(np.sum([masks[s] for s in self._speakers], axis=0, dtype=np.int16))
-        self.is_speech: NDArray[np.bool_] = np.asarray(count_T > 0)
+        self._turns, self._start = sorted(turns, key=lambda turn: (turn.start_ms, turn.end_ms)), start_ms
+        self.is_speech: NDArray[np.bool_] = np.any([masks[s] for s in self._speakers], axis=0)
         """[length], for every millisecond"""
         self._by_speaker = [_cumulative(masks[s]) for s in self._speakers]
-        self._any, self._overlap = _cumulative(self.is_speech), _cumulative(np.asarray(count_T > 1))
+        self._any = _cumulative(self.is_speech)
 
     def speech(self, start: int, end: int) -> int:
         """Time in which at least one speaker talks."""
         return int(self._any[end] - self._any[start])
 
-    def overlap(self, start: int, end: int) -> int:
-        """Time in which more than one speaker talks."""
-        return int(self._overlap[end] - self._overlap[start])
+    def changes(self) -> list[tuple[int, int]]:
+        """End of one speaker's turn and start of the next one's, for neighboring turns of different speakers, in order."""
+        pairs = zip(self._turns, self._turns[1:], strict=False)
+        return [(a.end_ms - self._start, b.start_ms - self._start) for a, b in pairs if a.speaker != b.speaker]
 
     def ranked(self, start: int, end: int) -> list[tuple[int, str]]:
         """(time, label) of every speaker, longest first; ties in order of label."""

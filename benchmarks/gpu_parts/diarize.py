@@ -7,47 +7,52 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from voxbeam.models.ge2e import BANDS, PARTIAL_FRAMES, load_ge2e
+from voxbeam.models.campplus import BANDS, FRAMES_PER_SECOND, load_campplus
+from voxbeam.models.speech_activity import WINDOW_S as SEGMENTATION_S
+from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.formats import ASR_RATE
 
 from benchmarks.gpu_parts.measure import Bench, Measured
+from benchmarks.gpu_parts.results import Scalar
 from benchmarks.gpu_parts.speech import load_speech
 
+if TYPE_CHECKING:
+    from voxbeam.transforms.diarize import Diarizer
+
 WINDOW_S = 1200
-SEGMENTATION_S = 5.0
-STEP = 0.3
-"""fraction of a segmentation window: the step of the default configuration"""
+EXCERPT_S = 10
 
 
 def measure(bench: Bench) -> None:
-    batches = (2,) if bench.dry_run else (32, 128, 512, 8)
-    encoder = load_ge2e().to(bench.device)
+    batches = (2,) if bench.dry_run else (32, 128, 8)
+    encoder = load_campplus().to(bench.device)
     for batch in batches:
-        x_BTM = torch.rand(batch, PARTIAL_FRAMES, BANDS, device=bench.device)
-        audio_s = batch * PARTIAL_FRAMES / 100
-        bench.measure("embedding network", {"batch": batch}, partial(forward, bench, encoder, x_BTM, audio_s))
+        x_BTF = torch.randn(batch, EXCERPT_S * FRAMES_PER_SECOND, BANDS, device=bench.device)
+        bench.measure("embedding network", {"batch": batch}, partial(forward, bench, encoder, x_BTF, float(batch * EXCERPT_S)))
     try:
-        from voxbeam.models.pyannote_models import EmbeddedDiarization, load_segmentation
+        from voxbeam.models.pyannote_models import load_segmentation
+        from voxbeam.transforms.diarize import load_diarizer
     except ImportError as error:
         missing = error.name or str(error)
         for name in ("segmentation network", "window"):
-            bench.skip(name, f"needs pyannote.audio: {missing} is missing; bring its wheel and those that it needs (docs/gpu.md)")
+            bench.skip(name, f"needs pyannote.audio and Beam: {missing} is missing; bring its wheel and its needs (docs/gpu.md)")
         return
     segmentation = load_segmentation().to(bench.device)
     for batch in batches:
-        x_B1S = torch.rand(batch, 1, round(SEGMENTATION_S * ASR_RATE), device=bench.device) - 0.5
-        audio_s = batch * SEGMENTATION_S
+        x_B1S = torch.rand(batch, 1, SEGMENTATION_S * ASR_RATE, device=bench.device) - 0.5
+        audio_s = float(batch * SEGMENTATION_S)
         bench.measure("segmentation network", {"batch": batch}, partial(forward, bench, segmentation, x_B1S, audio_s))
     seconds = 12 if bench.dry_run else WINDOW_S
-    for batch in (2,) if bench.dry_run else (32, 256):
-        settings = {"batch": batch, "seconds": seconds, "step": STEP}
-        bench.measure("window", settings, partial(window, bench, EmbeddedDiarization(STEP, batch), seconds))
+    config = DiarizeConfig(batch=2 if bench.dry_run else 32)
+    diarizer = load_diarizer(config, "cuda" if bench.cuda else "cpu")
+    settings = {"batch": config.batch, "seconds": seconds}
+    bench.measure("window", settings, partial(window, bench, diarizer, config, seconds))
 
 
 @torch.inference_mode()
@@ -73,25 +78,23 @@ class ForwardTimer:
         self.seconds += time.perf_counter() - self.began
 
 
-def window(bench: Bench, diarizer: Any, seconds: float) -> Measured:
-    """× real time of the product's pipeline over one window, and the fraction of its time outside the networks."""
-    clustering = {"method": "average", "threshold": 0.5, "min_cluster_size": 12}
-    diarizer.instantiate({"segmentation": {"threshold": 0.5, "min_duration_off": 0.0}, "clustering": clustering})
-    diarizer.to(bench.device)
+def window(bench: Bench, diarizer: Diarizer, config: DiarizeConfig, seconds: float) -> Measured:
+    """× real time of the product's stage over one window, and the time of two of its parts."""
+    from voxbeam.transforms.diarize import diarize
+
     wave_S, source = load_speech(2 * seconds)
     # speech at 24 kHz, read as if it were at 16 kHz: slower than it was, which does not change the work
-    waveform = torch.from_numpy(np.resize(wave_S, round(seconds * ASR_RATE)))[None]
-    diarizer({"waveform": waveform[:, : 12 * ASR_RATE], "sample_rate": ASR_RATE, "uri": "warm-up"})
-    segmentation = ForwardTimer(bench, diarizer._segmentation.model)
-    embedding = ForwardTimer(bench, diarizer._embedding.model_.encoder)
+    pcm16k = np.resize(wave_S, round(seconds * ASR_RATE))
+    diarize(diarizer, pcm16k[: 12 * ASR_RATE], 0, config)
+    segmentation, stem = ForwardTimer(bench, diarizer.segmentation), ForwardTimer(bench, diarizer.encoder.head)
     bench.synchronize()
     began = time.perf_counter()
-    output = diarizer({"waveform": waveform, "sample_rate": ASR_RATE, "uri": "window"})
+    found = diarize(diarizer, pcm16k, 0, config)
     took_s = time.perf_counter() - began
-    labels = len(getattr(output, "speaker_diarization", output).labels())
-    notes = {
-        "fraction_outside_networks": 1 - (segmentation.seconds + embedding.seconds) / took_s,
+    notes: dict[str, Scalar] = {
         "segmentation_s": segmentation.seconds,
-        "embedding_s": embedding.seconds,
+        "encoder_head_s": stem.seconds,
+        "speakers": len(found.speakers),
+        "input": source,
     }
-    return Measured(seconds / took_s, "× real time", {**notes, "speakers": labels, "input": source})
+    return Measured(seconds / took_s, "× real time", notes)

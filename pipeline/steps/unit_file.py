@@ -186,6 +186,8 @@ def _row(state: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
         used_fallback=t.used_fallback if t else None,
         chars_per_second=chars_per_second(segment) if t else None,
         speech_ratio=segment.speech_ratio,
+        voice_distance=segment.voice_distance,
+        second_voice=segment.second_voice,
         dnsmos_ovrl=s.dnsmos_ovrl if s else None,
         dnsmos_sig=s.dnsmos_sig if s else None,
         dnsmos_bak=s.dnsmos_bak if s else None,

@@ -36,10 +36,11 @@ def checkpoint(**changed):
             "versions": {"torch": torch.__version__, "pyannote.audio": "4.0.0"},
             "architecture": {"module": "pyannote.audio.models.segmentation.PyanNet", "class": "PyanNet"},
             "specifications": Specifications(
-                problem=Problem.MULTI_LABEL_CLASSIFICATION,
+                problem=Problem.MONO_LABEL_CLASSIFICATION,
                 resolution=Resolution.FRAME,
-                duration=5.0,
+                duration=10.0,
                 classes=["a", "b", "c"],
+                powerset_max_classes=2,
                 permutation_invariant=True,
             ),
         },
@@ -116,7 +117,7 @@ def test_embedding_models_with_code_in_their_configuration_are_refused(tmp_path,
 
 def test_preprocessors_are_refused(tmp_path):
     (tmp_path / "config.yaml").write_text(
-        "pipeline:\n  name: voxbeam.models.pyannote_models.EmbeddedDiarization\n  params: {step: 0.3, batch: 8}\n"
+        "pipeline:\n  name: voxbeam.models.pyannote_models.StockPipeline\n  params: {step: 0.3, batch: 8}\n"
         "preprocessors: {audio: /etc/passwd}\n"
     )
     with pytest.raises(ModelError, match="preprocessors"):

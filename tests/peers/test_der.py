@@ -52,7 +52,7 @@ def scored(tmp_path_factory):
         if clip.stem not in listed:
             continue
         pcm = audio_fixtures.read(clip)
-        turns, _ = diarize(diarizer, pcm, 0)
+        turns = diarize(diarizer, pcm, 0, DiarizeConfig()).turns
         hypothesis += [(clip.stem, t.start_ms / 1000, (t.end_ms - t.start_ms) / 1000, t.speaker) for t in turns]
         uem.append((clip.stem, len(pcm) / 16_000))
     for name, rows in (("ref", reference), ("hyp", hypothesis)):

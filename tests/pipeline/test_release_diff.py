@@ -56,8 +56,8 @@ def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
     found = changes(
         released,
         {
-            "diarize": {"step": 0.5},
-            "link_speakers": {"threshold": 0.5},
+            "diarize": {"threshold": 0.6},
+            "link_speakers": {"threshold": 0.6},
             "pack": {"max_shard_mb": 64},
             "decode": {"timeout_s": 7.0},
             "device": "cuda",
@@ -65,10 +65,13 @@ def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
         {"tokenize": "c" * 64, "libraries": "torch=2.14.0 soxr=1.1.0"},
     )
     assert found.invalidates_units == (
-        "device: 'cpu' → 'cuda'", "diarize.step: 0.3 → 0.5", f"model tokenize: {'a' * 12} → {'c' * 12}", "torch: 2.13.0 → 2.14.0",
-    )  # fmt: skip
-    assert found.repacks == ("link_speakers.threshold: 0.3 → 0.5", "pack.max_shard_mb: 1024 → 64")
-    assert "goes through all stages" in str(found) and "diarize.step: 0.3 → 0.5" in str(found)
+        "device: 'cpu' → 'cuda'",
+        "diarize.threshold: 0.5 → 0.6",
+        f"model tokenize: {'a' * 12} → {'c' * 12}",
+        "torch: 2.13.0 → 2.14.0",
+    )
+    assert found.repacks == ("link_speakers.threshold: 0.5 → 0.6", "pack.max_shard_mb: 1024 → 64")
+    assert "goes through all stages" in str(found) and "diarize.threshold: 0.5 → 0.6" in str(found)
 
 
 def test_the_code_of_a_stage_is_named_when_nothing_else_differs(released: Any) -> None:

@@ -1,0 +1,164 @@
+"""Voices: how many people speak in a unit, and who of them speaks in each block of 100 ms.
+
+Windows of 1.5 s in which one person speaks are clustered by their embeddings; then every stretch of speech is divided between the
+voices found, as the path of least cost (Viterbi): a block costs its distance from a voice, a change of voice costs extra.
+
+Shapes: N blocks, W windows, K voices, E = 192 embedding values, S blocks of a stretch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from voxbeam.models.voice_track import VoiceTrack
+from voxbeam.transforms.audio.pauses import true_runs
+
+WINDOW, HOP = 15, 5
+"""blocks of a window, and from one window to the next"""
+MIN_WINDOW = 8
+"""a shorter stretch of speech does not help to find voices"""
+MIXED_QUANTILE, MIXED_SIMILARITY = 0.35, 0.35
+"""a window whose halves are less alike than this similarity probably holds two voices, and does not help either; at most this
+fraction of the windows"""
+MAX_WINDOWS = 2400
+"""more windows are thinned out evenly: clustering takes time and memory that grow with the square of their number"""
+CONTEXT = 5
+"""blocks to either side of a block that its embedding is taken from"""
+CHANGE_COST, CHANGE_COST_AT_PAUSE = 1.4, 0.8
+"""of a change of voice, in units of similarity summed over blocks"""
+ROUNDS = 3
+"""times that blocks are assigned; between, each voice's embedding is taken anew from its blocks"""
+MIN_RUN = 10
+"""blocks of a run that is used for that"""
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Whose voice each block holds."""
+
+    voice_N: NDArray[np.int64]
+    """row of `embeddings_KE`; −1 where nobody speaks alone"""
+    embeddings_KE: NDArray[np.float32]
+
+
+def find_voices(
+    track: VoiceTrack,
+    alone_N: NDArray[np.bool_],
+    pause_N: NDArray[np.bool_],
+    threshold: float,
+    labels_N: NDArray[np.int64] | None = None,
+) -> Voices:
+    """Voices of a unit and their blocks. The result depends on the arguments only.
+
+    Args:
+        track: of the unit's audio.
+        alone_N: blocks in which one person speaks.
+        pause_N: blocks beside a pause, however short, where a change of voice is likelier.
+        threshold: voices nearer than this (mean cosine distance of windows of 1.5 s) are one.
+        labels_N: voices that another diarizer found, −1 for none; they replace the clustering.
+    """
+    stretches = true_runs(alone_N)
+    embeddings_KE = _cluster(track, stretches, threshold) if labels_N is None else _embed_labels(track, labels_N)
+    if not len(embeddings_KE):
+        return Voices(np.full(len(alone_N), -1), np.zeros((0, track_dimension(track)), np.float32))
+    voice_N = np.full(len(alone_N), -1)
+    for round_ in range(ROUNDS):
+        sharpness = 1 / (1 - _largest_similarity(embeddings_KE))  # voices that are alike need smaller differences to count
+        for start, end in stretches:
+            at = np.arange(start, end)
+            similar_SK = track.embed(np.maximum(start, at - CONTEXT), np.minimum(end, at + CONTEXT + 1)) @ embeddings_KE.T
+            cost_S = np.where(pause_N[start:end], CHANGE_COST_AT_PAUSE, CHANGE_COST)
+            voice_N[start:end] = best_path(sharpness * similar_SK, cost_S)
+        if round_ < ROUNDS - 1:
+            embeddings_KE = _embed_again(track, voice_N, embeddings_KE)
+    return Voices(voice_N, embeddings_KE)
+
+
+def track_dimension(track: VoiceTrack) -> int:
+    """Number of values of an embedding of the track."""
+    channels = track.totals_NC.shape[1]
+    return track.pool(np.zeros((1, channels)), np.zeros((1, channels)), np.ones(1)).shape[1]
+
+
+def best_path(gain_SK: NDArray[np.float32], change_cost_S: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The voice of each block such that gains less costs of changes are largest (Viterbi); ties stay with the voice before."""
+    total_K = gain_SK[0].astype(np.float64)
+    origins = []
+    voices = np.arange(gain_SK.shape[1])
+    for gain_K, cost in zip(gain_SK[1:], change_cost_S[1:], strict=True):
+        best = int(total_K.argmax())
+        stay_K = total_K >= total_K[best] - cost
+        origins.append(np.where(stay_K, voices, best))
+        total_K = np.where(stay_K, total_K, total_K[best] - cost) + gain_K
+    path = [int(total_K.argmax())]
+    for origin_K in reversed(origins):
+        path.append(int(origin_K[path[-1]]))
+    return np.array(path[::-1])
+
+
+def _cluster(track: VoiceTrack, stretches: NDArray[np.int64], threshold: float) -> NDArray[np.float32]:
+    """Embeddings [K, E] of the clusters of windows, in order of their first window; none without any window."""
+    windows_W2 = _windows(stretches)
+    if not len(windows_W2):
+        return np.zeros((0, track_dimension(track)), np.float32)
+    start_W, end_W = windows_W2[:: -(-len(windows_W2) // MAX_WINDOWS)].T
+    middle_W = (start_W + end_W) // 2
+    rows_WE = track.embed(start_W, end_W)
+    alike_W = (track.embed(start_W, middle_W) * track.embed(middle_W, end_W)).sum(axis=1)
+    whole_W = alike_W >= min(MIXED_SIMILARITY, float(np.quantile(alike_W, MIXED_QUANTILE)))
+    chosen = rows_WE[whole_W]
+    labels = fcluster(linkage(chosen, "average", "cosine"), threshold, "distance") if len(chosen) > 1 else np.ones(1, int)
+    members = [labels == label for label in dict.fromkeys(labels.tolist())]
+    length_W = (end_W - start_W)[whole_W]
+    # a cluster of a single short window is a cough or a mixture
+    kept = [mask for mask in members if mask.sum() > 1 or length_W[mask].sum() >= 12] or [np.ones(len(chosen), bool)]
+    return _unit(np.stack([chosen[mask].mean(axis=0) for mask in kept]))
+
+
+def _windows(stretches: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pieces of the stretches that are long enough; the longest stretch if none is."""
+    found: list[tuple[int, int]] = []
+    for start, end in stretches.tolist():
+        if MIN_WINDOW <= end - start <= WINDOW:
+            found.append((start, end))
+        elif end - start > WINDOW:
+            found += [(at, at + WINDOW) for at in range(start, end - WINDOW, HOP)] + [(end - WINDOW, end)]
+    if not found and len(stretches):
+        found.append(max(stretches.tolist(), key=lambda stretch: (stretch[1] - stretch[0], -stretch[0])))
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _embed_labels(track: VoiceTrack, labels_N: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Embeddings [K, E] of given voices 0, 1, … K − 1."""
+    count = int(labels_N.max(initial=-1)) + 1
+    runs = [true_runs(labels_N[: track.blocks] == voice) for voice in range(count)]
+    return (
+        _unit(np.stack([_mean(track, r) for r in runs if len(r)])) if count else np.zeros((0, track_dimension(track)), np.float32)
+    )
+
+
+def _embed_again(track: VoiceTrack, voice_N: NDArray[np.int64], embeddings_KE: NDArray[np.float32]) -> NDArray[np.float32]:
+    again = embeddings_KE.copy()
+    for voice in range(len(again)):
+        runs = true_runs(voice_N == voice)
+        runs = runs[runs[:, 1] - runs[:, 0] >= MIN_RUN]
+        if len(runs):
+            again[voice] = _mean(track, runs)
+    return _unit(again)
+
+
+def _mean(track: VoiceTrack, runs: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Mean embedding [E] of runs of blocks, weighted by their length."""
+    start, end = runs.T
+    return np.asarray((track.embed(start, end) * (end - start)[:, None]).sum(axis=0) / (end - start).sum(), np.float32)
+
+
+def _largest_similarity(embeddings_KE: NDArray[np.float32]) -> float:
+    similar_KK = embeddings_KE @ embeddings_KE.T - 2 * np.eye(len(embeddings_KE))
+    return float(np.clip(similar_KK.max(), 0, 0.8)) if len(embeddings_KE) > 1 else 0.0
+
+
+def _unit(rows_KE: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.asarray(rows_KE / np.maximum(1e-9, np.linalg.norm(rows_KE, axis=1, keepdims=True)), np.float32)
