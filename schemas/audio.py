@@ -18,10 +18,17 @@ class Audio:
     """[16 · (end_ms − start_ms)] in [−1, 1], for the diarizer, Whisper and the scores"""
     pcm24k: NDArray[np.float32]
     """[24 · (end_ms − start_ms)] in [−1, 1], for the codec"""
+    repeats_ms: tuple[tuple[int, int], ...] = ()
+    """stretches of the recording, in order, that repeat the packet before them"""
 
     def slice16k(self, start_ms: int, end_ms: int) -> NDArray[np.float32]:
         """Samples at 16 kHz between two times of the recording."""
         return self.pcm16k[(start_ms - self.start_ms) * ASR_SAMPLES_PER_MS : (end_ms - self.start_ms) * ASR_SAMPLES_PER_MS]
+
+    def repeated(self, start_ms: int, end_ms: int) -> float:
+        """Fraction of the time between two times of the recording that repeats the packet before it."""
+        inside = sum(max(0, min(end, end_ms) - max(start, start_ms)) for start, end in self.repeats_ms)
+        return inside / max(1, end_ms - start_ms)
 
     def slice24k(self, start_ms: int, end_ms: int) -> NDArray[np.float32]:
         """Samples at 24 kHz between two times of the recording."""

@@ -125,7 +125,9 @@ class FilterConfig(_Section):
     min_snr_db: float | None = 10.0
     min_bandwidth_hz: float | None = Field(3400.0, description="telephone speech")
     max_clipping: float | None = Field(0.001, description="fraction of samples at full scale")
-    max_dropouts: float | None = Field(0.005, description="fraction of the time lost to gaps in the middle of sound")
+    max_dropouts: float | None = Field(
+        0.005, description="fraction of the time lost to gaps in the middle of sound and to repeated packets"
+    )
     max_background_tonality: float | None = Field(
         0.15, description="music in the pauses is above this; it counts only where DNSMOS BAK is below max_music_dnsmos_bak"
     )

@@ -71,7 +71,9 @@ class SegmentRow:
     second_voice: float | None = column(
         pa.float32(), "highest probability that anyone but the speaker is heard, mean over 120 ms", default=None
     )
-    dropouts: float | None = column(pa.float32(), "fraction of the time lost to gaps in the middle of sound", default=None)
+    dropouts: float | None = column(
+        pa.float32(), "fraction of the time lost to gaps in the middle of sound and to repeated packets", default=None
+    )
     background_tonality: float | None = column(
         pa.float32(), "how steady the lines in the spectrum of the pauses are, −1–1; high for music and hum", default=None
     )

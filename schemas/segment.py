@@ -81,7 +81,7 @@ class Scores:
     loudness_lufs: float
     """integrated loudness, ITU-R BS.1770"""
     dropouts: float
-    """fraction of the time in which sound is interrupted by a waveform that stands still"""
+    """fraction of the time in which sound is interrupted by a waveform that stands still, or by a packet that repeats"""
     background_tonality: float
     """how steady the lines in the spectrum of the pauses are; high for music and hum"""
 

@@ -66,14 +66,18 @@ def decode_sandboxed(path: Path, config: DecodeConfig, fill: Fill | None, unit: 
     start_ms, end_ms, peak = reply.get("start_ms"), reply.get("end_ms"), reply.get("peak")
     if not (isinstance(start_ms, int) and isinstance(end_ms, int) and isinstance(peak, float)):
         raise _not_audio()
-    if [len(array) % 4 for array in arrays] != [0, 0]:
+    if len(arrays) != 3 or len(arrays[0]) % 4 or len(arrays[1]) % 4 or len(arrays[2]) % 8:
         raise _not_audio()
-    pcm16k, pcm24k = (np.frombuffer(array, np.float32) for array in arrays)
+    pcm16k, pcm24k = (np.frombuffer(array, np.float32) for array in arrays[:2])
+    edges_ms = np.frombuffer(arrays[2], np.int32)
+    if len(edges_ms) and not (edges_ms[0] >= start_ms and edges_ms[-1] <= end_ms and (np.diff(edges_ms) >= 0).all()):
+        raise _not_audio()
     lengths = (end_ms - start_ms) * ASR_SAMPLES_PER_MS, (end_ms - start_ms) * CODEC_SAMPLES_PER_MS
     inside = abs(start_ms - unit.start_ms) <= unit.margin_ms and abs(end_ms - unit.end_ms) <= unit.margin_ms
     if not inside or (len(pcm16k), len(pcm24k)) != lengths or not (np.isfinite(pcm16k).all() and np.isfinite(pcm24k).all()):
         raise _not_audio()
-    return Audio(start_ms=start_ms, end_ms=end_ms, pcm16k=pcm16k, pcm24k=pcm24k), peak
+    repeats_ms = tuple(zip(edges_ms[::2].tolist(), edges_ms[1::2].tolist(), strict=True))
+    return Audio(start_ms=start_ms, end_ms=end_ms, pcm16k=pcm16k, pcm24k=pcm24k, repeats_ms=repeats_ms), peak
 
 
 def audio_info(source: SourceInfo) -> AudioInfo:

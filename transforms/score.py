@@ -35,6 +35,7 @@ def score(
     pcm24k_T: NDArray[np.float32],
     *,
     speech_ratio: float,
+    repeated: float = 0.0,
     dnsmos_every: int = 1,
 ) -> Scores:
     """Scores of one segment; all are finite.
@@ -44,6 +45,7 @@ def score(
         pcm16k_T: audio [T] in [−1, 1] at 16 kHz.
         pcm24k_T: the same at 24 kHz, for the bandwidth.
         speech_ratio: of the segment, as found by the stage `segment`.
+        repeated: fraction of the segment in repeated packets, as found by the stage `decode`.
         dnsmos_every: score every n-th of DNSMOS's one-second hops.
 
     Raises:
@@ -62,7 +64,7 @@ def score(
         bandwidth_hz=bandwidth_hz(pcm24k_T, CODEC_RATE),
         clipping=clipping(pcm16k_T),
         loudness_lufs=loudness_lufs(pcm16k_T, ASR_RATE),
-        dropouts=dropouts(pcm16k_T, ASR_RATE),
+        dropouts=dropouts(pcm16k_T, ASR_RATE) + repeated,
         background_tonality=background_tonality(pcm16k_T, ASR_RATE),
     )
     wrong = [name for name, value in vars(scores).items() if not np.isfinite(value)]
@@ -92,6 +94,7 @@ class Score(UnitStage):
                     audio.slice16k(segment.start_ms, segment.end_ms),
                     audio.slice24k(segment.start_ms, segment.end_ms),
                     speech_ratio=segment.speech_ratio,
+                    repeated=audio.repeated(segment.start_ms, segment.end_ms),
                     dnsmos_every=self.config.dnsmos_every,
                 ),
             )

@@ -1,17 +1,26 @@
 """Dropouts and music, planted in clean speech: how many are found, and how much clean speech is lost."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+import soxr
 from numpy.typing import NDArray
 
 from voxbeam.models.dnsmos import dnsmos
-from voxbeam.schemas.config import FilterConfig
+from voxbeam.schemas.config import DecodeConfig, FilterConfig, ScoreConfig
+from voxbeam.schemas.segment import Segment
+from voxbeam.transforms.audio.repeats import repeated_stretches
 from voxbeam.transforms.audio.signal_quality import background_tonality, dropouts
-from voxbeam.transforms.score import load_dnsmos
+from voxbeam.transforms.base import UnitState
+from voxbeam.transforms.decode import DecodeAudio
+from voxbeam.transforms.filter import rejection_reasons
+from voxbeam.transforms.score import Score, load_dnsmos
+
+from tests.transforms.test_decode import units_of
 
 RATE = 16_000
 CONFIG = FilterConfig()
@@ -80,6 +89,92 @@ def test_music_is_found_and_clean_speech_is_kept(clean: list[Wave]) -> None:
     assert fraction(has_music, clean) <= 0.01 + 1 / len(clean)
     for below_db, least in ((5, 0.9), (15, 0.6)):
         assert fraction(has_music, [with_music(sound, below_db, rng) for sound in clean[::4]]) >= least
+
+
+def with_repeats(sound: Wave, rng: np.random.Generator, rate: int = RATE, packet_ms: tuple[float, float] = (10, 60)) -> Wave:
+    """A packet played again once to three times in place of what follows, every 0.8 s."""
+    broken = sound.copy()
+    for start in range(rate * 2 // 5, len(sound) - rate // 2, rate * 4 // 5):
+        packet, times = int(rng.uniform(*packet_ms) * rate / 1000), int(rng.integers(1, 4))
+        broken[start : start + times * packet] = np.tile(broken[start - packet : start], times)
+    return broken
+
+
+def at_rate(sound: Wave, rate: int) -> Wave:
+    """Resampled, at 16 bits."""
+    return (np.round(soxr.resample(sound, RATE, rate) * 32767) / 32768).astype(np.float32)
+
+
+def repeated(sound: Wave, rate: int = RATE) -> float:
+    return sum(end - start for start, end in repeated_stretches(sound, rate)) / len(sound)
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])
+def test_repeated_packets_are_found_at_every_rate_and_clean_speech_has_none(clean: list[Wave], rate: int) -> None:
+    rng = np.random.default_rng(3)
+    assert CONFIG.max_dropouts is not None
+    sounds = [at_rate(sound, rate) for sound in clean[::4]]
+    assert max(repeated(sound, rate) for sound in sounds) == 0
+    assert min(repeated(with_repeats(sound, rng, rate), rate) for sound in sounds) > CONFIG.max_dropouts
+
+
+def test_packets_of_whole_milliseconds_are_found_after_resampling(clean: list[Wave]) -> None:
+    rng = np.random.default_rng(4)
+    assert CONFIG.max_dropouts is not None
+    broken = [with_repeats(at_rate(sound, 48_000), rng, 48_000, (20, 20)) for sound in clean[::4]]
+    sounds = [(np.round(soxr.resample(sound, 48_000, RATE) * 32767) / 32768).astype(np.float32) for sound in broken]
+    limit = CONFIG.max_dropouts
+    assert fraction(lambda sound: repeated(sound) > limit, sounds) >= 0.85
+
+
+def test_lossy_coding_hides_repeats(clean: list[Wave]) -> None:
+    """The limit of the measure: copies are no longer exact."""
+    coded = with_repeats(clean[0], np.random.default_rng(5)) + np.random.default_rng(6).normal(0, 1e-3, len(clean[0]))
+    assert repeated(coded.astype(np.float32)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_hum_tones_vowels_and_silence_repeat_no_packet(clean: list[Wave], rate: int) -> None:
+    time = np.arange(3 * rate) / rate
+    speech = np.resize(at_rate(clean[0], rate), len(time))
+    gate = np.clip(2 * np.sin(3 * time) ** 2 - 1, 0, 1)
+
+    def rounded(sound: NDArray[np.float64]) -> Wave:
+        return (np.round(sound * 32767) / 32768).astype(np.float32)
+
+    for hz in (25, 50, 60, 77.3, 100):
+        hum = sum(0.05 / k * np.sin(2 * np.pi * hz * k * time) for k in (1, 2, 3, 5))
+        vowel = sum(0.1 / k * np.sin(2 * np.pi * hz * k * time) for k in range(1, 30))
+        for sound in (hum, vowel, hum + speech * gate, hum + speech * (gate > 0.5)):
+            assert repeated(rounded(np.asarray(sound)), rate) == 0
+        square = np.sign(np.sin(2 * np.pi * hz * time + 0.1)) * np.repeat([1, 0, 1] * 5, rate // 5)
+        assert repeated(rounded(0.1 * square), rate) == 0
+    assert repeated(np.zeros(3 * rate, np.float32), rate) == repeated(np.zeros(5, np.float32), rate) == 0
+    assert repeated(at_rate(music(6, np.random.default_rng(7)), rate), rate) == 0
+
+
+@pytest.mark.slow
+def test_synthetic_speech_repeats_no_packet(shared_data: Path) -> None:
+    files = sorted((shared_data / "kokoro").rglob("*.ogg"))[:5]
+    assert [file.name for file in files if repeated(*sf.read(file, dtype="float32"))] == []
+
+
+@pytest.mark.slow
+def test_repeated_packets_are_dropouts_of_a_segment(speech: Wave, tmp_path: Path) -> None:
+    """Through the decoder's process: the places are found in the file, and count in the segments that they lie in."""
+    sound = at_rate(speech[8 * RATE : 16 * RATE], 44_100)
+    broken = np.concatenate([sound[: 4 * 44_100], with_repeats(sound[4 * 44_100 :], np.random.default_rng(8), 44_100)])
+    sf.write(tmp_path / "a.flac", np.stack([broken, broken], axis=1), 44_100)
+    [unit] = units_of(tmp_path / "a.flac", DecodeConfig())
+    state = DecodeAudio(DecodeConfig()).run_timed(UnitState(unit=unit))
+    segments = tuple(Segment(start_ms=start, end_ms=start + 4000, speaker="a") for start in (0, 4000))
+    good, bad = Score(ScoreConfig(), "cpu").run_timed(replace(state, segments=segments)).segments
+    assert good.scores is not None and bad.scores is not None and CONFIG.max_dropouts is not None
+    assert good.scores.dropouts == 0
+    assert bad.scores.dropouts > CONFIG.max_dropouts
+    assert "dropouts" in rejection_reasons(bad, CONFIG, language=None)
+    assert "dropouts" not in rejection_reasons(good, CONFIG, language=None)
 
 
 def test_a_noise_gate_is_no_dropout(speech: Wave) -> None:

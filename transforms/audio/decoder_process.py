@@ -41,7 +41,8 @@ def _decode(file: AudioFile, arguments: Message) -> Result:
     window = arguments["start_ms"], arguments["end_ms"], arguments["margin_ms"], arguments["track"]
     audio, peak = decode(file, AudioInfo(**arguments["info"]), *window)
     header = {"start_ms": audio.start_ms, "end_ms": audio.end_ms, "peak": peak}
-    return header, [np.ascontiguousarray(pcm).view(np.uint8).data for pcm in (audio.pcm16k, audio.pcm24k)]
+    arrays = audio.pcm16k, audio.pcm24k, np.array(audio.repeats_ms, np.int32).reshape(-1)
+    return header, [np.ascontiguousarray(array).view(np.uint8).data for array in arrays]
 
 
 FUNCTIONS: dict[str, Callable[[AudioFile, Message], Result]] = {"probe": _probe, "estimate": _estimate, "decode": _decode}

@@ -14,6 +14,7 @@ from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.transforms.audio.checks import AudioInfo, require_bytes
 from voxbeam.transforms.audio.file import read_mono
 from voxbeam.transforms.audio.pauses import find_longest_pause
+from voxbeam.transforms.audio.repeats import repeated_stretches
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
 _MIN_OFFSET = 5e-4
@@ -47,12 +48,18 @@ def decode(
         return (left + pause) * 1000 // info.sample_rate
 
     start_ms, end_ms = edge(start_ms, reread=False), edge(end_ms, reread=True)
-    window = without_offset(mono[_frame(start_ms, info) - offset : _frame(end_ms, info) - offset], info.sample_rate)
+    raw = mono[_frame(start_ms, info) - offset : _frame(end_ms, info) - offset]
+    window = without_offset(raw, info.sample_rate)
+
+    def time_ms(sample: int) -> int:
+        return min(start_ms + round(sample * 1000 / info.sample_rate), end_ms)
+
     audio = Audio(
         start_ms=start_ms,
         end_ms=end_ms,
         pcm16k=resample(window, info.sample_rate, ASR_RATE, end_ms - start_ms),
         pcm24k=resample(window, info.sample_rate, CODEC_RATE, end_ms - start_ms),
+        repeats_ms=tuple((time_ms(start), time_ms(end)) for start, end in repeated_stretches(raw, info.sample_rate)),
     )
     return audio, float(np.abs(window).max(initial=0.0))
 
