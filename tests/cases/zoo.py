@@ -111,6 +111,10 @@ def _flac(a: Wave, b: Wave) -> Iterator[Animal]:
     yield _whole("flac_count_small.flac", surgery.flac_total(plain, len(a) // 3), a)
     yield _refused("flac_count_large.flac", surgery.flac_total(plain, len(a) * 3), "truncated")
     yield _whole("flac_joined.flac", plain + second, np.concatenate([a, b]))
+    for name, rate, channels in (("rates", 44_100, 1), ("channels", 16_000, 2)):
+        other = by_soundfile(b, "FLAC", "PCM_16", rate, channels)
+        yield _whole(f"flac_joined_{name}.flac", plain + other, np.concatenate([a, b]))
+        yield _whole(f"flac_joined_{name}_back.flac", other + plain, np.concatenate([b, a]))
     yield _whole("flac_joined_pipe.flac", surgery.flac_total(plain, 0) + surgery.flac_total(second, 0), np.concatenate([a, b]))
     yield _whole("flac_id3.flac", surgery.id3(4000) + plain, a)
     yield _whole("flac_id3v1.flac", plain + surgery.id3v1(), a)
@@ -151,6 +155,8 @@ def _mp3(a: Wave, b: Wave) -> Iterator[Animal]:
     yield _whole("mp3_joined_cbr.mp3", cbr + cbr, np.concatenate([a, a]), 2 * _MP3_PAD)
     yield _whole("mp3_joined_xing.mp3", xing + second, both, 2 * _MP3_PAD)
     yield _whole("mp3_joined_rates.mp3", xing + by_soundfile(b, "MP3", "MPEG_LAYER_III", 44_100, 1), both, 2 * _MP3_PAD)
+    faster = by_soundfile(b, "MP3", "MPEG_LAYER_III", 44_100, 1)
+    yield _whole("mp3_joined_rates_back.mp3", faster + xing, np.concatenate([b, a]), 2 * _MP3_PAD)
     yield _whole("mp3_joined_channels.mp3", cbr + by_ffmpeg(b, "mp3", "libmp3lame", 16_000, 2), both, 3 * _MP3_PAD)
     yield _whole("mp3_id3_picture.mp3", surgery.id3(150_000) + xing, a)
     yield _whole("mp3_id3_twice.mp3", surgery.id3(3000) + surgery.id3(3000) + cbr, a, _MP3_PAD)
@@ -177,13 +183,18 @@ def _ogg(a: Wave, b: Wave) -> Iterator[Animal]:
     yield _whole("vorbis_chained.ogg", vorbis + second, both)
     yield _whole("opus_chained.opus", opus + opus_b, both)
     yield _whole("opus_chained_three.opus", opus + opus_b + opus, np.concatenate([a, b, a]))
-    rates = vorbis + by_soundfile(b, "OGG", "VORBIS", 44_100, 1)
-    yield Animal(name="vorbis_chained_rates.ogg", content=rates, sound=both, reasons=("format_change", "chained"))
-    channels = vorbis + by_soundfile(b, "OGG", "VORBIS", 16_000, 2)
-    yield Animal(name="vorbis_chained_channels.ogg", content=channels, sound=both, reasons=("format_change", "chained"))
-    stereo = opus + by_soundfile(b, "OGG", "OPUS", 16_000, 2)
-    yield Animal(name="opus_chained_channels.opus", content=stereo, sound=both, reasons=("format_change", "chained"))
-    yield Animal(name="vorbis_then_opus.ogg", content=vorbis + opus_b, sound=both, reasons=("format_change", "chained"))
+    faster, stereo = by_soundfile(b, "OGG", "VORBIS", 44_100, 1), by_soundfile(b, "OGG", "VORBIS", 16_000, 2)
+    yield _whole("vorbis_chained_rates.ogg", vorbis + faster, both)
+    yield _whole("vorbis_chained_rates_back.ogg", faster + vorbis, np.concatenate([b, a]))
+    yield _whole("vorbis_chained_three_rates.ogg", vorbis + faster + vorbis, np.concatenate([a, b, a]))
+    yield _whole("vorbis_chained_channels.ogg", vorbis + stereo, both)
+    yield _whole("vorbis_chained_channels_back.ogg", stereo + vorbis, np.concatenate([b, a]))
+    yield _whole("opus_chained_channels.opus", opus + by_soundfile(b, "OGG", "OPUS", 16_000, 2), both)
+    yield _whole("vorbis_then_opus.ogg", vorbis + opus_b, both)
+    yield _whole("flac_chained_rates.oga", by_ffmpeg(a, "ogg", "flac") + by_ffmpeg(b, "ogg", "flac", 44_100), both)
+    yield _refused("vorbis_chained_cut_early.ogg", vorbis + second[:4000], "truncated")
+    unknown = second.replace(b"vorbis", b"unheard")
+    yield _refused("vorbis_chained_unknown.ogg", vorbis + unknown, "corrupt")
     for name, content in (("vorbis_cut.ogg", vorbis), ("opus_cut.opus", opus)):
         yield _refused(name, content[: len(content) * 2 // 3], "truncated")
     for name, content in (("vorbis_chained_cut.ogg", vorbis + second), ("opus_chained_cut.opus", opus + opus_b)):
@@ -236,6 +247,12 @@ def _streams(a: Wave, b: Wave) -> Iterator[Animal]:
             reasons=("trailing_data", "corrupt", "format_change"),
         )
         yield joined
+    adts = by_ffmpeg(a, "adts", "aac")
+    for name, rate, channels in (("rates", 44_100, 1), ("channels", 16_000, 2)):
+        yield _whole(f"adts_joined_{name}.aac", adts + by_ffmpeg(b, "adts", "aac", rate, channels), both, 0.5)
+        yield _whole(
+            f"adts_joined_{name}_back.aac", by_ffmpeg(b, "adts", "aac", rate, channels) + adts, np.concatenate([b, a]), 0.5
+        )
     yield _whole("wma.wma", by_ffmpeg(a, "asf", "wmav2", bit_rate=64_000), a, 0.2)
     yield _whole("wma_1.asf", by_ffmpeg(a, "asf", "wmav1", 44_100, 2, bit_rate=128_000), a, 0.2)
     yield _whole("aac.flv", by_ffmpeg(a, "flv", "aac", 44_100), a, 0.1)

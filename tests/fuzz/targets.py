@@ -102,10 +102,11 @@ def _messages(content: bytes) -> object:
 
 
 def _header(content: bytes) -> object:
+    from voxbeam.transforms.audio.containers import ogg_is_complete, ogg_links, xing_frames
     from voxbeam.transforms.audio.header import stated_bytes, unexplained_bytes
 
     path = _file(content, "a.wav")
-    return stated_bytes(path), unexplained_bytes(path)
+    return stated_bytes(path), unexplained_bytes(path), ogg_links(path), ogg_is_complete(path), xing_frames(path)
 
 
 def _speak(content: bytes) -> object:

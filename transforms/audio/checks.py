@@ -7,7 +7,7 @@ from pathlib import Path
 
 from voxbeam.schemas.errors import StageError
 from voxbeam.transforms.audio import ffmpeg, libsndfile
-from voxbeam.transforms.audio.containers import ogg_codecs, ogg_is_complete, xing_frames
+from voxbeam.transforms.audio.containers import ogg_is_complete, xing_frames
 from voxbeam.transforms.audio.ffmpeg import REENCODE
 from voxbeam.transforms.audio.header import lacks_length, stated_bytes, unexplained_bytes
 from voxbeam.transforms.audio.sparse_file import AudioFile
@@ -84,16 +84,13 @@ def require_stated_bytes(file: AudioFile) -> None:
         raise StageError("truncated", f"the header of {file.name} states {stated} bytes, the file has {size}", COPY_AGAIN)
 
 
-def require_one_codec(file: AudioFile) -> None:
-    codecs = ogg_codecs(file)
-    if len(set(codecs)) > 1:
-        raise StageError("format_change", f"{file.name} changes from {codecs[0]} to {codecs[-1]} within the file", REENCODE)
+def require_last_page(file: AudioFile) -> None:
+    if not ogg_is_complete(file):
+        raise StageError("truncated", f"{file.name} ends before its last Ogg page", COPY_AGAIN)
 
 
 def require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> None:
     """Raises StageError if audio that the header states is missing, or if there is audio that no decoder reads."""
-    if not ogg_is_complete(file):
-        raise StageError("truncated", f"{file.name} ends before its last Ogg page", COPY_AGAIN)
     rate = max(1, decoded.sample_rate)
     found_s = (decoded.frames + decoded.missing) / rate
     stated_s = decoded.stated_s - max(0.5, 0.02 * decoded.stated_s) if decoded.stated_s else 0.0

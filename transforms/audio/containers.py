@@ -18,7 +18,6 @@ _ASF_BROADCAST = 1
 _MAX_HEADER = 1 << 20
 _EBML, _SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
 _MAX_OGG_PAGE = 27 + 255 + 255 * 255
-_OGG_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC", b"Speex   ": "Speex"}
 _MPEG_SEARCH = 64 << 10
 
 
@@ -154,14 +153,21 @@ def ogg_is_complete(file: AudioFile) -> bool:
     return len(page) > 26 and bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(lacing)
 
 
-def ogg_codecs(file: AudioFile) -> list[str]:
-    """The audio codecs of an Ogg file's streams, in order; more than one where files were chained or multiplexed."""
+def ogg_links(file: AudioFile) -> list[tuple[int, int]]:
+    """The byte ranges (start, end) of the Ogg files that were chained into one (RFC 3533, 4); none for what is not Ogg."""
     with file.open("rb") as content:
-        return [name for first in _first_packets(content) for magic, name in _OGG_CODECS.items() if first.startswith(magic)]
+        starts: list[int] = []
+        begins = False
+        for start, first_of_stream in _ogg_pages(content):
+            if first_of_stream and not begins:  # streams of one link begin together
+                starts.append(start)
+            begins = first_of_stream
+        ends = [*starts[1:], content.seek(0, 2)] if starts else []
+    return list(zip(starts, ends, strict=True))
 
 
-def _first_packets(content: BinaryIO) -> Iterator[bytes]:
-    """The beginning of the first packet of every stream of an Ogg file (RFC 3533)."""
+def _ogg_pages(content: BinaryIO) -> Iterator[tuple[int, bool]]:
+    """(first byte, whether a stream begins with it) of every page."""
     start = 0
     while True:
         content.seek(min(start, MAX_OFFSET))
@@ -169,8 +175,7 @@ def _first_packets(content: BinaryIO) -> Iterator[bytes]:
         if len(header) < 27 or header[:4] != b"OggS":
             return
         lacing = content.read(header[26])
-        if header[5] & 2:
-            yield content.read(8)
+        yield start, bool(header[5] & 2)
         start += 27 + len(lacing) + sum(lacing)
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import StageError
 from voxbeam.transforms.audio.channels import MEAN, MONO, ChannelMeter, Policy
-from voxbeam.transforms.audio.sparse_file import AudioFile, opened_for_library
+from voxbeam.transforms.audio.containers import ogg_links
+from voxbeam.transforms.audio.sparse_file import AudioFile, opened_for_library, opened_part
 
 _DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,"
@@ -70,36 +71,38 @@ def describe(error: Exception) -> str:
 def count(file: AudioFile, max_s: float) -> Decoded:
     """Decodes a whole file and counts its samples; stops beyond `max_s`. Raises StageError if the file is not audio."""
     with _opened(file) as (container, stream):
-        rate = channels = frames = missing = 0
-        mixed = False
-        damaged: list[Damage] = []
-        errors: list[Damage] = []
-        meter: ChannelMeter | None = None
-        for frame in _frames(file, container, stream, errors):
-            rate, channels = rate or frame.sample_rate, channels or frame.layout.nb_channels
-            mixed |= (frame.sample_rate, frame.layout.nb_channels) != (rate, channels)
-            damaged += errors  # an error after the last frame is no damage: there are tags and padding
-            missing += sum(damage.missing for damage in errors)
-            errors.clear()
-            frames += frame.samples if frame.sample_rate == rate else round(frame.samples * rate / frame.sample_rate)
-            if channels == 2 and not mixed:
-                meter = meter or ChannelMeter(rate)
-                meter.add(_by_channel(frame))
-            if frames > max_s * rate:
-                break
-        trusted = container.format.name.startswith(_STATES_ITS_DURATION) and container.duration
-        decoded = Decoded(
-            format=container.format.name.split(",")[0],
-            codec=stream.codec_context.name,
-            sample_rate=rate or stream.rate or 0,
-            channels=channels or stream.codec_context.channels or 0,
-            frames=frames,
-            stated_s=container.duration / av.time_base if trusted else None,
-            mixed=mixed,
-            damaged=damaged,
-            missing=missing,
-            policy=meter.policy() if meter and not mixed else Policy(MONO if channels == 1 else MEAN),
-        )
+        name, codec = container.format.name, stream.codec_context.name
+        stated = stream.rate or 0, stream.codec_context.channels or 0
+        stated_s = container.duration / av.time_base if name.startswith(_STATES_ITS_DURATION) and container.duration else None
+    rate = channels = frames = missing = 0
+    mixed = False
+    damaged: list[Damage] = []
+    errors: list[Damage] = []
+    meter: ChannelMeter | None = None
+    for frame in _frames(file, errors):
+        rate, channels = rate or frame.sample_rate, channels or frame.layout.nb_channels
+        mixed |= (frame.sample_rate, frame.layout.nb_channels) != (rate, channels)
+        damaged += errors  # an error after the last frame is no damage: there are tags and padding
+        missing += sum(damage.missing for damage in errors)
+        errors.clear()
+        frames += frame.samples if frame.sample_rate == rate else round(frame.samples * rate / frame.sample_rate)
+        if channels == 2 and not mixed:
+            meter = meter or ChannelMeter(rate)
+            meter.add(_by_channel(frame))
+        if frames > max_s * rate:
+            break
+    decoded = Decoded(
+        format=name.split(",")[0],
+        codec=codec,
+        sample_rate=rate or stated[0],
+        channels=channels or stated[1],
+        frames=frames,
+        stated_s=stated_s,
+        mixed=mixed,
+        damaged=damaged,
+        missing=missing,
+        policy=meter.policy() if meter and not mixed else Policy(MONO if channels == 1 else MEAN),
+    )
     if mixed:  # how many samples remain after a change of rate depends on the resampler
         decoded.frames = sum(block.shape[1] for block in blocks(file, decoded.sample_rate, decoded.channels, 0))
     return decoded
@@ -119,16 +122,15 @@ def blocks(file: AudioFile, rate: int, channels: int, start: int) -> Iterator[ND
     """
     position = 0
     errors: list[Damage] = []
-    with _opened(file) as (container, stream):
-        for block in _converted(_frames(file, container, stream, errors), rate, channels):
-            skip = max(0, start - position)
-            position += block.shape[1]
-            if skip < block.shape[1]:
-                if errors:
-                    place = (position - block.shape[1]) / rate
-                    raise StageError("corrupt", f"{file.name} cannot be decoded near {place:.0f} s", REENCODE)
-                yield block[:, skip:]
-            errors.clear()
+    for block in _converted(_frames(file, errors), rate, channels):
+        skip = max(0, start - position)
+        position += block.shape[1]
+        if skip < block.shape[1]:
+            if errors:
+                place = (position - block.shape[1]) / rate
+                raise StageError("corrupt", f"{file.name} cannot be decoded near {place:.0f} s", REENCODE)
+            yield block[:, skip:]
+        errors.clear()
 
 
 def _converted(frames: Iterator[Any], rate: int, channels: int) -> Iterator[NDArray[np.float32]]:
@@ -157,11 +159,31 @@ def _planar(frame: Any, channels: int) -> NDArray[np.float32]:
     return sound if len(sound) == channels else np.broadcast_to(sound.mean(axis=0), (channels, sound.shape[1]))
 
 
-def _frames(file: AudioFile, container: Any, stream: Any, errors: list[Damage]) -> Iterator[Any]:
-    """Every frame that can be decoded; places that cannot go into `errors`. Raises StageError where reading cannot go on."""
+def _frames(file: AudioFile, errors: list[Damage]) -> Iterator[Any]:
+    """Every frame that can be decoded; places that cannot go into `errors`. Raises StageError where reading cannot go on.
+
+    Each link of a chained Ogg file is read as a file of its own: FFmpeg does not follow a change of rate, channels or codec.
+    """
+    links = ogg_links(file)
+    begin_s = 0.0
+    for link in links if len(links) > 1 else [None]:
+        try:
+            with _opened(file, link) as (container, stream):
+                for frame in _frames_of(file, container, stream, begin_s, errors):
+                    yield frame
+                    begin_s += frame.samples / frame.sample_rate
+        except StageError as error:
+            if link is None or link == links[0]:
+                raise
+            text = f"the part of {file.name} that begins at {begin_s:.0f} s cannot be read: {error.message}"
+            raise StageError("corrupt", text, REENCODE) from error
+
+
+def _frames_of(file: AudioFile, container: Any, stream: Any, begin_s: float, errors: list[Damage]) -> Iterator[Any]:
+    """The same for an open container that begins at `begin_s`."""
     stream.codec_context.options = _CHECKED.get(stream.codec_context.name, {})
     counts_samples = container.format.name == "flac"
-    seconds, expected, damages = 0.0, 0, 0
+    seconds, expected, damages, rate = begin_s, 0, 0, 0
     packets = container.demux(stream)
     while True:
         try:
@@ -174,7 +196,7 @@ def _frames(file: AudioFile, container: Any, stream: Any, errors: list[Damage]) 
             text = f"{file.name} cannot be read beyond {seconds:.0f} s: {describe(error)}"
             raise StageError("corrupt", text, REENCODE) from error
         if packet.pts is not None:
-            seconds = float((packet.pts - (stream.start_time or 0)) * packet.time_base)
+            seconds = begin_s + float((packet.pts - (stream.start_time or 0)) * packet.time_base)
         try:
             decoded = packet.decode()
         except av.FFmpegError as error:
@@ -187,6 +209,8 @@ def _frames(file: AudioFile, container: Any, stream: Any, errors: list[Damage]) 
                 return
             continue
         for frame in decoded:
+            rate = rate or frame.sample_rate
+            counts_samples &= frame.sample_rate == rate  # behind a change of rate, FFmpeg counts in the first one's time
             if counts_samples and frame.pts is not None:
                 gap = frame.pts - expected
                 if 0 < gap <= _MAX_FLAC_GAP:  # the parser drops a damaged frame without an error
@@ -197,10 +221,11 @@ def _frames(file: AudioFile, container: Any, stream: Any, errors: list[Damage]) 
 
 
 @contextmanager
-def _opened(file: AudioFile) -> Iterator[tuple[Any, Any]]:
-    """(container, its first audio stream)."""
+def _opened(file: AudioFile, part: tuple[int, int] | None = None) -> Iterator[tuple[Any, Any]]:
+    """(container, its first audio stream) of a file, or of the bytes (start, end) of it."""
+    opened = opened_part(file, *part) if part else opened_for_library(file)
     try:
-        with opened_for_library(file) as source, av.open(source, options=dict(_OPTIONS), metadata_errors="replace") as container:
+        with opened as source, av.open(source, options=dict(_OPTIONS), metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise StageError("not_audio", f"{file.name} has no audio stream", REENCODE)
             if len(container.streams.audio) > 1:
@@ -212,7 +237,9 @@ def _opened(file: AudioFile) -> Iterator[tuple[Any, Any]]:
             yield container, container.streams.audio[0]
     except av.error.PatchWelcomeError as error:
         raise StageError(
-            "format_change", f"{file.name} changes its format within the file, which FFmpeg cannot read", REENCODE
+            "format_change",
+            f"{file.name} changes its format within the file in a way that FFmpeg cannot read",
+            "split it at the change into files of one format each, or remove it from the input",
         ) from error
     except av.FFmpegError as error:
         raise StageError("not_audio", f"{file.name} cannot be read by FFmpeg: {describe(error)}", REENCODE) from error

@@ -19,7 +19,7 @@ from voxbeam.transforms.audio.checks import (
     Limits,
     open_length,
     require_bytes,
-    require_one_codec,
+    require_last_page,
     require_stated_bytes,
     require_whole,
     within_limits,
@@ -38,7 +38,7 @@ def probe_file(file: AudioFile, limits: Limits) -> AudioInfo:
     """Format and true length of a file, by decoding it. Raises StageError if it is unreadable, truncated or outside limits."""
     require_bytes(file)
     require_stated_bytes(file)
-    require_one_codec(file)
+    require_last_page(file)
     header = libsndfile.read_header(file)
     try:
         decoded = ffmpeg.count(file, limits.max_duration_s)

@@ -94,6 +94,37 @@ def opened_for_library(file: AudioFile) -> Iterator[str | BinaryIO]:
             yield content
 
 
+@contextmanager
+def opened_part(file: AudioFile, start: int, end: int) -> Iterator[BinaryIO]:
+    """The bytes from `start` up to `end` of a file, as a file object of their own."""
+    with file.open("rb") as content:
+        yield cast(BinaryIO, io.BufferedReader(_Part(content, start, end), _BUFFER))
+
+
+class _Part(io.RawIOBase):
+    def __init__(self, content: BinaryIO, start: int, end: int) -> None:
+        self.content, self.start, self.end, self.name = content, start, end, "part"
+        content.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: self.start, io.SEEK_CUR: self.content.tell(), io.SEEK_END: self.end}[whence]
+        return self.content.seek(max(self.start, base + offset)) - self.start
+
+    def tell(self) -> int:
+        return self.content.tell() - self.start
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        found = self.content.read(max(0, min(len(buffer), self.end - self.content.tell())))
+        buffer[: len(found)] = found
+        return len(found)
+
+
 class _Reader(io.RawIOBase):
     def __init__(self, file: SparseFile) -> None:
         self.file, self.name = file, file.name
