@@ -9,15 +9,9 @@ from pathlib import Path
 from typing import IO
 
 from voxbeam.schemas.errors import StorageError
+from voxbeam.storage.environment import MACHINE_ERRORS
 
-_REMEDIES = {
-    errno.ENOSPC: ("the disk is full", "free some space, then run the same command again: what is finished is kept"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, then run the same command again: what is finished is kept"),
-    errno.EROFS: ("the file system is read-only", "choose another output, or mount it for writing"),
-    errno.EACCES: ("permission denied", "change the owner or the mode of the folder, or choose another output"),
-    errno.EMFILE: ("too many open files", "raise the limit (`ulimit -n`), then run the same command again"),
-    errno.ENFILE: ("too many open files", "raise the limit of the system, then run the same command again"),
-}
+_DENIED = ("permission denied", "change the owner or the mode of the folder, or choose another output")
 
 
 @contextmanager
@@ -28,7 +22,8 @@ def local_errors(path: Path) -> Iterator[None]:
     except (FileNotFoundError, FileExistsError, StorageError):
         raise
     except OSError as error:
-        text, remedy = _REMEDIES.get(error.errno or 0, (error.strerror or str(error), "check the folder and its disk"))
+        other = _DENIED if error.errno == errno.EACCES else (error.strerror or str(error), "check the folder and its disk")
+        text, remedy = MACHINE_ERRORS.get(error.errno or 0, other)
         raise StorageError(f"cannot use {path}: {text}", remedy=remedy) from error
 
 

@@ -1,35 +1,39 @@
 """Environment: errors of the operating system that are the machine's, not those of the file that was opened."""
 
 import errno
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from voxbeam.schemas.errors import StorageError
 
-_REMEDIES = {
-    errno.ENOSPC: "make room there, or point TMPDIR to a folder with more",
-    errno.EDQUOT: "make room there, or point TMPDIR to a folder with more",
-    errno.EMFILE: "raise the limit (ulimit -n 65536), and build again",
-    errno.ENFILE: "close other programs, or raise fs.file-max, and build again",
-    errno.ENOMEM: "run fewer workers on the machine, and build again",
-    errno.EROFS: "point TMPDIR to a folder that can be written",
+_AGAIN = "then run the same command again: what is finished is kept"
+MACHINE_ERRORS = {
+    errno.ENOSPC: ("the disk is full", f"free some space, {_AGAIN}"),
+    errno.EDQUOT: ("the disk quota is used up", f"free some space, {_AGAIN}"),
+    errno.EROFS: ("the file system is read-only", "choose another folder, or mount it for writing"),
+    errno.EMFILE: ("too many open files", f"raise the limit (`ulimit -n 65536`), {_AGAIN}"),
+    errno.ENFILE: ("too many open files on this machine", f"close other programs, or raise fs.file-max, {_AGAIN}"),
+    errno.ENOMEM: ("the memory is used up", f"run fewer workers on the machine, {_AGAIN}"),
 }
+"""what each error is, and its remedy"""
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @contextmanager
 def environment_errors() -> Iterator[None]:
-    """Turns an OSError that every file would meet into StorageError, which ends the build."""
+    """Turns an OSError that every file would meet into StorageError, which ends the build.
+
+    Files of the input are only read, so an error of writing is one of the temporary folder.
+    """
     try:
         yield
     except StorageError:
         raise
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0)
-        if remedy is None:
+        if error.errno not in MACHINE_ERRORS:
             raise
-        where = (
-            f"the temporary folder {tempfile.gettempdir()}: " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else ""
-        )
-        raise StorageError(f"{where}{os.strerror(error.errno or 0)}", remedy=remedy) from error
+        text, remedy = MACHINE_ERRORS[error.errno]
+        if error.errno in _OF_THE_DISK:
+            text, remedy = f"{text}: the temporary folder {tempfile.gettempdir()}", f"point TMPDIR to another folder, or {remedy}"
+        raise StorageError(text, remedy=remedy) from error

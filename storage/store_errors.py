@@ -13,6 +13,8 @@ _BAD_CREDENTIALS = re.compile(
     "|AuthenticationFailed|InvalidSecurity|NotSignedUp"
 )
 """codes of a refusal that concerns every object"""
+_FORBIDDEN = "status code: 403 "
+"""in the text of a listing that is refused, which has no class of its own"""
 
 
 def summarize_error(error: BaseException) -> str:
@@ -26,7 +28,8 @@ def storage_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except BaseError as error:
-        if isinstance(error, PermissionDeniedError) and not _BAD_CREDENTIALS.search(str(error)):
+        refused = isinstance(error, PermissionDeniedError) or _FORBIDDEN in str(error)
+        if refused and not _BAD_CREDENTIALS.search(str(error)):
             raise ObjectForbiddenError(
                 f"{uri} may not be used: {summarize_error(error)}", remedy="give these credentials access to it"
             ) from error

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from voxbeam.pipeline.steps.identifiers import recording_id
-from voxbeam.pipeline.steps.input_files import BucketFiles, FolderFiles, InputFiles, LeftOut, suffix_kind
+from voxbeam.pipeline.steps.input_files import BucketFiles, FolderFiles, InputFiles, LeftOut, suffix_kind, unreadable_folder
 from voxbeam.pipeline.steps.layouts import Layout, propose_template, speaker_from_path
 from voxbeam.schemas.config import ListingConfig
 from voxbeam.schemas.errors import ListingError, SchemaError
@@ -58,9 +58,12 @@ def discover(address: str, config: ListingConfig) -> Discovered:
 
 
 def _folder(uri: str) -> Path:
-    if Path(uri).is_dir():
-        return Path(uri)
-    what = "is neither a folder nor a listing" if Path(uri).exists() else "does not exist"
+    try:
+        if Path(uri).is_dir():
+            return Path(uri)
+        what = "is neither a folder nor a listing" if Path(uri).exists() else "does not exist"
+    except OSError as error:
+        raise unreadable_folder(Path(uri), error) from error
     raise ListingError(f"{uri} {what}", remedy=f"name a folder, a bucket, or a listing ({', '.join(sorted(LISTING_SUFFIXES))})")
 
 

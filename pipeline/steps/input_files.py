@@ -1,13 +1,20 @@
 """Input files: what a folder or a bucket contains, and what of it is left out and why."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from voxbeam.schemas.errors import ListingError
+from voxbeam.schemas.errors import ListingError, ObjectForbiddenError, StorageError
+from voxbeam.schemas.formats import AUDIO_SUFFIXES
+from voxbeam.storage.environment import MACHINE_ERRORS
 from voxbeam.storage.store import Store
+from voxbeam.storage.store_errors import summarize_error
+
+_LOST_AND_FOUND = "lost+found"
+"""made by the file system at the root of every disk, and readable for root only"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,25 +86,63 @@ class FolderFiles:
         pending = [self.root]
         while pending:
             links: list[Path] = []
-            for start in sorted(pending):
-                for folder, folders, names in os.walk(start, onerror=_reject_folder):
-                    status = Path(folder).stat()
-                    identity = (status.st_dev, status.st_ino)
-                    if identity in seen:
-                        folders.clear()
-                        relative = Path(folder).relative_to(self.root).as_posix()
-                        self.left_out.add("link to a folder that is in the input already", relative)
-                        continue
-                    seen.add(identity)
-                    links += [Path(folder) / name for name in folders if (Path(folder) / name).is_symlink()]
-                    yield from ((Path(folder) / name).relative_to(self.root).as_posix() for name in names)
+            folders = sorted(pending, reverse=True)
+            while folders:
+                folder = folders.pop()
+                inside: list[Path] = []
+                for entry in self._entries(folder, seen):
+                    path = folder / entry.name
+                    if _is_folder(entry, path):
+                        (links if entry.is_symlink() else inside).append(path)
+                    elif entry.is_symlink() and not _may_be_audio(path) and not path.exists():
+                        self.left_out.add("link that leads nowhere", self._relative(path))
+                    else:
+                        yield self._relative(path)
+                folders += reversed(inside)
             pending = links
 
+    def _entries(self, folder: Path, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+        """What a folder contains. Raises StorageError for one that cannot be read: its recordings would be missing unsaid."""
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                self.left_out.add("link to a folder that is in the input already", self._relative(folder))
+                return []
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError | NotADirectoryError) and folder != self.root:
+                self.left_out.add("folder that was removed while the input was listed", self._relative(folder))
+                return []
+            if isinstance(error, PermissionError) and folder.name == _LOST_AND_FOUND:
+                self.left_out.add("folder of the file system", self._relative(folder))
+                return []
+            raise unreadable_folder(folder, error) from error
 
-def _reject_folder(error: OSError) -> None:
-    raise ListingError(
-        f"cannot read the folder {error.filename}: {error.strerror}", remedy="change its mode, or leave it out"
-    ) from error
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+
+def _is_folder(entry: os.DirEntry[str], path: Path) -> bool:
+    """Whether an entry is a folder or a link to one. A link whose target is unknown may hide recordings: StorageError."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP or _may_be_audio(path):  # an audio file that cannot be opened fails when it is probed
+            return False
+        raise unreadable_folder(path, error) from error
+
+
+def _may_be_audio(path: Path) -> bool:
+    return path.suffix.lower() in AUDIO_SUFFIXES
+
+
+def unreadable_folder(path: Path, error: OSError) -> StorageError:
+    """The error for a folder whose content is unknown."""
+    others = (error.strerror or str(error), "make it readable, or build from a listing of the files that you want")
+    text, remedy = MACHINE_ERRORS.get(error.errno or 0, others)
+    return StorageError(f"cannot read {path}: {text}; the recordings in it are unknown", remedy=remedy)
 
 
 class BucketFiles:
@@ -105,13 +150,22 @@ class BucketFiles:
 
     def __init__(self, uri: str) -> None:
         self._store, self.left_out = Store(uri), LeftOutFiles()
-        self.paths = [path for path, _ in self._store.walk()]
+        try:
+            self.paths = [path for path, _ in self._store.walk()]
+        except ObjectForbiddenError as error:
+            raise StorageError(
+                f"cannot list {uri}: {summarize_error(error.__cause__ or error)}; the recordings in it are unknown",
+                remedy="give these credentials the right to list it, or build from a listing of the files that you want",
+            ) from error
 
     def uri(self, path: str) -> str:
         return self._store.uri(path)
 
     def read(self, path: str) -> bytes:
-        return self._store.get(path)
+        try:
+            return self._store.get(path)
+        except FileNotFoundError as error:
+            raise ListingError(f"{self.uri(path)} was removed while the input was listed", remedy="run it again") from error
 
 
 def suffix_kind(path: str) -> str:
