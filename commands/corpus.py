@@ -188,24 +188,26 @@ def status(output: str, as_json: bool) -> int:
     help="Probe this share of the sources again, e.g. 0.01.",
 )
 @click.option("--rederive", type=click.IntRange(0), default=0, metavar="N", help="Make N units again and compare them.")
-@click.option("--repair", is_flag=True, help="Delete damaged files, so that the next build makes them again.")
+@click.option("--repair", is_flag=True, help="Delete damaged files for the next build to make again; put back damaged releases.")
 @json_option
 def verify(output: str, release: int | None, recheck: float, rederive: int, repair: bool, as_json: bool) -> int:
     """Check every byte and every row of a release, and list what is wrong.
 
     --recheck also compares sources with what the release says of them, and --rederive units with what the stages make of them
     now. A source that cannot be reached is counted, and is no problem. --repair deletes the files of the release whose SHA-256
-    differs and nothing else; the `voxbeam build` command of the corpus then makes them again from finished units.
+    differs and nothing else; the `voxbeam build` command of the corpus then makes them again from finished units. A damaged
+    file in releases/ is put back from its copy, with the bytes that it had.
     """
     from voxbeam.commands import terminal
     from voxbeam.commands.documents import verify_document
     from voxbeam.commands.report import print_checked_again, print_problems
-    from voxbeam.pipeline.repair import delete_damaged
+    from voxbeam.pipeline.repair import delete_damaged, restore_releases
     from voxbeam.pipeline.verify import verify as run_verify
     from voxbeam.storage.releases import load_release
     from voxbeam.storage.store import Store
 
     store = Store(output)
+    restored = restore_releases(store) if repair else []
     found = load_release(store, release)
     events: dict[str, VerifyProgress] = {}
     with terminal.stderr().status(f"Verifying release {found.name}"):
@@ -218,9 +220,9 @@ def verify(output: str, release: int | None, recheck: float, rederive: int, repa
         )
     deleted = delete_damaged(store, found, [problem.where for problem in problems]) if repair else []
     print_problems(found, problems, terminal.results(as_json))
-    print_checked_again(events, deleted, terminal.results(as_json))
+    print_checked_again(events, deleted, restored, terminal.results(as_json))
     if as_json:
-        terminal.print_json(verify_document(store.root, found, problems, events, deleted))
+        terminal.print_json(verify_document(store.root, found, problems, events, deleted, restored))
     return WRONG if problems else DONE
 
 

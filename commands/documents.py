@@ -76,6 +76,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "recheck": "object: total and unreachable recordings that --recheck chose; null without it",
         "rederive": "object: total and unreachable units that --rederive chose; null without it",
         "deleted": "list of paths that --repair deleted",
+        "restored": "list of releases that --repair put back from their copies",
     },
     "gc": {
         "output": "folder or bucket of the corpus",
@@ -172,7 +173,12 @@ def _build_status(build: BuildStatus) -> dict[str, Any]:
 
 
 def verify_document(
-    output: str, release: Release, problems: Sequence[Problem], events: Mapping[str, VerifyProgress], deleted: Sequence[str]
+    output: str,
+    release: Release,
+    problems: Sequence[Problem],
+    events: Mapping[str, VerifyProgress],
+    deleted: Sequence[str],
+    restored: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "output": output,
@@ -182,6 +188,7 @@ def verify_document(
         "problems": [asdict(problem) for problem in problems],
         **{phase: {"total": e.total, "unreachable": e.unreachable} if (e := events.get(phase)) else None for phase in _AGAIN},
         "deleted": list(deleted),
+        "restored": list(restored),
     }
 
 

@@ -62,7 +62,7 @@ def print_release(store: Store, release: Release, console: Console) -> None:
     c = Counter(release.counts)
     table = Table(box=None, show_header=False)
     table.add_row("recordings", f"{c['done']} done, {c['partial']} partial, {c['quarantined']} quarantined")
-    table.add_row("accepted", f"{hours(c['accepted_ms'])} in {c['samples']} samples, {c['shards']} shards")
+    table.add_row("accepted", f"{hours(c['accepted_ms'])} in {plural(c['samples'], 'sample')}, {plural(c['shards'], 'shard')}")
     table.add_row("rejected", f"{hours(c['rejected_ms'])} in {c['rejected']} segments")
     table.add_row("not speech", hours(c["non_speech_ms"]))
     if c["failed_ms"]:
@@ -116,12 +116,16 @@ def print_problems(release: Release, problems: Sequence[Problem], console: Conso
     print_table(console, f"Release {release.name} failed verification", table)
 
 
-def print_checked_again(events: Mapping[str, VerifyProgress], deleted: Sequence[str], console: Console) -> None:
-    """What a verification checked beyond the corpus, and what it deleted."""
+def print_checked_again(
+    events: Mapping[str, VerifyProgress], deleted: Sequence[str], restored: Sequence[str], console: Console
+) -> None:
+    """What a verification checked beyond the corpus, and what it repaired."""
     for phase, noun, verb in (("recheck", "source", "probed"), ("rederive", "unit", "made")):
         if event := events.get(phase):
             away = f"; the sources of {event.unreachable} cannot be reached" if event.unreachable else ""
             console.print(f"{plural(event.total - event.unreachable, noun)} {verb} again{away}")
+    if restored:
+        console.print(f"Put back from its copy: {', '.join(restored)}")
     if deleted:
         console.print(f"Deleted: {', '.join(deleted)}")
         console.print("Run the `voxbeam build` command of this corpus again: it makes them again from finished units")

@@ -17,6 +17,7 @@ from voxbeam.schemas.fingerprint import fingerprint
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
+from voxbeam.storage.release_copies import keep_copy
 from voxbeam.storage.releases import damaged_files, read_release, read_rows, release_numbers
 from voxbeam.storage.store import Store
 
@@ -37,6 +38,8 @@ def heal(
     """
     progress = WorkerProgress()
     releases = {number: read_release(store, number) for number in release_numbers(store)}
+    for release in releases.values():  # a build that was killed right after its commit has left none
+        keep_copy(store, release)
     _copy_from_other_releases(store, releases.values())
     for number, release in releases.items():
         parent = releases.get(release.parent) if release.parent is not None else None

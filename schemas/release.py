@@ -78,7 +78,11 @@ class Release:
         try:
             tree = json.loads(content)
             version, checksum = tree.pop("version"), tree.pop("sha256", None)
-            require(version == cls.VERSION, f"the release has format {version}, this voxbeam reads {cls.VERSION}")
+            if version != cls.VERSION:
+                raise SchemaError(
+                    f"the release has format {version!r}, this voxbeam reads {cls.VERSION}",
+                    remedy="read it with the voxbeam that made it; if none made this format, run `voxbeam verify --repair`",
+                )
             require(
                 checksum == _checksum({"version": version, **tree}), "the release does not match its own checksum: it was changed"
             )

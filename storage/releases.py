@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from voxbeam.schemas.columns import Record, check_schema, from_table
+from voxbeam.schemas.columns import Record, check_schema, from_table, require
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.manifest import TABLES, SampleRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.local_copies import sha256_of
+from voxbeam.storage.release_copies import find_copy
 from voxbeam.storage.store import Store
 
 R = TypeVar("R", bound=Record)
@@ -41,15 +42,27 @@ def require_corpus(store: Store) -> None:
 
 
 def read_release(store: Store, number: int) -> Release:
-    """A release by number. Raises FileNotFoundError, and SchemaError naming a file that is not that release."""
+    """A release by number. Raises FileNotFoundError, and SchemaError naming a file that is not that release, with a remedy."""
     path = release_path(number)
+    content = store.get(path)
     try:
-        release = Release.from_json(store.get(path))
+        release = Release.from_json(content)
+        require(release.number == number, f"it says that it is release {release.number}")
     except SchemaError as error:
-        raise SchemaError(f"{store.uri(path)}: {error.message}", remedy=error.remedy) from error
-    if release.number != number:
-        raise SchemaError(f"{store.uri(path)} says that it is release {release.number}")
+        message = f"{store.uri(path)}: {error.message}"
+        raise SchemaError(message, remedy=error.remedy or _remedy(store, number, content)) from error
     return release
+
+
+def _remedy(store: Store, number: int, damaged: bytes) -> str:
+    """What to do about a damaged release file."""
+    if find_copy(store, number, damaged) is not None:
+        return f"run `voxbeam verify --release {number} --repair`, which puts back what it was, from its copy"
+    if number == max(release_numbers(store)):
+        again = "delete it and run the `voxbeam build` command of this corpus, which makes it again from finished units"
+    else:
+        again = "delete it: later releases stay as they are, and this one is lost"
+    return f"it has no copy to put back: restore the file from a backup, or {again}"
 
 
 def latest_release(store: Store) -> Release | None:

@@ -146,10 +146,10 @@ class Store:
         with self._errors(path):
             obstore.put(self.object_store, path, content)
 
-    def replace(self, path: str, content: bytes) -> None:
-        """Overwrites an object. Only for objects that no release refers to, such as the progress of a worker."""
+    def replace(self, path: str, content: bytes, *, durable: bool = False) -> None:
+        """Overwrites an object. Only for what is damaged, and for objects that no release refers to, such as progress."""
         if not is_bucket(self.root):
-            write_file(self._local(path), lambda file: file.write(content), exclusive=False, durable=False)
+            write_file(self._local(path), lambda file: file.write(content), exclusive=False, durable=durable)
             return
         with self._errors(path):
             for attempt in range(_ATTEMPTS):

@@ -14,6 +14,7 @@ from voxbeam.schemas.errors import CommitConflictError, StorageError
 from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.manifest import TABLES
 from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.storage.release_copies import keep_copy
 from voxbeam.storage.releases import damaged_files, release_path
 from voxbeam.storage.store import Store
 
@@ -116,5 +117,6 @@ def commit(store: Store, header: ReleaseHeader, written: list[ReleaseFile], coun
     content = release.to_json()
     if not store.put_if_absent(release_path(release.number), content) and store.get(release_path(release.number)) != content:
         raise CommitConflictError.of_release(release.number)
+    keep_copy(store, release)
     store.delete([file.path for file in written if file.path.startswith("manifests/parts/")])
     return release
