@@ -86,7 +86,7 @@ def build(
     beam_options = PipelineOptions(runner.with_defaults(output_uri, config.device))
     store = Store(output_uri)
     store.require_conditional_create()
-    run_id, info = uuid.uuid4().hex[:8], BuildInfo(detached=runner.detached)
+    run_id, info = uuid.uuid4().hex[:8], BuildInfo(detached=runner.detached, local=runner.local_workers() > 0)
     with heartbeat(store, run_id, info) as announce:
         require_no_collection(store)
         choices = {"remove_unlisted": remove_unlisted, "allow_empty": allow_empty}

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -29,6 +29,10 @@ class BuildInfo:
     """number of the release"""
     detached: bool = False
     """whether a cluster runs the job without its driver"""
+    local: bool = False
+    """whether its workers are processes of the driver, which end with it"""
+    failed: bool = False
+    """whether it ended with an error, and so does not run any more"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +44,14 @@ class Heartbeat:
     """from its start to the last write of its driver or of any of its workers"""
     silent: timedelta
     """time since that last write"""
+    ended: bool = False
+    """whether its driver ended with an error, and no worker has written since"""
 
     @property
     def remaining(self) -> timedelta:
         """Time after which a build that writes nothing more counts as stopped; zero or less if it does now."""
+        if self.ended:
+            return timedelta()
         return (DETACHED_STALE_AFTER if self.info.detached else STALE_AFTER) - self.silent
 
     @property
@@ -55,7 +63,8 @@ class Heartbeat:
 def heartbeat(store: Store, run_id: str, info: BuildInfo) -> Iterator[Callable[[], None]]:
     """Writes the driver's object now, and at intervals for as long as the context lasts; returns what writes it at once.
 
-    Raises StorageError when the first write fails.
+    A local build that ends with an error says so in it, and counts as stopped at once. Raises StorageError when the first write
+    fails.
     """
     stop = threading.Event()
     started = time.monotonic()
@@ -77,9 +86,15 @@ def heartbeat(store: Store, run_id: str, info: BuildInfo) -> Iterator[Callable[[
     thread.start()
     try:
         yield write
+    except BaseException:
+        info.failed = info.local
+        raise
     finally:
         stop.set()
         thread.join()
+        if info.failed:
+            with suppress(StorageError):  # then it counts as stopped a minute later
+                write()
 
 
 def read_heartbeat(store: Store, run_id: str, now: datetime | None = None) -> Heartbeat | None:
@@ -97,7 +112,13 @@ def read_heartbeat(store: Store, run_id: str, now: datetime | None = None) -> He
         return None
     last = max(written.values())
     elapsed_s = tree.pop("elapsed_s") + (last - written[BUILD_INFO]).total_seconds()
-    return Heartbeat(info=BuildInfo(**tree), elapsed_s=elapsed_s, silent=max(timedelta(), (now or store.now()) - last))
+    info = BuildInfo(**tree)
+    return Heartbeat(
+        info=info,
+        elapsed_s=elapsed_s,
+        silent=max(timedelta(), (now or store.now()) - last),
+        ended=info.failed and last == written[BUILD_INFO],
+    )
 
 
 def running_builds(store: Store) -> dict[str, timedelta]:

@@ -10,6 +10,8 @@ from voxbeam.schemas.errors import AddressError
 BUCKET_SCHEMES = ("s3", "gs", "az")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
+_ODD = re.compile(r"/(?:\.{0,2})(?:/|$)")
+"""a part of a path that is empty, `.` or `..`"""
 _OTHER_NAMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "azure": "az"}
 
 
@@ -84,6 +86,8 @@ def _with_home(address: str) -> str:
 
 
 def _absolute(path: str, base: str | None) -> str:
+    if path.startswith("/") and not _ODD.search(path):
+        return path
     joined = Path(base or Path.cwd()) / path
     return str(joined.resolve() if ".." in joined.parts else joined)
 

@@ -9,7 +9,8 @@ from voxbeam.schemas.formats import AUDIO_SUFFIXES
 from voxbeam.schemas.recording import KEY_ALPHABET
 
 _MAX_ID_CHARS = 120
-_PLAIN = re.compile(r"[A-Za-z0-9_]+")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*")
+_FOREIGN = re.compile(f"[^{re.escape(''.join(sorted(KEY_ALPHABET)))}]")
 _LIBRISPEECH = re.compile(
     r"(?:LibriSpeech/)?(?:(?:train|dev|test)-(?:clean|other)(?:-\d+)?/|[A-Za-z0-9_]+/)?(\d+)/(\d+)/\1-\2-\d{1,7}"
 )
@@ -25,23 +26,24 @@ def recording_id(path: str) -> str:
     length, gains a hash of the whole. So different paths have different identifiers.
     """
     pure = PurePosixPath(path)
-    stem = str(pure.with_suffix("")) if pure.suffix else str(pure)
-    named = stem if pure.suffix == ".flac" else f"{stem}_{pure.suffix[1:]}" if pure.suffix else stem
-    name = "".join(c if c in KEY_ALPHABET else "-" if c == "/" else "_" for c in named)
-    return name if _is_unique(pure, stem, name) else f"{name[:_MAX_ID_CHARS]}-{_path_hash(path)}"
+    suffix = pure.suffix
+    stem = str(pure).removesuffix(suffix)
+    named = stem if suffix == ".flac" else f"{stem}_{suffix[1:]}" if suffix else stem
+    name = _FOREIGN.sub("_", named.replace("/", "-"))
+    return name if _is_unique(stem, suffix, name) else f"{name[:_MAX_ID_CHARS]}-{_path_hash(path)}"
 
 
-def _is_unique(path: PurePosixPath, stem: str, name: str) -> bool:
+def _is_unique(stem: str, suffix: str, name: str) -> bool:
     """Whether no other path comes to this name."""
-    if not path.suffix or len(name) > _MAX_ID_CHARS:
+    if not suffix or len(name) > _MAX_ID_CHARS:
         return False
-    if path.suffix == ".flac" and _LIBRISPEECH.fullmatch(stem):
+    if suffix == ".flac" and _LIBRISPEECH.fullmatch(stem):
         return True
-    plain = all(map(_PLAIN.fullmatch, stem.split("/"))) and not _LIKE_LIBRISPEECH.fullmatch(stem)
-    if path.suffix == ".flac":
-        ends_like_suffix = f".{stem.rpartition('_')[2].lower()}" in AUDIO_SUFFIXES and "_" in path.stem
+    plain = _PLAIN_PATH.fullmatch(stem) is not None and not _LIKE_LIBRISPEECH.fullmatch(stem)
+    if suffix == ".flac":
+        ends_like_suffix = f".{stem.rpartition('_')[2].lower()}" in AUDIO_SUFFIXES and "_" in stem.rpartition("/")[2]
         return plain and not ends_like_suffix and not _LIKE_HASH.fullmatch(stem)
-    return plain and path.suffix.lower() in AUDIO_SUFFIXES
+    return plain and suffix.lower() in AUDIO_SUFFIXES
 
 
 def _path_hash(path: str) -> str:

@@ -35,7 +35,8 @@ _MAX_SIDECAR_BYTES = 16 << 20
 
 def speaker_from_path(path: str, template: str | None) -> str | None:
     """The speaker that a path names: by the template, else by the file names of a known layout; None when it names none."""
-    stem = str(PurePosixPath(path).with_suffix(""))
+    pure = PurePosixPath(path)
+    stem, name = str(pure.with_suffix("")), pure.stem
     if template is not None:
         pattern = "".join(
             "(?P<speaker>[^/]+)" if part == "{speaker}" else "[^/]+" if part == "*" else re.escape(part)
@@ -43,7 +44,7 @@ def speaker_from_path(path: str, template: str | None) -> str | None:
         )
         match = re.fullmatch(pattern, stem)
         return match.group("speaker") if match else None
-    if match := _LIBRISPEECH.fullmatch(PurePosixPath(stem).name):
+    if match := _LIBRISPEECH.fullmatch(name):
         return match[1]
     if match := _LIBRITTS.fullmatch(stem):
         return match[1]

@@ -1,13 +1,16 @@
 """Progress: tallies of all workers add up, and the slowest units of all are named."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from voxbeam.commands.display import slowest_table
+from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, running_builds
 from voxbeam.pipeline.progress import MAX_SLOWEST, Reporter, SlowUnit, WorkerProgress, clear_progress, read_progress
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
@@ -50,3 +53,16 @@ def test_what_workers_write_is_read_and_shown(tmp_path: Path) -> None:
     assert "r 0 s 60 s 3.0 s 20.0× score, 1.5 s r 0 s 60 s 2.0 s 30.0×" in " ".join(console.export_text().split())
     clear_progress(store, "run")
     assert read_progress(store, "run") == WorkerProgress()
+
+
+def test_a_local_build_that_fails_counts_as_stopped_at_once(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for local in (True, False):  # workers on a cluster may go on without the driver
+        run_id = f"run{local}"
+        with pytest.raises(ValueError, match="fails"), heartbeat(store, run_id, BuildInfo(local=local)):
+            assert run_id in running_builds(store)
+            raise ValueError("the build fails")
+        assert (run_id in running_builds(store)) is not local
+    time.sleep(0.01)
+    store.replace("progress/runTrue/worker-1", b"{}")  # one that did not end
+    assert "runTrue" in running_builds(store)
