@@ -45,7 +45,12 @@ _UNUSED = re.compile(r"duration|offset|index|unnamed: \d+|__index_level_\d+__|")
 
 def is_listing(uri: str) -> bool:
     """Whether an address has the suffix of a listing and is no folder."""
-    return PurePosixPath(uri).suffix.lower() in LISTING_SUFFIXES and (is_bucket(uri) or not Path(uri).is_dir())
+    if PurePosixPath(uri).suffix.lower() not in LISTING_SUFFIXES:
+        return False
+    try:
+        return is_bucket(uri) or not Path(uri).is_dir()
+    except OSError:  # in a folder that cannot be read: opening it as a listing says so
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -394,6 +394,8 @@ def test_a_folder_that_may_not_be_read_stops(public: Path) -> None:
         assert [r.recording for r in listed(public / "in")] == ["a_wav", "deep-closed-b_wav", "linked_wav"]
         with pytest.raises(StorageError, match=r"cannot read .*other/behind: Permission denied"):
             discover(str(public / "other/behind"), ListingConfig())
+        with pytest.raises(ListingError, match=r"cannot read the listing .*other/list.csv: Permission denied"):
+            discover(str(public / "other/list.csv"), ListingConfig())
 
 
 def test_the_file_system_s_own_folder_is_told(public: Path) -> None:
