@@ -74,7 +74,7 @@ def test_objects_and_requests(built: Built) -> None:
     assert foretold.reads == RECORDINGS + 2 * units + calls["get units"] + heads
 
 
-@pytest.mark.parametrize(("shard_bytes", "shards", "writes"), [(1, 1, 10 + 1 + 8 + 9), (300 << 20, 2, 10 + 2 * 32 + 10 + 9)])
+@pytest.mark.parametrize(("shard_bytes", "shards", "writes"), [(1, 1, 10 + 1 + 8 + 10), (300 << 20, 2, 10 + 2 * 32 + 10 + 10)])
 def test_large_shards_go_up_in_parts(shard_bytes: int, shards: int, writes: int) -> None:
     found = footprint(5, 10, 1, shard_bytes, PackConfig())
     assert (found.shards, found.writes) == (shards, writes)
