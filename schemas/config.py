@@ -63,7 +63,10 @@ class DiarizeConfig(_Section):
         0.5, gt=0, lt=2, description="voices nearer than this (mean cosine distance of 1.5 s pieces) are one speaker"
     )
     max_second_voice: float = Field(
-        0.2, gt=0, lt=1, description="above this probability of a second voice, for 80 ms, the time around is cut out; readings take 0.8"
+        0.2,
+        gt=0,
+        lt=1,
+        description="above this probability of a second voice, for 80 ms, the time around is cut out; in readings, above 0.8",
     )
 
 

@@ -1,5 +1,6 @@
 """Purity: proves that each segment holds one voice, the one it is labelled with, and rejects those that do not."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +33,11 @@ def measure_purity(segment: Segment, evidence: VoiceEvidence) -> tuple[float, fl
     return float(1 - similar.min()), _highest(evidence.second_voice_U[start // FRAME_MS : -(-end // FRAME_MS)])
 
 
+def reject_mixed(segments: Sequence[Segment], evidence: VoiceEvidence, config: PurityConfig) -> tuple[Segment, ...]:
+    """The segments, the accepted ones with their measures, or rejected as `mixed_voices`."""
+    return tuple(_check(segment, evidence, config) if segment.accepted else segment for segment in segments)
+
+
 class Purity(UnitStage):
     """Measures accepted segments, and rejects those with more than one voice."""
 
@@ -44,17 +50,16 @@ class Purity(UnitStage):
     def run(self, state: UnitState) -> UnitState:
         if state.voices is None:
             return state
-        return replace(state, segments=tuple(self._check(s, state.voices) for s in state.segments), voices=None)
+        return replace(state, segments=reject_mixed(state.segments, state.voices, self.config), voices=None)
 
-    def _check(self, segment: Segment, evidence: VoiceEvidence) -> Segment:
-        if not segment.accepted:
-            return segment
-        distance, second = measure_purity(segment, evidence)
-        segment = replace(segment, voice_distance=distance, second_voice=second)
-        limits = ((distance, self.config.max_voice_distance), (second, self.config.max_second_voice))
-        if any(limit is not None and value > limit for value, limit in limits):
-            return replace(segment, rejected_by=self.name, reasons=("mixed_voices",))
-        return segment
+
+def _check(segment: Segment, evidence: VoiceEvidence, config: PurityConfig) -> Segment:
+    distance, second = measure_purity(segment, evidence)
+    segment = replace(segment, voice_distance=distance, second_voice=second)
+    limits = ((distance, config.max_voice_distance), (second, config.max_second_voice))
+    if any(limit is not None and value > limit for value, limit in limits):
+        return replace(segment, rejected_by=Purity.name, reasons=("mixed_voices",))
+    return segment
 
 
 def _highest(probability_U: NDArray[np.float32]) -> float:
