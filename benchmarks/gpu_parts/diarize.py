@@ -15,7 +15,6 @@ from torch import nn
 
 from voxbeam.models.campplus import BANDS, FRAMES_PER_SECOND, load_campplus
 from voxbeam.models.speech_activity import WINDOW_S as SEGMENTATION_S
-from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.formats import ASR_RATE
 
 from benchmarks.gpu_parts.measure import Bench, Measured
@@ -23,6 +22,7 @@ from benchmarks.gpu_parts.results import Scalar
 from benchmarks.gpu_parts.speech import load_speech
 
 if TYPE_CHECKING:
+    from voxbeam.schemas.config import DiarizeConfig
     from voxbeam.transforms.diarize import Diarizer
 
 WINDOW_S = 1200
@@ -37,6 +37,7 @@ def measure(bench: Bench) -> None:
         bench.measure("embedding network", {"batch": batch}, partial(forward, bench, encoder, x_BTF, float(batch * EXCERPT_S)))
     try:
         from voxbeam.models.pyannote_models import load_segmentation
+        from voxbeam.schemas.config import DiarizeConfig
         from voxbeam.transforms.diarize import load_diarizer
     except ImportError as error:
         missing = error.name or str(error)
