@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from voxbeam.evaluation.opus import opus_roundtrip
 from voxbeam.models.codec import Codec
 from voxbeam.models.dnsmos import dnsmos, open_model
-from voxbeam.models.speech_metrics import WhisperTranscriber, embed_speaker, normalize_words, word_errors
+from voxbeam.models.speech_metrics import WhisperTranscriber, embed_speaker, normalize_words
+from voxbeam.models.words import word_errors
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.trainer.codec.codebooks import perplexity
 from voxbeam.trainer.codec.data import AudioUtterance, read_at

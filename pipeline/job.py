@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.storage.store import Store
 
-CODE_VERSION = 5
+CODE_VERSION = 6
 """part of every unit's fingerprint: raise it when a stage's code changes its results, and finished units are made again"""
 
 

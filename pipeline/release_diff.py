@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from voxbeam.schemas.bounded_yaml import shorten
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ListingError, StorageError
 from voxbeam.schemas.fingerprint import affects_units
@@ -137,7 +138,7 @@ def diff_listing(
         elif now is None:
             unlisted.append(row.recording)
         elif differing := [name for name in LISTED_COLUMNS if getattr(row, name) != getattr(now, name)]:
-            values = ", ".join(f"{name} {getattr(row, name)!r} → {getattr(now, name)!r}" for name in differing)
+            values = ", ".join(f"{name} {shorten(getattr(row, name))} → {shorten(getattr(now, name))}" for name in differing)
             lines.append(f"{row.recording}: {values}")
     return tuple(lines), tuple(unlisted), frozenset(quarantined)
 

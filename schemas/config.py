@@ -102,6 +102,21 @@ class TranscribeConfig(_Section):
         "embedded",
         description="multilingual faster-whisper model that detects the language if `model` is English only; null: no detection",
     )
+    second: str | None = Field(
+        "embedded",
+        description="a second recognizer: 'embedded' (Whisper base), 'moonshine' (English; needs voxbeam[moonshine]), or another "
+        "faster-whisper model; null: none",
+    )
+    second_for: Literal["weak", "all"] = Field(
+        "weak",
+        description="segments that the second recognizer hears; all of them cost twice what the first costs, eight times with "
+        "'moonshine', which alone finds repetitions that Whisper cuts",
+    )
+    weak_avg_logprob: float = Field(
+        -0.6,
+        description="a transcript below this is weak, and so is one that repeats a word or was decoded again: the second "
+        "recognizer hears it, and its language is detected alone; read speech is above −0.45",
+    )
     batch: int = Field(8, gt=0, description="segments per forward pass; halved while memory runs out")
     padding_s: float = Field(
         7.5, ge=5, le=30, description="silence after a segment; below 5 s Whisper repeats itself, above 10 s only costs time"
@@ -145,6 +160,15 @@ class FilterConfig(_Section):
     min_chars_per_second: float | None = 4.0
     max_chars_per_second: float | None = 25.0
     max_ngram_repeats: int | None = Field(4, description="the same three words this many times in a row are a hallucination")
+    max_reference_wer: float | None = Field(
+        0.5, description="word error rate against the listed text, where there is one; a wrong text has 0.8 or more"
+    )
+    max_second_wer: float | None = Field(
+        0.5, description="share of words in which the second recognizer differs, where it was asked"
+    )
+    max_second_repeats: int | None = Field(
+        0, description="how many repetitions of a word more or fewer the second recognizer may hear, where it was asked"
+    )
     min_unique_words: float | None = Field(0.3, description="different words / all words, for texts of 10 words or more")
     hallucinated_phrases: tuple[str, ...] = Field(
         (

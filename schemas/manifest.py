@@ -32,7 +32,7 @@ def key_digest(key: str) -> int:
 class SegmentRow:
     """A segment, accepted or rejected. Values of stages that it did not reach are null."""
 
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
 
     key: str = column(
         pa.string(), "`<recording>_<start_ms>_<end_ms>`, unique in a release; with `_c<channel>` if the channel is a track"
@@ -57,6 +57,19 @@ class SegmentRow:
         pa.bool_(), "the first hypothesis was suspect, and the segment was decoded again alone", default=None
     )
     chars_per_second: float | None = column(pa.float32(), "letters and digits of the text per second", unit="1/s", default=None)
+    reference_wer: float | None = column(
+        pa.float32(),
+        "word error rate of the text against its stretch of the recording's listed text; above 1 if more is heard",
+        default=None,
+    )
+    second_wer: float | None = column(
+        pa.float32(), "share of words in which a second recognizer differs; null where it was not asked", default=None
+    )
+    second_repeats: int | None = column(
+        pa.int32(),
+        "words repeated in a row, by the second recognizer minus by the text; null where it was not asked",
+        default=None,
+    )
     speech_ratio: float = column(pa.float32(), "fraction of the segment in which the diarizer finds its speaker")
     dnsmos_ovrl: float | None = column(pa.float32(), "DNSMOS P.835 overall quality, 1–5", default=None)
     dnsmos_sig: float | None = column(pa.float32(), "DNSMOS P.835 speech quality, 1–5", default=None)
@@ -111,7 +124,7 @@ class UnitRow(SegmentRow):
 class SampleRow(SegmentRow):
     """An accepted segment: its text and phones, and where its files are in a shard."""
 
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
 
     split: str = column(pa.string(), "train, valid or test; every speaker is in exactly one")
     license: str | None = column(pa.string(), "license of the recording, SPDX identifier", default=None)

@@ -26,6 +26,9 @@ REASONS: dict[str, str] = {
     "too_fast": "too much text for the duration, so words are invented: raise filter.max_chars_per_second if the speech is fast",
     "ngram_loop": "the same words repeat in a row: use a larger transcribe.model, or raise filter.max_ngram_repeats",
     "few_unique_words": "too few different words: use a larger transcribe.model, or lower filter.min_unique_words",
+    "differs_from_text": "the transcript differs from the listed text: correct the text, or raise filter.max_reference_wer",
+    "recognizers_differ": "a second recognizer hears other words: use a larger transcribe.model, or raise filter.max_second_wer",
+    "repetition": "recognizers disagree how often a word is repeated: raise filter.max_second_repeats if that does not matter",
     "hallucinated_phrase": "Whisper writes this phrase for silence: remove it from filter.hallucinated_phrases if it is spoken",
     # phonemize
     "unspoken_symbol": "a sign, emoji or foreign script in the text has no spoken form: see docs/spoken_form.md",

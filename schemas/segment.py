@@ -61,6 +61,12 @@ class Transcript:
     used_fallback: bool
     """whether the first hypothesis was suspect, so that the segment was decoded again alone"""
     words: tuple[Word, ...] = ()
+    reference_wer: float | None = None
+    """word error rate against the segment's stretch of the recording's listed text; None without one"""
+    second_wer: float | None = None
+    """word errors between this text and a second recognizer's / words of the longer one; None where it was not asked"""
+    second_repeats: int | None = None
+    """words said twice in a row, by the second recognizer minus by this text; None where it was not asked"""
 
 
 @dataclass(frozen=True, kw_only=True)

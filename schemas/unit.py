@@ -26,13 +26,16 @@ class Unit:
     """hash of everything in configuration, models and code that can change the result (schemas/fingerprint.py)"""
     track: int | None = None
     """the channel, where each is a track of its own"""
+    text_digest: str = ""
+    """hash of the recording's reference text, which its segments are compared with; empty if it has none"""
 
     @property
     def name(self) -> str:
-        """Name of the unit's result: a hash of the file's bytes, the window, the fingerprint, and the listed id and language."""
+        """Name of the unit's result: a hash of file, window and fingerprint, and of the listed id, language and text."""
         identity = f"{self.source.sha256}:{self.start_ms}:{self.end_ms}:{self.margin_ms}:{self.fingerprint}"
         listed = f":{self.recording.recording}:{self.recording.language or ''}"
         listed += f":{self.track}" if self.track is not None else ""
+        listed += f":text={self.text_digest}" if self.text_digest else ""
         return hashlib.sha256((identity + listed).encode()).hexdigest()[:32]
 
 
@@ -70,9 +73,13 @@ class UnitResult:
         return sum(totals.ms for totals in self.accepted.values())
 
     def to_bytes(self) -> bytes:
-        """Encodes for a shuffle. Single-precision embeddings give 1.8 kB; Beam's own coder needs 3.1 kB."""
+        """Encodes for a shuffle. Single-precision embeddings give 1.8 kB; Beam's own coder needs 3.1 kB.
+
+        Of a recording's text, which may be long, only the first of its units brings a copy.
+        """
         embeddings = [np.asarray(speaker.embedding, np.float32).tobytes() for speaker in self.speakers]
-        bare = replace(self, speakers=tuple(replace(speaker, embedding=()) for speaker in self.speakers))
+        unit = self.unit if self.unit.index == 0 else replace(self.unit, recording=replace(self.unit.recording, text=None))
+        bare = replace(self, unit=unit, speakers=tuple(replace(speaker, embedding=()) for speaker in self.speakers))
         return pickle.dumps((bare, embeddings), protocol=5)
 
     @classmethod

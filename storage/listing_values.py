@@ -8,6 +8,8 @@ from voxbeam.schemas.errors import ListingError
 
 _ABSENT = frozenset({"", "nan", "NaN", "None", "null", "NULL", "<NA>"})
 _MAX_FIELD = 128 << 10
+_MAX_TEXT = 1 << 20
+"""characters of a recording's text: fifteen hours"""
 _FLOAT_NAME = re.compile(r"(\d+)\.0+")
 
 
@@ -43,7 +45,7 @@ def read_value(value: Any, column: str, place: str, name: str) -> str | float | 
             f"{place}, column {name!r}: {str(value)[:80]!r} is not a name", remedy="write a text or a whole number"
         )
     try:
-        text = check_text(str(value), place, name)
+        text = check_text(str(value), place, name, _MAX_TEXT if column == "text" else _MAX_FIELD)
     except ValueError as error:
         if isinstance(error, ListingError):
             raise
@@ -68,9 +70,9 @@ def _number(value: Any, place: str, name: str) -> float:
     return number
 
 
-def check_text(text: str, place: str, name: str) -> str:
-    if len(text) > _MAX_FIELD:
-        raise ListingError(f"{place}, column {name!r}: {len(text)} characters, at most {_MAX_FIELD} are allowed")
+def check_text(text: str, place: str, name: str, most: int = _MAX_FIELD) -> str:
+    if len(text) > most:
+        raise ListingError(f"{place}, column {name!r}: {len(text)} characters, at most {most} are allowed")
     if "\0" in text:
         raise ListingError(f"{place}, column {name!r} contains a NUL character")
     try:

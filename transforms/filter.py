@@ -120,6 +120,9 @@ def _text_reasons(segment: Segment, config: FilterConfig, language: str | None) 
         "too_fast": _above(pace, config.max_chars_per_second),
         "ngram_loop": config.max_ngram_repeats is not None and max_ngram_repeats(words) >= config.max_ngram_repeats,
         "few_unique_words": _below(unique, config.min_unique_words),
+        "differs_from_text": _above(transcript.reference_wer, config.max_reference_wer),
+        "recognizers_differ": _above(transcript.second_wer, config.max_second_wer),
+        "repetition": transcript.second_repeats is not None and _above(abs(transcript.second_repeats), config.max_second_repeats),
         "hallucinated_phrase": any(_dominated_by(words, tokenize_words(phrase)) for phrase in config.hallucinated_phrases),
     }
     yield from (reason for reason, fails in failed.items() if fails)

@@ -19,8 +19,9 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from voxbeam.models.speech_metrics import embed_speaker, normalize_words, word_errors
+from voxbeam.models.speech_metrics import embed_speaker, normalize_words
 from voxbeam.models.spoken_form import spoken_form
+from voxbeam.models.words import word_errors
 from voxbeam.synthesis.generate import generate
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.synthesizer import Synthesizer

@@ -19,7 +19,8 @@ from voxbeam.evaluation.codec_report import si_sdr
 from voxbeam.evaluation.opus import opus_roundtrip
 from voxbeam.models.codec import export_codec
 from voxbeam.models.codec_model import CodecConfig, build_codec
-from voxbeam.models.speech_metrics import normalize_words, word_errors
+from voxbeam.models.speech_metrics import normalize_words
+from voxbeam.models.words import word_errors
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=6)
 

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from voxbeam.pipeline.steps.link import FinishedRecording, UnitSelection, assign_split, summarize_recording
 from voxbeam.pipeline.steps.pack import assign_part, assign_shard_group
-from voxbeam.schemas.config import PackConfig
+from voxbeam.pipeline.steps.windows import plan_windows
+from voxbeam.schemas.config import DecodeConfig, PackConfig
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.unit import SegmentTotals, UnitResult
 
-from tests.pipeline.factories import result
+from tests.pipeline.factories import result, source
 
 
 def test_splits_have_about_their_share() -> None:
@@ -174,3 +176,14 @@ def test_results_cross_a_shuffle_unchanged() -> None:
     failure = Failure(stage="transcribe", reason="unexpected", error="e", remedy="r")
     for one in (result(0, 0, 9, 9, accepted=accepted, speaker="anna"), result(1, 0, 9, 9, failure=failure)):
         assert UnitResult.from_bytes(one.to_bytes()) == one
+
+
+def test_the_text_of_a_long_recording_crosses_once() -> None:
+    """The first unit brings it for the table of recordings; the names of the others stay."""
+    listed = Recording(recording="r", uri="r.wav", text="word " * 10_000)
+    units = plan_windows(listed, source(40 * 60_000), DecodeConfig(), "f")
+    sent = [UnitResult(unit=unit, start_ms=unit.start_ms, end_ms=unit.end_ms).to_bytes() for unit in units]
+    assert [len(content) > 50_000 for content in sent] == [True, False]
+    received = [UnitResult.from_bytes(content) for content in sent]
+    assert [result.unit.name for result in received] == [unit.name for unit in units]
+    assert received[0].unit.recording == listed

@@ -33,6 +33,19 @@ def test_windows_cover_the_recording(duration_ms: int, window_s: float) -> None:
         assert min(unit.end_ms - unit.start_ms for unit in units) >= 2 * units[0].margin_ms
 
 
+def test_another_text_is_another_unit() -> None:
+    """A finished unit compared its segments with the text; only one that was compared with the same text is used again."""
+    source = SourceInfo(
+        sha256="0", bytes=1, format="wav", sample_rate=16_000, channels=1, duration_ms=9000, frames=144_000, decoder="libsndfile"
+    )
+    names = [
+        [unit.name for unit in plan_windows(Recording(recording="r", uri="x", text=text), source, DecodeConfig(), "f")]
+        for text in (None, "", "one", "two", "one")
+    ]
+    assert names[0] == names[1] and names[2] == names[4]
+    assert len({name for (name,) in names}) == 3
+
+
 def test_ten_hours_beside_ten_seconds() -> None:
     """A long recording keeps no worker for longer than a window, and a short one is a unit of its own."""
 

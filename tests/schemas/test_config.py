@@ -44,6 +44,7 @@ def other(key: str, value: Any) -> Any:
         "device": "cuda",
         "transcribe.engine": "openai-whisper",
         "transcribe.padding_s": 12.0,
+        "transcribe.second_for": "all",
         "listing.speaker_path": "x/{speaker}",
     }
     if key in special:

@@ -114,7 +114,7 @@ def test_parquet_of_pandas_and_of_hugging_face(tmp_path: Path) -> None:
         ("a.jsonl", b'{"uri": "a.wav", "speaker": 1' + b"0" * 5000 + b"}\n", "row 1:"),
         ("a.jsonl", b'{"uri": "a.wav", "x": ' + b"[" * 100_000 + b"\n", "row 1"),
         ("a.jsonl", b'{"uri": "a.wav", "uri": "b.wav"}\n', "row 1: the key 'uri' is there twice"),
-        ("a.jsonl", b'{"uri": "a.wav", "text": "' + b"x" * 140_000 + b'"}\n', "row 1, column 'text': 140000 characters"),
+        ("a.jsonl", b'{"uri": "a.wav", "title": "' + b"x" * 140_000 + b'"}\n', "row 1, column 'title': 140000 characters"),
         ("a.jsonl", b'{"uri": "a.wav", "source_snr_db": "loud"}\n', "row 1, column 'source_snr_db'"),
         ("a.jsonl", b'{"uri": "a.wav", "path": null, "licence": "x", "license": "x"}\n', "'licence' and 'license' mean the same"),
         ("a.json", b'[{"uri": "a.wav"},\n{"uri": "b.wav"}', "the JSON array is not closed"),
@@ -129,6 +129,14 @@ def test_an_error_names_the_place(name: str, content: bytes, place: str, tmp_pat
     with pytest.raises(ListingError) as caught:
         read(tmp_path / name)
     assert place in str(caught.value) and name in str(caught.value)
+
+
+def test_a_text_of_fifteen_hours_is_taken_and_a_longer_one_is_told(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"uri": ["a.wav"], "text": ["x" * 1_000_000]}), tmp_path / "a.parquet")
+    assert len(read(tmp_path / "a.parquet")[0].columns["text"]) == 1_000_000
+    pq.write_table(pa.table({"uri": ["a.wav"], "text": ["x" * 1_100_000]}), tmp_path / "a.parquet")
+    with pytest.raises(ListingError, match="row 1, column 'text': 1100000 characters"):
+        read(tmp_path / "a.parquet")
 
 
 def test_a_bad_row_among_many_is_named(tmp_path: Path) -> None:

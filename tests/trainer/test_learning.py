@@ -10,7 +10,8 @@ import torch
 
 from voxbeam.commands.train import corpus_codec
 from voxbeam.models.load_valle import load_models
-from voxbeam.models.speech_metrics import WhisperTranscriber, normalize_words, word_errors
+from voxbeam.models.speech_metrics import WhisperTranscriber, normalize_words
+from voxbeam.models.words import word_errors
 from voxbeam.pipeline.build import build
 from voxbeam.schemas.config import CorpusConfig, SegmentConfig
 from voxbeam.synthesis.generate import Request, generate

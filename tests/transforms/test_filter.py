@@ -43,6 +43,9 @@ BAD_TRANSCRIPT = {
     "low_logprob": {"avg_logprob": -2.0},
     "no_speech": {"no_speech_prob": 0.9},
     "repetitive": {"compression_ratio": 3.0},
+    "differs_from_text": {"reference_wer": 0.9},
+    "recognizers_differ": {"second_wer": 0.8},
+    "repetition": {"second_repeats": -1},
 }
 BAD_TEXT = {
     ("no_text",): " ... ",

@@ -41,6 +41,11 @@ class LanguageModel:
             return name, probability
         return detect_language(self._model, waveforms, WINDOW_S, WINDOW_S)
 
+    @staticmethod
+    def is_confident(probability: float) -> bool:
+        """Whether a language of this probability is taken without further questions."""
+        return probability >= CONFIDENT
+
 
 def detect_language(model: WhisperModel, waveforms: Sequence[Waveform], excerpt_s: int, padding_s: int) -> tuple[str, float]:
     """The most probable language and its probability, as the mean over the first `excerpt_s` of each waveform."""
