@@ -41,6 +41,8 @@ class Index:
     """its number; None for plain tars"""
     shards: tuple[str, ...]
     speakers: tuple[str, ...]
+    identities: tuple[str, ...]
+    """who the speakers are: the same person may have several names in `speakers`"""
     phones: tuple[str, ...]
     """the phone set; a phone id is an index into it"""
     arrays: dict[str, NDArray[Any]]
@@ -144,5 +146,5 @@ def _build_index(content_hash: str, batches: Callable[[], Iterator[pa.RecordBatc
 def _load_index(folder: Path, store: Store, split: str, release: int | None, phones: Sequence[str]) -> Index:
     names = json.loads((folder / "names.json").read_text())
     arrays = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in folder.glob("*.npy")}
-    shards, speakers = tuple(names["shards"]), tuple(names["speakers"])
-    return Index(store, split, release, shards, speakers, tuple(phones), arrays, content_hash=folder.name)
+    shards, speakers, identities = (tuple(names[name]) for name in ("shards", "speakers", "identities"))
+    return Index(store, split, release, shards, speakers, identities, tuple(phones), arrays, content_hash=folder.name)

@@ -16,13 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from voxbeam.schemas.columns import arrow_schema
 from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.formats import FRAME_MS
+from voxbeam.schemas.manifest import SampleRow
 
-VERSION = 3
+VERSION = 4
 """version of the format; an index of another version in the cache is ignored"""
+IDENTITY = tuple(name for name in ("identity",) if name in arrow_schema(SampleRow).names)
+"""the column that tells who a speaker is across recordings, where manifests have it; else the speaker's name tells"""
 COLUMNS = (
-    *("key", "speaker", "text", "start_ms", "phone_ids", "words", "frames"),
+    *("key", "speaker", *IDENTITY, "text", "start_ms", "phone_ids", "words", "frames"),
     *("shard", "codes_offset", "codes_bytes", "codes_crc32"),
 )
 """columns of a manifest that an index is built from"""
@@ -33,13 +37,14 @@ _FIXED: dict[str, Any] = {
     "bytes": np.int32,
     "crc32": np.uint32,
     "speaker": np.int32,
+    "identity": np.int32,
 }
 _RAGGED: dict[str, Any] = {"phones": np.int16, "texts": np.uint8, "keys": np.uint8, "word_frames": np.int32}
 """concatenated values of all samples; a sample's values start at `<name>_start` [N + 1]"""
 
 
 def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int, n_phones: int) -> None:
-    """Writes one npy file per array, and names.json with the names behind the numbers of shards and speakers.
+    """Writes one npy file per array, and names.json with the names behind the numbers of shards, speakers and identities.
 
     `separator` is the id of the phone between words. A sample's word times are kept only if it has as many words as groups of
     phones: otherwise a crop could not match words and phones. Raises StorageError, naming the sample, for numbers that no sample
@@ -49,6 +54,7 @@ def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int,
     arrays = {name: _NpyWriter(folder / f"{name}.npy", dtype) for name, dtype in (_FIXED | _RAGGED | starts).items()}
     shards: dict[str, int] = {}
     speakers: dict[str, int] = {}
+    identities: dict[str, int] = {}
     for batch in batches:
         _check_batch(batch, n_phones)
         each = {
@@ -58,6 +64,7 @@ def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int,
             "bytes": batch["codes_bytes"],
             "crc32": batch["codes_crc32"],
             "speaker": _dictionary_encode(batch["speaker"].fill_null(""), speakers),
+            "identity": _dictionary_encode(_identity(batch), identities),
         }
         for name, values in each.items():
             arrays[name].add(np.asarray(values))
@@ -75,7 +82,7 @@ def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int,
         arrays[f"{name}_start"].add(np.array([arrays[name].count]))
     for array in arrays.values():
         array.finish()
-    (folder / "names.json").write_text(json.dumps({"shards": list(shards), "speakers": list(speakers)}))
+    (folder / "names.json").write_text(json.dumps({"shards": list(shards), "speakers": list(speakers), "identities": list(identities)}))
 
 
 def _check_batch(batch: pa.RecordBatch, n_phones: int) -> None:
@@ -98,6 +105,11 @@ def _dictionary_encode(names: pa.Array, known: dict[str, int]) -> NDArray[np.int
     encoded = names.dictionary_encode()
     numbers = np.array([known.setdefault(name, len(known)) for name in encoded.dictionary.to_pylist()], np.int64)
     return numbers[np.asarray(encoded.indices)] if len(names) else numbers
+
+
+def _identity(batch: pa.RecordBatch) -> pa.Array:
+    """Who speaks each sample: its identity, else its speaker, else ""."""
+    return pc.coalesce(*(pc.cast(batch[name], pa.string()) for name in (*IDENTITY, "speaker")), "")
 
 
 def _bytes(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -12,11 +12,10 @@ Shapes: K codebooks, T frames, L phones, W words.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -28,10 +27,18 @@ from voxbeam.schemas.formats import FRAME_RATE
 from voxbeam.trainer.data.block_cache import BlockCache
 from voxbeam.trainer.data.code_reader import in_codebook_range, open_code_reader
 from voxbeam.trainer.data.index import Index, open_index, word_separator_id
-from voxbeam.trainer.data.sampler import BatchSampler, LoaderPosition, SamplerConfig, rank_microbatches
+from voxbeam.trainer.data.sampler import (
+    BatchSampler,
+    LoaderPosition,
+    PlannedBatch,
+    PromptSource,
+    SamplerConfig,
+    hash64,
+    rank_microbatches,
+)
 
 PROMPT_S = (3.0, 10.0)
-"""shortest and longest utterance that may be an acoustic prompt"""
+"""shortest and longest acoustic prompt, as a part of another sample"""
 T_ = TypeVar("T_")
 R_ = TypeVar("R_")
 
@@ -55,7 +62,7 @@ class StreamConfig:
 
 Step = tuple[list[Batch], int]
 """one rank's micro-batches of a step, the same number on every rank; and the loader state of the next step"""
-_PlannedBatch = tuple[LoaderPosition, NDArray[np.int64]]
+_Planned = tuple[LoaderPosition, PlannedBatch]
 
 
 class Stream:
@@ -88,17 +95,22 @@ class Stream:
             self.index.arrays["frames"],
             self.config.sampler,
             croppable_N=np.diff(self.index.arrays["word_frames_start"]) > 0,
-            crop_frames=tuple(round(edge * FRAME_RATE) for edge in self.config.crop_s),  # type: ignore[arg-type]
-            neighbor_N=prompt_neighbors(self.index),
+            crop_frames=_frames(self.config.crop_s),
+            prompts=prompt_source(self.index, round(self.config.crop_s[1] * FRAME_RATE)),
         )
         blocks = BlockCache(self.index, self.config.sampler.block_samples, self.config.cache_bytes)
         self.reader = open_code_reader(self.index, blocks)
 
     @property
-    def fingerprint(self) -> str:
-        """A hash of everything that a loader state refers to: release, split, and the settings that determine the batches."""
-        meaning = f"{self.index.content_hash} {self.config.sampler} {self.config.crop_s}"
-        return hashlib.sha256(meaning.encode()).hexdigest()[:16]
+    def facts(self) -> dict[str, Any]:
+        """Everything that a loader state refers to: the samples of the split, and the settings that determine the batches."""
+        settings = {**asdict(self.config.sampler), "crop_s": list(self.config.crop_s)}
+        return {"release": self.index.release, "split": self.index.split, "samples": self.index.content_hash, **settings}
+
+    @property
+    def prompt_share(self) -> float:
+        """The fraction of utterances that begin with a prompt; less than `prompt_fraction` where people have little speech."""
+        return self.sampler.prompt_share()
 
     def steps(self, state: int = 0) -> Iterator[Step]:
         """Steps from a loader state on, epoch after epoch, endlessly."""
@@ -109,16 +121,16 @@ class Stream:
         count = sum(len(self.sampler.batches(epoch, window)) for window in range(self.sampler.windows))
         return self._run(islice(self.sampler.iter_from(LoaderPosition(epoch, 0, 0)), count))
 
-    def _run(self, planned: Iterator[_PlannedBatch]) -> Iterator[Step]:
+    def _run(self, planned: Iterator[_Planned]) -> Iterator[Step]:
         planned = self._with_prefetch(planned, self.reader.blocks) if self.reader.blocks else planned
         return prefetch_map(self._step, planned, self.config.threads, self.config.prefetch_steps)
 
-    def _with_prefetch(self, planned: Iterator[_PlannedBatch], blocks: BlockCache) -> Iterator[_PlannedBatch]:
+    def _with_prefetch(self, planned: Iterator[_Planned], blocks: BlockCache) -> Iterator[_Planned]:
         """The same batches, while the blocks of their window and of the next one are being fetched."""
         previous: set[int] = set()
         fetched = None
         try:
-            for position, samples in planned:
+            for position, batch in planned:
                 window = (position.epoch, position.window)
                 if window != fetched:
                     fetched = window
@@ -130,21 +142,20 @@ class Stream:
                         blocks.prefetch(np.roll(blocks_R, -len(blocks_R) * self.rank // self.world).tolist())
                     blocks.evict_except(previous | set(current.tolist()) | set(upcoming.tolist()))
                     previous = set(current.tolist())
-                yield position, samples
+                yield position, batch
         finally:
             blocks.cancel()
 
-    def _step(self, planned: _PlannedBatch) -> Step:
-        position, samples = planned
-        lengths = self.sampler.lengths(position.epoch, samples)
-        parts = rank_microbatches(samples, lengths, self.rank, self.world, self.config.rank_frames)
-        read = [part if len(part) else samples[-1:] for part in parts]  # an empty part becomes a dummy batch
-        drawn, prompts = np.concatenate(read), self.sampler.prompts(position.epoch, np.concatenate(read))
-        utterances = iter(self._draw(drawn, prompts, position.epoch))
-        batches = [collate(list(islice(utterances, len(part)))) for part in read]
-        if not all(in_codebook_range(batch.codes_BKT.numpy()) for batch in batches):
-            self.reader.validate(np.concatenate([drawn, prompts[prompts >= 0]]))
-        marked = [replace(batch, is_dummy=len(part) == 0) for batch, part in zip(batches, parts, strict=True)]
+    def _step(self, planned: _Planned) -> Step:
+        position, batch = planned
+        parts = rank_microbatches(batch, self.rank, self.world, self.config.rank_frames)
+        stand_in = batch.take(slice(-1, None))  # of an empty part, which becomes a dummy batch
+        read = [part if len(part.samples) else stand_in for part in parts]
+        utterances = [self._draw(part, position.epoch) for part in read]
+        batches = [collate(rows) for rows in utterances]
+        if not all(in_codebook_range(one.codes_BKT.numpy()) for one in batches):
+            self.reader.validate(np.concatenate([ids[ids >= 0] for part in read for ids in (part.samples, part.prompts)]))
+        marked = [replace(one, is_dummy=len(part.samples) == 0) for one, part in zip(batches, parts, strict=True)]
         return marked, int(LoaderPosition(position.epoch, position.window, position.batch + 1))
 
     def read(self, samples: NDArray[np.int64]) -> list[TokenizedUtterance]:
@@ -152,33 +163,42 @@ class Stream:
         keys = [key.tobytes().decode() for key in self.index.ragged_many("keys", samples)]
         return list(map(TokenizedUtterance, keys, self.index.ragged_many("phones", samples), self.reader.read(samples)))
 
-    def _draw(self, samples: NDArray[np.int64], prompts: NDArray[np.int64], epoch: int) -> list[TokenizedUtterance]:
-        """Samples as they occur in an epoch: cropped, and with prompts prepended, where the epoch says so; prompt -1 is none."""
-        read = self.read(np.concatenate([samples, prompts[prompts >= 0]]))
-        own, prompt_utterances = read[: len(samples)], iter(read[len(samples) :])
-        lengths = self.sampler.lengths_without_prompt(epoch, samples).tolist()
-        drawn = []
-        for sample, prompt, length, utterance in zip(samples.tolist(), prompts.tolist(), lengths, own, strict=True):
-            if length < utterance.codes_KT.shape[1]:
-                words_W2 = self.index.ragged("word_frames", sample).reshape(-1, 2)
-                rng = np.random.default_rng((self.config.sampler.seed, epoch, sample))
-                utterance = crop(utterance, words_W2, self.separator, length, rng)
-            drawn.append(utterance if prompt < 0 else prepend_prompt(next(prompt_utterances), utterance, self.separator))
-        return drawn
+    def _draw(self, batch: PlannedBatch, epoch: int) -> list[TokenizedUtterance]:
+        """Samples as they occur in an epoch: cropped, and with prompts prepended, where the plan says so."""
+        with_prompt = batch.prompts >= 0
+        prompts = batch.prompts[with_prompt]
+        read = iter(self.read(np.concatenate([batch.samples, prompts])))
+        own = [self._crop(*one, epoch) for one in zip(batch.samples.tolist(), read, batch.own_frames.tolist(), strict=False)]
+        windows = zip(prompts.tolist(), read, batch.prompt_frames[with_prompt].tolist(), strict=True)
+        before = (self._crop(*one, epoch) for one in windows)
+        return [
+            prepend_prompt(next(before), utterance, self.separator) if prompted else utterance
+            for utterance, prompted in zip(own, with_prompt.tolist(), strict=True)
+        ]
+
+    def _crop(self, sample: int, utterance: TokenizedUtterance, length: int, epoch: int) -> TokenizedUtterance:
+        if length >= utterance.codes_KT.shape[1]:
+            return utterance
+        words_W2 = self.index.ragged("word_frames", sample).reshape(-1, 2)
+        draw = int(hash64(np.array([sample]), self.config.sampler.seed, epoch, length)[0])
+        return crop(utterance, words_W2, self.separator, length, draw)
 
 
-def prompt_neighbors(index: Index) -> NDArray[np.int8]:
-    """Offset [N] of the neighboring sample that may be the prompt of each sample: -1, 1, or 0 for none.
+def prompt_source(index: Index, longest_whole: int) -> PromptSource:
+    """Which samples of an index may be prompts: those of a known person that last long enough.
 
-    A prompt is by the same, known speaker and as long as `PROMPT_S` allows.
+    A sample with word times gives a part of `PROMPT_S`; one without is taken whole, up to `longest_whole` frames.
     """
-    speaker, frames = index.arrays["speaker"], index.arrays["frames"]
-    unknown = index.speakers.index("") if "" in index.speakers else -1
-    suitable = (frames >= PROMPT_S[0] * FRAME_RATE) & (frames <= PROMPT_S[1] * FRAME_RATE) & (speaker != unknown)
-    same = speaker[1:] == speaker[:-1]
-    before = np.append(False, same & suitable[:-1])
-    after = np.append(same & suitable[1:], False)
-    return np.where(before, -1, after).astype(np.int8)
+    identity, frames = index.arrays["identity"], index.arrays["frames"]
+    unknown = index.identities.index("") if "" in index.identities else -1
+    window = _frames(PROMPT_S)
+    has_words = np.diff(index.arrays["word_frames_start"]) > 0
+    usable = (frames >= window[0]) & (has_words | (frames <= longest_whole)) & (identity != unknown)
+    return PromptSource(identity_N=np.where(identity == unknown, -1, identity), usable_N=usable, window_frames=window)
+
+
+def _frames(span_s: tuple[float, float]) -> tuple[int, int]:
+    return round(span_s[0] * FRAME_RATE), round(span_s[1] * FRAME_RATE)
 
 
 def prepend_prompt(prompt: TokenizedUtterance, utterance: TokenizedUtterance, separator: int) -> TokenizedUtterance:
@@ -192,18 +212,18 @@ def prepend_prompt(prompt: TokenizedUtterance, utterance: TokenizedUtterance, se
 
 
 def crop(
-    utterance: TokenizedUtterance, words_W2: NDArray[np.int32], separator: int, length: int, rng: np.random.Generator
+    utterance: TokenizedUtterance, words_W2: NDArray[np.int32], separator: int, length: int, draw: int
 ) -> TokenizedUtterance:
     """Consecutive words, at most `length` frames in all, with their phones and frames; an utterance not longer is unchanged.
 
-    `words_W2` has the first and last frame of every word: as many words as there are groups of phones.
+    `words_W2` has the first and last frame of every word: as many words as there are groups of phones. `draw` is a random number.
     """
     phones_L = utterance.phones_L
     if utterance.codes_KT.shape[1] <= length:
         return utterance
     groups = [group[group != separator] for group in np.split(phones_L, np.flatnonzero(phones_L == separator))]
     candidates = np.flatnonzero(words_W2[:, 0] <= max(int(words_W2[0, 0]), int(words_W2[-1, 1]) - length))
-    first = int(rng.choice(candidates))
+    first = int(candidates[draw % len(candidates)])
     start = int(words_W2[first, 0])
     last = max(first, int(np.searchsorted(words_W2[:, 1], start + length, side="right")) - 1)
     joined: list[NDArray[Any]] = []
