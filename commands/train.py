@@ -50,7 +50,8 @@ def train(
 ) -> int:
     """Train VALL-E (AR and NAR) on a release of CORPUS, or continue the run in --out.
 
-    On several GPUs, start it with torchrun. A run that is killed continues from its last checkpoint.
+    On several GPUs, start it with torchrun. A run that is stopped by Ctrl-C or SIGTERM saves a checkpoint first; a run that is
+    killed continues from its last one.
     """
     import torch
     import torch.distributed as dist
@@ -67,18 +68,32 @@ def train(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         if torch.cuda.is_available():
             torch.cuda.set_device(local_rank())
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
-        train_stream = open_stream(corpus, "train", release, run_config)
-        try:
-            valid = None if no_validation else open_stream(corpus, "valid", release, run_config).steps
-        except ValueError as error:
-            raise ValueError(f"there is nothing to validate on ({error}); train without it: --no-validation") from error
-        n_phones, data = len(train_stream.index.phones), train_stream.fingerprint
+        train_stream = open_stream(corpus, "train", release, run_config, run_config.prompt_fraction)
+        require_trainable(train_stream, run_config)
+        valid = speaking = None
+        if not no_validation:
+            try:
+                valid, speaking = (open_stream(corpus, "valid", release, run_config, share).steps for share in (0.0, 1.0))
+            except ValueError as error:
+                raise ValueError(f"there is nothing to validate on ({error}); train without it: --no-validation") from error
         model_codec = corpus_codec(codec, train_stream)
-        with showing_training(run_config.steps, terminal.stderr()) as show:
+        console = terminal.stderr()
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            console.print(describe_prompts(run_config.prompt_fraction, train_stream.prompt_share))
+        with showing_training(run_config.steps, console) as show:
             trainer = Trainer(
-                run_config, n_phones, train_stream.steps, valid, out, data_fingerprint=data, codec=model_codec, on_log=show
+                run_config,
+                train_stream.index.phones,
+                train_stream.steps,
+                valid,
+                out,
+                speaking_source=speaking,
+                data=train_stream.facts,
+                codec=model_codec,
+                on_log=show,
+                on_message=console.print,
             )
             progress = trainer.train()
     finally:
@@ -87,6 +102,31 @@ def train(
     if trainer.rank == 0:
         click.echo(f"Step {progress.step} of {run_config.steps}, in {out}")
     return DONE
+
+
+def describe_prompts(asked: float, share: float) -> str:
+    """How many utterances begin with a prompt, and why they are not as many as were asked for."""
+    line = f"{share:.0%} of the utterances begin with other speech of the same person, as in synthesis"
+    if share < 0.75 * asked:
+        line += f"; prompt_fraction asks for {asked:.0%}, but too few people have other speech of 3 s or more near by"
+    return line
+
+
+def require_trainable(stream: Stream, config: TrainConfig) -> None:
+    """Raises ConfigError for a corpus without a phone set, and for codes that the models do not have."""
+    from voxbeam.schemas.errors import ConfigError
+    from voxbeam.schemas.formats import CODEBOOK_SIZE
+
+    if not stream.index.phones:
+        raise ConfigError(
+            f"{stream.index.store.root} has no phones.json, so nobody knows what its phone ids mean",
+            remedy='put one beside the tars: {"phones": ["<pad>", "|", …]}, in the order of the ids',
+        )
+    if config.codebook_size < CODEBOOK_SIZE:
+        raise ConfigError(
+            f"codebook_size is {config.codebook_size}, and codes go up to {CODEBOOK_SIZE - 1}",
+            remedy=f"leave codebook_size at {CODEBOOK_SIZE}",
+        )
 
 
 def apply_settings(config: TrainConfig, settings: tuple[str, ...]) -> TrainConfig:
@@ -114,7 +154,7 @@ def corpus_codec(name: str, stream: Stream) -> Codec:
     return codec
 
 
-def open_stream(corpus: str, split: str, release: int | None, config: TrainConfig) -> Stream:
+def open_stream(corpus: str, split: str, release: int | None, config: TrainConfig, prompt_fraction: float) -> Stream:
     """This rank's part of a split."""
     import torch.distributed as dist
 
@@ -122,8 +162,6 @@ def open_stream(corpus: str, split: str, release: int | None, config: TrainConfi
     from voxbeam.trainer.data.stream import Stream, StreamConfig
 
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    sampler = SamplerConfig(
-        batch_frames=config.batch_frames, prompt_fraction=config.prompt_fraction if split == "train" else 0.0, seed=config.seed
-    )
+    sampler = SamplerConfig(batch_frames=config.batch_frames, prompt_fraction=prompt_fraction, seed=config.seed)
     stream_config = StreamConfig(sampler=sampler, rank_frames=config.rank_frames)
     return Stream(corpus, split=split, release=release, config=stream_config, rank=rank, world=world)

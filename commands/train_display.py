@@ -30,15 +30,27 @@ def showing_training(steps: int, console: Console) -> Iterator[Callable[[TrainLo
 
 
 def describe_log(metrics: dict[str, float]) -> str:
-    """A line about training metrics, such as "ar 3.210 top-10 80%, 5,000 frames/s"; "" for validation metrics."""
+    """A line about metrics, such as "ar 3.210 top-10 80%, 5,000 frames/s", or "valid 3.30 3.95, speaking 3.41 4.02"."""
     if "train/frames_per_second" not in metrics:
-        return ""
+        conditions = {condition: _losses(metrics, condition) for condition in ("valid", "speaking")}
+        return ", ".join(f"{name} {losses}" for name, losses in conditions.items() if losses)
     models = [name for name in ("ar", "nar") if f"train/{name}/loss" in metrics]
     parts = [f"{name} {metrics[f'train/{name}/loss']:.3f} top-10 {metrics[f'train/{name}/top10']:.0%}" for name in models]
     parts.append(f"{metrics['train/frames_per_second']:,.0f} frames/s")
     if "train/mfu" in metrics:
         parts.append(f"MFU {metrics['train/mfu']:.0%}")
+    skipped = sum(int(metrics.get(f"train/{name}/skipped", 0)) for name in models)
+    if skipped:
+        parts.append(f"{skipped} steps skipped, since their gradients were not finite")
     return ", ".join(parts)
+
+
+def _losses(metrics: dict[str, float], condition: str) -> str:
+    """Loss of the first codebook, and the mean of the further ones, as far as they were measured."""
+    values = {int(name.rpartition("/")[2]): value for name, value in metrics.items() if name.startswith(f"{condition}/loss/")}
+    further = [value for codebook, value in values.items() if codebook]
+    shown = ([values[0]] if 0 in values else []) + ([sum(further) / len(further)] if further else [])
+    return " ".join(f"{value:.3f}" for value in shown)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Shapes: B utterances, L phones, T frames (75 per second), K = 8 codebooks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -57,10 +57,20 @@ class Batch:
         return int(self.frame_lengths_B.sum())
 
     def to(self, device: torch.device | str) -> Batch:
-        moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
+        return self._map(lambda value: value.to(device, non_blocking=True))
+
+    def pin(self) -> Batch:
+        """The batch in page-locked memory, from which a copy to a GPU does not wait."""
+        return self._map(Tensor.pin_memory)
+
+    def take(self, rows: Tensor) -> Batch:
+        """Some of the utterances, by a mask [B] or by numbers."""
+        kept = torch.arange(len(self.keys))[rows].tolist()
+        return replace(self._map(lambda value: value[rows]), keys=tuple(self.keys[row] for row in kept))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        changed: dict[str, Any] = {name: function(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **changed)
 
 
 def collate(utterances: Sequence[TokenizedUtterance]) -> Batch:

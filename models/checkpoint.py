@@ -1,15 +1,19 @@
 """Training checkpoints: one safetensors object per saved step, in a folder or a bucket.
 
 An object appears whole or not at all: a local store writes a temporary file and renames it, and a bucket shows an object once its
-upload is complete. A run that is killed while saving therefore keeps its earlier checkpoints. No pickle is ever read or written.
+upload is complete. A run that is killed while saving therefore keeps its earlier checkpoints. Its tensors have a checksum, so
+that what a disk or a copy has changed is noticed. No pickle is ever read or written.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -20,6 +24,8 @@ from voxbeam.storage.store import Store
 _NAME = re.compile(r"step-(\d{9})\.safetensors")
 _KIND = "training"
 """name of the metadata entry of the safetensors file"""
+_CHECKSUM = "tensors_sha256"
+_BEST = "best.json"
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     """`<model>/<weight|average|moment1|moment2>/<parameter>`, unsharded and on the CPU"""
     facts: dict[str, Any]
-    """`step`, `loader_state`, `data_fingerprint`, `codec_sha256`, `config`, `model`"""
+    """`step`, `loader_state`, `config`, `model`, `phones` (the phone set, in order), `codec_sha256`, and `data` (what it learned
+    from: release, split, samples and the settings of the batches)"""
 
 
 def checkpoint_store(run_uri: str) -> Store:
@@ -43,27 +50,51 @@ def saved_steps(store: Store) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-def write(store: Store, step: int, checkpoint: Checkpoint, keep_last: int) -> None:
-    """Saves a checkpoint, then deletes all but the last `keep_last`."""
-    store.replace(_path(step), pack(checkpoint.tensors, _KIND, checkpoint.facts))
-    store.delete([_path(old) for old in saved_steps(store)[:-keep_last]])
+def write(store: Store, step: int, checkpoint: Checkpoint, keep_last: int, best_loss: float | None = None) -> None:
+    """Saves a checkpoint, then deletes all but the last `keep_last` and the best one.
+
+    `best_loss` is the validation loss of a checkpoint that is better than all before it.
+    """
+    facts = {**checkpoint.facts, _CHECKSUM: _checksum(checkpoint.tensors)}
+    store.replace(_path(step), pack(checkpoint.tensors, _KIND, facts))
+    if best_loss is not None:
+        store.replace(_BEST, json.dumps({"step": step, "loss": best_loss}).encode())
+    best = best_step(store)
+    store.delete([_path(old) for old in saved_steps(store)[:-keep_last] if best is None or old != best[0]])
 
 
 def read(store: Store, step: int | None = None) -> Checkpoint:
     """The checkpoint of a step, by default the last. Raises CheckpointError for none, or a damaged one."""
-    if step is None:
-        steps = saved_steps(store)
-        if not steps:
-            raise CheckpointError(f"no checkpoint in {store.root}", remedy="name the --out of a training run that has saved one")
-        step = steps[-1]
-    content = store.get(_path(step))
+    steps = saved_steps(store)
+    if not steps:
+        raise CheckpointError(f"no checkpoint in {store.root}", remedy="name the --out of a training run that has saved one")
+    if step is not None and step not in steps:
+        raise CheckpointError(
+            f"no checkpoint of step {step} in {store.root}", remedy=f"there are those of {', '.join(map(str, steps))}"
+        )
+    path = _path(steps[-1] if step is None else step)
+    content = store.get(path)
     try:
-        return Checkpoint(*unpack(content, _KIND))
+        tensors, facts = unpack(content, _KIND)
+        if facts.pop(_CHECKSUM, None) not in (None, _checksum(tensors)):  # older ones have none
+            raise ValueError("its tensors do not have its checksum")
+        return Checkpoint(tensors, facts)
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{store.uri(_path(step))} is not a voxbeam checkpoint ({error})",
+            f"{store.uri(path)} is not a whole voxbeam checkpoint ({error})",
             remedy="delete it to continue from the previous checkpoint",
         ) from error
+
+
+def best_step(store: Store) -> tuple[int, float] | None:
+    """Step and validation loss of the best checkpoint; None if no checkpoint was validated."""
+    if not store.exists(_BEST):
+        return None
+    try:
+        tree = json.loads(store.get(_BEST))
+        return int(tree["step"]), float(tree["loss"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{store.uri(_BEST)} cannot be read", remedy="delete it") from error
 
 
 def require_codec(checkpoint: Checkpoint, sha256: str, run_uri: str) -> None:
@@ -78,3 +109,12 @@ def require_codec(checkpoint: Checkpoint, sha256: str, run_uri: str) -> None:
 
 def _path(step: int) -> str:
     return f"step-{step:09d}.safetensors"
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of all tensors with their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

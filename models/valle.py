@@ -62,15 +62,21 @@ class LossSums(NamedTuple):
 
 
 def token_loss(logits_BTV: Tensor, target_BT: Tensor, loss_mask_BT: Tensor) -> LossSums:
-    """Cross-entropy and accuracy at the positions of `loss_mask_BT`."""
-    logits_NV, target_N = logits_BTV[loss_mask_BT].float(), target_BT[loss_mask_BT]
-    target_logit_N1 = logits_NV.detach().gather(1, target_N[:, None])
-    rank_N = (logits_NV.detach() > target_logit_N1).sum(1)
+    """Cross-entropy and accuracy at the positions of `loss_mask_BT`.
+
+    Frames are masked, not selected: how many there are is nothing that the host must know. A logit that is not a number is
+    never outranked by a target.
+    """
+    logits_NV, target_N = logits_BTV.float().flatten(0, 1), target_BT.flatten()
+    with torch.no_grad():
+        not_above_NV = logits_NV <= logits_NV.gather(1, target_N[:, None])
+        rank_BT = (~not_above_NV).sum(1).view_as(target_BT)
+    loss_BT = F.cross_entropy(logits_NV, target_N, reduction="none").view_as(target_BT)
     return LossSums(
-        loss=F.cross_entropy(logits_NV, target_N, reduction="sum"),
+        loss=torch.where(loss_mask_BT, loss_BT, 0.0).sum(),
         frames=loss_mask_BT.sum(),
-        top1=(rank_N < 1).sum(),
-        top10=(rank_N < TOP_K).sum(),
+        top1=(loss_mask_BT & (rank_BT < 1)).sum(),
+        top10=(loss_mask_BT & (rank_BT < TOP_K)).sum(),
     )
 
 
@@ -119,17 +125,18 @@ class ARModel(nn.Module):
         with torch.no_grad():
             self.code_embedding.weight[: self.end_id] = codec_embeddings(codebooks_KVC[:1], self.code_embedding.embedding_dim)[0]
 
-    def forward(self, batch: Batch) -> LossSums:
-        """Loss on the first codebook; the end token counts as a frame."""
+    def forward(self, batch: Batch, after_prompt: bool = False) -> LossSums:
+        """Loss on the first codebook; the end token counts as a frame. With `after_prompt`, none on frames of other speech."""
         frames_B, codes_BT = batch.frame_lengths_B, batch.codes_BKT[:, 0].long()
         x_BSD, mask_BS = self.text_embedding(batch.phones_BL, batch.phone_lengths_B)
         input_BT = F.pad(codes_BT, (1, 0), value=self.start_id)
         x_BSD = torch.cat([x_BSD, self.embed_codes(input_BT, 0)], dim=1)
-        loss_mask_BT = length_mask(frames_B + 1, input_BT.shape[1])
-        mask_BS = torch.cat([mask_BS, loss_mask_BT], dim=1)
+        frame_mask_BT = length_mask(frames_B + 1, input_BT.shape[1])
+        mask_BS = torch.cat([mask_BS, frame_mask_BT], dim=1)
         y_BSD = self.transformer(x_BSD, attention_mask(mask_BS, x_BSD.shape[1], causal=True))
         target_BT = F.pad(codes_BT, (0, 1)).scatter(1, frames_B[:, None], self.end_id)
-        return token_loss(self.logits(y_BSD[:, -input_BT.shape[1] :]), target_BT, loss_mask_BT)
+        in_prompt_BT = length_mask(batch.prompt_lengths_B * after_prompt, input_BT.shape[1])
+        return token_loss(self.logits(y_BSD[:, -input_BT.shape[1] :]), target_BT, frame_mask_BT & ~in_prompt_BT)
 
     def embed_codes(self, codes_BT: Tensor, first: Tensor | int) -> Tensor:
         """Embedded codes [B, T, D] at positions from `first` on: one number, or one per utterance [B, 1]."""

@@ -67,6 +67,10 @@ class CheckpointError(VoxbeamError, ValueError):
     """A training checkpoint that cannot be used."""
 
 
+class TrainingError(VoxbeamError):
+    """A training run that cannot go on. Its checkpoints are good."""
+
+
 class SynthesisError(VoxbeamError, ValueError):
     """A text or a prompt that cannot be synthesized."""
 

@@ -44,7 +44,7 @@ def test_the_examples_of_the_documentation(tmp_path: Path, monkeypatch: pytest.M
     audio, rate = sf.read(next((tmp_path / "speech").rglob("*.flac")))
     sf.write(tmp_path / "prompt.wav", audio, rate)
     config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)
-    Trainer(config, len(load_phone_set("en-us").phones), fake_steps, None, str(tmp_path / "runs" / "valle")).train()
+    Trainer(config, load_phone_set("en-us").phones, fake_steps, None, str(tmp_path / "runs" / "valle")).train()
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     assert len(examples) > 5

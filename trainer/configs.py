@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
 
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.schemas.errors import ConfigError
+
+_AT_LEAST_ONE = (
+    *("steps", "batch_frames", "rank_frames", "codebook_size", "max_skipped"),
+    *("log_every", "validate_every", "validate_batches", "save_every", "keep_last"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +42,19 @@ class TrainConfig:
     rank_frames: int = 6_000
     """maximum frames of a micro-batch, which must fit one device; a rank accumulates gradients over its micro-batches"""
     prompt_fraction: float = 0.2
-    """fraction of utterances that are preceded by another one of their speaker, as in synthesis"""
+    """fraction of utterances that are preceded by other speech of the same person, as in synthesis"""
     bf16: bool = True
     """autocast to bfloat16; weights and optimizer stay float32"""
     compile: bool = False
     """compile the Transformer layers"""
-    parallel: Literal["ddp", "fsdp"] = "ddp"
-    """with several ranks: replicate the models, or shard them by layer"""
+    max_skipped: int = 20
+    """steps in a row whose gradient is not finite, after which the run stops; such a step changes no weight"""
     log_every: int = 50
     validate_every: int = 5_000
     validate_batches: int = 50
     save_every: int = 2_000
     keep_last: int = 3
-    """number of checkpoints to keep"""
+    """number of checkpoints to keep, besides the one with the lowest validation loss"""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,8 +62,14 @@ class TrainConfig:
             raise ConfigError(f"train_models {self.train_models} must be one or both of ar and nar")
         if not 0 < self.warmup_steps <= self.steps:
             raise ConfigError(f"warmup_steps {self.warmup_steps} must be between 1 and the {self.steps} steps")
-        if self.parallel not in ("ddp", "fsdp"):
-            raise ConfigError(f"parallel {self.parallel!r} is neither ddp nor fsdp")
+        for name in _AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, and must be at least 1")
+        for name in ("prompt_fraction", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, and must be between 0 and 1")
+        if not (self.learning_rate > 0 and self.max_grad_norm > 0 and self.weight_decay >= 0):
+            raise ConfigError("learning_rate and max_grad_norm must be above 0, and weight_decay not below")
 
 
 def overfit_cpu() -> TrainConfig:
@@ -100,8 +110,12 @@ def libritts_1gpu() -> TrainConfig:
 
 
 def librilight_16gpu() -> TrainConfig:
-    """The paper's run: the 60,000 hours of LibriLight on 16 GPUs with 6,000 acoustic tokens each. Not run yet."""
-    return TrainConfig(compile=True, parallel="fsdp")
+    """The paper's run: the 60,000 hours of LibriLight on 16 GPUs with 6,000 acoustic tokens each. Not run yet.
+
+    A rank may take twice its share of 6,000 frames at once. With a limit of just the share, most steps would be two half-empty
+    micro-batches, since the ranks' shares are never quite equal.
+    """
+    return TrainConfig(rank_frames=12_000, compile=True)
 
 
 CONFIGS = {preset.__name__: preset for preset in (overfit_cpu, small_cpu, libritts_1gpu, librilight_16gpu)}
@@ -118,11 +132,19 @@ def apply_overrides(config: TrainConfig, overrides: list[str]) -> TrainConfig:
         name, _, text = override.partition("=")
         if name not in known:
             raise ConfigError(f"there is no setting {name!r}; the settings are {', '.join(known)}")
-        old = known[name]
-        if isinstance(old, bool):
-            if text not in ("true", "false"):
-                raise ConfigError(f"{name} is true or false, not {text!r}")
-            values[name] = text == "true"
-        else:
-            values[name] = tuple(text.split(",")) if isinstance(old, tuple) else type(old)(text)
+        values[name] = _parse(name, text, known[name])
     return replace(config, **values)  # type: ignore[arg-type]
+
+
+def _parse(name: str, text: str, old: object) -> object:
+    """A setting's value, of the type of the one before. Raises ConfigError."""
+    if isinstance(old, bool):
+        if text not in ("true", "false"):
+            raise ConfigError(f"{name} is true or false, not {text!r}")
+        return text == "true"
+    if isinstance(old, tuple):
+        return tuple(text.split(","))
+    try:
+        return type(old)(text)  # type: ignore[call-arg]
+    except ValueError:
+        raise ConfigError(f"{name} is a number such as {old}, not {text!r}") from None

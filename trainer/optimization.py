@@ -1,8 +1,11 @@
-"""One model in training, with its optimizer and its averaged weights, on one rank or several.
+"""One model in training, with its optimizer and its averaged weights, on one rank or several (DDP).
 
 The gradient of a step is the sum over all its frames, on all ranks, divided by their number. It does not depend on how the frames
 are split into micro-batches and ranks. The random numbers of a micro-batch follow from seed, step, rank and micro-batch, so a
 checkpoint needs no random state.
+
+A step waits for nothing that the device computes: whether a gradient is finite is decided there, and what it found is read with
+the next log.
 """
 
 from __future__ import annotations
@@ -14,8 +17,6 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from voxbeam.models.batch import Batch
@@ -48,16 +49,12 @@ class TrainState:
         if config.compile:
             for layer in self.model.transformer.layers:
                 layer.compile(dynamic=True)
-        self.wrapped: nn.Module = self.model
-        if self.world > 1 and config.parallel == "fsdp":
-            for layer in self.model.transformer.layers:
-                fully_shard(layer)
-            fully_shard(self.model)
-        elif self.world > 1:
-            self.wrapped = DistributedDataParallel(self.model)
+        self.wrapped: nn.Module = DistributedDataParallel(self.model) if self.world > 1 else self.model
         self.parameters = dict(self.model.named_parameters())
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.optimizer = build_optimizer(self.parameters, config)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        """steps in a row, up to the last one, that were skipped because their gradient was not finite"""
 
     def count_frames(self, batches: Sequence[Batch]) -> int:
         """Positions in these batches that have a loss in this model."""
@@ -66,10 +63,11 @@ class TrainState:
             return sum(batch.frames + len(batch.keys) for batch in real)
         return sum(batch.frames - int(prompt_lengths(batch).sum()) for batch in real)
 
-    def update(self, batches: Sequence[Batch], step: int, rank: int, frames: int) -> tuple[LossSums, float]:
+    def update(self, batches: Sequence[Batch], step: int, rank: int, frames: int) -> tuple[LossSums, Tensor]:
         """One optimizer step on this rank's micro-batches; `frames` is the number of loss positions on all ranks.
 
-        Returns this rank's loss sums, and the gradient norm before clipping.
+        A gradient that is not finite changes nothing but `skipped`. Returns this rank's loss sums, 0 for such a step, and the
+        gradient norm before clipping, all on the device.
         """
         config = self.config
         self.model.train()
@@ -82,26 +80,32 @@ class TrainState:
             torch.manual_seed(hash((config.seed, step, rank, number)))
             with self._gradient_sync(number == len(batches) - 1):
                 losses = mask_loss(self._forward(batch, step), batch)
-                # DDP and FSDP average gradients over ranks, while `frames` counts all ranks
+                # DDP averages gradients over ranks, while `frames` counts all ranks
                 (losses.loss * (self.world / frames)).backward()
             sums.append(LossSums(*(value.detach() for value in losses)))
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), config.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), config.max_grad_norm, foreach=True)
+        unusable = ~norm.isfinite()  # of the gradient of all ranks, so that all ranks decide alike
+        self.optimizer.found_inf = unusable.float()  # type: ignore[attr-defined]  # what a gradient scaler sets
         self.optimizer.step()
+        self.skipped = torch.where(unusable, self.skipped + 1, 0)
         self._update_average(step)
-        return sum_losses(sums), float(full_tensor(norm))
+        return LossSums(*(torch.where(unusable, 0, value) for value in sum_losses(sums))), norm
 
     def _forward(self, batch: Batch, step: int) -> LossSums:
+        levels: tuple[Tensor, ...] = ()
+        if isinstance(self.model, NARModel):  # drawn on the host, since what a list becomes on the device is waited for
+            levels = draw_levels(batch, self.model.n_codebooks, seed=self.config.seed + step)
+        if self.device.type == "cuda":  # only from pinned memory is a copy not waited for
+            batch, levels = batch.pin(), tuple(level.pin_memory() for level in levels)
         batch = batch.to(self.device)
+        levels = tuple(level.to(self.device, non_blocking=True) for level in levels)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            if isinstance(self.model, ARModel):
-                return self.wrapped(batch)
-            return self.wrapped(batch, *draw_levels(batch, self.model.n_codebooks, seed=self.config.seed + step))
+            losses: LossSums = self.wrapped(batch, *levels)
+        return losses
 
     @contextmanager
     def _gradient_sync(self, last: bool) -> Iterator[None]:
         """Ranks exchange gradients only with the last micro-batch of a step."""
-        if isinstance(self.model, FSDPModule):
-            self.model.set_requires_gradient_sync(last)
         deferred = isinstance(self.wrapped, DistributedDataParallel) and not last
         with cast(DistributedDataParallel, self.wrapped).no_sync() if deferred else nullcontext():
             yield
@@ -110,8 +114,7 @@ class TrainState:
     def _update_average(self, step: int) -> None:
         # a lower decay in the first steps, so that the average forgets the initial weights sooner
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        for name, value in self.parameters.items():
-            self.average[name].lerp_(value, 1 - decay)
+        torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), 1 - decay)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -129,27 +132,43 @@ class TrainState:
             value.copy_(self.average[name])
             self.average[name].copy_(saved)
 
+    def is_finite(self) -> bool:
+        """Whether all weights, averages and moments are numbers."""
+        tensors = [*self.parameters.values(), *self.average.values()]
+        tensors += [value for moments in self.optimizer.state.values() for value in moments.values()]
+        norms = torch.stack([norm.to(self.device) for norm in torch._foreach_norm(tensors, torch.inf)])
+        return bool(norms.isfinite().all())
+
+    @property
+    def codebooks(self) -> range:
+        """The codebooks that this model predicts."""
+        return range(1) if isinstance(self.model, ARModel) else range(1, self.model.n_codebooks)
+
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> dict[int, LossSums]:
-        """Loss sums per codebook: codebook 0 for the AR model, each further one for the NAR model."""
+        """Loss sums per codebook: codebook 0 for the AR model, each further one for the NAR model.
+
+        The AR model is judged on all frames of an utterance, but for those of a prompt that is other speech.
+        """
         self.model.eval()
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             if isinstance(self.model, ARModel):
-                return {0: mask_loss(self.wrapped(batch), batch)}
+                return {0: mask_loss(self.model(batch, after_prompt=True), batch)}
             prompt_B = prompt_lengths(batch)
-            levels = range(1, self.model.n_codebooks)
-            return {level: mask_loss(self.wrapped(batch, torch.full_like(prompt_B, level), prompt_B), batch) for level in levels}
+            return {
+                level: mask_loss(self.model(batch, torch.full_like(prompt_B, level), prompt_B), batch) for level in self.codebooks
+            }
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state for a checkpoint, unsharded and on the CPU. All ranks must call it together."""
+        """The state for a checkpoint: copies on the CPU."""
         found = {}
         for name, parameter in self.parameters.items():
             moments = self.optimizer.state[parameter]
             for part, value in zip(
                 _PARTS, (parameter, self.average[name], moments["exp_avg"], moments["exp_avg_sq"]), strict=True
             ):
-                found[f"{self.name}/{part}/{name}"] = full_tensor(value.detach()).cpu().contiguous()
+                found[f"{self.name}/{part}/{name}"] = value.detach().to("cpu", copy=True).contiguous()
         return found
 
     @torch.no_grad()
@@ -158,9 +177,10 @@ class TrainState:
         for name, parameter in self.parameters.items():
             first, second = torch.zeros_like(parameter), torch.zeros_like(parameter)
             for part, target in zip(_PARTS, (parameter, self.average[name], first, second), strict=True):
-                copy_into(target, tensors[f"{self.name}/{part}/{name}"])
-            # `step` lives on the CPU, as in a new AdamW that is not fused
-            self.optimizer.state[parameter] = {"step": torch.tensor(float(step)), "exp_avg": first, "exp_avg_sq": second}
+                target.copy_(tensors[f"{self.name}/{part}/{name}"])
+            # a fused AdamW has the step on the device
+            count = torch.tensor(float(step), device=self.device)
+            self.optimizer.state[parameter] = {"step": count, "exp_avg": first, "exp_avg_sq": second}
 
     def flops(self, batches: Sequence[Batch]) -> float:
         """Floating-point operations of a training step on these batches.
@@ -178,12 +198,12 @@ class TrainState:
 
 
 def build_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only."""
+    """AdamW with weight decay on matrices only. The fused form can skip a step without asking the host."""
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters.values() if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters.values() if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -195,20 +215,9 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 def mask_loss(losses: LossSums, batch: Batch) -> LossSums:
     """The loss sums, or zeros for a dummy batch."""
-    return LossSums(*(value * (not batch.is_dummy) for value in losses))
+    return LossSums(*(value * 0 for value in losses)) if batch.is_dummy else losses
 
 
 def sum_losses(losses: Sequence[LossSums]) -> LossSums:
     """The element-wise sum."""
     return LossSums(*(torch.stack(column).sum(0) for column in zip(*losses, strict=True)))
-
-
-def full_tensor(value: Tensor) -> Tensor:
-    """The unsharded tensor of one that FSDP has sharded."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-def copy_into(target: Tensor, value: Tensor) -> None:
-    """Copies an unsharded tensor into one that may be sharded."""
-    value = value.to(target.device)
-    target.copy_(distribute_tensor(value, target.device_mesh, target.placements) if isinstance(target, DTensor) else value)

@@ -6,33 +6,37 @@ micro-batches, at least one and the same number on every rank, and the loader st
 
 from __future__ import annotations
 
-import json
+import logging
+import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from types import FrameType
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from voxbeam.models import checkpoint
 from voxbeam.models.batch import Batch
 from voxbeam.models.codec import Codec
-from voxbeam.models.valle import LossSums, ModelConfig
-from voxbeam.schemas.errors import CheckpointError
-from voxbeam.storage.store import is_bucket, local_path
+from voxbeam.models.valle import ModelConfig
+from voxbeam.schemas.errors import TrainingError
 from voxbeam.trainer.configs import TrainConfig
-from voxbeam.trainer.optimization import TrainState, learning_rate, sum_losses
+from voxbeam.trainer.meter import StepMeter
+from voxbeam.trainer.optimization import TrainState
+from voxbeam.trainer.resume import require_same_run
+from voxbeam.trainer.run_lock import run_lock
+from voxbeam.trainer.run_log import RunLog
+from voxbeam.trainer.validation import total_loss, validate
 
 BatchSource = Callable[[int], Iterator[tuple[list[Batch], int]]]
-PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
-"""dense bf16 operations per second, from the vendors' data sheets, by a part of the device's name"""
+_log_message = logging.getLogger(__name__).warning
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,11 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainLog:
-    """What `on_log` receives: metrics of the last `log_every` steps, or of a validation. The same go to TensorBoard.
+    """What `on_log` receives: metrics of the last `log_every` steps, or of a validation. The same go to `RunLog`.
 
-    `train/<model>/{loss,gradient_norm,top1,top10}`, `train/learning_rate`, `train/frames_per_second` and, on a known GPU,
-    `train/mfu`; or `valid/{loss,top1,top10}/<codebook>`. Losses are nats per frame, accuracies are fractions.
+    `train/<model>/{loss,gradient_norm,top1,top10,skipped}`, `train/learning_rate`, `train/frames_per_second` and, on a known GPU,
+    `train/mfu`; or `{valid,speaking}/{loss,top1,top10}/<codebook>` (`voxbeam.trainer.validation`). Losses are nats per frame,
+    accuracies are fractions; `skipped` is the number of steps without an update.
     """
 
     step: int
@@ -57,59 +62,82 @@ class TrainLog:
 
 
 class Trainer:
-    """One run on `train_source`, validated on `valid_source`, with a phone set of `n_phones` phones.
+    """One run on `train_source`, validated on `valid_source`, with a phone set, in order of its ids.
 
-    `run_uri` is a folder or a bucket prefix: checkpoints go below `checkpoints/`, and in a folder TensorBoard files beside them.
-    `data_fingerprint`, such as `Stream.fingerprint`, tells what the loader states mean: a run resumes only with the same one.
-    `codec` made the codes: the models start from its vectors, and the checkpoint records its hash. Without it they start at
-    random. `on_log` is called on the first rank.
+    `speaking_source` has the utterances of `valid_source` after prompts, as in synthesis. `run_uri` is a folder or a bucket
+    prefix: checkpoints go below `checkpoints/`, metrics to `metrics.jsonl`, and in a folder TensorBoard files beside them.
+    `data`, such as `Stream.facts`, tells what the loader states mean: a run resumes only with the same. `codec` made the codes:
+    the models start from its vectors, and the checkpoint records its hash. Without it they start at random. `on_log`, and
+    `on_message` for sentences to a person, are called on the first rank.
 
     Example::
 
         stream = Stream("corpus")
-        trainer = Trainer(overfit_cpu(), len(stream.index.phones), stream.steps, None, "runs/tiny")
+        trainer = Trainer(overfit_cpu(), stream.index.phones, stream.steps, None, "runs/tiny", data=stream.facts)
         trainer.train()
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        n_phones: int,
+        phones: Sequence[str],
         train_source: BatchSource,
         valid_source: BatchSource | None,
         run_uri: str,
         *,
-        data_fingerprint: str = "",
+        speaking_source: BatchSource | None = None,
+        data: Mapping[str, Any] | None = None,
         codec: Codec | None = None,
         on_log: Callable[[TrainLog], None] | None = None,
+        on_message: Callable[[str], None] = _log_message,
     ) -> None:
-        self.config, self.train_source, self.valid_source = config, train_source, valid_source
-        self.data_fingerprint, self.on_log = data_fingerprint, on_log
+        self.config, self.run_uri, self.phones, self.data = config, run_uri, list(phones), data or {}
+        self.train_source, self.valid_source, self.speaking_source = train_source, valid_source, speaking_source
+        self.on_log, self.on_message = on_log, on_message
         self.codec_sha256 = codec.sha256 if codec else ""
-        self.model_config = ModelConfig(n_phones=n_phones, codebook_size=config.codebook_size, transformer=config.transformer)
+        self.model_config = ModelConfig(n_phones=len(phones), codebook_size=config.codebook_size, transformer=config.transformer)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
         self.store = checkpoint.checkpoint_store(run_uri)
         codebooks_KVC = codec.codebooks_KVC if codec else None
         self.states = [TrainState(name, self.model_config, config, self.device, codebooks_KVC) for name in config.train_models]
         self.progress = Progress()
-        self.stopping = False
-        self.writer: SummaryWriter | None = None
-        if self.rank == 0 and not is_bucket(run_uri):
-            self.writer = SummaryWriter(str(local_path(run_uri) / "tensorboard"))
+        self.best_loss = math.inf
+        self.stopping = self.interrupted = False
+        self.log: RunLog | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
 
     def train(self) -> Progress:
-        """Trains up to the last step, or until SIGTERM, which saves a checkpoint first. Resumes from the last checkpoint.
+        """Trains up to the last step, or until SIGTERM or Ctrl-C, which save a checkpoint first.
 
-        Raises CheckpointError if that checkpoint was made with other settings or data.
+        Resumes from the last checkpoint. Raises CheckpointError if that was made with other settings or data, or if another run
+        is in this folder, TrainingError for gradients or weights that are not finite, and KeyboardInterrupt after Ctrl-C.
         """
-        if checkpoint.saved_steps(self.store):
-            self.resume()
-        with graceful_sigterm(self):
-            self._train()
-        if self.writer is not None:
-            self.writer.close()
+        with self._lock(), graceful_signals(self):
+            if checkpoint.saved_steps(self.store):
+                self.resume()
+            self.log = RunLog(self.run_uri, self.progress.step) if self.rank == 0 else None
+            try:
+                self._train()
+            finally:
+                self.finish_saving()
+                if self.log is not None:
+                    self.log.close()
+                    self.log = None
+        if self.interrupted:
+            raise KeyboardInterrupt
         return self.progress
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        if self.rank == 0:
+            with run_lock(self.run_uri):
+                yield
+        else:
+            yield
 
     def _train(self) -> None:
         config, began, meter = self.config, time.monotonic(), StepMeter()
@@ -121,127 +149,124 @@ class Trainer:
             *all_frames, stopping = self._sum_over_ranks([*own_frames, int(self.stopping)])
             if stopping:
                 break
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
             for state, frames in zip(self.states, all_frames, strict=True):
                 losses, grad_norm = state.update(batches, step, self.rank, int(frames))
                 meter.add(state.name, losses, grad_norm, state.flops(batches))
             meter.frames += sum(batch.frames for batch in batches if not batch.is_dummy)
             self.progress = Progress(step + 1, next_state)
-            if self.progress.step % config.log_every == 0:
-                self._log(self._train_metrics(meter, time.monotonic() - began))
-                began, meter = time.monotonic(), StepMeter()
             done = self.progress.step == config.steps
+            if self.progress.step % config.log_every == 0 or done:
+                self._write_log(
+                    meter.metrics(config, self.progress.step, time.monotonic() - began, self.device, self._sum_over_ranks)
+                )
+                self._require_updates()
+                began, meter = time.monotonic(), StepMeter()
+            better = False
             if self.valid_source is not None and (self.progress.step % config.validate_every == 0 or done):
                 paused = time.monotonic()
-                self.validate()
+                loss = total_loss(self.validate())
+                better = loss < self.best_loss
+                self.best_loss = min(loss, self.best_loss)
                 began += time.monotonic() - paused
-            if self.progress.step % config.save_every == 0 or done:
-                self.save()
+            if self.progress.step % config.save_every == 0 or done or better:
+                self.save(self.best_loss if better else None)
             if done:
                 return
         if self.progress.step:  # before the first step there is nothing to save
             self.save()
 
-    def validate(self) -> dict[str, float]:
-        """Validates the averaged weights, on the same batches every time.
+    def _require_updates(self) -> None:
+        """Raises TrainingError when too many steps in a row had gradients that are not finite."""
+        for state in self.states:
+            if (skipped := int(state.skipped)) >= self.config.max_skipped:
+                raise TrainingError(
+                    f"the gradients of {state.name} were not finite in the last {skipped} steps, up to step {self.progress.step}",
+                    remedy="run it again to continue from the last checkpoint, with a lower learning_rate or with bf16=false",
+                )
 
-        Returns loss (nats per frame), top-1 and top-10 accuracy of each codebook. Raises ValueError without validation data.
+    def validate(self) -> dict[str, float]:
+        """Validates the averaged weights, on the same batches every time; `voxbeam.trainer.validation` says how.
+
+        Raises ValueError without validation data.
         """
         if self.valid_source is None:
             raise ValueError("this run has no validation data")
-        batches = [batch for step, _ in islice(self.valid_source(0), self.config.validate_batches) for batch in step]
         metrics: dict[str, float] = {}
-        for state in self.states:
-            with state.averaged():
-                rows = [state.evaluate(batch) for batch in batches]
-            for codebook in rows[0]:
-                sums = sum_losses([row[codebook] for row in rows])
-                loss, frames, top1, top10 = self._sum_over_ranks([value.item() for value in sums])
-                metrics |= {f"valid/loss/{codebook}": loss / frames}
-                metrics |= {f"valid/top1/{codebook}": top1 / frames, f"valid/top10/{codebook}": top10 / frames}
-        self._log(metrics)
+        for condition, source in (("valid", self.valid_source), ("speaking", self.speaking_source)):
+            if source is not None:
+                metrics |= validate(self.states, source(0), self.config.validate_batches, condition, self._sum_over_ranks)
+        self._write_log(metrics)
         return metrics
 
-    def save(self) -> None:
-        """Writes a checkpoint. All ranks must call it; the first one writes."""
+    def save(self, best_loss: float | None = None) -> None:
+        """Writes a checkpoint, on the first rank and in a thread. `best_loss` is its validation loss, if it is the best so far.
+
+        Raises TrainingError, and writes nothing, if a weight is not a number.
+        """
+        for state in self.states:
+            if not state.is_finite():
+                raise TrainingError(
+                    f"weights of {state.name} are not finite after step {self.progress.step}; they are not saved",
+                    remedy="run it again to continue from the last checkpoint, with a lower learning_rate or with bf16=false",
+                )
+        self.finish_saving()
+        if self.rank != 0:
+            return
         tensors: dict[str, Tensor] = {}
         for state in self.states:
             tensors |= state.tensors()
-        if self.rank == 0:
-            facts = {
-                **asdict(self.progress),
-                "data_fingerprint": self.data_fingerprint,
-                "codec_sha256": self.codec_sha256,
-                "config": asdict(self.config),
-                "model": asdict(self.model_config),
-            }
-            checkpoint.write(self.store, self.progress.step, checkpoint.Checkpoint(tensors, facts), self.config.keep_last)
-        if dist.is_initialized():
-            dist.barrier()
+        saved = checkpoint.Checkpoint(tensors, {**asdict(self.progress), **self._facts()})
+        step, keep_last = self.progress.step, self.config.keep_last
+        self._writing = self._writer.submit(checkpoint.write, self.store, step, saved, keep_last, best_loss)
+        if self.log is not None:
+            self.log.flush()
+
+    def finish_saving(self) -> None:
+        """Waits until the last checkpoint is written. Raises what the writing raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _facts(self) -> dict[str, Any]:
+        """What a checkpoint says of its run."""
+        return {
+            "config": asdict(self.config),
+            "model": asdict(self.model_config),
+            "phones": self.phones,
+            "data": dict(self.data),
+            "codec_sha256": self.codec_sha256,
+        }
 
     def resume(self) -> None:
-        """Loads the last checkpoint. Raises CheckpointError if it was made with other models, another seed, data or codec."""
+        """Loads the last checkpoint, and says which settings differ from its run.
+
+        Raises CheckpointError if it was made with other models, another seed, data or codec.
+        """
         saved = checkpoint.read(self.store)
-        saved_config = saved.facts["config"]
-        current = json.loads(json.dumps({"config": asdict(self.config), "model": asdict(self.model_config)}))
-        differing = [name for name in ("train_models", "seed") if saved_config[name] != current["config"][name]]
-        differing += ["model"] if saved.facts["model"] != current["model"] else []
-        if differing:
-            raise CheckpointError(
-                f"{self.store.root} contains a run with another {', '.join(differing)}",
-                remedy="choose another folder, or the settings of that run",
-            )
-        if saved.facts["data_fingerprint"] != self.data_fingerprint:
-            raise CheckpointError(
-                f"the run in {self.store.root} was trained on other data: another release or split, or other batch settings",
-                remedy="name the release that it began with (--release) and its settings, or choose another folder",
-            )
+        current = {name: value for name, value in self._facts().items() if name != "codec_sha256"}
         checkpoint.require_codec(saved, self.codec_sha256, self.store.root)
+        differing = require_same_run(saved, current, self.store.root)
+        if differing and self.rank == 0:
+            self.on_message(f"Continuing with other settings than before: {'; '.join(differing)}")
         self.progress = Progress(saved.facts["step"], saved.facts["loader_state"])
+        if (best := checkpoint.best_step(self.store)) is not None:
+            self.best_loss = best[1]
         for state in self.states:
             state.load(saved.tensors, self.progress.step)
 
-    def _train_metrics(self, meter: StepMeter, seconds: float) -> dict[str, float]:
-        metrics = {"train/learning_rate": learning_rate(self.progress.step - 1, self.config)}
-        for name, losses in meter.losses.items():
-            loss, frames, top1, top10 = self._sum_over_ranks([value.item() for value in sum_losses(losses)])
-            metrics |= {f"train/{name}/loss": loss / frames, f"train/{name}/gradient_norm": meter.grad_norms[name]}
-            metrics |= {f"train/{name}/top1": top1 / frames, f"train/{name}/top10": top10 / frames}
-        frames, flops = self._sum_over_ranks([meter.frames, meter.flops])
-        metrics["train/frames_per_second"] = frames / seconds
-        if peak := peak_flops(self.device):
-            world = dist.get_world_size() if dist.is_initialized() else 1
-            metrics["train/mfu"] = flops / seconds / (peak * world)
-        return metrics
-
-    def _log(self, metrics: dict[str, float]) -> None:
-        if self.writer is not None:
-            for name, value in metrics.items():
-                self.writer.add_scalar(name, value, self.progress.step)
+    def _write_log(self, metrics: dict[str, float]) -> None:
+        if self.log is not None:
+            self.log.write(self.progress.step, metrics)
         if self.on_log is not None and self.rank == 0:
             self.on_log(TrainLog(step=self.progress.step, total_steps=self.config.steps, metrics=metrics))
 
     def _sum_over_ranks(self, values: Sequence[float]) -> list[float]:
-        """Sums over ranks; exact for integers below 2^53."""
+        """Sums over ranks, between the hosts: no device is waited for. Exact for integers below 2^53."""
         if not dist.is_initialized():
             return list(values)
-        summed = torch.tensor(values, dtype=torch.float64, device=self.device)
+        summed = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(summed)
         return summed.tolist()
-
-
-class StepMeter:
-    """Loss sums, gradient norms and work since the last log."""
-
-    def __init__(self) -> None:
-        self.losses: dict[str, list[LossSums]] = {}
-        self.grad_norms: dict[str, float] = {}
-        self.frames, self.flops = 0, 0.0
-
-    def add(self, name: str, losses: LossSums, grad_norm: float, flops: float) -> None:
-        self.losses.setdefault(name, []).append(losses)
-        self.grad_norms[name], self.flops = grad_norm, self.flops + flops
 
 
 def local_rank() -> int:
@@ -249,21 +274,21 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def peak_flops(device: torch.device) -> float | None:
-    """Peak bf16 operations per second of a known GPU; None for others and for a CPU."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    return next((peak for part, peak in PEAK_FLOPS.items() if part in name), None)
-
-
 @contextmanager
-def graceful_sigterm(trainer: Trainer) -> Iterator[None]:
-    """SIGTERM, which schedulers send before they kill a job, ends the run after the current step."""
+def graceful_signals(trainer: Trainer) -> Iterator[None]:
+    """SIGTERM, which schedulers send before they kill a job, and Ctrl-C end the run after the current step.
+
+    A second Ctrl-C ends it at once.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        trainer.stopping = True
+        if number == signal.SIGINT and trainer.interrupted:
+            raise KeyboardInterrupt
+        trainer.stopping, trainer.interrupted = True, trainer.interrupted or number == signal.SIGINT
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -85,7 +85,7 @@ def train(bench: Bench, corpus: str, scratch: str) -> Measured:
     fitting = int((seconds - (time.monotonic() - began)) / step_s)
     steps = TRIAL_STEPS if bench.dry_run else max(TRIAL_STEPS, fitting)
     config = replace(config, steps=steps, warmup_steps=max(1, steps // 20), log_every=max(1, steps // 10))
-    trainer = Trainer(config, len(stream.index.phones), stream.steps, None, f"{scratch}/run", codec=codec)
+    trainer = Trainer(config, stream.index.phones, stream.steps, None, f"{scratch}/run", codec=codec)
     size = max(sum(parameter.numel() for parameter in state.parameters.values()) for state in trainer.states)
     if 2 * size + (1 << 16) > MAX_BYTES:
         raise ValueError(f"{size:,} weights take more than {MAX_BYTES} bytes in bf16: choose a smaller model in {__name__}")
@@ -112,7 +112,7 @@ def trial(config: TrainConfig, stream: Stream, codec: Codec, uri: str) -> float:
             began.append(time.monotonic())
             yield step
 
-    Trainer(replace(config, steps=TRIAL_STEPS, warmup_steps=1), len(stream.index.phones), timed, None, uri, codec=codec).train()
+    Trainer(replace(config, steps=TRIAL_STEPS, warmup_steps=1), stream.index.phones, timed, None, uri, codec=codec).train()
     return (began[-1] - began[3]) / (len(began) - 4)
 
 
@@ -146,7 +146,8 @@ def write_weights(out: Path, trainer: Trainer) -> None:
     """The averaged weights of each model as a checkpoint in bf16."""
     facts = {
         **asdict(trainer.progress),
-        "data_fingerprint": trainer.data_fingerprint,
+        "phones": trainer.phones,
+        "data": dict(trainer.data),
         "codec_sha256": trainer.codec_sha256,
         "config": asdict(trainer.config),
         "model": asdict(trainer.model_config),

@@ -190,8 +190,8 @@ def write_profile(bench: Bench, state: TrainState, frames: int) -> None:
 def find_peak_flops(bench: Bench) -> float | None:
     """Dense bf16 operations per second from the vendor's data sheet, if known."""
     try:
-        # it imports storage and TensorBoard: without them there is no MFU, and every other figure is the same
-        from voxbeam.trainer.training import peak_flops
+        # it imports what a bare machine may lack: without them there is no MFU, and every other figure is the same
+        from voxbeam.trainer.meter import peak_flops
     except ImportError:
         return None
     return peak_flops(bench.device)

@@ -57,7 +57,7 @@ def test_a_split_without_pairs_is_an_error(stream: Stream, monkeypatch: pytest.M
 @pytest.mark.parametrize("continual", [False, True])
 def test_table_and_page(stream: Stream, tmp_path: Path, continual: bool) -> None:
     config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)
-    Trainer(config, len(PHONES), fake_steps, None, str(tmp_path / "run")).train()
+    Trainer(config, PHONES, fake_steps, None, str(tmp_path / "run")).train()
     result = evaluate(str(tmp_path / "run"), stream, load_codec(EMBEDDED_WEIGHTS), WhisperTranscriber(), 2, continual=continual)
     codec, model = result.rows
     assert codec.duration_ratio == pytest.approx(1.0, abs=0.01) and codec.truncated_rate == 0

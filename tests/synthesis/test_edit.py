@@ -59,7 +59,7 @@ def test_at_the_edges_the_recording_goes_over_into_what_was_made() -> None:
 def test_words_of_a_recording_are_replaced(speech: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """An untrained model says nothing sensible, but the rest is kept, and removing words needs no model."""
     run, audio = tmp_path / "run", tmp_path / "audio.wav"
-    phones = len(load_phone_set("en-us").phones)
+    phones = load_phone_set("en-us").phones
     Trainer(replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1), phones, fake_steps, None, str(run)).train()
     sf.write(audio, speech[7 * 16_000 : 13 * 16_000], 16_000)
     recorded_S = Prompt.read(audio, seconds=30).wave_S

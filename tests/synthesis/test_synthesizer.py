@@ -18,14 +18,14 @@ from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.synthesizer import Prompt, Synthesizer, decode_chunks
 from voxbeam.trainer.training import Trainer
 
-from tests.trainer.factories import CONFIG, fake_steps
+from tests.trainer.factories import CONFIG, PHONES, fake_steps
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)
-    phones = len(load_phone_set("en-us").phones)
+    phones = load_phone_set("en-us").phones
     Trainer(config, phones, fake_steps, None, str(folder)).train()
     return folder
 
@@ -114,6 +114,6 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
 
 
 def test_a_run_without_nar_is_refused(tmp_path: Path, prompt_file: Path) -> None:
-    Trainer(replace(CONFIG, train_models=("ar",), steps=2), 20, fake_steps, None, str(tmp_path)).train()
+    Trainer(replace(CONFIG, train_models=("ar",), steps=2), PHONES, fake_steps, None, str(tmp_path)).train()
     with pytest.raises(CheckpointError, match="only the model ar"):
         Synthesizer(str(tmp_path), Prompt.read(prompt_file))

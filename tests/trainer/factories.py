@@ -17,7 +17,8 @@ from voxbeam.trainer.configs import TrainConfig
 from voxbeam.trainer.training import Trainer
 
 SIZES = TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.1)
-MODEL = ModelConfig(n_phones=20, codebook_size=32, transformer=SIZES)
+PHONES = [f"p{number}" for number in range(20)]
+MODEL = ModelConfig(n_phones=len(PHONES), codebook_size=32, transformer=SIZES)
 CONFIG = TrainConfig(
     transformer=SIZES,
     codebook_size=32,
@@ -52,9 +53,10 @@ def fake_steps(state: int, rank: int = 0, world: int = 1, pieces: int = 1) -> It
 
 def make_trainer(uri: str, config: TrainConfig = CONFIG, *, rank: int = 0, world: int = 1, pieces: int = 1) -> Trainer:
     source = partial(fake_steps, rank=rank, world=world, pieces=pieces)
-    return Trainer(config, MODEL.n_phones, source, fake_steps, uri)
+    return Trainer(config, PHONES, source, fake_steps, uri)
 
 
-if __name__ == "__main__":  # a run that a test may kill: factories.py FOLDER STEPS
+if __name__ == "__main__":  # a run that a test may kill: factories.py FOLDER STEPS SAVE_EVERY
     torch.set_num_threads(1)
-    make_trainer(sys.argv[1], replace(CONFIG, steps=int(sys.argv[2]), save_every=1, log_every=1)).train()
+    steps, save_every = map(int, sys.argv[2:])
+    make_trainer(sys.argv[1], replace(CONFIG, steps=steps, save_every=save_every, validate_every=steps, log_every=1)).train()

@@ -16,7 +16,7 @@ from voxbeam.trainer.data.stream import Stream
 from voxbeam.trainer.training import Trainer
 
 from tests.pipeline.factories import member, release_of
-from tests.trainer.factories import CONFIG, MODEL, fake_steps
+from tests.trainer.factories import CONFIG, MODEL, PHONES, fake_steps
 
 
 def small_codec(sha256: str = "a" * 64) -> Codec:
@@ -45,7 +45,7 @@ def test_narrower_models_keep_the_sizes_of_books() -> None:
 
 
 def begun(folder: Path, codec: Codec | None, steps: int = 1) -> Trainer:
-    return Trainer(replace(CONFIG, steps=steps, warmup_steps=1), MODEL.n_phones, fake_steps, None, str(folder), codec=codec)
+    return Trainer(replace(CONFIG, steps=steps, warmup_steps=1), PHONES, fake_steps, None, str(folder), codec=codec)
 
 
 def test_a_run_begins_with_the_codec(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_twenty_utterances_are_memorized_and_synthesized(stream: Stream, tmp_pat
     settings = "steps=300 warmup_steps=20 learning_rate=5e-3 ema_decay=0.9 save_every=300 validate_every=300 validate_batches=9"
     config = apply_overrides(CONFIGS["overfit_cpu"](), settings.split())
     codec = corpus_codec("embedded", stream)
-    trainer = Trainer(config, len(stream.index.phones), stream.steps, stream.steps, str(tmp_path), codec=codec)
+    trainer = Trainer(config, stream.index.phones, stream.steps, stream.steps, str(tmp_path), codec=codec)
     trainer.train()
     metrics = trainer.validate()
     accuracy = {codebook: metrics[f"valid/top10/{codebook}"] for codebook in range(8)}

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxbeam.models.batch import TokenizedUtterance
-from voxbeam.models.valle import prompt_lengths
 from voxbeam.schemas.errors import StorageError
 from voxbeam.storage.store import Store, _open
 from voxbeam.trainer.data.index import open_index
@@ -308,7 +307,9 @@ def test_the_cache_of_a_bucket_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_state_belongs_to_its_release_and_settings(tmp_path: Path) -> None:
     small_release(tmp_path)
     marks = {
-        json.dumps(Stream(str(tmp_path), split=split, config=StreamConfig(sampler=SamplerConfig(seed=seed), threads=threads)).facts)
+        json.dumps(
+            Stream(str(tmp_path), split=split, config=StreamConfig(sampler=SamplerConfig(seed=seed), threads=threads)).facts
+        )
         for split, seed, threads in (("train", 0, 1), ("train", 0, 2), ("train", 1, 1), ("valid", 0, 1))
     }
     assert len(marks) == 3

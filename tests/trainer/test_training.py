@@ -104,7 +104,7 @@ def stop_after(run, steps: int) -> None:
 
 def started(folder: Path, steps: int) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.trainer.factories", str(folder), str(steps)]
+    command = [sys.executable, "-m", "tests.trainer.factories", str(folder), str(steps), "1"]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
 
@@ -119,13 +119,23 @@ def test_pieces_of_a_step_change_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
-    """Two gloo ranks, DDP and FSDP2, with three micro-batches each; the checkpoint of the two also continues on one."""
-    config = without_dropout(replace(QUIET, steps=1, warmup_steps=1))
-    make_trainer(str(tmp_path / "one"), config).train()
-    mp.start_processes(run_rank, (str(tmp_path), config), nprocs=2, start_method="spawn")
-    for parallel in ("ddp", "fsdp"):
-        assert_close(tmp_path / "one", tmp_path / parallel)
-        assert make_trainer(str(tmp_path / parallel), replace(config, steps=2)).train() == Progress(2, 2)
+    """Two gloo ranks with three micro-batches each, with the settings of the largest preset, and validated after every step.
+
+    Neither changes the run; and the checkpoint of the two also continues on one.
+    """
+    config = replace(
+        CONFIGS["librilight_16gpu"](),
+        **{name: getattr(QUIET, name) for name in ("codebook_size", "learning_rate", "log_every", "save_every", "bf16")},
+        transformer=replace(QUIET.transformer, dropout=0.0),
+        steps=4,
+        warmup_steps=1,
+        compile=False,
+        ema_decay=0.5,
+    )
+    make_trainer(str(tmp_path / "one"), replace(config, validate_every=1000)).train()
+    mp.start_processes(run_rank, (str(tmp_path), replace(config, validate_every=1)), nprocs=2, start_method="spawn")
+    assert_close(tmp_path / "one", tmp_path / "two", 1e-3)
+    assert make_trainer(str(tmp_path / "two"), replace(config, steps=5)).train() == Progress(5, 5)
 
 
 @pytest.mark.slow
@@ -149,8 +159,7 @@ def test_half_precision_learns_the_same(tmp_path: Path) -> None:
 def run_rank(rank: int, folder: str, config: TrainConfig) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    for parallel in ("ddp", "fsdp"):
-        make_trainer(f"{folder}/{parallel}", replace(config, parallel=parallel), rank=rank, world=2, pieces=3).train()
+    make_trainer(f"{folder}/two", config, rank=rank, world=2, pieces=3).train()
     dist.destroy_process_group()
 
 
@@ -158,13 +167,13 @@ def without_dropout(config: TrainConfig) -> TrainConfig:
     return replace(config, transformer=replace(config.transformer, dropout=0.0))
 
 
-def assert_close(one: Path, two: Path) -> None:
+def assert_close(one: Path, two: Path, tolerance: float = 1e-5) -> None:
     ours, theirs = final(one), final(two)
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         if "moment1" in name:  # nine tenths of the last gradient: Adam's step would turn rounding of a zero into a whole step
             difference, size = (theirs[name] - value).norm(), value.norm()
-            assert difference <= 1e-5 * size + 1e-9, (name, difference, size)
+            assert difference <= tolerance * size + 1e-9, (name, difference, size)
 
 
 def test_stopped_before_its_first_step(tmp_path: Path) -> None:
@@ -203,7 +212,7 @@ def test_validation_covers_every_codebook_and_changes_nothing(tmp_path: Path) ->
 @pytest.mark.slow
 def test_another_model_is_refused(tmp_path: Path) -> None:
     make_trainer(str(tmp_path), replace(QUIET, steps=2)).train()
-    with pytest.raises(CheckpointError, match="another seed"):
+    with pytest.raises(CheckpointError, match=r"seed was 0 and is 1; .*choose another folder"):
         make_trainer(str(tmp_path), replace(QUIET, seed=1)).train()
 
 

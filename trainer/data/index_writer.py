@@ -82,7 +82,9 @@ def write_index(batches: Iterable[pa.RecordBatch], folder: Path, separator: int,
         arrays[f"{name}_start"].add(np.array([arrays[name].count]))
     for array in arrays.values():
         array.finish()
-    (folder / "names.json").write_text(json.dumps({"shards": list(shards), "speakers": list(speakers), "identities": list(identities)}))
+    (folder / "names.json").write_text(
+        json.dumps({"shards": list(shards), "speakers": list(speakers), "identities": list(identities)})
+    )
 
 
 def _check_batch(batch: pa.RecordBatch, n_phones: int) -> None:

@@ -20,7 +20,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-
 PROMPT_REACH = 8
 """a prompt is one of so many samples of the same person before or after, in the order of storage"""
 

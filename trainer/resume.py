@@ -1,0 +1,59 @@
+"""What a checkpoint says of its run, and whether a run with certain settings may continue it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from voxbeam.models.checkpoint import Checkpoint
+from voxbeam.schemas.errors import CheckpointError
+
+_FIXED = ("config.train_models", "config.seed", "model", "phones", "data")
+"""settings of which the state of a run is a state: with others, it would be another run from its first step on"""
+_IN_MODEL = ("config.transformer", "config.codebook_size")
+"""what `model` says as well"""
+
+
+def require_same_run(saved: Checkpoint, current: Mapping[str, Any], where: str) -> list[str]:
+    """What else differs between a checkpoint and a run that continues it, such as "learning_rate was 0.001 and is 0.002".
+
+    Raises CheckpointError for a difference that makes it another run.
+    """
+    before, now = _flat({name: saved.facts.get(name) for name in current}), _flat(_as_json(dict(current)))
+    names = sorted(name for name in before.keys() | now.keys() if not name.startswith(_IN_MODEL))
+    differing = [name for name in names if before.get(name) != now.get(name)]
+    fixed = [name for name in differing if any(name == one or name.startswith(f"{one}.") for one in _FIXED)]
+    if fixed:
+        raise CheckpointError(
+            f"{where} has a run with other settings: {'; '.join(_difference(name, before, now) for name in fixed)}",
+            remedy="give the settings, corpus and release of that run (--config, --set, --release), or choose another folder",
+        )
+    # a setting that one side does not know is one that another version has
+    return [_difference(name, before, now) for name in differing if name in before and name in now]
+
+
+def _as_json(tree: Any) -> Any:
+    return json.loads(json.dumps(tree))
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of a tree by their names, joined with dots; a list is a leaf."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {
+        name: leaf for key, value in tree.items() for name, leaf in _flat(value, f"{prefix}.{key}" if prefix else key).items()
+    }
+
+
+def _difference(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:
+    old, new = before.get(name), now.get(name)
+    label = name.removeprefix("config.").removeprefix("model.")
+    if isinstance(old, list) and isinstance(new, list) and len(str(old)) + len(str(new)) > 80:
+        at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+        return f"{label} had {len(old)} entries and has {len(new)}; the first that differs is number {at}"
+    return f"{label} was {_shown(old)} and is {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else json.dumps(value) if not isinstance(value, str) else value
