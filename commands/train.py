@@ -9,6 +9,7 @@ import click
 
 from voxbeam.commands.command import SettingsOption
 from voxbeam.commands.exit_status import DONE
+from voxbeam.commands.launch import run_ranks
 from voxbeam.commands.model_command import CODEC_HELP, ModelCommand, open_codec
 from voxbeam.commands.nearest import nearest
 
@@ -28,7 +29,8 @@ PRESETS = ("overfit_cpu", "small_cpu", "libritts_1gpu", "librilight_16gpu")
         "voxbeam train /data/corpus --out runs/first",
         "voxbeam train s3://corpora/libritts --out s3://runs/libritts --config libritts_1gpu",
         "voxbeam train /data/corpus --out runs/ar --set steps=500 train_models=ar",
-        "torchrun --nproc-per-node 8 --no-python voxbeam train /data/corpus --out runs/big --config librilight_16gpu",
+        "voxbeam train /data/corpus --out runs/big --config libritts_1gpu --processes 8",
+        "torchrun --nnodes 2 --nproc-per-node 8 --no-python voxbeam train /data/corpus --out runs/big --config librilight_16gpu",
     ],
 )
 @click.argument("corpus")
@@ -44,14 +46,22 @@ PRESETS = ("overfit_cpu", "small_cpu", "libritts_1gpu", "librilight_16gpu")
 )
 @click.option("--codec", default="embedded", show_default=True, metavar="NAME", help=CODEC_HELP)
 @click.option("--release", type=int, metavar="NUMBER", help="Release to train on.  [default: the latest]")
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Processes, one per GPU.")
 @click.option("--no-validation", is_flag=True, help="Train without a valid split, for a corpus so small that it has none.")
 def train(
-    corpus: str, out: str, config: str, settings: tuple[str, ...], codec: str, release: int | None, no_validation: bool
+    corpus: str,
+    out: str,
+    config: str,
+    settings: tuple[str, ...],
+    codec: str,
+    release: int | None,
+    processes: int,
+    no_validation: bool,
 ) -> int:
     """Train VALL-E (AR and NAR) on a release of CORPUS, or continue the run in --out.
 
-    On several GPUs, start it with torchrun. A run that is stopped by Ctrl-C or SIGTERM saves a checkpoint first; a run that is
-    killed continues from its last one.
+    On several machines, start it with torchrun. A run that is stopped by Ctrl-C or SIGTERM saves a checkpoint first; one that
+    is killed continues from its last checkpoint.
     """
     import torch
     import torch.distributed as dist
@@ -63,6 +73,10 @@ def train(
     from voxbeam.trainer.training import Trainer, local_rank
 
     run_config = apply_settings(CONFIGS[config](), settings)
+    if processes > 1:
+        words = [corpus, "--out", out, "--config", config, "--codec", codec, *(f"--set={setting}" for setting in settings)]
+        words += [f"--release={release}"] if release is not None else []
+        return run_ranks(["train", *words, *(["--no-validation"] if no_validation else [])], processes)
     if not torch.cuda.is_available():
         pin_threads()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
