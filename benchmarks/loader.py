@@ -103,8 +103,8 @@ def read_our_batches(folder: Path) -> Iterator[int]:
 def read_our_samples(folder: Path) -> Iterator[int]:
     stream = Stream(str(folder))
     for window in range(stream.sampler.windows):
-        for samples in stream.sampler.batches(1, window):
-            yield len(stream.read(samples))
+        for batch in stream.sampler.batches(1, window):
+            yield len(stream.read(batch.samples))
 
 
 def read_webdataset(folder: Path) -> Iterator[int]:
@@ -222,7 +222,7 @@ def main() -> None:
         stream = Stream(str(Path(root, "release")))
         batches = [b for w in range(stream.sampler.windows) for b in stream.sampler.batches(0, w)]
         lengths = stream.sampler.lengths_N
-        padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+        padded = sum(len(batch.samples) * int(batch.frames.max()) for batch in batches)
         began = time.perf_counter()
         reopened = Stream(str(Path(root, "release")))
         late = LoaderPosition(0, reopened.sampler.windows - 1, int(len(batches) * 0.9 / reopened.sampler.windows))

@@ -27,7 +27,7 @@ Folder = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Split to take utterances from.",
 )
-@click.option("--count", type=int, default=40, show_default=True, metavar="N", help="Utterances to speak.")
+@click.option("--count", type=click.IntRange(1), default=40, show_default=True, metavar="N", help="Utterances to speak.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for index.html and table.json."
 )

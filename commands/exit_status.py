@@ -4,7 +4,7 @@ DONE, WRONG, UNUSABLE, QUARANTINED, CONFLICT, WORKER_LOST, INTERRUPTED = 0, 1, 2
 
 MEANINGS = {
     DONE: "done",
-    WRONG: "something is wrong with the corpus",
+    WRONG: "something is wrong with the corpus, or with the speech that was made",
     UNUSABLE: "the command, the configuration or the input cannot be used",
     QUARANTINED: "done, but some recordings are in quarantine",
     CONFLICT: "another build committed first; run the same command again",

@@ -62,8 +62,13 @@ def open_codec(name: str, device: str) -> Codec:
 
 
 def pin_threads_on_cpu(device: str) -> None:
-    """One thread for each library: these models are too small to gain from more."""
+    """One thread for each library: these models are too small to gain from more. Raises UsageError for a GPU that is absent."""
     from voxbeam.models.threads import pin_threads
 
     if device == "cpu":
         pin_threads()
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise click.UsageError("--device cuda, but torch sees no GPU here; use --device cpu, or install torch for this GPU")

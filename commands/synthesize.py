@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from voxbeam.commands.exit_status import DONE
+from voxbeam.commands.exit_status import DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
 
 if TYPE_CHECKING:
@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MAX_EDIT_S = 30.0
-"""the recognizer's window"""
+FORMATS = (".wav", ".flac", ".ogg", ".aiff")
 FilePath = click.Path(path_type=Path, dir_okay=False)
 
 
 def sampling_options(command: F) -> F:
     """How codes are sampled, and the language of the text."""
     for option in (
-        click.option("--top-p", type=float, default=0.9, show_default=True, help="Probability mass to sample from."),
+        click.option(
+            "--top-p",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=0.9,
+            show_default=True,
+            help="Probability mass to sample from.",
+        ),
         click.option("--language", default="en-us", show_default=True, metavar="NAME", help="Language, by espeak's name."),
     ):
         command = option(command)
@@ -38,7 +43,6 @@ def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: 
     from voxbeam.synthesis.sampling import SamplingConfig
     from voxbeam.synthesis.synthesizer import Synthesizer
 
-    pin_threads_on_cpu(device)
     return Synthesizer(
         run,
         prompt,
@@ -57,14 +61,28 @@ def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: 
         'voxbeam generate runs/first --prompt me.wav --text "Hello." --out hello.wav',
         'voxbeam generate runs/first --prompt me.wav --text "Hello." --out hello.wav --best-of 4',
     ],
+    statuses=[WRONG],
 )
 @click.argument("run")
 @click.option("--text", required=True, help="Text to speak; sentences are spoken one after the other.")
 @click.option("--prompt", type=FilePath, required=True, help="Recording of the voice.")
-@click.option("--prompt-text", metavar="TEXT", help="Text of the prompt.  [default: the recognizer transcribes it]")
-@click.option("--prompt-seconds", type=float, default=3.0, show_default=True, help="Seconds of the recording to use.")
+@click.option(
+    "--prompt-text",
+    metavar="TEXT",
+    help="Text of the recording, of its first seconds or of more.  [default: the recognizer transcribes it]",
+)
+@click.option(
+    "--prompt-seconds", type=click.FloatRange(0.5, 30), default=3.0, show_default=True, help="Seconds of the recording to use."
+)
 @click.option("--out", type=FilePath, required=True, help="WAV file to write.")
-@click.option("--best-of", type=int, default=1, show_default=True, metavar="N", help="Make N candidates of a sentence, keep one.")
+@click.option(
+    "--best-of",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Make N candidates of a sentence, keep one.",
+)
 @click.option("--continue", "continue_prompt", is_flag=True, help="Continue the prompt itself with the text.")
 @click.option("--stream", is_flag=True, help="Write the sound in chunks, and print the time to the first one.")
 @sampling_options
@@ -89,6 +107,8 @@ def generate(
     if (best_of > 1) + continue_prompt + stream > 1:
         raise click.UsageError("--best-of, --continue and --stream exclude each other")
 
+    require_usable(out, models["device"])
+
     import soundfile as sf
 
     from voxbeam.schemas.formats import CODEC_RATE
@@ -96,6 +116,7 @@ def generate(
 
     voice = open_voice(run, Prompt.read(prompt, prompt_text, prompt_seconds), **models)
     started = time.monotonic()
+    problems: tuple[str, ...] = ()
     if stream:
         with sf.SoundFile(out, "w", CODEC_RATE, 1) as file:
             for number, wave_S in enumerate(voice.stream(text, seed=seed)):
@@ -104,39 +125,62 @@ def generate(
                 file.write(wave_S)
             seconds = file.tell() / CODEC_RATE
     else:
-        wave_S = voice.continue_prompt(text, seed=seed) if continue_prompt else voice.say(text, seed=seed, candidates=best_of)
+        made = voice.continue_prompt(text, seed=seed) if continue_prompt else voice.speak(text, seed=seed, candidates=best_of)
+        wave_S, problems = made.wave_S, made.problems
         sf.write(out, wave_S, CODEC_RATE)
         seconds = len(wave_S) / CODEC_RATE
     click.echo(f"{out}: {seconds:.2f} s of speech, made in {time.monotonic() - started:.2f} s")
-    return DONE
+    return report_problems(problems)
 
 
 @click.command(
     cls=ModelCommand,
     short_help="Replace words in a recording, in its own voice.",
     examples=['voxbeam edit runs/first --audio talk.wav --replace "on Monday" --by "on Friday" --out talk2.wav'],
+    statuses=[WRONG],
 )
 @click.argument("run")
 @click.option("--audio", type=FilePath, required=True, help="Recording to edit.")
 @click.option("--replace", required=True, metavar="WORDS", help="Words of the recording, as the recognizer transcribes them.")
 @click.option("--by", required=True, metavar="WORDS", help='Words to speak instead; "" removes the old ones.')
-@click.option("--out", type=FilePath, required=True, help="WAV file to write.")
-@click.option("--best-of", type=int, default=1, show_default=True, metavar="N", help="Make N candidates and keep the best.")
+@click.option("--out", type=FilePath, required=True, help="File to write: WAV, or FLAC.")
+@click.option(
+    "--best-of", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Make N candidates and keep the best."
+)
 @sampling_options
 @model_options
 def edit(run: str, audio: Path, replace: str, by: str, out: Path, best_of: int, seed: int, **models: Any) -> int:
-    """Replace words in a recording of up to half a minute, in its own voice. The rest is kept as it is.
+    """Replace words in a recording, in its own voice. The rest is kept as it is, sample by sample.
 
     RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar.
     """
-    import soundfile as sf
+    require_usable(out, models["device"])
 
-    from voxbeam.schemas.formats import CODEC_RATE
     from voxbeam.synthesis.edit import edit as edit_words
+    from voxbeam.synthesis.recording import Recording
     from voxbeam.synthesis.synthesizer import Prompt
 
-    voice = open_voice(run, Prompt.read(audio, seconds=MAX_EDIT_S), **models)
-    take = edit_words(voice, replace, by, candidates=best_of, seed=seed)
-    sf.write(out, take.wave_S, CODEC_RATE)
-    click.echo(f"{out}: {len(take.wave_S) / CODEC_RATE:.2f} s of speech; WER of the edited clip: {take.wer:.0%}")
-    return DONE
+    recording = Recording.read(audio)
+    voice = open_voice(run, Prompt(recording.wave_S), **models)
+    edited = edit_words(voice, recording, replace, by, candidates=best_of, seed=seed)
+    edited.recording.write(out)
+    seconds = len(edited.recording.samples_SC) / recording.rate
+    click.echo(f"{out}: {seconds:.2f} s of speech; WER of the edit with the words around it: {edited.candidate.wer:.0%}")
+    problem = edited.candidate.problem
+    return report_problems((f"{by!r}: {problem}",) if problem else ())
+
+
+def require_usable(out: Path, device: str) -> None:
+    """Raises UsageError for what would fail only after a model has worked: a folder, a format or a GPU that is not there."""
+    if out.suffix.lower() not in FORMATS:
+        raise click.UsageError(f"--out {out} has none of the endings {', '.join(FORMATS)}, which tell its format")
+    if not out.absolute().parent.is_dir():
+        raise click.UsageError(f"the folder of --out, {out.absolute().parent}, does not exist; create it first")
+    pin_threads_on_cpu(device)
+
+
+def report_problems(problems: tuple[str, ...]) -> int:
+    """Says what did not succeed; returns the exit status."""
+    for problem in problems:
+        click.echo(f"not as asked: {problem}", err=True)
+    return WRONG if problems else DONE

@@ -35,8 +35,8 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     """`<model>/<weight|average|moment1|moment2>/<parameter>`, unsharded and on the CPU"""
     facts: dict[str, Any]
-    """`step`, `loader_state`, `config`, `model`, `phones` (the phone set, in order), `codec_sha256`, and `data` (what it learned
-    from: release, split, samples and the settings of the batches)"""
+    """`step`, `loader_state`, `config`, `model` (sizes and phone set), `codec_sha256`, and `data` (what it learned from: release,
+    split, samples and the settings of the batches)"""
 
 
 def checkpoint_store(run_uri: str) -> Store:
@@ -116,5 +116,5 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -46,7 +46,8 @@ def _config(name: str, checkpoint: Checkpoint, folder: str, codec: Codec | None)
     if codec is not None:
         require_codec(checkpoint, codec.sha256, folder)
     fields = checkpoint.facts["model"]
-    return ModelConfig(**fields | {"transformer": TransformerConfig(**fields["transformer"])})
+    known = {"transformer": TransformerConfig(**fields["transformer"]), "phones": tuple(fields.get("phones", ()))}
+    return ModelConfig(**fields | known)
 
 
 def _averaged_weights(name: str, checkpoint: Checkpoint) -> dict[str, Tensor]:

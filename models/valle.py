@@ -44,6 +44,8 @@ class ModelConfig:
 
     n_phones: int
     """size of the phone set"""
+    phones: tuple[str, ...] = ()
+    """the phone set, in order of its ids; () where it is not known"""
     n_codebooks: int = 8
     codebook_size: int = 1024
     transformer: TransformerConfig = field(default_factory=TransformerConfig)

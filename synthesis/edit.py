@@ -1,9 +1,9 @@
 """Speech editing: replaces words in the middle of a recording, in the voice of its speaker, and keeps the rest unchanged.
 
-The models only continue a prompt and cannot read what follows the replaced words. So the part after them is put first, as the
-acoustic prompt, then the part before them, from which the model continues with the new words. This is what both models were
-trained on: an utterance preceded by another of its speaker. Outside the span the recording is kept; at its edges the two are
-cross-faded.
+The models only continue a prompt and cannot read what follows the replaced words. So some speech after them is put first, as the
+acoustic prompt, then some before them, from which the model continues with the new words. This is what both models were trained
+on: an utterance preceded by other speech of the same person. Outside the span the recording is kept, sample by sample, at its own
+rate and in all its channels; at the edges of the span the two are cross-faded.
 
 Shapes: S samples at 24 kHz, K codebooks, T frames.
 """
@@ -21,26 +21,40 @@ from voxbeam.models.spoken_form import spoken_form
 from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.synthesis.generate import Generated, generate
-from voxbeam.synthesis.synthesizer import Candidate, Synthesizer, best_of
+from voxbeam.synthesis.recording import Recording
+from voxbeam.synthesis.synthesizer import ATTEMPTS, Candidate, Synthesizer, best_of
 
-FADE_S = 0.01
+CONTEXT_S = 8.0
+"""speech before the words, and as much after them, that the model hears"""
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An edited recording, and what is known of the edit."""
+
+    recording: Recording
+    candidate: Candidate
+    """what is heard of the edit and its context: the whole of it, at 24 kHz"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditSpan:
-    """The words to replace: the text around them, and their frames."""
+    """The words to replace, and the words around them that are their context. Times from the start of the recording."""
 
     before: str
     after: str
-    start: int
-    """first frame"""
-    end: int
+    from_s: float
+    """begin of the words before"""
+    start_s: float
+    end_s: float
+    to_s: float
+    """end of the words after"""
 
 
-def find_span(words: Sequence[TimedWord], phrase: str, frames: int, frame_rate: int) -> EditSpan:
-    """The frames of a phrase among transcribed words, with edges halfway to the neighboring words.
+def find_span(words: Sequence[TimedWord], phrase: str, seconds: float, context_s: float = CONTEXT_S) -> EditSpan:
+    """The time of a phrase among the transcribed words of a recording, with edges halfway to the neighboring words.
 
-    Raises SynthesisError unless the phrase occurs exactly once.
+    Whole words of up to `context_s` on both sides are its context. Raises SynthesisError unless the phrase occurs exactly once.
     """
     spoken = [" ".join(normalize_words(word.text)) for word in words]
     wanted = normalize_words(phrase)
@@ -55,51 +69,78 @@ def find_span(words: Sequence[TimedWord], phrase: str, frames: int, frame_rate: 
             f"{phrase!r} is not in the transcript {transcript!r}", remedy="name words as they are in the transcript"
         )
     first, last = matches[0], matches[0] + len(wanted)
-    start_s = (words[first - 1].end_s + words[first].start_s) / 2 if first else 0.0
-    end_s = (words[last - 1].end_s + words[last].start_s) / 2 if last < len(words) else frames / frame_rate
+
+    def edge(number: int) -> float:
+        """Halfway between a word and the one before it."""
+        if number == 0 or number == len(words):
+            return 0.0 if number == 0 else seconds
+        return min(seconds, (words[number - 1].end_s + words[number].start_s) / 2)
+
+    begin = next(number for number in range(first + 1) if edge(first) - edge(number) <= context_s)
+    end = next(number for number in range(len(words), last - 1, -1) if edge(number) - edge(last) <= context_s)
     return EditSpan(
-        before=" ".join(word.text for word in words[:first]),
-        after=" ".join(word.text for word in words[last:]),
-        start=min(frames, round(start_s * frame_rate)),
-        end=min(frames, round(end_s * frame_rate)),
+        before=" ".join(word.text for word in words[begin:first]),
+        after=" ".join(word.text for word in words[last:end]),
+        from_s=edge(begin),
+        start_s=edge(first),
+        end_s=edge(last),
+        to_s=edge(end),
     )
 
 
-def edit(synthesizer: Synthesizer, phrase: str, replacement: str, *, candidates: int = 1, seed: int = 0) -> Candidate:
-    """The synthesizer's prompt, a whole recording, with a phrase replaced; an empty replacement removes it.
+def edit(
+    synthesizer: Synthesizer, recording: Recording, phrase: str, replacement: str, *, candidates: int = 1, seed: int = 0
+) -> Edited:
+    """A recording of any length with a phrase replaced; an empty replacement removes it. The synthesizer's prompt is not used.
 
-    Of several candidates, the one whose whole transcript has the fewest word errors is kept. Raises SynthesisError unless the
-    phrase occurs exactly once.
+    Of several candidates, the one is kept whose transcript, with its context, has the fewest word errors; if all of them fail,
+    they are made again. Raises SynthesisError unless the phrase occurs exactly once.
     """
-    wave_S, codes_KT = synthesizer.prompt.wave_S, synthesizer.prompt_KP
-    words = synthesizer.transcriber.transcribe_words(wave_S)
-    span = find_span(words, phrase, codes_KT.shape[1], synthesizer.codec.frame_rate)
-    if not replacement.strip():
-        generated = [Generated(codes_KT[:, :0], finished=True)]
-    else:
-        context_KP = np.concatenate([codes_KT[:, span.end :], codes_KT[:, : span.start]], axis=1)
-        request = synthesizer.request_with_context([span.after, span.before], context_KP, replacement)
-        generated = generate(synthesizer.ar, synthesizer.nar, [request] * candidates, synthesizer.sampling, seed=seed)
+    wave_S = recording.wave_S
+    span = find_span(synthesizer.transcriber.transcribe_words(wave_S), phrase, len(wave_S) / CODEC_RATE)
+    before_S, after_S = _cut(wave_S, span.from_s, span.start_s), _cut(wave_S, span.end_s, span.to_s)
     text = spoken_form(f"{span.before} {replacement} {span.after}").text
-    return best_of([_insert(synthesizer, span, one, text) for one in generated])
+    if not replacement.strip():
+        best = (_measure(synthesizer, before_S, after_S[:0], after_S, text, ""), after_S[:0])
+    else:
+        before_KT, after_KT = synthesizer.codec.encode([before_S, after_S])
+        context_KP = np.concatenate([after_KT, before_KT], axis=1)
+        request = synthesizer.request_with_context([span.after, span.before], context_KP, replacement)
+        made: list[tuple[Candidate, NDArray[np.float32]]] = []
+        for attempt in range(ATTEMPTS):
+            requests = [request] * candidates
+            for one in generate(synthesizer.ar, synthesizer.nar, requests, synthesizer.sampling, seed=seed + 1000 * attempt):
+                new_S = _decode(synthesizer, before_KT, one, after_KT)
+                problem = synthesizer.problem_of(replacement, one)
+                made.append((_measure(synthesizer, before_S, new_S, after_S, text, problem), new_S))
+            chosen = best_of([candidate for candidate, _ in made])
+            if not chosen.problem:
+                break
+        best = next(pair for pair in made if pair[0] is chosen)
+    return Edited(recording.splice(best[1], span.start_s, span.end_s), best[0])
 
 
-def _insert(synthesizer: Synthesizer, span: EditSpan, generated: Generated, text: str) -> Candidate:
-    codes_KT = synthesizer.prompt_KP
-    edited_KT = np.concatenate([codes_KT[:, : span.start], generated.codes_KT, codes_KT[:, span.end :]], axis=1)
-    decoded_S = synthesizer.codec.decode([edited_KT])[0]
-    new_S = decoded_S[span.start * CODEC_HOP : (span.start + generated.codes_KT.shape[1]) * CODEC_HOP]
-    wave_S = splice(synthesizer.prompt.wave_S, new_S, span.start * CODEC_HOP, span.end * CODEC_HOP)
+def _cut(wave_S: NDArray[np.float32], start_s: float, end_s: float) -> NDArray[np.float32]:
+    return wave_S[round(start_s * CODEC_RATE) : round(end_s * CODEC_RATE)]
+
+
+def _decode(
+    synthesizer: Synthesizer, before_KT: NDArray[np.int16], generated: Generated, after_KT: NDArray[np.int16]
+) -> NDArray[np.float32]:
+    """The sound of the new codes, decoded between the codes of their neighbors."""
+    edited_KT = np.concatenate([before_KT, generated.codes_KT, after_KT], axis=1)
+    start = before_KT.shape[1]
+    return synthesizer.codec.decode([edited_KT])[0][start * CODEC_HOP : (start + generated.codes_KT.shape[1]) * CODEC_HOP]
+
+
+def _measure(
+    synthesizer: Synthesizer,
+    before_S: NDArray[np.float32],
+    new_S: NDArray[np.float32],
+    after_S: NDArray[np.float32],
+    text: str,
+    problem: str,
+) -> Candidate:
+    wave_S, context_S = np.concatenate([before_S, new_S, after_S]), np.concatenate([before_S, after_S])
     wer = word_error_rate(text, spoken_form(synthesizer.transcriber.transcribe(wave_S)).text)
-    return Candidate(wave_S, generated.finished, wer, speaker_similarity(wave_S, synthesizer.prompt.wave_S))
-
-
-def splice(recorded_S: NDArray[np.float32], new_S: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
-    """The recording with samples `start` to `end` replaced, cross-faded over `FADE_S` at both ends of the new part."""
-    new_S, end = new_S.copy(), min(end, len(recorded_S))
-    fade = min(round(FADE_S * CODEC_RATE), len(new_S) // 2, end - start)
-    if fade > 0:
-        rising = np.linspace(0, 1, fade, dtype=np.float32)
-        new_S[:fade] = new_S[:fade] * rising + recorded_S[start : start + fade] * (1 - rising)
-        new_S[-fade:] = new_S[-fade:] * (1 - rising) + recorded_S[end - fade : end] * rising
-    return np.concatenate([recorded_S[:start], new_S, recorded_S[end:]])
+    return Candidate(wave_S, not problem, wer, speaker_similarity(wave_S, context_S), problem)

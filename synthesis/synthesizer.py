@@ -12,33 +12,44 @@ Example::
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import soundfile as sf
-import soxr
 from numpy.typing import NDArray
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, Codec, load_codec
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
-from voxbeam.models.speech_metrics import WhisperTranscriber, speaker_similarity, word_error_rate
-from voxbeam.models.spoken_form import spoken_form, spoken_or_raise
+from voxbeam.models.speech_metrics import (
+    WhisperTranscriber,
+    normalize_words,
+    speaker_similarity,
+    word_error_rate,
+    word_errors,
+)
+from voxbeam.models.spoken_form import spoken_form
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.synthesis.generate import Generated, Request, generate, generate_chunks
+from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
+from voxbeam.synthesis.text import phone_ids, split_sentences, unspoken
 
+MIN_PROMPT_S = 0.5
+"""shorter prompts tell nothing of a voice"""
 MIN_PHONES_PER_SECOND = 5
 """slower than anybody speaks: a longer utterance is a loop, and is truncated"""
-MAX_SENTENCE_CHARACTERS = 200
-"""longer sentences are split at a comma or a blank"""
+MAX_PHONES_PER_SECOND = 30
+"""faster than anybody speaks: a shorter utterance ended too soon"""
+ATTEMPTS = 3
+"""times that a sentence is tried before a failed version of it is accepted"""
+_NEXT_SEED = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -47,21 +58,24 @@ class Prompt:
 
     wave_S: NDArray[np.float32]
     text: str | None = None
+    is_cut: bool = False
+    """the beginning of a longer recording, so that `text` may go on after it"""
 
     @classmethod
     def read(cls, path: Path | str, text: str | None = None, seconds: float = 3.0) -> Self:
-        """The first `seconds` of an audio file. `text`, if given, must be the transcript of exactly that part.
+        """The first `seconds` of an audio file. `text`, if given, is its transcript, of that part or of more.
 
-        Raises SynthesisError for a file that cannot be read.
+        Raises SynthesisError for a file that cannot be read, or is shorter than `MIN_PROMPT_S`.
         """
-        try:
-            audio, rate = sf.read(path, dtype="float32", always_2d=True)
-        except (OSError, sf.LibsndfileError) as error:
+        recording = Recording.read(path)
+        whole_S = recording.wave_S
+        wave_S = whole_S[: round(seconds * CODEC_RATE)]
+        if len(wave_S) < MIN_PROMPT_S * CODEC_RATE:
             raise SynthesisError(
-                f"cannot read the prompt {path} ({error})", remedy="name an audio file, such as .wav or .flac"
-            ) from error
-        wave_S = audio.mean(axis=1)[: round(seconds * rate)]
-        return cls(np.ascontiguousarray(soxr.resample(wave_S, rate, CODEC_RATE), dtype=np.float32), text)
+                f"the prompt {path} is {len(wave_S) / CODEC_RATE:.2f} s long",
+                remedy=f"give at least {MIN_PROMPT_S:g} s of speech",
+            )
+        return cls(np.ascontiguousarray(wave_S), text, is_cut=len(whole_S) > len(wave_S))
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,17 @@ class Candidate:
     """word error rate of the transcript"""
     speaker_similarity: float
     """cosine of CAM++ embeddings with the prompt, −1 to 1"""
+    problem: str = ""
+    """why this is no version of the sentence: the model did not end it, or ended it at once; "" if it is one"""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What was made of a text."""
+
+    wave_S: NDArray[np.float32]
+    problems: tuple[str, ...]
+    """sentences that did not succeed, with the reason; what is heard of them is the best of all attempts"""
 
 
 @dataclass
@@ -95,12 +120,14 @@ class Synthesizer:
     def __post_init__(self) -> None:
         self.ar, self.nar, self.config = load_models(self.run_uri, self.device, self.codec)
         self.phone_set = load_phone_set(self.language)
-        if len(self.phone_set.phones) != self.config.n_phones:
+        # later versions of a phone set only append: a run knows the beginning
+        known = self.phone_set.phones[: self.config.n_phones]
+        if len(known) < self.config.n_phones or known != (self.config.phones or known):
             raise CheckpointError(
-                f"the run was trained with {self.config.n_phones} phones, the phone set of {self.language} has "
-                f"{len(self.phone_set.phones)}",
-                remedy="use the language with which its corpus was built",
+                f"the run was trained with {self.config.n_phones} phones, which are not those of {self.language}",
+                remedy="use the language with which its corpus was built (--language)",
             )
+        self.phone_set = replace(self.phone_set, phones=known)
         self.phonemizer = open_phonemizer(self.language)
 
     @classmethod
@@ -139,8 +166,15 @@ class Synthesizer:
 
     @cached_property
     def prompt_text(self) -> str:
-        """Transcript of the prompt, by Whisper if it was not given. Raises SynthesisError if Whisper finds no words."""
-        text = self.prompt.text if self.prompt.text is not None else self.transcriber.transcribe(self.prompt.wave_S)
+        """Transcript of the prompt, by Whisper if it was not given.
+
+        A text that was given for a longer recording is cut where the prompt is. Raises SynthesisError if Whisper finds no words,
+        or others than those of the text.
+        """
+        if self.prompt.text is not None and not self.prompt.is_cut:
+            return self.prompt.text
+        heard = self.transcriber.transcribe(self.prompt.wave_S)
+        text = heard if self.prompt.text is None else text_of_prompt(self.prompt.text, heard)
         if not text.strip():
             raise SynthesisError(
                 "Whisper finds no words in the prompt",
@@ -154,32 +188,56 @@ class Synthesizer:
         return self.codec.encode([self.prompt.wave_S])[0]
 
     def say(self, text: str, *, candidates: int = 1, seed: int = 0) -> NDArray[np.float32]:
-        """Audio [S] at 24 kHz of a text of any length, sentence by sentence.
+        """Audio [S] at 24 kHz of a text of any length; `speak` also tells whether all of it succeeded."""
+        return self.speak(text, candidates=candidates, seed=seed).wave_S
+
+    def speak(self, text: str, *, candidates: int = 1, seed: int = 0) -> Speech:
+        """A text of any length, sentence by sentence, with pauses between them.
 
         With several `candidates`, each sentence is generated that many times and the best version is kept. Raises
-        SynthesisError for a text without words.
+        SynthesisError for a text without words, or with something that cannot be spoken.
         """
-        waves = [self.best_candidate(sentence, candidates=candidates, seed=seed).wave_S for sentence in split_sentences(text)]
-        return np.concatenate(waves)
+        waves: list[NDArray[np.float32]] = []
+        problems = [f"{direction!r} is not spoken" for direction in unspoken(text)]
+        for sentence in split_sentences(text):
+            best = self.best_candidate(sentence.text, candidates=candidates, seed=seed)
+            waves += [best.wave_S, _silence(sentence.pause_s)]
+            problems += [f"{sentence.text!r}: {best.problem}"] if best.problem else []
+        return Speech(np.concatenate(waves), tuple(problems))
 
     def stream(self, text: str, *, chunk_frames: int = 38, seed: int = 0) -> Iterator[NDArray[np.float32]]:
         """Audio in chunks of about `chunk_frames` frames (13 ms each), each as soon as it is final; together the whole text.
 
-        A chunk is delayed by the codec's lookahead. Raises SynthesisError for a text without words.
+        A chunk is delayed by the codec's lookahead. Nothing is tried again. Raises SynthesisError for a text without words.
         """
         for sentence in split_sentences(text):
-            request = self.request(sentence)
+            request = self.request(sentence.text)
             chunks = generate_chunks(self.ar, self.nar, request, self.sampling, chunk_frames=chunk_frames, seed=seed)
             yield from decode_chunks(self.codec, self.prompt_KP, chunks)
+            if sentence.pause_s:
+                yield _silence(sentence.pause_s)
 
-    def continue_prompt(self, text: str, *, seed: int = 0) -> NDArray[np.float32]:
-        """Audio of the prompt followed by a text that continues it (VALL-E-continual, section 5.2)."""
-        (generated,) = generate(self.ar, self.nar, [self.request(text)], self.sampling, seed=seed)
-        return self.codec.decode([np.concatenate([self.prompt_KP, generated.codes_KT], axis=1)])[0]
+    def continue_prompt(self, text: str, *, seed: int = 0) -> Speech:
+        """The prompt followed by a text that continues it (VALL-E-continual, section 5.2)."""
+        request = self.request(text)
+        for attempt in range(ATTEMPTS):
+            (generated,) = generate(self.ar, self.nar, [request], self.sampling, seed=seed + attempt * _NEXT_SEED)
+            if not (problem := self.problem_of(text, generated)):
+                break
+        wave_S = self.codec.decode([np.concatenate([self.prompt_KP, generated.codes_KT], axis=1)])[0]
+        return Speech(wave_S, (f"{text!r}: {problem}",) if problem else ())
 
     def best_candidate(self, sentence: str, *, candidates: int = 1, seed: int = 0) -> Candidate:
-        """The best of several candidates, decoded in one batch: finished, fewest word errors, most similar voice."""
-        return best_of(self.synthesize([sentence] * candidates, seed=seed))
+        """The best of several candidates, decoded in one batch: finished, fewest word errors, most similar voice.
+
+        If all of them fail, they are made again with other random numbers, up to `ATTEMPTS` times.
+        """
+        made: list[Candidate] = []
+        for attempt in range(ATTEMPTS):
+            made += self.synthesize([sentence] * candidates, seed=seed + attempt * _NEXT_SEED)
+            if not (best := best_of(made)).problem:
+                break
+        return best
 
     def synthesize(self, sentences: Sequence[str], *, seed: int = 0) -> list[Candidate]:
         """One candidate of every sentence, decoded in one batch."""
@@ -192,22 +250,58 @@ class Synthesizer:
 
     def request_with_context(self, context: Sequence[str], codes_KP: NDArray[np.int16], text: str) -> Request:
         """A text after codes whose transcript is `context`. Raises SynthesisError for no words, or a symbol without any."""
-        *before, spoken = self.phonemizer.phonemize([spoken_or_raise(part) for part in [*context, text]])
-        if not spoken:
-            raise SynthesisError(f"there are no words in {text!r}", remedy="give a text with at least one word")
-        ids = self.phone_set.encode(" | ".join(part for part in [*before, spoken] if part))
-        seconds = 1 + len(spoken.split()) / MIN_PHONES_PER_SECOND
+        ids = phone_ids([*context, text], self.phonemizer, self.phone_set)
+        seconds = 1 + self._count_phones(text) / MIN_PHONES_PER_SECOND
         return Request(phones_L=np.array(ids, np.int64), prompt_KP=codes_KP, max_frames=round(seconds * self.codec.frame_rate))
+
+    def _count_phones(self, text: str) -> int:
+        """Phones of a text, with the marks between them."""
+        return len(phone_ids([text], self.phonemizer, self.phone_set))
 
     def _measure(self, text: str, generated: Generated) -> Candidate:
         wave_S = self.codec.decode([generated.codes_KT])[0]
         wer = word_error_rate(spoken_form(text).text, spoken_form(self.transcriber.transcribe(wave_S)).text)
-        return Candidate(wave_S, generated.finished, wer, speaker_similarity(wave_S, self.prompt.wave_S))
+        return Candidate(
+            wave_S, generated.finished, wer, speaker_similarity(wave_S, self.prompt.wave_S), self.problem_of(text, generated)
+        )
+
+    def problem_of(self, text: str, generated: Generated) -> str:
+        """Why codes are no version of a text; "" if they may be one."""
+        seconds = generated.codes_KT.shape[1] / self.codec.frame_rate
+        if not generated.finished:
+            return f"the model did not end it; it was cut after {seconds:.1f} s"
+        if seconds < self._count_phones(text) / MAX_PHONES_PER_SECOND:
+            return f"the model ended it after {seconds:.2f} s"
+        return ""
+
+
+def text_of_prompt(text: str, heard: str) -> str:
+    """The beginning of a text that is the transcript of a prompt, in which Whisper heard `heard`.
+
+    Raises SynthesisError if it is unlike any beginning.
+    """
+    words, spoken = text.split(), normalize_words(heard)
+    errors = [word_errors(normalize_words(" ".join(words[:count])), spoken) for count in range(len(words) + 1)]
+    best = min(range(len(words) + 1), key=lambda count: (errors[count], count))
+    if not best or errors[best] > len(spoken) / 2:
+        raise SynthesisError(
+            f"the text of the prompt is {text!r}, and Whisper hears {heard!r} in it",
+            remedy="give the transcript of the first seconds (--prompt-seconds), or none",
+        )
+    return " ".join(words[:best])
 
 
 def best_of(candidates: Sequence[Candidate]) -> Candidate:
-    """The best candidate: finished rather than truncated, then fewest word errors, then most similar voice."""
-    return min(candidates, key=lambda one: (not one.finished, one.wer, -one.speaker_similarity))
+    """The best candidate: without a problem, then fewest word errors, then most similar voice. What is not a number is worst."""
+    return min(candidates, key=lambda one: (bool(one.problem), _or_worst(one.wer), _or_worst(-one.speaker_similarity)))
+
+
+def _or_worst(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
+
+
+def _silence(seconds: float) -> NDArray[np.float32]:
+    return np.zeros(round(seconds * CODEC_RATE), np.float32)
 
 
 def decode_chunks(
@@ -226,25 +320,3 @@ def decode_chunks(
             returned = final
     if returned < codes_KT.shape[1]:
         yield codec.decode([codes_KT])[0][returned * CODEC_HOP :]
-
-
-def split_sentences(text: str) -> list[str]:
-    """The spoken form of a text, in sentences of at most `MAX_SENTENCE_CHARACTERS`.
-
-    The text is split after it is put into words, so that the dot of an abbreviation ends no sentence. Raises SynthesisError for
-    a text without words, and for a symbol that cannot be spoken.
-    """
-    spoken = [spoken_or_raise(line) for line in text.splitlines()]
-    parts = [part.strip() for line in spoken for part in re.split(r"(?<=[.!?;])\s+", line)]
-    pieces: list[str] = []
-    for part in parts:
-        while len(part) > MAX_SENTENCE_CHARACTERS:
-            at = max(part.rfind(", ", 0, MAX_SENTENCE_CHARACTERS) + 1, 0) or part.rfind(" ", 0, MAX_SENTENCE_CHARACTERS)
-            at = at if at > 0 else MAX_SENTENCE_CHARACTERS
-            pieces.append(part[:at].strip())
-            part = part[at:].strip()
-        pieces.append(part)
-    sentences = [piece for piece in pieces if any(map(str.isalnum, piece))]
-    if not sentences:
-        raise SynthesisError("the text has no words", remedy="give a text with at least one word")
-    return sentences

@@ -9,7 +9,7 @@ from typing import Any
 from voxbeam.models.checkpoint import Checkpoint
 from voxbeam.schemas.errors import CheckpointError
 
-_FIXED = ("config.train_models", "config.seed", "model", "phones", "data")
+_FIXED = ("config.train_models", "config.seed", "model", "data")
 """settings of which the state of a run is a state: with others, it would be another run from its first step on"""
 _IN_MODEL = ("config.transformer", "config.codebook_size")
 """what `model` says as well"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -21,7 +22,7 @@ class RunLog:
 
     def __init__(self, run_uri: str, step: int) -> None:
         self.store = Store(run_uri)
-        self._lines = [line for line in self._read() if line["step"] <= step]
+        self._lines: list[dict[str, Any]] = [line for line in self._read() if line["step"] <= step]
         self._writer: SummaryWriter | None = None
         self._path = None if is_bucket(run_uri) else local_path(run_uri) / _NAME
         self.flush()
@@ -49,7 +50,7 @@ class RunLog:
         if self._writer is not None:
             self._writer.close()
 
-    def _read(self) -> list[dict[str, float | None]]:
+    def _read(self) -> list[dict[str, Any]]:
         if not self.store.exists(_NAME):
             return []
         lines = self.store.get(_NAME).decode().splitlines()

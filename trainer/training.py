@@ -91,11 +91,13 @@ class Trainer:
         on_log: Callable[[TrainLog], None] | None = None,
         on_message: Callable[[str], None] = _log_message,
     ) -> None:
-        self.config, self.run_uri, self.phones, self.data = config, run_uri, list(phones), data or {}
+        self.config, self.run_uri, self.data = config, run_uri, data or {}
         self.train_source, self.valid_source, self.speaking_source = train_source, valid_source, speaking_source
         self.on_log, self.on_message = on_log, on_message
         self.codec_sha256 = codec.sha256 if codec else ""
-        self.model_config = ModelConfig(n_phones=len(phones), codebook_size=config.codebook_size, transformer=config.transformer)
+        self.model_config = ModelConfig(
+            n_phones=len(phones), phones=tuple(phones), codebook_size=config.codebook_size, transformer=config.transformer
+        )
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.device = torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
         if self.device.type == "cuda":
@@ -232,7 +234,6 @@ class Trainer:
         return {
             "config": asdict(self.config),
             "model": asdict(self.model_config),
-            "phones": self.phones,
             "data": dict(self.data),
             "codec_sha256": self.codec_sha256,
         }

@@ -47,7 +47,7 @@ def validate(
 
 def total_loss(metrics: dict[str, float]) -> float:
     """Nats per frame of all codebooks that a run learns, as the mean of the conditions; infinite if it is not a number."""
-    found = {}
+    found: dict[str, float] = {}
     for name, value in metrics.items():
         condition, _, rest = name.partition("/")
         if rest.startswith("loss/"):

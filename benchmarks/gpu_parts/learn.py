@@ -146,7 +146,6 @@ def write_weights(out: Path, trainer: Trainer) -> None:
     """The averaged weights of each model as a checkpoint in bf16."""
     facts = {
         **asdict(trainer.progress),
-        "phones": trainer.phones,
         "data": dict(trainer.data),
         "codec_sha256": trainer.codec_sha256,
         "config": asdict(trainer.config),

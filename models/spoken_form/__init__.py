@@ -4,7 +4,8 @@ Corpus and synthesis use this one function, so that a model is trained on and as
 knows, with an example each: docs/spoken_form.md.
 """
 
+from voxbeam.models.spoken_form.asides import directions
 from voxbeam.models.spoken_form.characters import SILENT
-from voxbeam.models.spoken_form.speak import SpokenForm, spoken_form, spoken_or_raise
+from voxbeam.models.spoken_form.speak import SpokenForm, spoken_form
 
-__all__ = ["SILENT", "SpokenForm", "spoken_form", "spoken_or_raise"]
+__all__ = ["SILENT", "SpokenForm", "directions", "spoken_form"]

@@ -49,6 +49,12 @@ def without_asides(text: str) -> tuple[str, list[str]]:
     return _EMPHASIS.sub(r"\2", _BULLET.sub(" ", _BRACKETS.sub(" ", text))), unknown
 
 
+def directions(text: str) -> list[str]:
+    """The stage directions and music signs of a text, which `without_asides` takes out without telling."""
+    pairs = [(pair.start(), pair[0]) for pair in _PAIRS.finditer(text) if _is_direction(pair)]
+    return [said for _, said in sorted(pairs + [(sign.start(), sign[0]) for sign in _UNHEARD.finditer(text)])]
+
+
 def _is_direction(pair: re.Match[str]) -> bool:
     content = (pair[1] or pair[2] or pair[3]).lower().strip(" .!")
     words = re.findall(r"[a-z_']+", content)

@@ -10,7 +10,6 @@ from voxbeam.models.spoken_form.asides import without_asides
 from voxbeam.models.spoken_form.characters import fold, without_left_over
 from voxbeam.models.spoken_form.numbers import number
 from voxbeam.models.spoken_form.rule import NUMBER, Rule, apply, rule
-from voxbeam.schemas.errors import SynthesisError
 
 _NUMERAL = re.compile(
     r"[IVX]{2}|\b[A-Z][\w']* [IVX]\b|[IVXLCDM]{2}|\b[ivx]{2}|WW\d|"
@@ -89,11 +88,3 @@ def _staged(stages: _Stages, text: str) -> str:
         if sign.search(text):
             text = apply(rules, text)
     return text
-
-
-def spoken_or_raise(text: str) -> str:
-    """The spoken form of a text to be said. Raises SynthesisError, which names what cannot be spoken."""
-    spoken = spoken_form(text)
-    if spoken.dropped:
-        raise SynthesisError(f"cannot say {', '.join(map(repr, spoken.dropped))}", remedy="write it in words, or take it out")
-    return spoken.text

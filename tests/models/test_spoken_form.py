@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from voxbeam.models.phones import open_phonemizer
-from voxbeam.models.spoken_form import SILENT, spoken_form, spoken_or_raise
+from voxbeam.models.spoken_form import SILENT, spoken_form
 from voxbeam.schemas.errors import SynthesisError
+from voxbeam.synthesis.text import in_words
 
 TABLE = Path(__file__).with_name("spoken_form.tsv")
 ROWS = [line.split("\t") for line in TABLE.read_text(encoding="utf-8").splitlines()]
@@ -74,7 +75,7 @@ def test_shared_cases_by_phones(name: str) -> None:
 def test_what_cannot_be_spoken_is_named(written: str, dropped: tuple[str, ...]) -> None:
     assert spoken_form(written).dropped == dropped
     with pytest.raises(SynthesisError, match=re.escape(repr(dropped[0]))):
-        spoken_or_raise(written)
+        in_words(written)
 
 
 @given(WRITTEN)

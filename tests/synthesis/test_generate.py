@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from voxbeam.models.speech_metrics import speaker_similarity, word_error_rate
 from voxbeam.models.valle import ARModel, NARModel
-from voxbeam.schemas.errors import SynthesisError
 from voxbeam.synthesis.generate import Request, decode_ar, decode_nar, generate, generate_chunks, request_batch
 from voxbeam.synthesis.sampling import SamplingConfig, nucleus, sample_codes
-from voxbeam.synthesis.synthesizer import MAX_SENTENCE_CHARACTERS, split_sentences
 
 from tests.trainer.factories import MODEL, SIZES
 
@@ -107,21 +105,6 @@ def test_the_same_seed_says_the_same(models: tuple[ARModel, NARModel]) -> None:
         for seed in (5, 5, 6)
     )
     assert one == two != other
-
-
-def test_sentences() -> None:
-    assert split_sentences("One here. Two there! \n Three?") == ["One here.", "Two there!", "Three?"]
-    long = split_sentences("word, " * 100)
-    assert all(len(part) <= MAX_SENTENCE_CHARACTERS for part in long)
-    assert "".join("".join(long).split()) == "".join(("word, " * 100).split())
-    with pytest.raises(ValueError, match="no words"):
-        split_sentences(" ... ")
-    assert split_sentences("Dr. Hill paid $4.50. On Main St. (in town).") == [
-        "doctor Hill paid four dollars and fifty cents.",
-        "On Main street in town.",
-    ]
-    with pytest.raises(SynthesisError, match="'☃'"):
-        split_sentences("It is cold ☃ today.")
 
 
 def test_word_error_rate() -> None:

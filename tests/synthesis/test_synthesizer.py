@@ -9,13 +9,14 @@ import soundfile as sf
 import soxr
 import torch
 
+from voxbeam.commands.exit_status import DONE, UNUSABLE, WRONG
 from voxbeam.commands.main import main
 from voxbeam.models.codec import Codec
 from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.phones import load_phone_set
 from voxbeam.schemas.errors import CheckpointError, ModelError, SynthesisError, VoxbeamError
 from voxbeam.schemas.formats import CODEC_RATE
-from voxbeam.synthesis.synthesizer import Prompt, Synthesizer, decode_chunks
+from voxbeam.synthesis.synthesizer import ATTEMPTS, Candidate, Prompt, Synthesizer, best_of, decode_chunks, text_of_prompt
 from voxbeam.trainer.training import Trainer
 
 from tests.trainer.factories import CONFIG, PHONES, fake_steps
@@ -59,7 +60,7 @@ def test_every_way_to_synthesize(run: Path, prompt_file: Path) -> None:
         assert 0 < len(sound) <= most * CODEC_RATE
         assert np.isfinite(sound).all()
     assert len(synthesizer.say("Hello. Hello.")) > len(synthesizer.say("Hello."))
-    continued = synthesizer.continue_prompt("Hello.")
+    continued = synthesizer.continue_prompt("Hello.").wave_S
     assert len(continued) > synthesizer.prompt_KP.shape[1] * 320
     with pytest.raises(ValueError, match="no words"):
         synthesizer.say("...")
@@ -70,8 +71,8 @@ def test_every_way_to_synthesize(run: Path, prompt_file: Path) -> None:
 
 @pytest.mark.slow
 def test_load_opens_all_parts_by_name(run: Path, prompt_file: Path, tmp_path: Path) -> None:
-    loaded = Synthesizer.load(str(run), prompt=prompt_file, prompt_text="yes")
-    built = Synthesizer(str(run), Prompt.read(prompt_file, "yes"))
+    loaded = Synthesizer.load(str(run), prompt=prompt_file, prompt_text="yes", prompt_seconds=6)
+    built = Synthesizer(str(run), Prompt.read(prompt_file, "yes", 6))
     np.testing.assert_array_equal(loaded.say("Hello.", seed=1), built.say("Hello.", seed=1))
     for error, arguments in (
         (SynthesisError, {"run_uri": str(run), "prompt": tmp_path / "missing.wav"}),
@@ -104,11 +105,13 @@ def test_chunks_join_without_a_seam(layers: str, chunk: int) -> None:
 @pytest.mark.parametrize("how", [["--best-of", "2"], ["--stream"], ["--continue"]])
 def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str], capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "hello.wav"
-    main(["generate", str(run), "--text", "Hi.", "--prompt", str(prompt_file), "--prompt-text", "yes", "--out", str(out), *how])
+    words = ["--text", "Hi.", "--prompt", str(prompt_file), "--prompt-seconds", "6", "--prompt-text", "yes", "--out", str(out)]
+    status = main(["generate", str(run), *words, *how])
     sound, rate = sf.read(out)
     assert rate == CODEC_RATE
     assert len(sound) > 0
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert status == (WRONG if "not as asked: 'Hi.': the model" in told else DONE)
     assert "s of speech" in printed
     assert ("Time to first audio" in printed) == ("--stream" in how)
 
@@ -116,4 +119,71 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
 def test_a_run_without_nar_is_refused(tmp_path: Path, prompt_file: Path) -> None:
     Trainer(replace(CONFIG, train_models=("ar",), steps=2), PHONES, fake_steps, None, str(tmp_path)).train()
     with pytest.raises(CheckpointError, match="only the model ar"):
+        Synthesizer(str(tmp_path), Prompt.read(prompt_file))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sign", "problem"), [(1, "the model ended it after 0.00 s"), (-1, "the model did not end it; it was cut after")]
+)
+def test_a_take_that_fails_is_tried_again_and_told(run: Path, prompt_file: Path, sign: int, problem: str) -> None:
+    """A model that ends at once, or never: its output weights of the end token are those of its last bias."""
+    synthesizer = Synthesizer(str(run), Prompt.read(prompt_file, "yes", 6))
+    ar = synthesizer.ar
+    with torch.no_grad():
+        bias = ar.transformer.norm.norm.bias
+        bias.copy_(torch.ones_like(bias))
+        ar.code_embedding.weight[ar.end_id] = sign * 20.0
+    seeds = []
+    generate_once = synthesizer.synthesize
+
+    def counted(sentences: list[str], *, seed: int = 0) -> list[Candidate]:
+        seeds.append(seed)
+        return generate_once(sentences, seed=seed)
+
+    synthesizer.synthesize = counted  # type: ignore[method-assign]
+    speech = synthesizer.speak("Hi. [laughs]", candidates=2)
+    assert len(set(seeds)) == ATTEMPTS
+    assert speech.problems[0] == "'[laughs]' is not spoken" and speech.problems[1].startswith(f"'Hi.': {problem}")
+
+
+def test_the_text_of_a_longer_recording_is_cut_where_its_prompt_is() -> None:
+    text = "And so, my fellow Americans, ask not what your country can do for you."
+    assert text_of_prompt(text, "and so my fellow Americans ask") == "And so, my fellow Americans, ask"
+    assert text_of_prompt(text, "And so my fellow American") == "And so, my fellow Americans,"
+    assert text_of_prompt("Yes.", "yes") == "Yes."
+    with pytest.raises(SynthesisError, match=r"the text of the prompt is 'Something else', and Whisper hears 'and so my fellow'"):
+        text_of_prompt("Something else", "and so my fellow")
+
+
+def test_what_is_not_a_number_is_never_the_best() -> None:
+    nothing, silence = float("nan"), np.zeros(0, np.float32)
+    good, failed = Candidate(silence, True, 0.5, 0.1), Candidate(silence, False, 0.0, 0.9, "the model did not end it")
+    odd = [Candidate(silence, True, nothing, 0.9), Candidate(silence, True, 0.5, nothing)]
+    assert best_of([*odd, failed, good]) is good and best_of([failed, *odd]) is odd[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "missing/hello.wav"], "missing, does not exist; create it first"),
+        (["--out", "hello.xyz"], "none of the endings .wav"),
+        (["--out", "hello.wav", "--best-of", "0"], "0 is not in the range x>=1"),
+        (["--out", "hello.wav", "--device", "cuda"], "torch sees no GPU here; use --device cpu"),
+    ],
+)
+def test_what_cannot_be_written_or_run_is_told_before_anything_is_read(
+    words: list[str], message: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["generate", "no-such-run", "--text", "Hi.", "--prompt", "no-such-prompt.wav", *words]) == UNUSABLE
+    assert message in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_run_of_other_phones_is_refused(tmp_path: Path, prompt_file: Path) -> None:
+    """As many phones as the phone set has, two of them in another order."""
+    phones = list(load_phone_set("en-us").phones)
+    phones[10], phones[11] = phones[11], phones[10]
+    Trainer(replace(CONFIG, steps=2, warmup_steps=1), phones, fake_steps, None, str(tmp_path)).train()
+    with pytest.raises(CheckpointError, match="which are not those of en-us"):
         Synthesizer(str(tmp_path), Prompt.read(prompt_file))

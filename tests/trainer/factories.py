@@ -18,7 +18,7 @@ from voxbeam.trainer.training import Trainer
 
 SIZES = TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.1)
 PHONES = [f"p{number}" for number in range(20)]
-MODEL = ModelConfig(n_phones=len(PHONES), codebook_size=32, transformer=SIZES)
+MODEL = ModelConfig(n_phones=len(PHONES), phones=tuple(PHONES), codebook_size=32, transformer=SIZES)
 CONFIG = TrainConfig(
     transformer=SIZES,
     codebook_size=32,

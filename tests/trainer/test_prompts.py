@@ -45,7 +45,7 @@ def test_a_prompt_is_other_speech_of_the_same_person(people: list[int], epoch: i
     source = PromptSource(identity_N=identity_N, usable_N=usable_N, window_frames=(225, 750))
     config = SamplerConfig(prompt_fraction=1.0, block_samples=64)
     sampler, again = (BatchSampler(lengths_N, config, prompts=source) for _ in range(2))
-    found = {}
+    found: dict[int, int] = {}
     for batch, other in zip(sampler.batches(epoch, 0), again.batches(epoch, 0), strict=True):
         assert np.array_equal(batch.prompts, other.prompts)
         found |= dict(zip(batch.samples.tolist(), batch.prompts.tolist(), strict=True))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -28,19 +29,17 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = replace(CONFIG, steps=4, train_models=("ar",), validate_every=2, save_every=2, log_every=1)
 
 
-def run(folder: Path | str, **changes: object) -> Trainer:
-    messages: list[str] = []
-    arguments = {"phones": PHONES, "data": {"release": 1, "seed": 0}, "config": SMALL} | changes
+def run(folder: Path | str, messages: list[str] | None = None, **changes: Any) -> Trainer:
+    arguments: dict[str, Any] = {"phones": PHONES, "data": {"release": 1, "seed": 0}, "config": SMALL} | changes
     config, phones = arguments.pop("config"), arguments.pop("phones")
-    trainer = Trainer(config, phones, fake_steps, fake_steps, str(folder), on_message=messages.append, **arguments)
-    trainer.messages = messages
-    return trainer
+    told = [] if messages is None else messages
+    return Trainer(config, phones, fake_steps, fake_steps, str(folder), on_message=told.append, **arguments)
 
 
 def test_a_checkpoint_tells_its_run(tmp_path: Path) -> None:
     run(tmp_path).train()
     facts = checkpoint.read(checkpoint_store(str(tmp_path))).facts
-    assert facts["phones"] == PHONES and facts["data"] == {"release": 1, "seed": 0} and facts["step"] == 4
+    assert facts["model"]["phones"] == PHONES and facts["data"] == {"release": 1, "seed": 0} and facts["step"] == 4
     assert facts["config"]["learning_rate"] == CONFIG.learning_rate and facts["model"]["n_phones"] == len(PHONES)
 
 
@@ -64,13 +63,13 @@ def test_a_run_with_other_settings_is_another_run(tmp_path: Path, changes: dict[
 
 def test_settings_that_may_change_are_told(tmp_path: Path) -> None:
     run(tmp_path).train()
-    longer = run(tmp_path, config=replace(SMALL, steps=6, learning_rate=1e-3))
+    messages: list[str] = []
+    longer = run(tmp_path, messages, config=replace(SMALL, steps=6, learning_rate=1e-3))
     assert longer.train() == Progress(6, 6)
     told = "Continuing with other settings than before: learning_rate was 0.003 and is 0.001; steps was 4 and is 6"
-    assert longer.messages == [told]
-    same = run(tmp_path, config=replace(SMALL, steps=6, learning_rate=1e-3))
-    same.train()
-    assert same.messages == []
+    assert messages == [told]
+    run(tmp_path, messages, config=replace(SMALL, steps=6, learning_rate=1e-3)).train()
+    assert messages == [told]
 
 
 def test_a_changed_byte_of_a_checkpoint_is_noticed(tmp_path: Path) -> None:

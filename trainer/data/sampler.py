@@ -131,7 +131,7 @@ class BatchSampler:
         sorted_M = samples[order]
         identity_M, usable_M = source.identity_N[sorted_M], source.usable_N[sorted_M]
         donors = sorted_M[usable_M]
-        before_M = np.cumsum(usable_M) - usable_M  # donors before each sample
+        before_M: NDArray[np.int64] = np.cumsum(usable_M) - usable_M  # donors before each sample
         first_M = np.searchsorted(identity_M, identity_M, "left")
         last_M = np.searchsorted(identity_M, identity_M, "right")
         ends = np.append(before_M, len(donors))
