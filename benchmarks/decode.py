@@ -14,8 +14,9 @@ import time
 import torch
 from torch import Tensor
 
+from voxbeam.models.ar_decoder import ARDecoder
 from voxbeam.models.transformer import TransformerConfig
-from voxbeam.models.valle import ARDecoder, ARModel, ModelConfig, NARModel
+from voxbeam.models.valle import ARModel, ModelConfig, NARModel
 from voxbeam.schemas.formats import FRAME_RATE
 
 

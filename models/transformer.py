@@ -29,23 +29,44 @@ class TransformerConfig:
 
 
 class KeyValueCache:
-    """Keys and values of every layer for `size` positions; the first `length` are filled. Inference only."""
+    """Keys and values of every layer for `size` positions; the first `length` are filled. Inference only.
+
+    Once it is `fix`ed, all tensors keep their shapes and addresses, as a CUDA graph needs them: a layer then returns the whole
+    cache, and a mask must hide what is not filled.
+    """
 
     def __init__(self, config: TransformerConfig, batch: int, size: int, like: Tensor) -> None:
         shape = (config.n_layers, 2, batch, config.n_heads, size, config.d_model // config.n_heads)
         self.store_LKBHNC = torch.zeros(shape, dtype=like.dtype, device=like.device)
         self.length = 0
+        self.end_1: Tensor | None = None
+        """`length` on the device, of a fixed cache"""
+
+    def fix(self) -> Tensor:
+        """Fixes all shapes; from now on one position at a time is appended. Returns the next position, [1], which it advances."""
+        self.end_1 = torch.full((1,), self.length, device=self.store_LKBHNC.device)
+        return self.end_1
 
     def extend(self, layer: int, k_BHSC: Tensor, v_BHSC: Tensor) -> tuple[Tensor, Tensor]:
         """Appends new positions to a layer and returns all its keys and values.
 
-        `length` is unchanged: the caller advances it once, after the last layer.
+        The length is unchanged: the caller advances it once, after the last layer.
         """
-        end = self.length + k_BHSC.shape[2]
         stored = self.store_LKBHNC[layer]
+        if self.end_1 is not None:
+            stored[0].index_copy_(2, self.end_1, k_BHSC)
+            stored[1].index_copy_(2, self.end_1, v_BHSC)
+            return stored[0], stored[1]
+        end = self.length + k_BHSC.shape[2]
         stored[0, :, :, self.length : end] = k_BHSC
         stored[1, :, :, self.length : end] = v_BHSC
         return stored[0, :, :, :end], stored[1, :, :, :end]
+
+    def advance(self, count: int) -> None:
+        """Counts new positions as filled."""
+        self.length += count
+        if self.end_1 is not None:
+            self.end_1.add_(count)
 
 
 class AdaptiveLayerNorm(nn.Module):
@@ -112,7 +133,7 @@ class Transformer(nn.Module):
         for layer in self.layers:
             x_BSD = layer(x_BSD, mask_B1SN, level_BD, cache)
         if cache is not None:
-            cache.length += x_BSD.shape[1]
+            cache.advance(x_BSD.shape[1])
         return self.norm(x_BSD, level_BD)
 
 

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from voxbeam.models.batch import Batch
 from voxbeam.models.transformer import (
-    KeyValueCache,
     Transformer,
     TransformerConfig,
     attention_mask,
@@ -148,44 +147,6 @@ class ARModel(nn.Module):
     def logits(self, y_BSD: Tensor) -> Tensor:
         """Logits [B, S, V + 1] of all codes and the end token."""
         return F.linear(y_BSD, self.code_embedding.weight[: self.end_id + 1])
-
-
-class ARDecoder:
-    """Incremental decoding with a key-value cache. `logits_BV` [B, V + 1] are those of the next frame.
-
-    Utterances of different lengths share a batch: new frames are appended after the longest prompt, and the gaps are masked.
-    Equal to the full forward pass up to rounding. Inference only.
-    """
-
-    def __init__(
-        self,
-        model: ARModel,
-        phones_BL: Tensor,
-        phone_lengths_B: Tensor,
-        prompt_BP: Tensor,
-        prompt_lengths_B: Tensor,
-        max_frames: int,
-    ) -> None:
-        self.model = model
-        x_BSD, mask_BS = model.text_embedding(phones_BL, phone_lengths_B)
-        input_BP = F.pad(prompt_BP, (1, 0), value=model.start_id)
-        x_BSD = torch.cat([x_BSD, model.embed_codes(input_BP, 0)], dim=1)
-        self.mask_BS = torch.cat([mask_BS, length_mask(prompt_lengths_B + 1, input_BP.shape[1])], dim=1)
-        self.cache = KeyValueCache(model.transformer.config, len(x_BSD), x_BSD.shape[1] + max_frames, like=x_BSD)
-        y_BSD = model.transformer(x_BSD, attention_mask(self.mask_BS, x_BSD.shape[1], causal=True), cache=self.cache)
-        last_B = y_BSD.shape[1] - input_BP.shape[1] + prompt_lengths_B
-        y_B1D = y_BSD[torch.arange(len(y_BSD), device=y_BSD.device), last_B][:, None]
-        self.logits_BV = model.logits(y_B1D)[:, 0]
-        self.position_B = prompt_lengths_B + 1
-
-    def step(self, code_B: Tensor) -> Tensor:
-        """Appends one code to every utterance and returns the logits [B, V + 1] of the next frame."""
-        x_B1D = self.model.embed_codes(code_B[:, None], self.position_B[:, None])
-        self.mask_BS = F.pad(self.mask_BS, (0, 1), value=True)
-        y_B1D = self.model.transformer(x_B1D, attention_mask(self.mask_BS, 1, causal=True), cache=self.cache)
-        self.position_B = self.position_B + 1
-        self.logits_BV = self.model.logits(y_B1D)[:, 0]
-        return self.logits_BV
 
 
 class NARModel(nn.Module):

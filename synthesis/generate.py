@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxbeam.models.ar_decoder import ARDecoder
 from voxbeam.models.batch import Batch, TokenizedUtterance, collate
-from voxbeam.models.valle import ARDecoder, ARModel, NARModel
+from voxbeam.models.valle import ARModel, NARModel
 from voxbeam.synthesis.sampling import SamplingConfig, sample_codes
 
 
@@ -88,7 +89,19 @@ def decode_ar(
     device = batch.phones_BL.device
     generator = torch.Generator(device).manual_seed(seed)
     prompt_BP, lengths_B = batch.codes_BKT[:, 0].long(), batch.frame_lengths_B
-    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, prompt_BP, lengths_B, max_frames=max(max_frames))
+    on_gpu = device.type == "cuda"
+    decoder = ARDecoder(
+        ar,
+        batch.phones_BL,
+        batch.phone_lengths_B,
+        prompt_BP,
+        lengths_B,
+        max_frames=max(max_frames),
+        dtype=torch.bfloat16 if on_gpu else None,
+        static=on_gpu,
+    )
+    if on_gpu:
+        decoder.capture()
     recent_BH = torch.full((len(max_frames), sampling.repetition_window), -1, device=device)
     max_B = torch.tensor(max_frames, device=device)
     done_B = torch.zeros(len(max_frames), dtype=torch.bool, device=device)
@@ -118,7 +131,8 @@ def decode_nar(
     new_BT = torch.arange(codes_BTK.shape[1], device=device) >= prompt_B[:, None]
     for level in range(1, nar.n_codebooks):
         level_B = torch.full_like(prompt_B, level)
-        logits_BTV = nar.logits(batch.phones_BL, batch.phone_lengths_B, codes_BTK, lengths_B, level_B, prompt_B)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits_BTV = nar.logits(batch.phones_BL, batch.phone_lengths_B, codes_BTK, lengths_B, level_B, prompt_B)
         codes_BTK[..., level] = torch.where(new_BT, logits_BTV.argmax(-1), codes_BTK[..., level])
     generated = codes_BTK.to("cpu", torch.int16).numpy()
     return [

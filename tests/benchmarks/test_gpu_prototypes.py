@@ -7,12 +7,10 @@ from torch._dynamo.testing import CompileCounter
 from torch.nn.attention.flex_attention import create_block_mask
 
 from voxbeam.models.batch import Batch, collate
-from voxbeam.models.valle import ARDecoder, ARModel, LossSums, NARModel, draw_levels
-from voxbeam.synthesis.generate import Request, request_batch
+from voxbeam.models.valle import ARModel, LossSums, NARModel, draw_levels
 
 from benchmarks.gpu_parts.attention import BLOCK, Documents, block_mask, flex, masked
 from benchmarks.gpu_parts.packed import BlockHalves, PackedModel, after_attention, before_attention
-from benchmarks.gpu_parts.static_decoder import StaticDecoder
 from benchmarks.gpu_parts.synthetic_data import TINY, synthetic_batch, synthetic_utterance
 from benchmarks.gpu_parts.train import packed_size
 
@@ -90,29 +88,3 @@ def test_blocks_are_those_that_torch_finds_from_all_pairs(lengths: list[int], ca
     assert torch.equal(ours.to_dense(), theirs.to_dense())
     assert ours.full_kv_num_blocks is not None and theirs.full_kv_num_blocks is not None
     assert torch.equal(ours.full_kv_num_blocks, theirs.full_kv_num_blocks)
-
-
-@torch.inference_mode()
-def test_a_static_cache_gives_the_same_logits() -> None:
-    torch.manual_seed(0)
-    model = ARModel(TINY).eval()
-    rows = synthetic_batch(100, 0, 20, 40)
-    requests = [
-        Request(
-            phones_L=rows.phones_BL[row, : 4 + row].numpy(),
-            prompt_KP=rows.codes_BKT[row, :, : 7 + 3 * row].numpy(),
-            max_frames=6,
-        )
-        for row in range(2)
-    ]
-    prompts = request_batch(requests, torch.device("cpu"))
-
-    def decoder() -> ARDecoder:
-        prompt_BP = prompts.codes_BKT[:, 0].long()
-        return ARDecoder(model, prompts.phones_BL, prompts.phone_lengths_B, prompt_BP, prompts.frame_lengths_B, max_frames=6)
-
-    product, static = decoder(), StaticDecoder(decoder())
-    torch.testing.assert_close(static.logits_BV, product.logits_BV)
-    for code in range(6):
-        code_B = torch.tensor([code, 900 - code])
-        torch.testing.assert_close(static.step(code_B), product.step(code_B), rtol=1e-4, atol=1e-4)

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voxbeam.models.ar_decoder import ARDecoder
 from voxbeam.models.batch import Batch, TokenizedUtterance, collate
 from voxbeam.models.transformer import TransformerConfig
-from voxbeam.models.valle import ARDecoder, ARModel, ModelConfig, NARModel, draw_levels
+from voxbeam.models.valle import ARModel, ModelConfig, NARModel, draw_levels
 
 TINY = ModelConfig(
     n_phones=20, codebook_size=32, transformer=TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.0)
@@ -79,12 +80,15 @@ def test_padding_means_nothing_to_the_nar_model(nar: NARModel, pairs: list[tuple
     assert together.frames == sum(s.frames for s in alone) == sum(frames - frames // 2 for _, frames in pairs)
 
 
-def test_decoding_with_a_cache_equals_the_full_forward(ar: ARModel) -> None:
+@pytest.mark.parametrize("static", [False, True])
+@torch.inference_mode()
+def test_decoding_with_a_cache_equals_the_full_forward(ar: ARModel, static: bool) -> None:
     """Ragged phones and prompts in one batch, against every utterance alone and without a cache."""
     batch = batch_of((5, 12), (9, 7), (2, 15))
     prompts = torch.tensor([4, 1, 6])
-    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :6, 0], prompts, max_frames=8)
-    cached = [decoder.logits_BV]
+    prompt_BP = batch.codes_BTK[:, :6, 0]
+    decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, prompt_BP, prompts, max_frames=8, static=static)
+    cached = [decoder.logits_BV.clone()]
     for step in range(6):
         cached.append(
             decoder.step(batch.codes_BTK[torch.arange(3), prompts + step, 0] * (prompts + step < batch.frame_lengths_B))
@@ -100,11 +104,25 @@ def test_decoding_with_a_cache_equals_the_full_forward(ar: ARModel) -> None:
             assert cached[step][row].argmax() == full.logits_BV[0].argmax()
 
 
+@torch.inference_mode()
+def test_a_decoder_in_half_precision_is_nearly_the_same(ar: ARModel) -> None:
+    batch = batch_of((5, 12), (9, 7))
+    prompts = torch.tensor([4, 2])
+    inputs = (batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :4, 0], prompts)
+    whole, half = (ARDecoder(ar, *inputs, max_frames=4, dtype=dtype, static=True) for dtype in (None, torch.bfloat16))
+    for step in range(4):
+        torch.testing.assert_close(half.logits_BV, whole.logits_BV, rtol=0.05, atol=0.05)
+        code_B = torch.tensor([step, 9 - step])
+        whole.step(code_B), half.step(code_B)
+    assert {value.dtype for value in ar.parameters()} == {torch.float32} and half.cache.store_LKBHNC.dtype == torch.bfloat16
+
+
+@torch.inference_mode()
 def test_the_decoder_scores_as_training_does(ar: ARModel) -> None:
     """The loss of an utterance is the sum of what the decoder says of each of its codes."""
     batch = batch_of((5, 9))
     decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :0, 0], torch.tensor([0]), max_frames=9)
-    logits = [decoder.logits_BV] + [decoder.step(batch.codes_BTK[:, t, 0]) for t in range(9)]
+    logits = [decoder.logits_BV.clone()] + [decoder.step(batch.codes_BTK[:, t, 0]) for t in range(9)]
     target = torch.cat([batch.codes_BTK[0, :, 0], torch.tensor([ar.end_id])])
     told = -torch.log_softmax(torch.cat(logits), dim=1)[torch.arange(10), target].sum()
     torch.testing.assert_close(told, ar(batch).loss, rtol=1e-4, atol=1e-4)
@@ -127,6 +145,7 @@ def test_a_stage_never_sees_its_targets(nar: NARModel, stage: int) -> None:
             assert torch.equal(logits(other), before) != seen, (book, frames)
 
 
+@torch.inference_mode()
 def test_ar_never_looks_ahead(ar: ARModel) -> None:
     batch = batch_of((4, 10))
     decoder = ARDecoder(ar, batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :5, 0], torch.tensor([5]), max_frames=0)

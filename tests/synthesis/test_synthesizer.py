@@ -141,7 +141,7 @@ def test_a_take_that_fails_is_tried_again_and_told(run: Path, prompt_file: Path,
         seeds.append(seed)
         return generate_once(sentences, seed=seed)
 
-    synthesizer.synthesize = counted  # type: ignore[method-assign]
+    synthesizer.synthesize = counted  # type: ignore[method-assign, assignment]
     speech = synthesizer.speak("Hi. [laughs]", candidates=2)
     assert len(set(seeds)) == ATTEMPTS
     assert speech.problems[0] == "'[laughs]' is not spoken" and speech.problems[1].startswith(f"'Hi.': {problem}")
