@@ -99,13 +99,13 @@ class TransformerBlock(nn.Module):
         self.up_proj = nn.Linear(config.d_model, config.d_ff)
         self.down_proj = nn.Linear(config.d_ff, config.d_model)
 
-    def forward(self, x_BSD: Tensor, mask_B1SN: Tensor, level_BD: Tensor | None, cache: KeyValueCache | None) -> Tensor:
+    def forward(self, x_BSD: Tensor, mask_B1SN: Tensor | None, level_BD: Tensor | None, cache: KeyValueCache | None) -> Tensor:
         B, S, D = x_BSD.shape
         qkv = self.qkv_proj(self.attn_norm(x_BSD, level_BD)).view(B, S, 3, self.n_heads, D // self.n_heads).permute(2, 0, 3, 1, 4)
         q_BHSC, k_BHNC, v_BHNC = qkv.unbind(0)
         if cache is not None:
             k_BHNC, v_BHNC = cache.extend(self.index, k_BHNC, v_BHNC)
-        y_BHSC = F.scaled_dot_product_attention(q_BHSC, k_BHNC, v_BHNC, attn_mask=mask_B1SN)
+        y_BHSC = F.scaled_dot_product_attention(q_BHSC, k_BHNC, v_BHNC, attn_mask=mask_B1SN, is_causal=mask_B1SN is None)
         attention_BSD = self.out_proj(y_BHSC.transpose(1, 2).reshape(B, S, D))
         x_BSD = x_BSD + F.dropout(attention_BSD, self.dropout, self.training)
         mlp_BSD = self.down_proj(F.gelu(self.up_proj(self.mlp_norm(x_BSD, level_BD))))
@@ -123,11 +123,12 @@ class Transformer(nn.Module):
         self.norm = AdaptiveLayerNorm(config.d_model, n_levels)
 
     def forward(
-        self, x_BSD: Tensor, mask_B1SN: Tensor, *, level_B: Tensor | None = None, cache: KeyValueCache | None = None
+        self, x_BSD: Tensor, mask_B1SN: Tensor | None, *, level_B: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
         """Hidden states [B, S, D] of inputs [B, S, D].
 
-        `mask_B1SN` marks the positions, cached ones first, that each query may attend to.
+        `mask_B1SN` marks the positions, cached ones first, that each query may attend to. Without it, each attends to itself and
+        to those before it, which is half the work.
         """
         level_BD = self.level_embedding(level_B) if self.level_embedding is not None else None
         for layer in self.layers:

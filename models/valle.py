@@ -24,7 +24,6 @@ from voxbeam.models.batch import Batch
 from voxbeam.models.transformer import (
     Transformer,
     TransformerConfig,
-    attention_mask,
     length_mask,
     sinusoids,
 )
@@ -129,15 +128,18 @@ class ARModel(nn.Module):
     def forward(self, batch: Batch, after_prompt: bool = False) -> LossSums:
         """Loss on the first codebook; the end token counts as a frame. With `after_prompt`, none on frames of other speech."""
         frames_B, codes_BT = batch.frame_lengths_B, batch.codes_BKT[:, 0].long()
-        x_BSD, mask_BS = self.text_embedding(batch.phones_BL, batch.phone_lengths_B)
+        x_BSD, _ = self.text_embedding(batch.phones_BL, batch.phone_lengths_B)
         input_BT = F.pad(codes_BT, (1, 0), value=self.start_id)
-        x_BSD = torch.cat([x_BSD, self.embed_codes(input_BT, 0)], dim=1)
-        frame_mask_BT = length_mask(frames_B + 1, input_BT.shape[1])
-        mask_BS = torch.cat([mask_BS, frame_mask_BT], dim=1)
-        y_BSD = self.transformer(x_BSD, attention_mask(mask_BS, x_BSD.shape[1], causal=True))
+        # frames follow their own phones, so that all padding is at the end, where causal attention needs no mask
+        ended_B1, L, T = batch.phone_lengths_B[:, None] + 1, x_BSD.shape[1], input_BT.shape[1]
+        position_S = torch.arange(L + T, device=x_BSD.device)
+        source_BS = torch.where(position_S < ended_B1, position_S, (position_S - ended_B1 + L).clamp(max=L + T - 1))
+        x_BSD = torch.cat([x_BSD, self.embed_codes(input_BT, 0)], dim=1).take_along_dim(source_BS[..., None], 1)
+        y_BTD = self.transformer(x_BSD, None).take_along_dim((ended_B1 + position_S[:T])[..., None], 1)
+        frame_mask_BT = length_mask(frames_B + 1, T)
         target_BT = F.pad(codes_BT, (0, 1)).scatter(1, frames_B[:, None], self.end_id)
-        in_prompt_BT = length_mask(batch.prompt_lengths_B * after_prompt, input_BT.shape[1])
-        return token_loss(self.logits(y_BSD[:, -input_BT.shape[1] :]), target_BT, frame_mask_BT & ~in_prompt_BT)
+        in_prompt_BT = length_mask(batch.prompt_lengths_B * after_prompt, T)
+        return token_loss(self.logits(y_BTD), target_BT, frame_mask_BT & ~in_prompt_BT)
 
     def embed_codes(self, codes_BT: Tensor, first: Tensor | int) -> Tensor:
         """Embedded codes [B, T, D] at positions from `first` on: one number, or one per utterance [B, 1]."""
@@ -183,17 +185,21 @@ class NARModel(nn.Module):
     ) -> Tensor:
         """Logits [B, T, V]. After the prompt only the codebooks below the level are read; the others may be anything."""
         x_BSD, mask_BS = self.text_embedding(phones_BL, phone_lengths_B)
-        T = codes_BTK.shape[1]
+        B, T, K = codes_BTK.shape
         in_prompt_BT = length_mask(prompt_B, T)
-        frames_BTD = torch.zeros(*codes_BTK.shape[:2], x_BSD.shape[2], dtype=x_BSD.dtype, device=x_BSD.device)
-        for codebook in range(self.n_codebooks):
-            visible_BT1 = (in_prompt_BT | (codebook < level_B)[:, None])[..., None]
-            frames_BTD = frames_BTD + F.embedding(codes_BTK[..., codebook], self.code_embeddings_KVD[codebook]) * visible_BT1
-        position_BT = torch.arange(T, device=codes_BTK.device).expand(codes_BTK.shape[:2])
-        x_BSD = torch.cat([x_BSD, add_positions(frames_BTD, position_BT)], dim=1)
+        position_T, codebook_K = (torch.arange(size, device=codes_BTK.device) for size in (T, K))
+        visible_BTK = in_prompt_BT[..., None] | (codebook_K < level_B[:, None])[:, None]
+        table_ND = self.code_embeddings_KVD.flatten(0, 1)
+        rows_NK = (codes_BTK + codebook_K * self.code_embeddings_KVD.shape[1]).flatten(0, 1)
+        weights_NK = visible_BTK.flatten(0, 1).to(table_ND.dtype)
+        frames_BTD = F.embedding_bag(rows_NK, table_ND, mode="sum", per_sample_weights=weights_NK).view(B, T, -1)
+        x_BSD = torch.cat([x_BSD, add_positions(frames_BTD, position_T.expand(B, T))], dim=1)
         mask_BS = torch.cat([mask_BS, length_mask(lengths_B, T)], dim=1)
-        y_BSD = self.transformer(x_BSD, attention_mask(mask_BS, x_BSD.shape[1], causal=False), level_B=level_B)
-        return torch.einsum("btd,bvd->btv", y_BSD[:, -T:], self.code_embeddings_KVD[level_B])
+        y_BSD = self.transformer(x_BSD, mask_BS[:, None, None], level_B=level_B)
+        # the table of each utterance's level: as a product, whose gradient is a product too and no sum over indices
+        one_hot_BK = F.one_hot(level_B, K).to(table_ND.dtype)
+        table_BVD = (one_hot_BK @ self.code_embeddings_KVD.flatten(1)).view(B, *self.code_embeddings_KVD.shape[1:])
+        return torch.einsum("btd,bvd->btv", y_BSD[:, -T:], table_BVD)
 
 
 def draw_levels(batch: Batch, n_codebooks: int, seed: int) -> tuple[Tensor, Tensor]:

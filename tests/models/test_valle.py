@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxbeam.models.ar_decoder import ARDecoder
 from voxbeam.models.batch import Batch, TokenizedUtterance, collate
-from voxbeam.models.transformer import TransformerConfig
-from voxbeam.models.valle import ARModel, ModelConfig, NARModel, draw_levels
+from voxbeam.models.transformer import TransformerConfig, attention_mask, length_mask
+from voxbeam.models.valle import ARModel, ModelConfig, NARModel, add_positions, draw_levels
 
 TINY = ModelConfig(
     n_phones=20, codebook_size=32, transformer=TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.0)
@@ -78,6 +79,54 @@ def test_padding_means_nothing_to_the_nar_model(nar: NARModel, pairs: list[tuple
     alone = [nar(lone(batch, row), level_B[row : row + 1], prompt_B[row : row + 1]) for row in range(len(pairs))]
     torch.testing.assert_close(together.loss, torch.stack([s.loss for s in alone]).sum(), rtol=1e-5, atol=1e-4)
     assert together.frames == sum(s.frames for s in alone) == sum(frames - frames // 2 for _, frames in pairs)
+
+
+def test_the_ar_model_is_causal_attention_with_masked_padding(ar: ARModel) -> None:
+    """The loss and its gradients are those of the definition: phones and frames padded apart, and a mask of all pairs."""
+    batch = batch_of((5, 12), (9, 7), (2, 17))
+    frames_B, codes_BT = batch.frame_lengths_B, batch.codes_BKT[:, 0].long()
+    x_BSD, mask_BS = ar.text_embedding(batch.phones_BL, batch.phone_lengths_B)
+    input_BT = F.pad(codes_BT, (1, 0), value=ar.start_id)
+    x_BSD = torch.cat([x_BSD, ar.embed_codes(input_BT, 0)], dim=1)
+    loss_mask_BT = length_mask(frames_B + 1, input_BT.shape[1])
+    mask_BS = torch.cat([mask_BS, loss_mask_BT], dim=1)
+    y_BSD = ar.transformer(x_BSD, attention_mask(mask_BS, x_BSD.shape[1], causal=True))
+    target_BT = F.pad(codes_BT, (0, 1)).scatter(1, frames_B[:, None], ar.end_id)
+    logits_BTV = ar.logits(y_BSD[:, -input_BT.shape[1] :])
+    assert_same_loss(ar, ar(batch).loss, F.cross_entropy(logits_BTV[loss_mask_BT], target_BT[loss_mask_BT], reduction="sum"))
+
+
+def test_the_nar_model_sums_the_visible_codebooks(nar: NARModel) -> None:
+    """Loss and gradients of the definition: codebook by codebook, a mask of all pairs, and the table of each utterance's level."""
+    batch = batch_of((5, 12), (9, 7), (2, 17))
+    level_B, prompt_B = torch.tensor([1, 4, 7]), torch.tensor([3, 0, 8])
+    codes_BTK, T = batch.codes_BTK, batch.codes_BKT.shape[2]
+    x_BSD, mask_BS = nar.text_embedding(batch.phones_BL, batch.phone_lengths_B)
+    in_prompt_BT = length_mask(prompt_B, T)
+    frames_BTD = torch.zeros(3, T, 32)
+    for codebook in range(8):
+        visible_BT1 = (in_prompt_BT | (codebook < level_B)[:, None])[..., None]
+        frames_BTD = frames_BTD + F.embedding(codes_BTK[..., codebook], nar.code_embeddings_KVD[codebook]) * visible_BT1
+    x_BSD = torch.cat([x_BSD, add_positions(frames_BTD, torch.arange(T).expand(3, T))], dim=1)
+    mask_BS = torch.cat([mask_BS, length_mask(batch.frame_lengths_B, T)], dim=1)
+    y_BSD = nar.transformer(x_BSD, attention_mask(mask_BS, x_BSD.shape[1], causal=False), level_B=level_B)
+    logits_BTV = torch.einsum("btd,bvd->btv", y_BSD[:, -T:], nar.code_embeddings_KVD[level_B])
+    target_BT = codes_BTK.gather(2, level_B[:, None, None].expand(-1, T, 1))[..., 0]
+    loss_mask_BT = length_mask(batch.frame_lengths_B, T) & ~in_prompt_BT
+    expected = F.cross_entropy(logits_BTV[loss_mask_BT], target_BT[loss_mask_BT], reduction="sum")
+    assert_same_loss(nar, nar(batch, level_B, prompt_B).loss, expected)
+
+
+def assert_same_loss(model: ARModel | NARModel, ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
+    gradients = []
+    for loss in (ours, theirs):
+        model.zero_grad()
+        loss.backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
+    model.zero_grad()
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("static", [False, True])
