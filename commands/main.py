@@ -23,6 +23,7 @@ VERBS = {
     "config": "voxbeam.commands.info:config",
     "licenses": "voxbeam.commands.info:licenses",
     "train": "voxbeam.commands.train:train",
+    "export": "voxbeam.commands.export:export",
     "generate": "voxbeam.commands.synthesize:generate",
     "edit": "voxbeam.commands.synthesize:edit",
     "evaluate": "voxbeam.commands.evaluate:evaluate",

@@ -28,6 +28,7 @@ PRESETS = ("overfit_cpu", "small_cpu", "libritts_1gpu", "librilight_16gpu")
     examples=[
         "voxbeam train /data/corpus --out runs/first",
         "voxbeam train s3://corpora/libritts --out s3://runs/libritts --config libritts_1gpu",
+        "voxbeam train /data/mine --out runs/mine --init-from runs/libritts --config my.yaml",
         "voxbeam train /data/corpus --out runs/ar --set steps=500 train_models=ar",
         "voxbeam train /data/corpus --out runs/big --config libritts_1gpu --processes 8",
         "torchrun --nnodes 2 --nproc-per-node 8 --no-python voxbeam train /data/corpus --out runs/big --config librilight_16gpu",
@@ -35,7 +36,14 @@ PRESETS = ("overfit_cpu", "small_cpu", "libritts_1gpu", "librilight_16gpu")
 )
 @click.argument("corpus")
 @click.option("--out", required=True, metavar="URI", help="Folder or bucket for checkpoints. A run that is there is continued.")
-@click.option("--config", type=click.Choice(PRESETS), default=PRESETS[0], show_default=True, help="Configuration to start from.")
+@click.option(
+    "--config",
+    default=PRESETS[0],
+    show_default=True,
+    metavar="NAME",
+    help=f"Configuration: {', '.join(PRESETS)}, or a YAML file of settings.",
+)
+@click.option("--init-from", metavar="RUN", help="Run or exported file whose weights to begin with: fine-tuning.")
 @click.option(
     "--set",
     "settings",
@@ -52,6 +60,7 @@ def train(
     corpus: str,
     out: str,
     config: str,
+    init_from: str | None,
     settings: tuple[str, ...],
     codec: str,
     release: int | None,
@@ -69,13 +78,14 @@ def train(
     from voxbeam.commands import terminal
     from voxbeam.commands.train_display import showing_training
     from voxbeam.models.threads import pin_threads
-    from voxbeam.trainer.configs import CONFIGS
+    from voxbeam.trainer.configs import load_config
     from voxbeam.trainer.training import Trainer, local_rank
 
-    run_config = apply_settings(CONFIGS[config](), settings)
+    run_config = apply_settings(load_config(config), settings)
     if processes > 1:
         words = [corpus, "--out", out, "--config", config, "--codec", codec, *(f"--set={setting}" for setting in settings)]
         words += [f"--release={release}"] if release is not None else []
+        words += ["--init-from", init_from] if init_from is not None else []
         return run_ranks(["train", *words, *(["--no-validation"] if no_validation else [])], processes)
     if not torch.cuda.is_available():
         pin_threads()
@@ -106,6 +116,7 @@ def train(
                 speaking_source=speaking,
                 data=train_stream.facts,
                 codec=model_codec,
+                init_from=init_from,
                 on_log=show,
                 on_message=console.print,
             )

@@ -24,6 +24,7 @@ from voxbeam.storage.store import Store
 _NAME = re.compile(r"step-(\d{9})\.safetensors")
 _KIND = "training"
 """name of the metadata entry of the safetensors file"""
+SUFFIX = ".safetensors"
 _CHECKSUM = "tensors_sha256"
 _BEST = "best.json"
 
@@ -55,8 +56,7 @@ def write(store: Store, step: int, checkpoint: Checkpoint, keep_last: int, best_
 
     `best_loss` is the validation loss of a checkpoint that is better than all before it.
     """
-    facts = {**checkpoint.facts, _CHECKSUM: _checksum(checkpoint.tensors)}
-    store.replace(_path(step), pack(checkpoint.tensors, _KIND, facts))
+    store.replace(_path(step), to_bytes(checkpoint))
     if best_loss is not None:
         store.replace(_BEST, json.dumps({"step": step, "loss": best_loss}).encode())
     best = best_step(store)
@@ -72,10 +72,21 @@ def read(store: Store, step: int | None = None) -> Checkpoint:
         raise CheckpointError(
             f"no checkpoint of step {step} in {store.root}", remedy=f"there are those of {', '.join(map(str, steps))}"
         )
-    path = _path(steps[-1] if step is None else step)
-    content = store.get(path)
+    return _read(store, _path(steps[-1] if step is None else step))
+
+
+def read_file(uri: str) -> Checkpoint:
+    """A checkpoint by its address. Raises CheckpointError if there is none, or a damaged one."""
+    folder, _, name = uri.rpartition("/")
+    store = Store(folder or ".")
+    if not store.exists(name):
+        raise CheckpointError(f"there is no {uri}", remedy="name a file that `voxbeam export` wrote, or the folder of a run")
+    return _read(store, name)
+
+
+def _read(store: Store, path: str) -> Checkpoint:
     try:
-        tensors, facts = unpack(content, _KIND)
+        tensors, facts = unpack(store.get(path), _KIND)
         if facts.pop(_CHECKSUM, None) not in (None, _checksum(tensors)):  # older ones have none
             raise ValueError("its tensors do not have its checksum")
         return Checkpoint(tensors, facts)
@@ -84,6 +95,11 @@ def read(store: Store, step: int | None = None) -> Checkpoint:
             f"{store.uri(path)} is not a whole voxbeam checkpoint ({error})",
             remedy="delete it to continue from the previous checkpoint",
         ) from error
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint as a safetensors file."""
+    return pack(checkpoint.tensors, _KIND, {**checkpoint.facts, _CHECKSUM: _checksum(checkpoint.tensors)})
 
 
 def best_step(store: Store) -> tuple[int, float] | None:

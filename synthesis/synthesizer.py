@@ -282,7 +282,7 @@ def text_of_prompt(text: str, heard: str) -> str:
     """
     words, spoken = text.split(), normalize_words(heard)
     errors = [word_errors(normalize_words(" ".join(words[:count])), spoken) for count in range(len(words) + 1)]
-    best = min(range(len(words) + 1), key=lambda count: (errors[count], count))
+    best = min(range(len(words) + 1), key=lambda count: (errors[count], abs(count - len(spoken))))
     if not best or errors[best] > len(spoken) / 2:
         raise SynthesisError(
             f"the text of the prompt is {text!r}, and Whisper hears {heard!r} in it",

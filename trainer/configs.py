@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from voxbeam.models.transformer import TransformerConfig
+from voxbeam.schemas.bounded_yaml import parse_yaml
 from voxbeam.schemas.errors import ConfigError
 
 _AT_LEAST_ONE = (
@@ -119,6 +122,49 @@ def librilight_16gpu() -> TrainConfig:
 
 
 CONFIGS = {preset.__name__: preset for preset in (overfit_cpu, small_cpu, libritts_1gpu, librilight_16gpu)}
+
+
+def load_config(name: str) -> TrainConfig:
+    """A preset by name, or a YAML file: a preset's name as `preset`, and settings that differ from it, sizes included.
+
+    Raises ConfigError, naming the file and the setting, for a file that cannot be used.
+    """
+    if name in CONFIGS:
+        return CONFIGS[name]()
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"there is no configuration {name!r}", remedy=f"give a YAML file, or one of {', '.join(CONFIGS)}")
+    try:
+        tree = parse_yaml(path.read_bytes())
+        if not isinstance(tree, dict):
+            raise ConfigError("it is not a mapping of settings")
+        preset = tree.pop("preset", "overfit_cpu")
+        if preset not in CONFIGS:
+            raise ConfigError(f"there is no preset {preset!r}; the presets are {', '.join(CONFIGS)}")
+        return _updated(CONFIGS[preset](), tree)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{name}: {error}", remedy="correct the file") from error
+
+
+def _updated(settings: Any, tree: dict[str, Any]) -> Any:
+    """A dataclass of settings with some of them replaced. Raises ConfigError for an unknown one, or a value of another type."""
+    known = {item.name: getattr(settings, item.name) for item in fields(settings)}
+    values: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name not in known:
+            raise ConfigError(f"there is no setting {name!r}; the settings are {', '.join(known)}")
+        old = known[name]
+        if is_dataclass(old) and isinstance(value, dict):
+            values[name] = _updated(old, value)
+        elif isinstance(old, tuple) and isinstance(value, list):
+            values[name] = tuple(value)
+        elif isinstance(old, float) and type(value) in (int, float):
+            values[name] = float(value)
+        elif type(value) is type(old):
+            values[name] = value
+        else:
+            raise ConfigError(f"{name} is {value!r}, and must be like {old!r}")
+    return replace(settings, **values)
 
 
 def apply_overrides(config: TrainConfig, overrides: list[str]) -> TrainConfig:

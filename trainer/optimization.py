@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from voxbeam.models.batch import Batch
 from voxbeam.models.valle import ARModel, LossSums, ModelConfig, NARModel, draw_levels, prompt_lengths
+from voxbeam.schemas.errors import CheckpointError
 from voxbeam.trainer.configs import TrainConfig
 
 _PARTS = ("weight", "average", "moment1", "moment2")
@@ -55,6 +56,19 @@ class TrainState:
         self.optimizer = build_optimizer(self.parameters, config)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         """steps in a row, up to the last one, that were skipped because their gradient was not finite"""
+
+    @torch.no_grad()
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begins with the weights of a trained model. Raises CheckpointError, naming a weight, for a model of other sizes."""
+        for name, parameter in self.parameters.items():
+            if name not in weights or weights[name].shape != parameter.shape:
+                there = "is missing" if name not in weights else f"has the shape {list(weights[name].shape)}"
+                raise CheckpointError(
+                    f"the {self.name} model to begin with has other sizes: {name} {there}, not {list(parameter.shape)}",
+                    remedy="train with the sizes of that model (--config)",
+                )
+            for target in (parameter, self.average[name]):
+                target.copy_(weights[name])
 
     def count_frames(self, batches: Sequence[Batch]) -> int:
         """Positions in these batches that have a loss in this model."""

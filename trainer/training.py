@@ -25,8 +25,9 @@ from torch import Tensor
 from voxbeam.models import checkpoint
 from voxbeam.models.batch import Batch
 from voxbeam.models.codec import Codec
+from voxbeam.models.load_valle import averaged_weights, read_models
 from voxbeam.models.valle import ModelConfig
-from voxbeam.schemas.errors import TrainingError
+from voxbeam.schemas.errors import CheckpointError, TrainingError
 from voxbeam.trainer.configs import TrainConfig
 from voxbeam.trainer.meter import StepMeter
 from voxbeam.trainer.optimization import TrainState
@@ -67,8 +68,9 @@ class Trainer:
     `speaking_source` has the utterances of `valid_source` after prompts, as in synthesis. `run_uri` is a folder or a bucket
     prefix: checkpoints go below `checkpoints/`, metrics to `metrics.jsonl`, and in a folder TensorBoard files beside them.
     `data`, such as `Stream.facts`, tells what the loader states mean: a run resumes only with the same. `codec` made the codes:
-    the models start from its vectors, and the checkpoint records its hash. Without it they start at random. `on_log`, and
-    `on_message` for sentences to a person, are called on the first rank.
+    the models start from its vectors, and the checkpoint records its hash. Without it they start at random. With `init_from` they
+    start from the averaged weights of another run, or of an exported file. `on_log`, and `on_message` for sentences to a person,
+    are called on the first rank.
 
     Example::
 
@@ -88,12 +90,14 @@ class Trainer:
         speaking_source: BatchSource | None = None,
         data: Mapping[str, Any] | None = None,
         codec: Codec | None = None,
+        init_from: str | None = None,
         on_log: Callable[[TrainLog], None] | None = None,
         on_message: Callable[[str], None] = _log_message,
     ) -> None:
         self.config, self.run_uri, self.data = config, run_uri, data or {}
         self.train_source, self.valid_source, self.speaking_source = train_source, valid_source, speaking_source
         self.on_log, self.on_message = on_log, on_message
+        self.init_from = init_from
         self.codec_sha256 = codec.sha256 if codec else ""
         self.model_config = ModelConfig(
             n_phones=len(phones), phones=tuple(phones), codebook_size=config.codebook_size, transformer=config.transformer
@@ -121,6 +125,8 @@ class Trainer:
         with self._lock(), graceful_signals(self):
             if checkpoint.saved_steps(self.store):
                 self.resume()
+            elif self.init_from is not None:
+                self.start_from(self.init_from)
             self.log = RunLog(self.run_uri, self.progress.step) if self.rank == 0 else None
             try:
                 self._train()
@@ -140,6 +146,18 @@ class Trainer:
                 yield
         else:
             yield
+
+    def start_from(self, run_uri: str) -> None:
+        """Begins with the averaged weights of another run. Raises CheckpointError for other sizes, phones or codec."""
+        saved = read_models(run_uri, best=True)
+        for state in self.states:
+            checkpoint.require_codec(saved[state.name], self.codec_sha256, run_uri)
+            if (phones := saved[state.name].facts["model"].get("phones")) not in (None, [], list(self.model_config.phones)):
+                raise CheckpointError(
+                    f"{run_uri} was trained with {len(phones or [])} other phones than this corpus has",
+                    remedy="build the corpus with the phone set of that run",
+                )
+            state.start_from(averaged_weights(state.name, saved[state.name]))
 
     def _train(self) -> None:
         config, began, meter = self.config, time.monotonic(), StepMeter()
@@ -236,6 +254,7 @@ class Trainer:
             "model": asdict(self.model_config),
             "data": dict(self.data),
             "codec_sha256": self.codec_sha256,
+            "init_from": self.init_from,
         }
 
     def resume(self) -> None:
@@ -244,7 +263,7 @@ class Trainer:
         Raises CheckpointError if it was made with other models, another seed, data or codec.
         """
         saved = checkpoint.read(self.store)
-        current = {name: value for name, value in self._facts().items() if name != "codec_sha256"}
+        current = {name: value for name, value in self._facts().items() if name not in ("codec_sha256", "init_from")}
         checkpoint.require_codec(saved, self.codec_sha256, self.store.root)
         differing = require_same_run(saved, current, self.store.root)
         if differing and self.rank == 0:

@@ -97,7 +97,7 @@ def test_the_ar_model_is_causal_attention_with_masked_padding(ar: ARModel) -> No
 
 
 def test_the_nar_model_sums_the_visible_codebooks(nar: NARModel) -> None:
-    """Loss and gradients of the definition: codebook by codebook, a mask of all pairs, and the table of each utterance's level."""
+    """Loss and gradients of the definition: codebook by codebook, a mask of all pairs, the table of each utterance's level."""
     batch = batch_of((5, 12), (9, 7), (2, 17))
     level_B, prompt_B = torch.tensor([1, 4, 7]), torch.tensor([3, 0, 8])
     codes_BTK, T = batch.codes_BTK, batch.codes_BKT.shape[2]
