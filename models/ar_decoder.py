@@ -80,7 +80,7 @@ class ARDecoder:
         torch.cuda.current_stream().wait_stream(stream)
         self._restore(saved, length)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the GPU meanwhile
             self._step()
         self._restore(saved, length)
         self.graph = graph

@@ -50,7 +50,7 @@ class ModelConfig:
 
 
 class LossSums(NamedTuple):
-    """Sums over frames, so that batches and ranks can be added. A tuple, because DDP and FSDP look for tensors in tuples."""
+    """Sums over frames, so that batches and ranks can be added. A tuple, because DDP looks for tensors in tuples."""
 
     loss: Tensor
     """negative log-likelihood in nats, with gradient"""

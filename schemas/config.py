@@ -122,7 +122,10 @@ class TranscribeConfig(_Section):
         7.5, ge=5, le=30, description="silence after a segment; below 5 s Whisper repeats itself, above 10 s only costs time"
     )
     suppress_numerals: bool = Field(True, description="have the model spell numbers out")
-    word_timestamps: bool = Field(False, description="costs about a third of the stage's time")
+    word_timestamps: bool = Field(
+        True,
+        description="times of words, between which training cuts samples and prompts; costs about a third of the stage's time",
+    )
     min_avg_logprob: float = Field(-1.0, description="below: decoded again alone, with temperature fallback")
     max_compression_ratio: float = Field(2.4, description="above: decoded again alone, with temperature fallback")
 
