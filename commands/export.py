@@ -19,7 +19,7 @@ from voxbeam.commands.model_command import ModelCommand
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write, .safetensors.")
 @click.option(
     "--card",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Text that goes with it: data, license, limits.",
 )
 def export(run: str, out: Path, card: Path | None) -> int:

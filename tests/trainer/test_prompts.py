@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from voxbeam.models.valle import prompt_lengths
 from voxbeam.pipeline.steps.shards import PackedSample
-from voxbeam.trainer.data.sampler import PROMPT_REACH, BatchSampler, PromptSource, SamplerConfig
+from voxbeam.trainer.configs import CONFIGS
+from voxbeam.trainer.data.sampler import PROMPT_REACH, BatchSampler, PromptSource, SamplerConfig, rank_microbatches
 from voxbeam.trainer.data.stream import Stream, StreamConfig
 
 from tests.pipeline.factories import member, release_of
@@ -125,3 +126,19 @@ def test_an_utterance_behind_its_prompt(tmp_path: Path) -> None:
         count = len(own.phones_L)
         assert phones[-count:] == own.phones_L.tolist() and phones[-count - 1] == 1
     assert prompt_lengths(batch).tolist() == [300, 300, 300]
+
+
+def test_a_step_of_sixteen_ranks_is_one_micro_batch_each() -> None:
+    """The paper's configuration, with prompts: a limit of just the share of a rank would halve nine steps in ten."""
+    config = CONFIGS["librilight_16gpu"]()
+    rng = np.random.default_rng(0)
+    lengths_N = rng.integers(750, 1501, 20_000).astype(np.int32)
+    words = PromptSource(identity_N=np.arange(20_000, dtype=np.int32) // 100, usable_N=lengths_N > 0, window_frames=(225, 750))
+    settings = SamplerConfig(batch_frames=config.batch_frames, prompt_fraction=config.prompt_fraction)
+    batches = BatchSampler(lengths_N, settings, np.ones(20_000, bool), (750, 1500), words).batches(0, 0)
+
+    def micro_batches(limit: int) -> list[int]:
+        return [len(rank_microbatches(batch, 3, 16, limit)) for batch in batches[:-1]]
+
+    assert np.mean(np.array(micro_batches(config.batch_frames // 16)) > 1) > 0.8
+    assert set(micro_batches(config.rank_frames)) == {1}
