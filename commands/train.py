@@ -188,5 +188,5 @@ def open_stream(corpus: str, split: str, release: int | None, config: TrainConfi
 
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     sampler = SamplerConfig(batch_frames=config.batch_frames, prompt_fraction=prompt_fraction, seed=config.seed)
-    stream_config = StreamConfig(sampler=sampler, rank_frames=config.rank_frames)
+    stream_config = StreamConfig(sampler=sampler, rank_frames=config.rank_frames, cache_bytes=config.cache_gb << 30)
     return Stream(corpus, split=split, release=release, config=stream_config, rank=rank, world=world)

@@ -12,7 +12,7 @@ from voxbeam.schemas.errors import ConfigError
 
 _AT_LEAST_ONE = (
     *("steps", "batch_frames", "rank_frames", "codebook_size", "max_skipped"),
-    *("log_every", "validate_every", "validate_batches", "save_every", "keep_last"),
+    *("cache_gb", "log_every", "validate_every", "validate_batches", "save_every", "keep_last"),
 )
 
 
@@ -58,6 +58,8 @@ class TrainConfig:
     save_every: int = 2_000
     keep_last: int = 3
     """number of checkpoints to keep, besides the one with the lowest validation loss"""
+    cache_gb: int = 32
+    """size of the local cache for a corpus in a bucket; one that holds the corpus is filled once: 4.3 GB for 1,000 hours"""
     seed: int = 0
 
     def __post_init__(self) -> None:
