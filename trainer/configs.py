@@ -77,8 +77,17 @@ class TrainConfig:
             raise ConfigError("learning_rate and max_grad_norm must be above 0, and weight_decay not below")
 
 
+def has_fast_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32, as Linux tells it."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return any(f" {flag}" in flags for flag in ("avx512_bf16", "amx_bf16"))
+
+
 def overfit_cpu() -> TrainConfig:
-    """Memorizes a few minutes of speech on one CPU core, in minutes."""
+    """Memorizes a few minutes of speech on one CPU core, in minutes. In bfloat16 where that is faster."""
     return TrainConfig(
         transformer=TransformerConfig(n_layers=3, n_heads=4, d_model=128, d_ff=512, dropout=0.0),
         steps=1_000,
@@ -87,7 +96,7 @@ def overfit_cpu() -> TrainConfig:
         ema_decay=0.99,
         batch_frames=3_000,
         rank_frames=3_000,
-        bf16=False,
+        bf16=has_fast_bf16(),
         log_every=10,
         validate_every=200,
         validate_batches=4,
