@@ -20,9 +20,10 @@ from voxbeam.models.speech_metrics import TimedWord, normalize_words, speaker_si
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
+from voxbeam.synthesis.candidates import Candidate, best_of
 from voxbeam.synthesis.generate import Generated, generate
 from voxbeam.synthesis.recording import Recording
-from voxbeam.synthesis.synthesizer import ATTEMPTS, Candidate, Synthesizer, best_of
+from voxbeam.synthesis.synthesizer import ATTEMPTS, Synthesizer
 
 CONTEXT_S = 8.0
 """speech before the words, and as much after them, that the model hears"""

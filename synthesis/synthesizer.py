@@ -12,7 +12,6 @@ Example::
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -36,6 +35,7 @@ from voxbeam.models.speech_metrics import (
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
+from voxbeam.synthesis.candidates import Candidate, Speech, best_of
 from voxbeam.synthesis.generate import Generated, Request, generate, generate_chunks
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
@@ -76,30 +76,6 @@ class Prompt:
                 remedy=f"give at least {MIN_PROMPT_S:g} s of speech",
             )
         return cls(np.ascontiguousarray(wave_S), text, is_cut=len(whole_S) > len(wave_S))
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One synthesized version of a sentence, and its quality."""
-
-    wave_S: NDArray[np.float32]
-    finished: bool
-    """the model ended the sentence; False if it was truncated"""
-    wer: float
-    """word error rate of the transcript"""
-    speaker_similarity: float
-    """cosine of CAM++ embeddings with the prompt, −1 to 1"""
-    problem: str = ""
-    """why this is no version of the sentence: the model did not end it, or ended it at once; "" if it is one"""
-
-
-@dataclass(frozen=True)
-class Speech:
-    """What was made of a text."""
-
-    wave_S: NDArray[np.float32]
-    problems: tuple[str, ...]
-    """sentences that did not succeed, with the reason; what is heard of them is the best of all attempts"""
 
 
 @dataclass
@@ -289,15 +265,6 @@ def text_of_prompt(text: str, heard: str) -> str:
             remedy="give the transcript of the first seconds (--prompt-seconds), or none",
         )
     return " ".join(words[:best])
-
-
-def best_of(candidates: Sequence[Candidate]) -> Candidate:
-    """The best candidate: without a problem, then fewest word errors, then most similar voice. What is not a number is worst."""
-    return min(candidates, key=lambda one: (bool(one.problem), _or_worst(one.wer), _or_worst(-one.speaker_similarity)))
-
-
-def _or_worst(value: float) -> float:
-    return value if math.isfinite(value) else math.inf
 
 
 def _silence(seconds: float) -> NDArray[np.float32]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from voxbeam.models.transformer import TransformerConfig
-from voxbeam.schemas.bounded_yaml import parse_yaml
 from voxbeam.schemas.errors import ConfigError
 
 _AT_LEAST_ONE = (
@@ -142,6 +141,8 @@ def load_config(name: str) -> TrainConfig:
     """
     if name in CONFIGS:
         return CONFIGS[name]()
+    from voxbeam.schemas.bounded_yaml import parse_yaml  # a machine that only measures may lack PyYAML
+
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"there is no configuration {name!r}", remedy=f"give a YAML file, or one of {', '.join(CONFIGS)}")

@@ -9,13 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from types import FrameType
 from typing import Any
 
 import torch
@@ -34,6 +32,7 @@ from voxbeam.trainer.optimization import TrainState
 from voxbeam.trainer.resume import require_same_run
 from voxbeam.trainer.run_lock import run_lock
 from voxbeam.trainer.run_log import RunLog
+from voxbeam.trainer.signals import graceful_signals
 from voxbeam.trainer.validation import total_loss, validate
 
 BatchSource = Callable[[int], Iterator[tuple[list[Batch], int]]]
@@ -292,23 +291,3 @@ class Trainer:
 def local_rank() -> int:
     """This process's rank on its machine, as torchrun sets it."""
     return int(os.environ.get("LOCAL_RANK", "0"))
-
-
-@contextmanager
-def graceful_signals(trainer: Trainer) -> Iterator[None]:
-    """SIGTERM, which schedulers send before they kill a job, and Ctrl-C end the run after the current step.
-
-    A second Ctrl-C ends it at once.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and trainer.interrupted:
-            raise KeyboardInterrupt
-        trainer.stopping, trainer.interrupted = True, trainer.interrupted or number == signal.SIGINT
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -16,7 +16,8 @@ from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.phones import load_phone_set
 from voxbeam.schemas.errors import CheckpointError, ModelError, SynthesisError, VoxbeamError
 from voxbeam.schemas.formats import CODEC_RATE
-from voxbeam.synthesis.synthesizer import ATTEMPTS, Candidate, Prompt, Synthesizer, best_of, decode_chunks, text_of_prompt
+from voxbeam.synthesis.candidates import Candidate, best_of
+from voxbeam.synthesis.synthesizer import ATTEMPTS, Prompt, Synthesizer, decode_chunks, text_of_prompt
 from voxbeam.trainer.training import Trainer
 
 from tests.trainer.factories import CONFIG, PHONES, fake_steps
