@@ -159,7 +159,8 @@ def test_known_text_is_recognised(utterances: list[Waveform]) -> None:
         assert transcript.text == transcript.text.strip()
         assert -1 < transcript.avg_logprob < 0
         assert 0 <= transcript.no_speech_prob < 0.6
-        assert (transcript.temperature, transcript.used_fallback, transcript.words) == (0.0, False, ())
+        assert (transcript.temperature, transcript.used_fallback) == (0.0, False)
+        assert " ".join(word.text for word in transcript.words) == transcript.text, "word times are on by default"
 
 
 @pytest.mark.slow
@@ -199,13 +200,18 @@ def short_of_memory(patch: pytest.MonkeyPatch, model: Any, method: str, most: in
     return sizes
 
 
+def without_words(found: Any) -> Any:
+    """Hypotheses without words: their probabilities differ in the last digits with the batch."""
+    return [replace(hypothesis, transcript=replace(hypothesis.transcript, words=())) for hypothesis in found]
+
+
 @pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_changes_nothing(utterances: list[Waveform], monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = load_recognizer(CONFIG, "cpu")
-    whole = recognizer.transcribe(utterances[:7], language="en")
+    whole = without_words(recognizer.transcribe(utterances[:7], language="en"))
     error = RuntimeError("CUDA failed with error out of memory")
     sizes = short_of_memory(monkeypatch, recognizer._model, "encode", 3, error)  # type: ignore[attr-defined]
-    assert recognizer.transcribe(utterances[:7], language="en") == whole
+    assert without_words(recognizer.transcribe(utterances[:7], language="en")) == whole
     assert sizes == [7, 4, 2, 2, 2, 1]
 
 
