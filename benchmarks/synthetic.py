@@ -69,14 +69,15 @@ class MakeUpLength(ProbeRecordings):
 
 
 class MakeUpSpeech(UnitStage):
-    """All stages of a unit at once: one speaker, and segments with scores that differ."""
+    """All stages of a unit at once: one speaker, whose voice follows from the listed name, and segments with scores that differ."""
 
     name = "tokenize"
 
     def run(self, work: UnitState) -> UnitState:
         unit = work.unit
         rng = np.random.default_rng(int(unit.name[:8], 16))
-        embedding = rng.normal(size=256)
+        person = hashlib.sha256(str(unit.recording.speaker or unit.recording.recording).encode()).digest()
+        embedding = np.random.default_rng(int.from_bytes(person[:8], "big")).normal(size=256) + 0.5 * rng.normal(size=256)
         embedding /= np.linalg.norm(embedding)
         starts = range(unit.start_ms, unit.end_ms - SEGMENT_MS, SEGMENT_EVERY_MS)
         drawn = np.round(rng.random((len(starts), 4)), 3).tolist()

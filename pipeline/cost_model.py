@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from voxbeam.pipeline.steps.identify import ROWS_PER_PART
 from voxbeam.pipeline.steps.pack import part_count, shard_group_count
 from voxbeam.schemas.config import PackConfig
 from voxbeam.schemas.formats import SPLITS
@@ -31,10 +32,11 @@ class Footprint:
 
 
 def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, config: PackConfig) -> Footprint:
-    """For a corpus with one split whose units are all accepted; each small split adds a shard."""
+    """For a corpus with one split whose units are all accepted, with one voice a recording; each small split adds a shard."""
     ranges = sequential_requests(input_bytes // units) if units else 0
     shards = shard_group_count(shard_bytes, config)
-    parts = shards + 2 * part_count(units) + 1  # samples; recordings and rejected; shards
+    identities = max(1, -(-recordings // ROWS_PER_PART))
+    parts = shards + 3 * part_count(units) + identities + 1  # samples; recordings, rejected and voices; identities; shards
     uploads = max(1, -(-shard_bytes // shards // _PART_BYTES))
     return Footprint(
         units=units,
@@ -44,6 +46,7 @@ def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, c
         # shards; listing, phones, release, its copy, record of the build, and two to see that the store creates conditionally
         writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + len(SPLITS) + 7,
         # a recording for its hash; a unit to see whether it is there, its file for shards and for reports, what its recording is
-        # now, and its part of that by ranges; a HEAD before each put of a shard, of a part (and of its copy), and of the rest
-        reads=recordings + (3 + 1 + ranges) * units + shards + 2 * parts + len(SPLITS) + 2,
+        # now, and its part of that by ranges; voices, and the identities made of them (by each worker: not counted); a HEAD before
+        # each put of a shard, of a part (and of its copy), and of the rest
+        reads=recordings + (3 + 1 + ranges) * units + part_count(units) + identities + shards + 2 * parts + len(SPLITS) + 2,
     )

@@ -1,15 +1,18 @@
-"""Graph: the whole build as one Beam pipeline — process units, pack shards, commit. docs/architecture.md describes it."""
+"""Graph: the whole build as one Beam pipeline — process units, find identities, pack, commit. docs/architecture.md describes it."""
 
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsList, AsSingleton
 
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.commit import commit_release
-from voxbeam.pipeline.steps.link import RECORDINGS, SELECTIONS, FinishedRecording, LinkRecordings, UnitSelection
-from voxbeam.pipeline.steps.pack import WriterOutput, WriteShards, WriteTables, assign_part, assign_shard_group
+from voxbeam.pipeline.steps.identify import assign_identities, identify, identity_paths, voice_parts
+from voxbeam.pipeline.steps.link import RECORDINGS, UNIT_VOICES, FinishedRecording, LinkRecordings
+from voxbeam.pipeline.steps.pack import UnitSelection, WriterOutput, WriteShards, WriteTables, assign_part, assign_shard_group
 from voxbeam.pipeline.steps.probe import ProbeRecordings, read_job_listing
+from voxbeam.pipeline.steps.revise import ReviseSamples, previous_samples
 from voxbeam.pipeline.steps.units import FAILED, PlanUnits, ProcessUnits
 from voxbeam.schemas.recording import Recording
+from voxbeam.schemas.release import ReleaseFile
 
 
 def build_graph(root: beam.Pipeline, job: Job, accelerator: str | None = None) -> None:
@@ -32,21 +35,7 @@ def build_graph(root: beam.Pipeline, job: Job, accelerator: str | None = None) -
         | "KeyResultsByRecording"
         >> beam.Map(lambda r: (r.unit.recording.recording, r.to_bytes())).with_output_types(tuple[str, bytes])
         | "GroupByRecording" >> beam.GroupByKey()
-        | "LinkRecordings" >> beam.ParDo(LinkRecordings(job)).with_outputs(FAILED, SELECTIONS, RECORDINGS)
-    )
-    bytes_by_split = (
-        linked[SELECTIONS]
-        | "SplitBytes" >> beam.Map(lambda s: (s[0], s[2].bytes)).with_output_types(tuple[str, int])
-        | "SumBytes" >> beam.CombinePerKey(sum)
-    )
-    shards = (
-        linked[SELECTIONS]
-        | "AssignShardGroup"
-        >> beam.Map(assign_shard_group, AsDict(bytes_by_split), job.config.pack).with_output_types(
-            tuple[tuple[str, int], UnitSelection]
-        )
-        | "GroupShards" >> beam.GroupByKey()
-        | "WriteShards" >> beam.ParDo(WriteShards(job)).with_output_types(WriterOutput)
+        | "LinkRecordings" >> beam.ParDo(LinkRecordings(job)).with_outputs(FAILED, UNIT_VOICES, RECORDINGS)
     )
     units = (
         linked[RECORDINGS]
@@ -59,6 +48,31 @@ def build_graph(root: beam.Pipeline, job: Job, accelerator: str | None = None) -
         | "GroupPart" >> beam.GroupByKey()
         | "WriteTables" >> beam.ParDo(WriteTables(job)).with_output_types(WriterOutput)
     )
-    outputs = (shards, tables) | "FlattenWriters" >> beam.Flatten()
+    voices = tables | "VoiceParts" >> beam.FlatMap(voice_parts)
+    identified = root | "IdentifyOnce" >> beam.Create([job]) | "Identify" >> beam.Map(identify, AsList(voices))
+    identities = AsSingleton(identified | "IdentityPaths" >> beam.Map(identity_paths))
+    selected = linked[UNIT_VOICES] | "AssignIdentities" >> beam.FlatMap(assign_identities, job, identities)
+    bytes_by_split = (
+        selected
+        | "SplitBytes" >> beam.Map(lambda s: (s[0], s[2].bytes)).with_output_types(tuple[str, int])
+        | "SumBytes" >> beam.CombinePerKey(sum)
+    )
+    shards = (
+        selected
+        | "AssignShardGroup"
+        >> beam.Map(assign_shard_group, AsDict(bytes_by_split), job.config.pack).with_output_types(
+            tuple[tuple[str, int], UnitSelection]
+        )
+        | "GroupShards" >> beam.GroupByKey()
+        | "WriteShards" >> beam.ParDo(WriteShards(job)).with_output_types(WriterOutput)
+    )
+    revised = (
+        root
+        | "ReviseOnce" >> beam.Create([job])
+        | "PreviousSamples" >> beam.FlatMap(previous_samples).with_output_types(tuple[str, ReleaseFile])
+        | "GroupPrevious" >> beam.GroupByKey()
+        | "ReviseSamples" >> beam.ParDo(ReviseSamples(job), identities).with_output_types(WriterOutput)
+    )
+    outputs = (shards, tables, identified, revised) | "FlattenWriters" >> beam.Flatten()
     failed = (probed[FAILED], linked[FAILED]) | "Quarantined" >> beam.Flatten()
     _ = root | "CommitOnce" >> beam.Create([job]) | "CommitRelease" >> beam.Map(commit_release, AsList(outputs), AsList(failed))

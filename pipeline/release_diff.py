@@ -87,8 +87,10 @@ def changes_since(
     for key, text in _changed_keys(previous.config, config.model_dump(mode="json")):
         if affects_units(key):
             invalidates_units.append(text)
-        elif key.startswith(("pack.", "link_speakers.")):
+        elif key.startswith(("pack.", "link_speakers.", "identify.")):
             repacks.append(text)
+    if "identities" not in previous.counts:
+        repacks.append("that release has no identities: an earlier voxbeam made it")
     if fingerprint != previous.fingerprint:
         invalidates_units = [*invalidates_units, *changed_models(previous.models, models)] or ["the code of a stage"]
     damaged = damaged_files(store, previous)

@@ -1,7 +1,7 @@
 """Verify: reads a whole release as its users would, and lists every problem.
 
 Checks: the hash and size of every file; the schema and the rows of every table; accepted + rejected + non-speech = duration; keys
-are unique; a speaker is in one split; every tar is readable, its members are those of the manifest, at the stated byte ranges;
+are unique; a speaker and an identity are in one split; every tar is readable, its members are those of the manifest, at the stated byte ranges;
 codes have the right shape and range.
 """
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from voxbeam.pipeline.events import VerifyProgress
 from voxbeam.pipeline.verify_header import Problem, check_header
+from voxbeam.pipeline.verify_identities import check_identities
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.formats import FRAME_MS
 from voxbeam.schemas.manifest import RELEASED, TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow, key_digest
@@ -77,6 +78,7 @@ def verify_release(store: Store, release: Release) -> Iterator[Problem]:
         return  # nor can rows that break their own schema
     yield from check_header(store, release)
     yield from _check_accounting(store, release)
+    yield from check_identities(store, release)
     yield from _check_shard_table(store, release)
     for file in release.files_of_kind("samples"):
         yield from _check_shard(store, file, unreadable)
@@ -122,7 +124,8 @@ def _check_accounting(store: Store, release: Release) -> Iterator[Problem]:
     for sample in read_rows(store, release, SampleRow):
         accepted[sample.recording] += sample.duration_ms
         samples[sample.recording] += 1
-        splits[str(sample.speaker)].add(sample.split)
+        splits[f"speaker {sample.speaker}"].add(sample.split)
+        splits[f"identity {sample.identity}"].add(sample.split)
         digests.append(key_digest(sample.key))
     for key in _duplicate_keys(store, release, np.asarray(digests)):
         yield Problem(where=key, what="is in the release twice")
@@ -145,9 +148,9 @@ def _check_accounting(store: Store, release: Release) -> Iterator[Problem]:
             yield Problem(where=recording, what=f"is {count} times in the recordings table")
     for recording in (accepted.keys() | rejected.keys()) - seen.keys():
         yield Problem(where=recording, what="has segments but is not in the recordings table")
-    for speaker, found_in in splits.items():
+    for person, found_in in splits.items():
         if len(found_in) > 1:
-            yield Problem(where=speaker, what=f"is in more than one split: {', '.join(sorted(found_in))}")
+            yield Problem(where=person, what=f"is in more than one split: {', '.join(sorted(found_in))}")
 
 
 def _duplicate_keys(store: Store, release: Release, digests: NDArray[np.uint64]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from voxbeam.storage.store import Store
 _COUNTS = frozenset(
     (
         "samples", "accepted_ms", "frames", "done", "rejected", "rejected_ms", "non_speech_ms", "failed_ms", "duration_ms",
-        "partial", "quarantined", "shards", "recordings",
+        "partial", "quarantined", "shards", "recordings", "voices", "identities",
     )
 )  # fmt: skip
 
@@ -60,6 +60,8 @@ def _counted(store: Store, release: Release) -> Counter[str]:
     counts = Counter(dict.fromkeys(_COUNTS, 0))
     for shard in read_rows(store, release, ShardRow):
         counts.update(shards=1, samples=shard.samples, frames=shard.frames, accepted_ms=shard.duration_ms)
+    for kind in ("voices", "identities"):
+        counts[kind] = sum(file.rows for file in release.files_of_kind(kind))
     for row in read_rows(store, release, RecordingRow):
         counts.update({"recordings": 1, row.status: 1})
         if row.status in RELEASED:

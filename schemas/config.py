@@ -211,18 +211,37 @@ class LinkSpeakersConfig(_Section):
     threshold: float = Field(0.5, gt=0, lt=2, description="speakers nearer than this (cosine distance of embeddings) are one")
 
 
+class IdentifyConfig(_Section):
+    """Which voices of all recordings are one person; calibrated for the embedded encoder (tools/calibrate_identity.py)."""
+
+    slope: float = Field(30.0, gt=0, description="odds that voices of similarity s are one person: exp(slope · s + offset)")
+    offset: float = -12.0
+    slope_variance: float = Field(4.0, ge=0, description="error of the calibration")
+    covariance: float = Field(-2.0, description="error of the calibration, of slope and offset together")
+    offset_variance: float = Field(1.0, ge=0, description="error of the calibration")
+    min_probability: float = Field(
+        0.5, gt=0, lt=1, description="voices are joined when one in as many voices as the corpus has is the same with this probability"
+    )
+    min_similarity: float | None = Field(
+        None, gt=-1, le=1, description="join voices of at least this similarity, whatever the size of the corpus; null: by probability"
+    )
+    min_named_similarity: float = Field(
+        0.2, ge=-1, le=1, description="voices of one listed name less similar than this are kept apart and reported (label_conflict)"
+    )
+
+
 class PackConfig(_Section):
     """Shards and splits. Not part of the fingerprint, except `keep_audio`: packing runs no model."""
 
     max_shard_mb: int = Field(1024, ge=1, description="a shard is closed before it grows beyond this")
     target_shard_mb: int = Field(256, ge=1, description="sets the number of shards of a release")
-    valid_fraction: float = Field(0.02, ge=0, le=0.5, description="fraction of speakers in the valid split")
-    test_fraction: float = Field(0.02, ge=0, le=0.5, description="fraction of speakers in the test split")
+    valid_fraction: float = Field(0.02, ge=0, le=0.5, description="fraction of identities in the valid split")
+    test_fraction: float = Field(0.02, ge=0, le=0.5, description="fraction of identities in the test split")
     keep_audio: bool = Field(False, description="store each segment's 24 kHz FLAC next to its codes")
 
 
 class CorpusConfig(_Section):
-    """The configuration of a corpus: a section for the listing, one for each stage, and two for packing."""
+    """The configuration of a corpus: a section for the listing, one for each stage, and three for packing."""
 
     listing: ListingConfig = ListingConfig()
     decode: DecodeConfig = DecodeConfig()
@@ -235,6 +254,7 @@ class CorpusConfig(_Section):
     phonemize: PhonemizeConfig = PhonemizeConfig()
     tokenize: TokenizeConfig = TokenizeConfig()
     link_speakers: LinkSpeakersConfig = LinkSpeakersConfig()
+    identify: IdentifyConfig = IdentifyConfig()
     pack: PackConfig = PackConfig()
     device: Literal["cpu", "cuda"] = Field(
         "cpu", description="where the models run; results of the two differ in the last digits"

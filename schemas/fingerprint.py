@@ -10,6 +10,7 @@ _NOT_FINGERPRINTED: dict[str, Any] = {
     "listing": True,
     "decode": {"timeout_s", "memory_mb"},
     "link_speakers": True,
+    "identify": True,
     "pack": {"max_shard_mb", "target_shard_mb", "valid_fraction", "test_fraction"},
 }
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from voxbeam.schemas.columns import Record, column, require
 from voxbeam.schemas.formats import FRAME_MS, SPLITS
+from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.recording import Recording
 
 _WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64()), ("probability", pa.float32())])
@@ -126,7 +127,13 @@ class SampleRow(SegmentRow):
 
     VERSION: ClassVar[int] = 5
 
-    split: str = column(pa.string(), "train, valid or test; every speaker is in exactly one")
+    split: str = column(pa.string(), "train, valid or test; every identity is in exactly one")
+    identity: str = column(
+        pa.string(), "identifier of the person, across recordings; not in the tar's JSON, since a later release may join two"
+    )
+    identity_confidence: float | None = column(
+        pa.float32(), "probability that its voice is of this identity and of no other; null if the voice has no embedding", default=None
+    )
     license: str | None = column(pa.string(), "license of the recording, SPDX identifier", default=None)
     consent_basis: str | None = column(pa.string(), "why the speaker's voice may be used", default=None)
     phones: str = column(pa.string(), "IPA phones separated by spaces, words by ' | '")
@@ -154,8 +161,8 @@ class SampleRow(SegmentRow):
             f"{self.key}: {self.frames} frames do not fit {self.duration_ms} ms",
         )
         require(
-            bool(self.speaker) and bool(self.text) and bool(self.phone_ids),
-            f"{self.key}: the sample lacks speaker, text or phones",
+            bool(self.speaker) and bool(self.identity) and bool(self.text) and bool(self.phone_ids),
+            f"{self.key}: the sample lacks speaker, identity, text or phones",
         )
         return self
 
@@ -274,5 +281,7 @@ TABLES: dict[str, type[Record]] = {
     "rejected": RejectedRow,
     "recordings": RecordingRow,
     "shards": ShardRow,
+    "voices": VoiceRow,
+    "identities": IdentityRow,
 }
 """the tables of a release, by the kind of their files"""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from voxbeam.schemas.columns import require
@@ -58,6 +58,8 @@ class Release:
     models: dict[str, str]
     """hash of every model, by its key in the configuration"""
     counts: dict[str, int]
+    labels: dict[str, float] = field(default_factory=dict)
+    """what is estimated of its identities (transforms/identity/estimate.py), and how many changed since the previous release"""
     files: tuple[ReleaseFile, ...]
 
     @property
@@ -103,6 +105,10 @@ class Release:
         require(isinstance(self.models, dict) and all(isinstance(m, str) for m in self.models.values()), "models must be text")
         require(
             isinstance(self.counts, dict) and all(map(_is_count, self.counts.values())), "counts must be numbers of 0 or more"
+        )
+        require(
+            isinstance(self.labels, dict) and all(type(value) in (int, float) for value in self.labels.values()),
+            "labels must be numbers",
         )
         require(len({file.path for file in self.files}) == len(self.files), "a file is listed twice")
         return self

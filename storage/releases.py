@@ -110,6 +110,16 @@ def read_part(store: Store, record: type[R], path: str) -> Iterator[R]:
         yield from from_table(record, pa.Table.from_batches([batch]))
 
 
+def read_part_table(store: Store, record: type[Record], path: str) -> pa.Table:
+    """One part of a manifest as a table. Raises SchemaError when it is not of its schema."""
+    where = store.uri(path)
+    table = _open_table(record, store.get(path), where)
+    try:
+        return table.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damaged(where, error) from error
+
+
 def _next_batch(batches: Iterator[pa.RecordBatch], where: str) -> pa.RecordBatch | None:
     try:
         return next(batches, None)

@@ -25,21 +25,27 @@ def commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recording
 
 def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[RecordingRow]) -> None:
     store = job.store
-    if len(failed) >= job.recordings and not outputs and not job.allow_empty:
+    if len(failed) >= job.recordings and not any(output.files for output in outputs) and not job.allow_empty:
         raise _nothing_usable(failed)
     previous = read_release(store, job.previous) if job.previous is not None and job.extends_previous else None
     quarantined = _merge_quarantined(store, previous, outputs, failed)
-    if previous is not None and not outputs and quarantined == _quarantined_rows(store, previous):
+    if previous is not None and not any(o.files for o in outputs) and quarantined == _quarantined_rows(store, previous):
         return
     files = [file for output in outputs for file in output.files]
     shards = [shard for output in outputs for shard in output.shards]
     counts: Counter[str] = Counter()
     for output in outputs:
         counts.update(output.counts)
+    labels = {name: value for output in outputs for name, value in output.labels.items()}
     if previous is not None:
-        files += [f for f in previous.files if f.kind in ("shard", "samples", "rejected") or _is_done_part(f)]
-        shards += read_rows(store, previous, ShardRow)
-        counts.update({name: n for name, n in previous.counts.items() if name not in ("quarantined", "recordings", "shards")})
+        replaced = {path for output in outputs for path in output.replaced}
+        again = [] if any(file.kind == "identities" for file in files) else ["identities"]  # made anew if there are new voices
+        kinds = ("shard", "samples", "rejected", "voices", *again)
+        files += [f for f in previous.files if (f.kind in kinds or _is_done_part(f)) and f.path not in replaced]
+        shards += [shard for shard in read_rows(store, previous, ShardRow) if shard.shard not in replaced]
+        counted = {"quarantined", "recordings", "shards"} | ({"identities"} if not again else set())
+        counts.update({name: n for name, n in previous.counts.items() if name not in counted})
+        labels = labels or previous.labels
     if quarantined:
         files.append(write_part(store, "recordings", QUARANTINED, list(quarantined)))
     shards.sort(key=lambda shard: shard.shard)
@@ -57,7 +63,7 @@ def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recordin
     )
     phones = load_phone_set(job.config.phonemize.voice).content
     try:
-        commit(store, header, files, dict(sorted(counts.items())), phones)
+        commit(store, header, files, dict(sorted(counts.items())), phones, labels)
     except CommitConflictError:
         if not job.heals:  # the files have other content than the release says; the driver sees that they are still damaged
             raise

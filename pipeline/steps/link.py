@@ -1,4 +1,4 @@
-"""Link: the units of one recording → its row in the manifest, and which of its speakers' samples go into which split."""
+"""Link: the units of one recording → its row in the manifest, its voices, and whose samples its units have."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.metrics import Metrics
 
 from voxbeam.pipeline.error_reports import reports_errors
@@ -16,37 +17,43 @@ from voxbeam.pipeline.steps.probe import quarantined_row
 from voxbeam.pipeline.steps.units import FAILED
 from voxbeam.schemas.config import PackConfig
 from voxbeam.schemas.errors import Failure, StageError
+from voxbeam.schemas.identity import VoiceRow, voice_key
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.unit import UnitResult
+from voxbeam.transforms.identity.voices import real_name
 from voxbeam.transforms.link_speakers import link_speakers, name_speakers
 
-SELECTIONS, RECORDINGS = "selections", "recordings"
+UNIT_VOICES, RECORDINGS = "unit_voices", "recordings"
 """side outputs of LinkRecordings"""
 _SILENCE_PEAK = 1e-3
 """−60 dBFS"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitSelection:
-    """The samples of a unit that go into one split: those of some of its speakers."""
+class UnitVoices:
+    """Whose samples a unit has."""
 
     unit: str
     order: str
-    """key of the unit's first possible sample; selections in this order give samples in order of key"""
-    speakers: dict[str, str]
-    """label within the unit → speaker"""
+    """key of the unit's first possible sample; units in this order give samples in order of key"""
+    recording: str
+    voices: dict[str, VoiceRow]
+    """label within the unit → voice of the recording, without its embedding"""
+    bytes: dict[str, int]
+    """by label"""
     license: str | None
     consent_basis: str | None
-    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRecording:
-    """A recording that is done or partial, and the speakers of each of its units. Its rejections are read from the units."""
+    """A recording that is done or partial, its voices, and the speakers of each unit. Its rejections are read from the units."""
 
     row: RecordingRow
     speakers: dict[str, dict[str, str]]
     """unit → label within the unit → speaker"""
+    voices: tuple[VoiceRow, ...] = ()
+    """the one with the most speech first"""
 
 
 def stable_hash(text: str) -> int:
@@ -54,9 +61,9 @@ def stable_hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def assign_split(speaker: str, config: PackConfig) -> str:
-    """The split of a speaker: a pure function of the name, so a speaker is in exactly one."""
-    position = stable_hash(f"split:{speaker}") / 2**64
+def assign_split(split_key: str, config: PackConfig) -> str:
+    """The split of an identity: a pure function of a text that it keeps, so it is in exactly one."""
+    position = stable_hash(f"split:{split_key}") / 2**64
     if position < config.test_fraction:
         return "test"
     return "valid" if position < config.test_fraction + config.valid_fraction else "train"
@@ -72,7 +79,8 @@ def summarize_recording(results: list[UnitResult], link_threshold: float) -> Fin
         return quarantined_row(recording, failure, source)
     links = link_speakers([result.speakers for result in finished], link_threshold)
     n_speakers = max((n for link in links for n in link.values()), default=-1) + 1
-    names = name_speakers(recording.recording, recording.speaker, n_speakers)
+    listed = real_name(recording.speaker, recording.recording)
+    names = name_speakers(recording.recording, listed, n_speakers)
     accepted_ms, rejected_ms = sum(r.accepted_ms for r in finished), sum(r.rejected.ms for r in finished)
     row = RecordingRow(
         **vars(recording),
@@ -90,7 +98,31 @@ def summarize_recording(results: list[UnitResult], link_threshold: float) -> Fin
         **(vars(failed[0].failure) if failed else {}),
     )
     speakers = {r.unit.name: {label: names[n] for label, n in link.items()} for r, link in zip(finished, links, strict=True)}
-    return FinishedRecording(row=row, speakers=speakers)
+    return FinishedRecording(row=row, speakers=speakers, voices=_make_voices(recording.recording, listed, names, finished, links))
+
+
+def _make_voices(
+    recording: str, listed: str | None, names: list[str], finished: list[UnitResult], links: list[dict[str, int]]
+) -> tuple[VoiceRow, ...]:
+    """The linked speakers of a recording: each with the mean of its embeddings, weighted by speech."""
+    sums, speech = [np.zeros(0) for _ in names], [0] * len(names)
+    for result, link in zip(finished, links, strict=True):
+        for speaker in result.speakers:
+            number = link[speaker.label]
+            embedding = np.asarray(speaker.embedding, np.float64) * max(1, speaker.speech_ms)
+            sums[number] = sums[number] + embedding if len(sums[number]) else embedding
+            speech[number] += speaker.speech_ms
+    return tuple(
+        VoiceRow(
+            voice=voice_key(recording, number + 1),
+            recording=recording,
+            speaker=name,
+            name=listed if number == 0 else None,
+            speech_ms=speech[number],
+            embedding=(sums[number] / norm).astype(np.float16).tobytes() if (norm := np.linalg.norm(sums[number])) > 0 else None,
+        )
+        for number, name in enumerate(names)
+    )
 
 
 def _close_gaps(results: list[UnitResult]) -> list[UnitResult]:
@@ -135,7 +167,7 @@ def _find_failure(results: list[UnitResult], finished: list[UnitResult]) -> Fail
 
 
 class LinkRecordings(beam.DoFn):
-    """Results of one recording → FinishedRecording, and a UnitSelection for each unit and split; FAILED if it is quarantined."""
+    """Results of one recording → FinishedRecording, and a UnitVoices for each unit with samples; FAILED if it is quarantined."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -151,20 +183,18 @@ class LinkRecordings(beam.DoFn):
         row = finished.row
         self.accepted_ms.inc(row.accepted_ms)
         yield beam.pvalue.TaggedOutput(RECORDINGS, finished)
+        by_speaker = {voice.speaker: replace(voice, embedding=None) for voice in finished.voices}
         for result in results:
-            if result.failure:
+            if result.failure or not result.accepted:
                 continue
             names = finished.speakers[result.unit.name]
-            by_split: dict[str, dict[str, str]] = {}
-            for label in result.accepted:
-                by_split.setdefault(assign_split(names[label], self.job.config.pack), {})[label] = names[label]
-            for split, speakers in sorted(by_split.items()):
-                selection = UnitSelection(
-                    unit=result.unit.name,
-                    order=f"{row.recording}_{result.start_ms:08d}_{result.unit.index:06d}",
-                    speakers=speakers,
-                    license=row.license,
-                    consent_basis=row.consent_basis,
-                    bytes=sum(result.accepted[label].bytes for label in speakers),
-                )
-                yield beam.pvalue.TaggedOutput(SELECTIONS, (split, row.recording, selection))
+            unit_voices = UnitVoices(
+                unit=result.unit.name,
+                order=f"{row.recording}_{result.start_ms:08d}_{result.unit.index:06d}",
+                recording=row.recording,
+                voices={label: by_speaker[names[label]] for label in result.accepted},
+                bytes={label: totals.bytes for label, totals in result.accepted.items()},
+                license=row.license,
+                consent_basis=row.consent_basis,
+            )
+            yield beam.pvalue.TaggedOutput(UNIT_VOICES, unit_voices)

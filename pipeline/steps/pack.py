@@ -9,15 +9,32 @@ import apache_beam as beam
 
 from voxbeam.pipeline.error_reports import reports_errors
 from voxbeam.pipeline.job import Job
-from voxbeam.pipeline.steps.link import FinishedRecording, UnitSelection, stable_hash
+from voxbeam.pipeline.steps.link import FinishedRecording, stable_hash
 from voxbeam.pipeline.steps.release_writer import write_part
 from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
 from voxbeam.pipeline.steps.unit_file import load_unit_rows
 from voxbeam.schemas.config import PackConfig
-from voxbeam.schemas.manifest import RejectedRow, SegmentRow, ShardRow
+from voxbeam.schemas.manifest import RejectedRow, SampleRow, SegmentRow, ShardRow
 from voxbeam.schemas.release import ReleaseFile
+from voxbeam.storage.store import Store
 
 _UNITS_PER_PART = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitSelection:
+    """The samples of a unit that go into one split: those of some of its speakers."""
+
+    unit: str
+    order: str
+    """key of the unit's first possible sample; selections in this order give samples in order of key"""
+    speakers: dict[str, str]
+    """label within the unit → speaker"""
+    identities: dict[str, tuple[str, float | None]]
+    """label → identity and confidence"""
+    license: str | None
+    consent_basis: str | None
+    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +46,10 @@ class WriterOutput:
     counts: dict[str, int] = field(default_factory=dict)
     recordings: list[str] = field(default_factory=list)
     """identifiers of done recordings"""
+    labels: dict[str, float] = field(default_factory=dict)
+    """estimates of its identities"""
+    replaced: list[str] = field(default_factory=list)
+    """paths of files of the previous release that these stand for"""
 
 
 def assign_shard_group(
@@ -60,27 +81,34 @@ class WriteShards(beam.DoFn):
         in_order = sorted({selection.order: selection for selection in selections}.values(), key=attrgetter("order"))
         max_bytes = self.job.config.pack.max_shard_mb << 20
         for shard, rows in write_shards(self.job.store, split, group, self._samples(split, in_order), max_bytes):
-            stem = shard.shard.rsplit("/", 1)[-1].removesuffix(".tar")
-            part = write_part(self.job.store, "samples", stem, list(rows))
-            tar = ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples)
             counts = {"samples": shard.samples, "accepted_ms": shard.duration_ms, "frames": shard.frames}
-            yield WriterOutput(files=[tar, part], shards=[shard], counts=counts)
+            yield WriterOutput(files=shard_files(self.job.store, shard, rows), shards=[shard], counts=counts)
 
     def _samples(self, split: str, selections: list[UnitSelection]) -> Iterator[PackedSample]:
         for selection in selections:
             for row in load_unit_rows(self.job.store, selection.unit, accepted=True):
                 if row.local_speaker in selection.speakers:
+                    identity, confidence = selection.identities[row.local_speaker]
                     yield make_sample(
                         row,
                         speaker=selection.speakers[row.local_speaker],
+                        identity=identity,
+                        identity_confidence=confidence,
                         split=split,
                         license=selection.license,
                         consent_basis=selection.consent_basis,
                     )
 
 
+def shard_files(store: Store, shard: ShardRow, rows: list[SampleRow]) -> list[ReleaseFile]:
+    """A shard that is written, and its part of the samples manifest, which is put."""
+    stem = shard.shard.rsplit("/", 1)[-1].removesuffix(".tar")
+    tar = ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples)
+    return [tar, write_part(store, "samples", stem, list(rows))]
+
+
 class WriteTables(beam.DoFn):
-    """Finished recordings of one part → that part of the recordings and of the rejected manifest."""
+    """Finished recordings of one part → that part of the recordings, voices and rejected manifests."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -94,7 +122,10 @@ class WriteTables(beam.DoFn):
         files = [write_part(self.job.store, "recordings", f"done-{part:06d}", list(rows))]
         if rejected:
             files.append(write_part(self.job.store, "rejected", f"part-{part:06d}", list(rejected)))
-        counts = Counter(rejected=len(rejected), done=0, partial=0)
+        voices = [voice for recording in finished for voice in recording.voices]
+        if voices:
+            files.append(write_part(self.job.store, "voices", f"part-{part:06d}", list(voices)))
+        counts = Counter(rejected=len(rejected), voices=len(voices), done=0, partial=0)
         for row in rows:
             times = {"rejected_ms": row.rejected_ms, "non_speech_ms": row.non_speech_ms, "failed_ms": row.failed_ms}
             counts.update({row.status: 1, "duration_ms": row.duration_ms or 0, **times})

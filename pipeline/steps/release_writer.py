@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from voxbeam.pipeline.collection_mark import require_no_collection
@@ -19,20 +20,25 @@ from voxbeam.storage.releases import damaged_files, release_path
 from voxbeam.storage.store import Store
 
 
-def parquet_bytes(record: type[Record], rows: list[Record]) -> bytes:
-    """Rows as the bytes of a Parquet file; the same rows give the same bytes."""
+def table_bytes(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file; the same rows give the same bytes."""
     sink = io.BytesIO()
-    pq.write_table(to_table(record, rows), sink, compression="zstd", row_group_size=50_000)
+    pq.write_table(table, sink, compression="zstd", row_group_size=50_000)
     return sink.getvalue()
 
 
 def write_part(store: Store, kind: str, stem: str, rows: list[Record]) -> ReleaseFile:
     """Puts rows as a part of a manifest, under a name that contains their hash; the commit copies it to its release."""
-    content = parquet_bytes(TABLES[kind], rows)
+    return put_part(store, kind, stem, to_table(TABLES[kind], rows))
+
+
+def put_part(store: Store, kind: str, stem: str, table: pa.Table) -> ReleaseFile:
+    """The same of a table of the right schema."""
+    content = table_bytes(table)
     digest = hashlib.sha256(content).hexdigest()
     path = f"manifests/parts/{kind}/{stem}-{digest[:16]}.parquet"
     store.put_named_by_content(path, content)
-    return ReleaseFile(path=path, kind=kind, sha256=digest, bytes=len(content), rows=len(rows))
+    return ReleaseFile(path=path, kind=kind, sha256=digest, bytes=len(content), rows=len(table))
 
 
 def shard_list(files: Iterable[ReleaseFile], split: str) -> bytes:
@@ -72,7 +78,14 @@ class ReleaseHeader:
     models: dict[str, str]
 
 
-def commit(store: Store, header: ReleaseHeader, written: list[ReleaseFile], counts: dict[str, int], phones: bytes) -> Release:
+def commit(
+    store: Store,
+    header: ReleaseHeader,
+    written: list[ReleaseFile],
+    counts: dict[str, int],
+    phones: bytes,
+    labels: dict[str, float] | None = None,
+) -> Release:
     """Copies every manifest part to `manifests/<release>-<content>/` and puts the release.
 
     Raises CommitConflictError when another build was faster. Calling it again with the same arguments changes nothing.
@@ -110,6 +123,7 @@ def commit(store: Store, header: ReleaseHeader, written: list[ReleaseFile], coun
         config=header.config,
         models=header.models,
         counts=counts,
+        labels=labels or {},
         files=tuple(sorted(files, key=lambda file: (file.kind, file.path))),
     )
     _require_files(store, release)

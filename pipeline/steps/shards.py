@@ -34,13 +34,24 @@ class PackedSample:
     flac: bytes | None
 
 
-def make_sample(row: UnitRow, *, speaker: str, split: str, license: str | None, consent_basis: str | None) -> PackedSample:
+def make_sample(
+    row: UnitRow,
+    *,
+    speaker: str,
+    identity: str,
+    identity_confidence: float | None,
+    split: str,
+    license: str | None,
+    consent_basis: str | None,
+) -> PackedSample:
     """A unit's accepted segment as a sample of a named speaker."""
     if row.codes is None:
         raise ValueError(f"{row.key} was accepted without codes; remove its unit {row.unit} and build again")
     sample = SampleRow(
         **{name: getattr(row, name) for name in _SEGMENT_FIELDS if name != "speaker"},
         speaker=speaker,
+        identity=identity,
+        identity_confidence=identity_confidence,
         split=split,
         license=license,
         consent_basis=consent_basis,
@@ -70,8 +81,8 @@ def _codes_header(frames: int) -> bytes:
 
 
 def sample_json(row: SampleRow) -> bytes:
-    """The JSON member of a sample: every column except its byte ranges."""
-    hidden = {"shard", "codes_offset", "codes_bytes", "codes_crc32", "json_offset", "json_bytes", "flac_offset", "flac_bytes"}
+    """The JSON member of a sample: every column except its byte ranges, and its identity, which later releases may find anew."""
+    hidden = {"identity", "identity_confidence", "shard", "codes_offset", "codes_bytes", "codes_crc32", "json_offset", "json_bytes", "flac_offset", "flac_bytes"}
     tree = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in hidden}
     return json.dumps(tree, ensure_ascii=False, sort_keys=True).encode()
 

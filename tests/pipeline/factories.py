@@ -13,6 +13,7 @@ from voxbeam.pipeline.steps.unit_file import unit_path
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.fingerprint import fingerprint as make_fingerprint
+from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow, sample_key
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.release import Release, ReleaseFile
@@ -36,9 +37,14 @@ def unit_row(recording: str = "r", start_ms: int = 0, ms: int = 2000, **changes:
     return UnitRow(**{**values, **changes}).check()
 
 
-def member(recording: str = "r", start_ms: int = 0, split: str = "train", speaker: str = "s", **changes: Any) -> PackedSample:
+def member(
+    recording: str = "r", start_ms: int = 0, split: str = "train", speaker: str = "s", identity: str | None = None, **changes: Any
+) -> PackedSample:
     row = unit_row(recording, start_ms, **changes)
-    return make_sample(row, speaker=speaker, split=split, license="CC0-1.0", consent_basis="consent")
+    return make_sample(
+        row, speaker=speaker, identity=identity or speaker, identity_confidence=0.9, split=split, license="CC0-1.0",
+        consent_basis="consent",
+    )  # fmt: skip
 
 
 def source(duration_ms: int = 60_000, sha256: str = "0" * 64) -> SourceInfo:
@@ -111,7 +117,20 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[
         )
         for name, accepted, lost in (("q", 4000, 0), ("r", 6000, 1000))
     ]  # fmt: skip
+    voices = [
+        VoiceRow(voice=f"{name}_v1", recording=name, speaker=f"speaker_{name}", name=f"speaker_{name}", speech_ms=1000)
+        for name in ("q", "r")
+    ]
+    identities = [
+        IdentityRow(
+            identity=voice.speaker, name=voice.name, split=split, split_key=voice.speaker, speech_ms=1000, recordings=1,
+            voices=[voice.voice], confidences=[0.9], similar=[], label_conflict=False, former=[],
+        )
+        for voice, split in zip(voices, ("valid", "train"), strict=True)
+    ]  # fmt: skip
     rows: dict[str, list[Any]] = {
+        "voices": voices,
+        "identities": identities,
         "samples": samples,
         "rejected": [rejected],
         "recordings": recordings,
@@ -125,6 +144,7 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[
     counts = {
         "samples": 5, "accepted_ms": 10_000, "frames": 750, "shards": 2, "recordings": 2, "done": 2, "quarantined": 0,
         "rejected": 1, "rejected_ms": 1000, "non_speech_ms": 13_000, "duration_ms": 24_000,
+        "voices": 2, "identities": 2,
     }  # fmt: skip
     return store, commit(store, draft(), files, counts, PHONES)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxbeam.pipeline.steps.link import FinishedRecording, UnitSelection, assign_split, summarize_recording
-from voxbeam.pipeline.steps.pack import assign_part, assign_shard_group
+from voxbeam.pipeline.steps.link import FinishedRecording, assign_split, summarize_recording
+from voxbeam.pipeline.steps.pack import UnitSelection, assign_part, assign_shard_group
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.config import DecodeConfig, PackConfig
 from voxbeam.schemas.errors import Failure
@@ -122,7 +122,9 @@ def shares(recording: str, speaker: str, *, hours: float, units: int = 1) -> Ite
         yield (
             "train",
             recording,
-            UnitSelection(unit=key, order=key, speakers={"v1": speaker}, license=None, consent_basis=None, bytes=size),
+            UnitSelection(
+                unit=key, order=key, speakers={"v1": speaker}, identities={}, license=None, consent_basis=None, bytes=size
+            ),
         )
 
 

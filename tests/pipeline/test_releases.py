@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from voxbeam.pipeline.steps.release_writer import commit, parquet_bytes, write_part
+from voxbeam.pipeline.steps.release_writer import commit, table_bytes, write_part
 from voxbeam.schemas.errors import CommitConflictError, SchemaError
+from voxbeam.schemas.columns import to_table
 from voxbeam.schemas.manifest import RecordingRow, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import latest_release, read_release, read_rows, release_numbers
@@ -83,8 +84,8 @@ def test_drafts_that_share_a_part_do_not_harm_each_other(tmp_path: Path) -> None
 
 def test_parquet_bytes_are_the_same_every_time() -> None:
     made = [member("a", start).row for start in range(0, 100_000, 3000)]
-    assert parquet_bytes(SampleRow, list(made)) == parquet_bytes(SampleRow, list(made))
-    assert parquet_bytes(SampleRow, list(made)) != parquet_bytes(SampleRow, list(made[::-1]))
+    assert table_bytes(to_table(SampleRow, made)) == table_bytes(to_table(SampleRow, made))
+    assert table_bytes(to_table(SampleRow, made)) != table_bytes(to_table(SampleRow, made[::-1]))
 
 
 def test_impossible_rows_are_not_put(tmp_path: Path) -> None:

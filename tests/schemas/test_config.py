@@ -15,6 +15,7 @@ from voxbeam.schemas.fingerprint import fingerprint
 
 _NOT_IN_FINGERPRINT = {
     "link_speakers.threshold",
+    *(f"identify.{key}" for key, _ in CorpusConfig().identify),
     "pack.max_shard_mb",
     "pack.target_shard_mb",
     "pack.valid_fraction",
@@ -46,6 +47,7 @@ def other(key: str, value: Any) -> Any:
         "transcribe.padding_s": 12.0,
         "transcribe.second_for": "all",
         "listing.speaker_path": "x/{speaker}",
+        "identify.min_similarity": 0.5,
     }
     if key in special:
         return special[key]

@@ -1,0 +1,1 @@
+"""Who it is: the voices of all recordings of a corpus, joined into identities."""

@@ -1,0 +1,74 @@
+"""Estimates for a release: how pure and how unique its identities are, with intervals.
+
+Assumptions: each voice is one person (the purity of voices within a recording is another column); similarities of the corpus are
+distributed as in the calibration; voices err independently of each other. What the calibration itself may be off by is in the
+intervals, by its stated variances.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxbeam.transforms.identity.evidence import Evidence, interval
+from voxbeam.transforms.identity.partition import Partition
+from voxbeam.transforms.identity.voices import Voices
+
+_STEP = 1e-4
+Shares = Callable[[float, float], NDArray[np.float64]]
+"""probability of each case, for something added to the slope and to the offset"""
+
+
+def estimate(voices: Voices, found: Partition, evidence: Evidence) -> dict[str, float]:
+    """Estimates of a partition, by name, each share with the bounds of its 95 % interval as `<name>_low` and `<name>_high`.
+
+    `purity` is the share of speech whose voice belongs to the person that most of its identity is; `uniqueness` the share of
+    identities that no other identity is the same person as. Both are of what has an embedding; `unheard` is the share of speech that
+    has none.
+    """
+    audible_N = voices.audible_N
+    speech_N = voices.speech_ms_N.astype(np.float64)
+    shared_N = audible_N & ~np.isnan(found.own_N)
+    listed_N = (voices.name_N >= 0) & ~found.conflict_N
+
+    def belongs(slope: float, offset: float) -> NDArray[np.float64]:
+        own = evidence.probability(np.nan_to_num(found.own_N), listed=listed_N, slope=slope, offset=offset)
+        return np.where(shared_N, own, 1.0)[audible_N]
+
+    heard_I = ~np.isnan(found.duplicate_I)
+
+    def single(slope: float, offset: float) -> NDArray[np.float64]:
+        twice = evidence.probability(np.nan_to_num(found.nearest_similarity_I), slope=slope, offset=offset)
+        return (1 - np.where(found.nearest_I >= 0, twice, 0.0))[heard_I]
+
+    weight_N = speech_N[audible_N]
+    weight_I = np.ones(int(heard_I.sum()))
+    result = {"threshold": evidence.threshold, "unheard": _share(speech_N[~audible_N].sum(), speech_N.sum())}
+    # Two identities of one person are each other's nearest: half as many independent cases as identities.
+    for name, share, weight, dependence in (("purity", belongs, weight_N, 1.0), ("uniqueness", single, weight_I, 2.0)):
+        result |= _with_interval(name, share, weight, dependence, evidence)
+    return {name: round(float(value), 6) for name, value in result.items()}
+
+
+def _with_interval(
+    name: str, share: Shares, weight: NDArray[np.float64], dependence: float, evidence: Evidence
+) -> dict[str, float]:
+    total = weight.sum()
+    if not total:
+        return {}
+    weight = weight / total
+    cases = share(0.0, 0.0)
+    value = float(weight @ cases)
+    gradient = tuple(
+        float(weight @ (share(*(step * np.eye(2)[axis])) - share(*(-step * np.eye(2)[axis])))) / (2 * step)
+        for axis, step in ((0, _STEP), (1, _STEP))
+    )
+    config = evidence.config
+    spread = dependence * float(weight**2 @ (cases * (1 - cases)))
+    errors = (config.slope_variance, config.covariance, config.offset_variance)
+    low, high = interval(value, spread, errors, (gradient[0], gradient[1]))
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _share(part: float, total: float) -> float:
+    return part / total if total else 0.0
