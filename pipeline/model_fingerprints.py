@@ -16,6 +16,7 @@ from voxbeam.models.second_voice import SECOND_VOICE_WEIGHTS
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.storage.cache import model_hash
+from voxbeam.transforms.identity.evidence import read_calibrations
 
 # Libraries whose version can change a result.
 _LIBRARIES = (
@@ -38,6 +39,7 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
         codec = codec_weights(config.tokenize.codec)[0]
         return {
             "diarize": _diarizer(config.diarize.pipeline),
+            "identify": _calibrations(config),
             "transcribe": _recognizer(config.transcribe.model),
             "transcribe.language": _whisper_base_or(config.transcribe.language_model),
             "transcribe.second": _second_recognizer(config.transcribe.second),
@@ -71,6 +73,12 @@ def _diarizer(name: str) -> str:
     segmentation = model_hash(str(SEGMENTATION_WEIGHTS)) if name == "embedded" else model_hash(name)
     hashes = segmentation + model_hash(str(SPEAKER_WEIGHTS)) + model_hash(str(SECOND_VOICE_WEIGHTS))
     return hashlib.sha256(hashes.encode()).hexdigest()
+
+
+def _calibrations(config: CorpusConfig) -> str:
+    """Of what identities are found with, at packing."""
+    contents = b"".join(content for _, content in read_calibrations(config))
+    return f"{hashlib.sha256(contents).hexdigest()} faiss={version('faiss-cpu')}"
 
 
 def _recognizer(name: str) -> str:

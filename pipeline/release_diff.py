@@ -89,10 +89,13 @@ def changes_since(
             invalidates_units.append(text)
         elif key.startswith(("pack.", "link_speakers.", "identify.")):
             repacks.append(text)
+    if previous.models.get("identify") != models.get("identify"):
+        repacks.append("the calibration of identities, or the library that finds neighbors")
     if "identities" not in previous.counts:
         repacks.append("that release has no identities: an earlier voxbeam made it")
     if fingerprint != previous.fingerprint:
-        invalidates_units = [*invalidates_units, *changed_models(previous.models, models)] or ["the code of a stage"]
+        made = changed_models(_of_units(previous.models), _of_units(models))
+        invalidates_units = [*invalidates_units, *made] or ["the code of a stage"]
     damaged = damaged_files(store, previous)
     damage = tuple(f"{file.path} is missing or does not have {file.bytes} bytes" for file in damaged)
     if any(file.kind == "recordings" for file in damaged):  # nobody can tell what it lists
@@ -149,6 +152,11 @@ def first_few(lines: Sequence[str], noun: str = "recordings") -> list[str]:
     """The first lines, and how many more there are."""
     more = len(lines) - _MAX_EXAMPLES
     return [*lines[:_MAX_EXAMPLES], *([f"and {more} more {noun}"] if more > 0 else [])]
+
+
+def _of_units(models: dict[str, str]) -> dict[str, str]:
+    """The models without those that finished units are packed with."""
+    return {name: identity for name, identity in models.items() if affects_units(f"{name}.")}
 
 
 def changed_models(old: dict[str, str], new: dict[str, str]) -> list[str]:

@@ -212,21 +212,19 @@ class LinkSpeakersConfig(_Section):
 
 
 class IdentifyConfig(_Section):
-    """Which voices of all recordings are one person; calibrated for the embedded encoder (tools/calibrate_identity.py)."""
+    """Which voices of all recordings are one person. Not part of the fingerprint: identities run no model."""
 
-    slope: float = Field(30.0, gt=0, description="odds that voices of similarity s are one person: exp(slope · s + offset)")
-    offset: float = -12.0
-    slope_variance: float = Field(4.0, ge=0, description="error of the calibration")
-    covariance: float = Field(-2.0, description="error of the calibration, of slope and offset together")
-    offset_variance: float = Field(1.0, ge=0, description="error of the calibration")
+    calibration: str | None = Field(
+        None, description="of another speaker encoder: a path or bucket address (tools/calibrate_identity.py); null: the embedded one's"
+    )
     min_probability: float = Field(
-        0.5, gt=0, lt=1, description="voices are joined when one in as many voices as the corpus has is the same with this probability"
+        0.5, gt=0, lt=1, description="voices are joined when they are one person with this probability, among all voices of the corpus"
     )
     min_similarity: float | None = Field(
         None, gt=-1, le=1, description="join voices of at least this similarity, whatever the size of the corpus; null: by probability"
     )
-    min_named_similarity: float = Field(
-        0.2, ge=-1, le=1, description="voices of one listed name less similar than this are kept apart and reported (label_conflict)"
+    min_named_similarity: float | None = Field(
+        None, ge=-1, le=1, description="voices of one listed name less similar than this are kept apart; null: as calibrated"
     )
 
 

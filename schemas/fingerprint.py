@@ -14,6 +14,9 @@ _NOT_FINGERPRINTED: dict[str, Any] = {
     "pack": {"max_shard_mb", "target_shard_mb", "valid_fraction", "test_fraction"},
 }
 
+_AT_PACKING = ("identify",)
+"""models that finished units are packed with"""
+
 
 def affects_units(key: str) -> bool:
     """Whether a key of the configuration, such as `segment.max_s`, can change the result of a unit."""
@@ -25,5 +28,6 @@ def affects_units(key: str) -> bool:
 def fingerprint(config: CorpusConfig, models: dict[str, str], code_version: int) -> str:
     """Hash of everything that can change the result of a unit: most of the configuration, the models' hashes, CODE_VERSION."""
     tree = config.model_dump(mode="json", exclude=_NOT_FINGERPRINTED)
-    canonical = json.dumps({"config": tree, "models": models, "code": code_version}, sort_keys=True)
+    makes_units = {name: identity for name, identity in models.items() if name not in _AT_PACKING}
+    canonical = json.dumps({"config": tree, "models": makes_units, "code": code_version}, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,11 +1,11 @@
 """Calibrates identities for a speaker encoder, on one half of the speakers, and shows what they are worth on the other half.
 
-    python -m tools.calibrate_identity --speech ../shared/data/librispeech [--pipeline embedded] [--save embeddings.npz]
-    python -m tools.calibrate_identity --embeddings embeddings.npz
+    python -m tools.calibrate_identity --speech ../shared/data/librispeech --out calibration.json [--pipeline embedded] [--save E.npz]
+    python -m tools.calibrate_identity --embeddings E.npz --out calibration.json
 
 Every recording of the speech, one speaker each by its layout, is cut into two recordings and embedded by the diarizer's own encoder;
-so are its pieces of 3 s. Speakers are dealt to the halves by the hash of their names. It prints the section `identify` of a
-configuration, and how `find_identities` joins the recordings of the other half with it. An npz of another encoder has
+so are its pieces of 3 s. Speakers are dealt to the halves by the hash of their names. It writes a
+calibration (`identify.calibration`), and prints how `find_identities` joins the recordings of the other half with it. An npz of another encoder has
 `embedding` [N, D], and for each `speaker`, `recording`, `part` (`h0` and `h1` are the two recordings, all others pieces) and `seconds`.
 
 What it cannot show: the halves of a recording share room, microphone and day, so persons are easier to recognize here than in a
@@ -14,22 +14,26 @@ corpus. Negative pairs do not have that flaw, and the threshold follows from the
 
 import argparse
 import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from voxbeam.schemas.config import CorpusConfig, DiarizeConfig, IdentifyConfig
 from voxbeam.transforms.identity.estimate import estimate
-from voxbeam.transforms.identity.evidence import Evidence
+from voxbeam.transforms.identity.evidence import Calibration, Evidence, Scores
 from voxbeam.transforms.identity.partition import find_identities
 from voxbeam.transforms.identity.voices import make_voices
 
 PIECE_S, RATE = 3.0, 16_000
-RESAMPLES = 100
+DRAWS = 50
 PIECES_OF_A_SPEAKER = 6
+TAIL = (0.99, 0.999)
+"""shares of the pairs of two persons through whose similarities their distribution is laid"""
 NAMED_ODDS = 100.0
 """voices of one name are kept apart where they are this many times likelier to be two persons"""
 Embedded = dict[str, NDArray[Any]]
@@ -81,59 +85,66 @@ def is_half(data: Embedded) -> NDArray[np.bool_]:
     return np.isin(data["part"], ("h0", "h1"))
 
 
-def fit(data: Embedded, weight: dict[str, float]) -> tuple[float, float]:
-    """Slope and offset of the log-odds of pairs, both kinds weighing the same: logistic regression.
-
-    `weight` says how often each speaker counts, as in a bootstrap.
-    """
-    keep: list[int] = []
-    pieces: dict[str, int] = {}
-    for n, (speaker, part) in enumerate(zip(data["speaker"].tolist(), data["part"].tolist(), strict=True)):
-        if part not in ("h0", "h1"):
-            pieces[speaker] = pieces.get(speaker, 0) + 1
-            if pieces[speaker] > PIECES_OF_A_SPEAKER:
-                continue
-        keep.append(n)
-    embedding, speaker = data["embedding"][keep].astype(np.float32), data["speaker"][keep]
-    whole = is_half(data)[keep]
-    similarity = embedding @ embedding.T
-    same = speaker[:, None] == speaker[None]
-    alike = whole[:, None] == whole[None]  # a half is not compared with a piece, which may be of itself
-    upper = np.triu(np.ones_like(same), 1) & alike
-    counts = np.array([weight.get(name, 0.0) for name in speaker.tolist()])
-    pair_weight = counts[:, None] * np.where(same, 1.0, counts[None])
-    scores, labels, weights = similarity[upper], same[upper], pair_weight[upper]
-    weights = np.where(labels, weights / weights[labels].sum(), weights / weights[~labels].sum())
-
-    def loss(parameters: NDArray[np.float64]) -> float:
-        logit = parameters[0] * (scores - 0.5) + parameters[1]
-        return float(weights @ np.logaddexp(0, np.where(labels, -logit, logit)))
-
-    slope, middle = minimize(loss, np.array([20.0, 0.0]), method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-9}).x
-    return float(slope), float(middle - 0.5 * slope)
+def pairs(data: Embedded, center_D: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int64]]:
+    """Similarity of pairs of recordings and of pairs of pieces, whether of one person, and the numbers of both speakers [P, 2]."""
+    numbers = np.unique(data["speaker"], return_inverse=True)[1]
+    similarity, same, both = [], [], []
+    for mask in (is_half(data), some_pieces(data)):
+        rows = data["embedding"][mask].astype(np.float64) - center_D
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        first, second = np.triu_indices(len(rows), 1)
+        similarity.append(np.einsum("pd,pd->p", rows[first].astype(np.float32), rows[second].astype(np.float32)))
+        both.append(np.stack([numbers[mask][first], numbers[mask][second]], axis=1))
+        same.append(both[-1][:, 0] == both[-1][:, 1])
+    return np.concatenate(similarity), np.concatenate(same), np.concatenate(both)
 
 
-def calibrate(data: Embedded) -> IdentifyConfig:
-    """The section `identify`, from the speakers that calibrate; the errors by drawing speakers again."""
-    speakers = sorted(set(data["speaker"].tolist()))
-    slope, offset = fit(data, dict.fromkeys(speakers, 1.0))
+def some_pieces(data: Embedded) -> NDArray[np.bool_]:
+    """The first pieces of every speaker, so that one with many does not count more."""
+    chosen_pieces, seen = ~is_half(data), dict[str, int]()
+    for n in np.flatnonzero(chosen_pieces).tolist():
+        speaker = str(data["speaker"][n])
+        seen[speaker] = seen.get(speaker, 0) + 1
+        chosen_pieces[n] = seen[speaker] <= PIECES_OF_A_SPEAKER
+    return chosen_pieces
+
+
+def fit(similarity: NDArray[Any], same: NDArray[np.bool_], weight: NDArray[np.float64]) -> Scores:
+    """Normal distributions: of one person's pairs by mean and deviation, of two persons' through two points of the upper tail."""
+    of_one, mine = similarity[same].astype(np.float64), weight[same]
+    mean = float(np.average(of_one, weights=mine))
+    deviation = float(np.average((of_one - mean) ** 2, weights=mine) ** 0.5)
+    order = np.argsort(similarity[~same])
+    values, share = similarity[~same][order], np.cumsum(weight[~same][order]) / weight[~same].sum()
+    points = [float(values[min(int(np.searchsorted(share, mark)), len(values) - 1)]) for mark in TAIL]
+    normal = [NormalDist().inv_cdf(mark) for mark in TAIL]
+    spread = (points[1] - points[0]) / (normal[1] - normal[0])
+    return Scores(
+        same_mean=round(mean, 4), same_deviation=round(deviation, 4),
+        different_mean=round(points[0] - normal[0] * spread, 4), different_deviation=round(spread, 4),
+    )  # fmt: skip
+
+
+def calibrate(data: Embedded, about: str) -> Calibration:
+    """From these speakers; `draws` by drawing speakers again."""
+    numbers = np.unique(data["speaker"], return_inverse=True)[1]
+    persons = int(numbers.max()) + 1
+    halves = is_half(data)
+    means = [data["embedding"][halves & (numbers == n)].astype(np.float64).mean(axis=0) for n in range(persons)]
+    center_D = np.round(np.mean(means, axis=0), 5)
+    similarity, same, both = pairs(data, center_D)
+    scores = fit(similarity, same, np.ones(len(similarity)))
     rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(RESAMPLES):
-        names, counts = np.unique(rng.choice(speakers, len(speakers)), return_counts=True)
-        drawn.append(fit(data, dict(zip(names.tolist(), counts.astype(float).tolist(), strict=True))))
-    errors = np.cov(np.array(drawn).T)
-    return IdentifyConfig(
-        slope=round(slope, 2),
-        offset=round(offset, 2),
-        slope_variance=round(errors[0, 0], 3),
-        covariance=round(errors[0, 1], 3),
-        offset_variance=round(errors[1, 1], 3),
-        min_named_similarity=round((-np.log(NAMED_ODDS) - offset) / slope, 2),
-    )
+    draws = []
+    for _ in range(DRAWS):
+        counts = np.bincount(rng.integers(0, persons, persons), minlength=persons).astype(float)
+        draws.append(fit(similarity, same, np.where(same, counts[both[:, 0]], counts[both].prod(axis=1))))
+    grid = np.linspace(-1, scores.same_mean, 2001)
+    apart = float(grid[scores.log_ratio(grid) >= -np.log(NAMED_ODDS)][0])
+    return Calibration(about=about, center_D=center_D, scores=scores, draws=tuple(draws), min_named_similarity=round(apart, 3))
 
 
-def report(data: Embedded, config: IdentifyConfig, title: str) -> str:
+def report(data: Embedded, calibration: Calibration, title: str) -> str:
     """How the two recordings of each speaker are joined, beside the truth."""
     halves = chosen(data, is_half(data))
     # a speaker may have many recordings: only the first of each is taken, so that all count the same
@@ -142,8 +153,8 @@ def report(data: Embedded, config: IdentifyConfig, title: str) -> str:
     keys = [f"{r}-{p}_v1" for r, p in zip(halves["recording"].tolist(), halves["part"].tolist(), strict=True)]
     speakers = dict(zip(keys, halves["speaker"].tolist(), strict=True))
     speech = np.round(halves["seconds"] * 1000).astype(np.int64)
-    voices = make_voices(keys, keys, [None] * len(keys), speech, halves["embedding"])
-    evidence = Evidence(config, len(voices))
+    voices = make_voices(keys, keys, [None] * len(keys), speech, calibration.center(halves["embedding"]))
+    evidence = Evidence(calibration, IdentifyConfig(), len(voices))
     found = find_identities(voices, evidence)
     truth = np.array([speakers[key] for key in voices.keys])
     linked = sum(len(set(found.identity_N[truth == one].tolist())) == 1 for one in set(truth.tolist()))
@@ -161,38 +172,25 @@ def report(data: Embedded, config: IdentifyConfig, title: str) -> str:
     )
 
 
-def distances(data: Embedded) -> str:
-    """Mean and deviation of similarities, which benchmarks/identity.py takes."""
-    lines = []
-    for kind, part in (("halves", chosen(data, is_half(data))), ("pieces", chosen(data, ~is_half(data)))):
-        embedding = part["embedding"].astype(np.float32)
-        similarity = embedding @ embedding.T
-        same = part["speaker"][:, None] == part["speaker"][None]
-        upper = np.triu(np.ones_like(same), 1)
-        for label, values in (("same", similarity[same & upper]), ("different", similarity[~same & upper])):
-            marks = np.quantile(values, [0.001, 0.01, 0.5, 0.99, 0.999, 0.9999]).round(3).tolist()
-            lines.append(f"{kind}, {label}: mean {values.mean():.3f}, deviation {values.std():.3f}, quantiles {marks}, largest {values.max():.3f}")
-    return "\n".join(lines)
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--speech", help="recordings of one speaker each")
     arguments.add_argument("--pipeline", default="embedded", help="as diarize.pipeline (default: %(default)s)")
     arguments.add_argument("--embeddings", type=Path, help="an npz instead")
     arguments.add_argument("--save", type=Path, help="where to write the npz")
+    arguments.add_argument("--about", default="", help="encoder and speech, for the calibration")
+    arguments.add_argument("--out", type=Path, help="where to write the calibration")
     options = arguments.parse_args()
     data = dict(np.load(options.embeddings)) if options.embeddings else embed(options.speech, options.pipeline)
     if options.save:
         np.savez(options.save, **data)
     mine = np.array([is_calibrated_on(speaker) for speaker in data["speaker"].tolist()])
-    config = calibrate(chosen(data, mine))
-    print(distances(data))
-    print("identify:")
-    for name, value in config.model_dump(exclude_defaults=False).items():
-        print(f"  {name}: {'null' if value is None else value}")
-    print(report(chosen(data, mine), config, "calibrated on"))
-    print(report(chosen(data, ~mine), config, "others"))
+    halfway = calibrate(chosen(data, mine), options.about)
+    print(report(chosen(data, mine), halfway, "calibrated on"))
+    print(report(chosen(data, ~mine), halfway, "others"))
+    if options.out:
+        options.out.write_text(json.dumps(halfway.to_json()) + "\n", encoding="utf-8")
+    print({**asdict(halfway.scores), "min_named_similarity": halfway.min_named_similarity})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ makes no difference to who is joined with whom. Only names are kept (transforms/
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from voxbeam.storage.releases import read_part_table, read_release, read_rows
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import once_per_process
 from voxbeam.transforms.identity.estimate import estimate
-from voxbeam.transforms.identity.evidence import Evidence
+from voxbeam.transforms.identity.evidence import NAMES_ONLY, Calibration, Evidence, find_calibration
 from voxbeam.transforms.identity.naming import Earlier, count_changes, name_identities
 from voxbeam.transforms.identity.partition import find_identities
 from voxbeam.transforms.identity.voices import Voices, make_voices
@@ -43,7 +44,9 @@ def identify(job: Job, new: list[ReleaseFile]) -> WriterOutput:
         previous = read_release(job.store, job.previous) if job.previous is not None else None
         parts = [*new, *(previous.files_of_kind("voices") if previous is not None and job.extends_previous else [])]
         voices, speakers, names = read_voices(job.store, [file.path for file in parts])
-        evidence = Evidence(job.config.identify, len(voices))
+        calibration = find_calibration(job.config, voices.embedding_ND.shape[1])
+        voices = replace(voices, embedding_ND=_comparable(voices.embedding_ND, calibration))
+        evidence = Evidence(calibration or NAMES_ONLY, job.config.identify, len(voices))
         found = find_identities(voices, evidence)
         earlier = Earlier.of(read_rows(job.store, previous, IdentityRow) if previous is not None else ())
         rows = name_identities(voices, speakers, names, found, earlier, lambda key: assign_split(key, job.config.pack))
@@ -53,6 +56,11 @@ def identify(job: Job, new: list[ReleaseFile]) -> WriterOutput:
         ]
         labels = {**estimate(voices, found, evidence), **count_changes(rows, earlier)}
         return WriterOutput(files=files, counts={"identities": len(rows)}, labels=labels)
+
+
+def _comparable(embedding_ND: NDArray[np.float16], calibration: Calibration | None) -> NDArray[np.float16]:
+    """Embeddings that can be compared: none of an encoder without a calibration, so that only listed names join voices."""
+    return np.zeros_like(embedding_ND) if calibration is None else calibration.center(embedding_ND)
 
 
 def read_voices(store: Store, paths: Sequence[str]) -> tuple[Voices, list[str], list[str | None]]:

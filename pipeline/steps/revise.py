@@ -13,7 +13,7 @@ from pathlib import Path
 import apache_beam as beam
 import pyarrow as pa
 
-from voxbeam.pipeline.error_reports import reporting_errors, reports_errors
+from voxbeam.pipeline.error_reports import reporting_errors
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.identify import open_identities
 from voxbeam.pipeline.steps.pack import WriterOutput, shard_files
@@ -42,11 +42,12 @@ class ReviseSamples(beam.DoFn):
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    @reports_errors
     def process(self, keyed: tuple[str, Iterable[ReleaseFile]], identities: tuple[str, ...]) -> Iterator[WriterOutput]:
-        path, store = keyed[0], self.job.store
-        if not identities:
-            return
+        with reporting_errors(self.job):
+            if identities:
+                yield from self._revise(self.job.store, keyed[0], identities)
+
+    def _revise(self, store: Store, path: str, identities: tuple[str, ...]) -> Iterator[WriterOutput]:
         table = read_part_table(store, SampleRow, path)
         revised = _revised(table, open_identities(self.job.output, identities).of_speaker)
         if revised.equals(table):

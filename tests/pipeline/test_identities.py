@@ -1,6 +1,7 @@
 """Identities through whole builds without audio: linked across recordings, kept from release to release, one split each."""
 
 import hashlib
+import json
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,24 +18,21 @@ from numpy.typing import NDArray
 from voxbeam.pipeline.build import BuildResult, build
 from voxbeam.pipeline.steps.link import assign_split
 from voxbeam.pipeline.verify import verify_release
-from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.config import CorpusConfig, PackConfig
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import SampleRow
 from voxbeam.schemas.segment import LocalSpeaker
 from voxbeam.storage.releases import read_release, read_rows
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
+from voxbeam.transforms.identity.evidence import Calibration, Scores
 
 from benchmarks.synthetic import MakeUpLength, MakeUpSpeech
 
 pytestmark = pytest.mark.slow
-CONFIG = CorpusConfig.model_validate(
-    {
-        "listing": {"license": "CC0-1.0", "consent_basis": "consent"},
-        "identify": {"min_similarity": 0.6},
-        "pack": {"valid_fraction": 0.2, "test_fraction": 0.2},
-    }
-)
+PACK = PackConfig(valid_fraction=0.2, test_fraction=0.2)
+SCORES = Scores(same_mean=0.9, same_deviation=0.1, different_mean=0.0, different_deviation=0.1)
+CALIBRATION = Calibration(about="made up", center_D=np.zeros(192), scores=SCORES, draws=(SCORES,), min_named_similarity=0.2)
 
 
 def voice_of_person(person: str, seed: str) -> NDArray[np.float64]:
@@ -77,10 +75,15 @@ def run_build(folder: Path, output: str, people: dict[str, str], names: dict[str
     listing = folder / f"{output}.parquet"
     schema = pa.schema([(column, pa.string()) for column in ("uri", "recording", "title", "speaker")])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), listing)
+    calibration = folder / "calibration.json"
+    calibration.write_text(json.dumps(CALIBRATION.to_json()))
+    identify = {"min_similarity": 0.6, "calibration": str(calibration)}
+    listed = {"license": "CC0-1.0", "consent_basis": "consent"}
+    config = CorpusConfig.model_validate({"listing": listed, "identify": identify, "pack": PACK.model_dump()})
     with ExitStack() as replaced:
         replaced.enter_context(patch("voxbeam.pipeline.graph.ProbeRecordings", MakeUpLength))
         replaced.enter_context(patch("voxbeam.pipeline.steps.units.build_stages", lambda config: [SpeakOf()]))
-        return build(str(listing), str(folder / output), CONFIG, runner_args=["--direct_num_workers=1"])
+        return build(str(listing), str(folder / output), config, runner_args=["--direct_num_workers=1"])
 
 
 def tables(folder: Path, output: str, number: int | None = None) -> tuple[list[IdentityRow], list[SampleRow]]:
@@ -137,13 +140,12 @@ def test_growing_gives_what_building_from_nothing_gives(tmp_path: Path) -> None:
 
 def _recording_in(split: str, used: set[str]) -> str:
     """A recording whose voice, alone, goes to a split."""
-    name = next(name for n in range(1000) if (name := f"x{n:03d}") not in used and assign_split(f"{name}_v1", CONFIG.pack) == split)
+    name = next(name for n in range(1000) if (name := f"x{n:03d}") not in used and assign_split(f"{name}_v1", PACK) == split)
     used.add(name)
     return name
 
 
-@pytest.mark.parametrize("workers", [1])
-def test_two_identities_that_new_recordings_show_to_be_one(tmp_path: Path, workers: int) -> None:
+def test_two_identities_that_new_recordings_show_to_be_one(tmp_path: Path) -> None:
     used: set[str] = set()
     trained, held_out, other = (_recording_in(split, used) for split in ("train", "test", "train"))
     people = {trained: "eva", held_out: "eva@60", other: "someone"}

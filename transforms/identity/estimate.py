@@ -1,8 +1,8 @@
 """Estimates for a release: how pure and how unique its identities are, with intervals.
 
 Assumptions: each voice is one person (the purity of voices within a recording is another column); similarities of the corpus are
-distributed as in the calibration; voices err independently of each other. What the calibration itself may be off by is in the
-intervals, by its stated variances.
+distributed as in the calibration; voices err independently of each other. How sure the calibration is, is in the intervals, by
+speakers drawn again; that another room or language may shift all similarities is not.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.transforms.identity.evidence import Evidence, interval
+from voxbeam.transforms.identity.evidence import Evidence, Scores
 from voxbeam.transforms.identity.partition import Partition
 from voxbeam.transforms.identity.voices import Voices
 
-_STEP = 1e-4
-Shares = Callable[[float, float], NDArray[np.float64]]
-"""probability of each case, for something added to the slope and to the offset"""
+_Z = 1.96
+"""half the width of a 95 % interval, in standard deviations"""
+Shares = Callable[[Scores], NDArray[np.float64]]
+"""probability of each case, by a calibration"""
 
 
 def estimate(voices: Voices, found: Partition, evidence: Evidence) -> dict[str, float]:
@@ -31,14 +32,14 @@ def estimate(voices: Voices, found: Partition, evidence: Evidence) -> dict[str, 
     shared_N = audible_N & ~np.isnan(found.own_N)
     listed_N = (voices.name_N >= 0) & ~found.conflict_N
 
-    def belongs(slope: float, offset: float) -> NDArray[np.float64]:
-        own = evidence.probability(np.nan_to_num(found.own_N), listed=listed_N, slope=slope, offset=offset)
+    def belongs(scores: Scores) -> NDArray[np.float64]:
+        own = evidence.probability(np.nan_to_num(found.own_N), listed=listed_N, scores=scores)
         return np.where(shared_N, own, 1.0)[audible_N]
 
     heard_I = ~np.isnan(found.duplicate_I)
 
-    def single(slope: float, offset: float) -> NDArray[np.float64]:
-        twice = evidence.probability(np.nan_to_num(found.nearest_similarity_I), slope=slope, offset=offset)
+    def single(scores: Scores) -> NDArray[np.float64]:
+        twice = evidence.probability(np.nan_to_num(found.nearest_similarity_I), scores=scores)
         return (1 - np.where(found.nearest_I >= 0, twice, 0.0))[heard_I]
 
     weight_N = speech_N[audible_N]
@@ -57,17 +58,12 @@ def _with_interval(
     if not total:
         return {}
     weight = weight / total
-    cases = share(0.0, 0.0)
+    cases = share(evidence.calibration.scores)
     value = float(weight @ cases)
-    gradient = tuple(
-        float(weight @ (share(*(step * np.eye(2)[axis])) - share(*(-step * np.eye(2)[axis])))) / (2 * step)
-        for axis, step in ((0, _STEP), (1, _STEP))
-    )
-    config = evidence.config
-    spread = dependence * float(weight**2 @ (cases * (1 - cases)))
-    errors = (config.slope_variance, config.covariance, config.offset_variance)
-    low, high = interval(value, spread, errors, (gradient[0], gradient[1]))
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+    chance = dependence * float(weight**2 @ (cases * (1 - cases)))
+    calibration = float(np.mean([(weight @ share(draw) - value) ** 2 for draw in evidence.calibration.draws]))
+    half = _Z * (chance + calibration) ** 0.5
+    return {name: value, f"{name}_low": max(0.0, value - half), f"{name}_high": min(1.0, value + half)}
 
 
 def _share(part: float, total: float) -> float:

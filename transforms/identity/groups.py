@@ -81,9 +81,9 @@ class Groups:
         forbidden = np.unique(self.apart[:, 0] * size + self.apart[:, 1])
         return ~differ & ~np.isin(pairs[:, 0] * size + pairs[:, 1], forbidden)
 
-    def join_similar(self, pairs: Pairs, threshold: float) -> bool:
-        """Joins groups along candidate pairs until no two that a pair links are as similar as `threshold`. False if none was."""
-        joined = False
+    def join_similar(self, pairs: Pairs, threshold: float) -> int:
+        """Joins groups along candidate pairs until no two that a pair links are as similar as `threshold`; returns how many."""
+        joined = 0
         pairs = unique(ordered(pairs))
         similarity = self.similarity(pairs)
         while True:
@@ -95,7 +95,7 @@ class Groups:
             best = _mutually_best(pairs, similarity, len(self.group_N))
             if not len(best):
                 return joined
-            joined = True
+            joined += len(best)
             self.join(best)
             root = np.arange(len(self.group_N))
             root[best[:, 1]] = best[:, 0]

@@ -17,6 +17,8 @@ from voxbeam.transforms.identity.neighbors import nearest
 from voxbeam.transforms.identity.voices import Voices
 
 NEIGHBORS = 16
+_RARE = 1e-3
+"""neighbors are looked up again unless at most this share of the groups were joined; below a thousand groups, unless none was"""
 _CHUNK = 1 << 16
 
 
@@ -45,15 +47,14 @@ class Partition:
 def find_identities(voices: Voices, evidence: Evidence) -> Partition:
     """The identities of the voices of a corpus."""
     groups = Groups.of(voices)
-    conflict_N = _join_named(groups, voices, evidence.config.min_named_similarity)
+    conflict_N = _join_named(groups, voices, evidence.min_named_similarity)
     groups.refused.clear()
     while True:
         numbers = groups.numbers
         numbers = numbers[groups.weight_G[numbers] > 0]
-        candidates = _neighbors(groups, numbers)
-        if not groups.join_similar(_pairs(numbers, candidates), evidence.threshold):
-            break
-    return _describe(groups, voices, evidence, conflict_N, numbers, candidates)
+        pairs = _neighbors(groups, numbers)
+        if groups.join_similar(pairs, evidence.threshold) <= len(numbers) * _RARE:
+            return _describe(groups, voices, evidence, conflict_N, pairs)
 
 
 def _join_named(groups: Groups, voices: Voices, threshold: float) -> NDArray[np.bool_]:
@@ -102,18 +103,15 @@ def _some_pairs(voices_L: NDArray[np.int64], name_L: NDArray[np.int64]) -> Pairs
     return ordered(np.concatenate(pairs))
 
 
-def _neighbors(groups: Groups, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions in `numbers` [G, K] of the groups whose mean embeddings point most nearly the same way; -1 for none."""
+def _neighbors(groups: Groups, numbers: NDArray[np.int64]) -> Pairs:
+    """Pairs of these groups whose mean embeddings point most nearly the same way."""
     center_GD = np.empty((len(numbers), groups.sum_GD.shape[1]), np.float32)
     for start in range(0, len(numbers), _CHUNK):
         rows = groups.sum_GD[numbers[start : start + _CHUNK]]
         center_GD[start : start + _CHUNK] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-    return nearest(center_GD, NEIGHBORS)
-
-
-def _pairs(numbers: NDArray[np.int64], candidates: NDArray[np.int64]) -> Pairs:
-    rows, columns = np.nonzero(candidates >= 0)
-    return unique(ordered(np.stack([numbers[rows], numbers[candidates[rows, columns]]], axis=1)))
+    found = nearest(center_GD, NEIGHBORS)
+    rows, columns = np.nonzero(found >= 0)
+    return unique(ordered(np.stack([numbers[rows], numbers[found[rows, columns]]], axis=1)))
 
 
 def _describe(
@@ -121,10 +119,9 @@ def _describe(
     voices: Voices,
     evidence: Evidence,
     conflict_N: NDArray[np.bool_],
-    numbers: NDArray[np.int64],
-    candidates: NDArray[np.int64],
+    pairs: Pairs,
 ) -> Partition:
-    """Similarities and probabilities of the finished groups; `candidates` are the neighbors of `numbers`, the audible ones."""
+    """Similarities and probabilities of the finished groups; `pairs` are neighbors, by the groups that they were."""
     all_numbers, identity_N = np.unique(groups.group_N, return_inverse=True)
     identity_of = np.full(len(voices), -1, np.int64)
     identity_of[all_numbers] = np.arange(len(all_numbers))
@@ -132,9 +129,10 @@ def _describe(
     # The most similar other group of each audible one.
     nearest_I = np.full(len(all_numbers), -1, np.int64)
     nearest_similarity_I = np.full(len(all_numbers), np.nan)
-    rows, columns = np.nonzero(candidates >= 0)
-    pairs = np.stack([numbers[rows], numbers[candidates[rows, columns]]], axis=1)
+    pairs = unique(ordered(groups.group_N[pairs]))
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     similarity = groups.similarity(pairs)
+    pairs, similarity = np.concatenate([pairs, pairs[:, ::-1]]), np.concatenate([similarity, similarity])
     order = np.lexsort((pairs[:, 1], -similarity, pairs[:, 0]))
     pairs, similarity = pairs[order], similarity[order]
     first = np.append(True, pairs[1:, 0] != pairs[:-1, 0]) if len(pairs) else np.zeros(0, bool)
