@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from voxbeam.schemas.columns import Record, arrow_schema
 from voxbeam.schemas.errors import ModelError, NotInCorpusError, StorageError
 from voxbeam.schemas.formats import SPLITS
+from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, key_digest
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import load_release, table_batches
@@ -88,6 +89,10 @@ class Corpus:
     def recordings(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
         """The recordings, done and quarantined, as Arrow batches."""
         return self._table(RecordingRow, columns, None)
+
+    def identities(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+        """The persons: name, voices, split, confidence and what is doubtful, as Arrow batches (docs/identities.md)."""
+        return self._table(IdentityRow, columns, None)
 
     def codes(self, key: str) -> NDArray[np.int16]:
         """Codec codes int16 [8, T] of a sample, 75 frames per second, by one ranged read.

@@ -1,4 +1,4 @@
-"""Data that ships with voxbeam: weights with their model cards, calibrations, phone sets, demo speech, licenses. No code but these paths."""
+"""Data that ships with voxbeam: weights with their cards, calibrations, phone sets, demo speech, licenses. No code but paths."""
 
 from pathlib import Path
 

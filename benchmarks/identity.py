@@ -2,11 +2,11 @@
 
     PYTHONPATH=. python benchmarks/identity.py [--persons 200000] [--each 5] [--named 0.2] [--calibration FILE]
 
-Voices are normally distributed so that similarities of two persons have the deviation of a calibration, by default that of CAM++,
-whose upper tail it fits. Similarities of one person depend on how much is heard: CAM++'s are 0.66 ± 0.14 for 7 s (the calibration) and
-0.92 ± 0.04 for 34 s of one session (`--same`); the default lies between. Reading the voices table, finding and naming identities and writing their table are the product's own.
-Resident memory is the process's largest. A person is whole if all of its recordings are in one identity, and a voice is wrong if most of
-the speech of its identity is somebody else's.
+Voices are normally distributed so that similarities of two persons have the deviation of a calibration, by default that of
+CAM++, whose upper tail it fits. Similarities of one person depend on how much is heard: CAM++'s are 0.66 ± 0.14 for 7 s (the
+calibration) and 0.92 ± 0.04 for 34 s of one session (`--same`); the default lies between. Reading the voices table, finding and
+naming identities and writing their table are the product's own. Resident memory is the process's largest. A person is whole if
+all of its recordings are in one identity, and a voice is wrong if most of the speech of its identity is somebody else's.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from voxbeam import assets
 from voxbeam.models.threads import pin_threads
-from voxbeam.pipeline.job import CODE_VERSION, Job
+from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.identify import identify
 from voxbeam.pipeline.steps.release_writer import write_part
 from voxbeam.schemas.config import CorpusConfig
@@ -100,16 +100,23 @@ def truth(store: Store, files: list[ReleaseFile], persons: int) -> str:
             number += 1
     whole = sum(len(found) == 1 for found in identities_of.values())
     voices_in_all = sum(len(found) for found in identities_of.values())
-    return f"{number:,} identities; whole persons {whole / persons:.2%}; identities a person {voices_in_all / persons:.3f}; wrong voices {wrong}"
+    return (
+        f"{number:,} identities; whole persons {whole / persons:.2%}; identities a person {voices_in_all / persons:.3f}; "
+        f"wrong voices {wrong}"
+    )
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--persons", type=int, default=200_000)
     arguments.add_argument("--each", type=int, default=5, help="recordings of a person (default: %(default)s)")
-    arguments.add_argument("--named", type=float, default=0.2, help="share of recordings listed with a name (default: %(default)s)")
+    arguments.add_argument("--named", type=float, default=0.2, help="share of recordings with a name (default: %(default)s)")
     arguments.add_argument(
-        "--same", type=float, nargs=2, default=[0.8, 0.1], help="mean and deviation of one person's similarities (default: %(default)s)"
+        "--same",
+        type=float,
+        nargs=2,
+        default=[0.8, 0.1],
+        help="mean and deviation of one person (default: %(default)s)",
     )
     arguments.add_argument("--calibration", type=Path, default=assets.IDENTITY / "campplus.json")
     options = arguments.parse_args()
@@ -128,7 +135,8 @@ def main() -> None:
         output = identify(job, files)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"{options.persons * options.each:,} voices, code {CODE_VERSION}: {wall:,.0f} s, {cpu:,.0f} s of a processor, at most {peak:.2f} GB")
+        count = options.persons * options.each
+        print(f"{count:,} voices: {wall:,.0f} s, {cpu:,.0f} s of a processor, at most {peak:.2f} GB")
         print(f"(making them up took {made_up_gb:.2f} GB)")
         print(truth(store, output.files, options.persons))
         print(output.labels)

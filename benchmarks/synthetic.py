@@ -69,7 +69,7 @@ class MakeUpLength(ProbeRecordings):
 
 
 class MakeUpSpeech(UnitStage):
-    """All stages of a unit at once: one speaker, whose voice follows from the listed name, and segments with scores that differ."""
+    """All stages of a unit at once: one speaker, with the voice of the listed name, and segments with scores that differ."""
 
     name = "tokenize"
 

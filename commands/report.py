@@ -11,6 +11,7 @@ from voxbeam.commands.terminal import new_table, print_table
 from voxbeam.pipeline.build import BuildResult
 from voxbeam.pipeline.events import VerifyProgress
 from voxbeam.pipeline.gc import Orphan
+from voxbeam.pipeline.release_diff import first_few
 from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.verify import Problem
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow
@@ -43,6 +44,10 @@ def print_result(result: BuildResult, store: Store, console: Console) -> None:
         print_table(console, "Slowest units", slowest_table(workers))
     if result.committed:
         console.print(f"Committed release {release.name} in {result.wall_s:.1f} s")
+        if result.identity_changes:
+            console.print(
+                f"Identities changed since the previous release: {'; '.join(first_few(result.identity_changes, 'changes'))}"
+            )
     else:
         console.print(f"Up to date: release {release.name} already has all of this ({result.wall_s:.1f} s)")
     print_release(store, release, console)
@@ -65,6 +70,13 @@ def print_release(store: Store, release: Release, console: Console) -> None:
     table.add_row("accepted", f"{hours(c['accepted_ms'])} in {plural(c['samples'], 'sample')}, {plural(c['shards'], 'shard')}")
     table.add_row("rejected", f"{hours(c['rejected_ms'])} in {c['rejected']} segments")
     table.add_row("not speech", hours(c["non_speech_ms"]))
+    if c["identities"]:
+        found = ", ".join(
+            f"{name} {value:.1%} ({release.labels[f'{name}_low']:.1%} to {release.labels[f'{name}_high']:.1%})"
+            for name in ("purity", "uniqueness")
+            if (value := release.labels.get(name)) is not None
+        )
+        table.add_row("identities", f"{c['identities']} of {c['voices']} voices" + (f"; estimated {found}" if found else ""))
     if c["failed_ms"]:
         table.add_row("failed", f"{hours(c['failed_ms'])} in windows of {plural(c['partial'], 'recording')}")
     print_table(console, f"Release {release.name}", table)

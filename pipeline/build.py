@@ -19,7 +19,7 @@ from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, running_builds
 from voxbeam.pipeline.job import CODE_VERSION, Job
 from voxbeam.pipeline.model_fingerprints import model_hashes
 from voxbeam.pipeline.progress import WorkerProgress, clear_progress, read_progress
-from voxbeam.pipeline.release_diff import Changes, changes_since
+from voxbeam.pipeline.release_diff import Changes, changes_since, identity_changes
 from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import RunnerOptions
 from voxbeam.pipeline.steps.discover import discover
@@ -51,6 +51,8 @@ class BuildResult:
     """why finished work of the previous release was not simply kept, if it was not"""
     left_out: tuple[LeftOut, ...] = ()
     """files of the input that are no recordings, by kind"""
+    identity_changes: tuple[str, ...] = ()
+    """one line for each identity of the previous release that was joined into another, was divided, or went to another split"""
 
 
 def build(
@@ -187,6 +189,7 @@ def _build(
         wall_s=observer.elapsed_s,
         changes=changes,
         left_out=left_out,
+        identity_changes=identity_changes(store, previous, release) if committed and previous is not None else (),
     )
 
 

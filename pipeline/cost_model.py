@@ -46,7 +46,7 @@ def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, c
         # shards; listing, phones, release, its copy, record of the build, and two to see that the store creates conditionally
         writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + len(SPLITS) + 7,
         # a recording for its hash; a unit to see whether it is there, its file for shards and for reports, what its recording is
-        # now, and its part of that by ranges; voices, and the identities made of them (by each worker: not counted); a HEAD before
-        # each put of a shard, of a part (and of its copy), and of the rest
+        # now, and its part of that by ranges; voices, and the identities made of them (by further workers: not counted); a HEAD
+        # before each put of a shard, of a part (and of its copy), and of the rest
         reads=recordings + (3 + 1 + ranges) * units + part_count(units) + identities + shards + 2 * parts + len(SPLITS) + 2,
     )

@@ -1,4 +1,4 @@
-"""Graph: the whole build as one Beam pipeline — process units, find identities, pack, commit. docs/architecture.md describes it."""
+"""Graph: the whole build as one Beam pipeline — units, identities, shards, commit. docs/architecture.md describes it."""
 
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsList, AsSingleton

@@ -7,6 +7,7 @@ from voxbeam.schemas.bounded_yaml import shorten
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ListingError, StorageError
 from voxbeam.schemas.fingerprint import affects_units
+from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
@@ -146,6 +147,21 @@ def diff_listing(
             values = ", ".join(f"{name} {shorten(getattr(row, name))} → {shorten(getattr(now, name))}" for name in differing)
             lines.append(f"{row.recording}: {values}")
     return tuple(lines), tuple(unlisted), frozenset(quarantined)
+
+
+def identity_changes(store: Store, previous: Release, release: Release) -> tuple[str, ...]:
+    """A line for each identity of the previous release that was joined into another, was divided, or went to another split."""
+    before = {row.identity: row for row in read_rows(store, previous, IdentityRow)}
+    lines = []
+    for row in read_rows(store, release, IdentityRow):
+        for old in row.former:
+            if old in before:
+                lines.append(f"{old} ({before[old].split}) was joined into {row.identity} ({row.split})")
+        if row.divided_from is not None:
+            lines.append(f"{row.identity} ({row.split}) was divided from {row.divided_from}")
+        if row.identity in before and before[row.identity].split != row.split:
+            lines.append(f"{row.identity} went from {before[row.identity].split} to {row.split}")
+    return tuple(lines)
 
 
 def first_few(lines: Sequence[str], noun: str = "recordings") -> list[str]:

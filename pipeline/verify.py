@@ -1,8 +1,8 @@
 """Verify: reads a whole release as its users would, and lists every problem.
 
-Checks: the hash and size of every file; the schema and the rows of every table; accepted + rejected + non-speech = duration; keys
-are unique; a speaker and an identity are in one split; every tar is readable, its members are those of the manifest, at the stated byte ranges;
-codes have the right shape and range.
+Checks: the hash and size of every file; the schema and the rows of every table; accepted + rejected + non-speech = duration;
+keys are unique; a speaker and an identity are in one split; every tar is readable, its members are those of the manifest, at
+the stated byte ranges; codes have the right shape and range.
 """
 
 import zlib

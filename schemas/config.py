@@ -215,13 +215,20 @@ class IdentifyConfig(_Section):
     """Which voices of all recordings are one person. Not part of the fingerprint: identities run no model."""
 
     calibration: str | None = Field(
-        None, description="of another speaker encoder: a path or bucket address (tools/calibrate_identity.py); null: the embedded one's"
+        None,
+        description="of another encoder: a path or bucket address (tools/calibrate_identity.py); null: the embedded",
     )
     min_probability: float = Field(
-        0.5, gt=0, lt=1, description="voices are joined when they are one person with this probability, among all voices of the corpus"
+        0.5,
+        gt=0,
+        lt=1,
+        description="voices are joined when they are one person with this probability, among all of a corpus",
     )
     min_similarity: float | None = Field(
-        None, gt=-1, le=1, description="join voices of at least this similarity, whatever the size of the corpus; null: by probability"
+        None,
+        gt=-1,
+        le=1,
+        description="join voices of at least this similarity, however many there are; null: by probability",
     )
     min_named_similarity: float | None = Field(
         None, ge=-1, le=1, description="voices of one listed name less similar than this are kept apart; null: as calibrated"

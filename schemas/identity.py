@@ -56,26 +56,37 @@ class IdentityRow:
     recordings: int = column(pa.int32(), "number of recordings with it")
     voices: list[str] = column(pa.list_(pa.string()), "its voices, in order")
     confidences: list[float | None] = column(
-        pa.list_(pa.float32()), "for each voice, the probability that it belongs here and nowhere else; null if it has no embedding"
+        pa.list_(pa.float32()),
+        "for each voice, the probability that it belongs here and nowhere else; null without embedding",
     )
     confidence: float | None = column(
         pa.float32(), "mean of these, weighted by speech; null if none of its voices has an embedding", default=None
     )
     duplicate_probability: float | None = column(
-        pa.float32(), "probability that the most similar other identity is the same person; null without an embedding", default=None
+        pa.float32(),
+        "probability that the most similar other identity is the same person; null without embedding",
+        default=None,
     )
     nearest: str | None = column(pa.string(), "that other identity", default=None)
-    nearest_similarity: float | None = column(pa.float32(), "mean cosine similarity of its voices to those of that one", default=None)
+    nearest_similarity: float | None = column(pa.float32(), "mean similarity of its voices to those of that one", default=None)
     similar: list[str] = column(
-        pa.list_(pa.string()), "identities that sound like the same person, and are kept apart by listed names or by a recording of both"
+        pa.list_(pa.string()),
+        "identities that sound like the same person, and are kept apart by names or by a recording of both",
     )
-    label_conflict: bool = column(pa.bool_(), "its listed name also stands for a clearly different voice, which is an identity of its own")
+    label_conflict: bool = column(
+        pa.bool_(), "its name also stands for a clearly different voice, which is an identity of its own"
+    )
     former: list[str] = column(pa.list_(pa.string()), "identities of earlier releases that were joined into this one")
     divided_from: str | None = column(
-        pa.string(), "identity of the previous release that its voices belonged to, if that one goes on without them", default=None
+        pa.string(),
+        "identity of the previous release that had its voices, and goes on without them",
+        default=None,
     )
 
     def check(self) -> Self:
         require(self.split in SPLITS, f"{self.identity}: the split {self.split!r} is none of {SPLITS}")
-        require(bool(self.voices) and len(self.voices) == len(self.confidences), f"{self.identity}: voices and confidences differ in number")
+        require(
+            bool(self.voices) and len(self.voices) == len(self.confidences),
+            f"{self.identity}: voices and confidences differ in number",
+        )
         return self

@@ -132,7 +132,9 @@ class SampleRow(SegmentRow):
         pa.string(), "identifier of the person, across recordings; not in the tar's JSON, since a later release may join two"
     )
     identity_confidence: float | None = column(
-        pa.float32(), "probability that its voice is of this identity and of no other; null if the voice has no embedding", default=None
+        pa.float32(),
+        "probability that its voice is of this identity and of no other; null without embedding",
+        default=None,
     )
     license: str | None = column(pa.string(), "license of the recording, SPDX identifier", default=None)
     consent_basis: str | None = column(pa.string(), "why the speaker's voice may be used", default=None)

@@ -1,12 +1,13 @@
 """Calibrates identities for a speaker encoder, on one half of the speakers, and shows what they are worth on the other half.
 
-    python -m tools.calibrate_identity --speech ../shared/data/librispeech --out calibration.json [--pipeline embedded] [--save E.npz]
-    python -m tools.calibrate_identity --embeddings E.npz --out calibration.json
+    python -m tools.calibrate_identity --speech ../shared/data/librispeech --out OUT.json [--pipeline embedded] [--save E.npz]
+    python -m tools.calibrate_identity --embeddings E.npz --out OUT.json
 
-Every recording of the speech, one speaker each by its layout, is cut into two recordings and embedded by the diarizer's own encoder;
-so are its pieces of 3 s. Speakers are dealt to the halves by the hash of their names. It writes a
-calibration (`identify.calibration`), and prints how `find_identities` joins the recordings of the other half with it. An npz of another encoder has
-`embedding` [N, D], and for each `speaker`, `recording`, `part` (`h0` and `h1` are the two recordings, all others pieces) and `seconds`.
+Every recording of the speech, one speaker each by its layout, is cut into two recordings and embedded by the diarizer's own
+encoder; so are its pieces of 3 s. Speakers are dealt to the halves by the hash of their names. It writes a calibration
+(`identify.calibration`), and prints how `find_identities` joins the recordings of the other half with it. An npz of another
+encoder has `embedding` [N, D], and for each `speaker`, `recording`, `part` (`h0` and `h1` are the two recordings, all others
+pieces) and `seconds`.
 
 What it cannot show: the halves of a recording share room, microphone and day, so persons are easier to recognize here than in a
 corpus. Negative pairs do not have that flaw, and the threshold follows from them above all.
@@ -86,7 +87,7 @@ def is_half(data: Embedded) -> NDArray[np.bool_]:
 
 
 def pairs(data: Embedded, center_D: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int64]]:
-    """Similarity of pairs of recordings and of pairs of pieces, whether of one person, and the numbers of both speakers [P, 2]."""
+    """Similarities of pairs of recordings and of pieces, whether of one person, and the numbers of both speakers [P, 2]."""
     numbers = np.unique(data["speaker"], return_inverse=True)[1]
     similarity, same, both = [], [], []
     for mask in (is_half(data), some_pieces(data)):
@@ -148,7 +149,10 @@ def report(data: Embedded, calibration: Calibration, title: str) -> str:
     """How the two recordings of each speaker are joined, beside the truth."""
     halves = chosen(data, is_half(data))
     # a speaker may have many recordings: only the first of each is taken, so that all count the same
-    first = {speaker: recording for speaker, recording in sorted(zip(halves["speaker"], halves["recording"], strict=True), reverse=True)}
+    first = {
+        speaker: recording
+        for speaker, recording in sorted(zip(halves["speaker"], halves["recording"], strict=True), reverse=True)
+    }
     halves = chosen(halves, np.array([first[s] == r for s, r in zip(halves["speaker"], halves["recording"], strict=True)]))
     keys = [f"{r}-{p}_v1" for r, p in zip(halves["recording"].tolist(), halves["part"].tolist(), strict=True)]
     speakers = dict(zip(keys, halves["speaker"].tolist(), strict=True))
@@ -167,8 +171,8 @@ def report(data: Embedded, calibration: Calibration, title: str) -> str:
     estimates = {name: round(value, 4) for name, value in estimate(voices, found, evidence).items()}
     return (
         f"{title}: {persons} speakers, {len(voices)} recordings of {np.median(speech) / 1000:.1f} s: linked {linked} "
-        f"({linked / persons:.1%}), links {joined}, wrong {wrong} ({wrong / max(1, joined):.1%}), identities {len(found.nearest_I)}; "
-        f"estimated {estimates}"
+        f"({linked / persons:.1%}), links {joined}, wrong {wrong} ({wrong / max(1, joined):.1%}), "
+        f"identities {len(found.nearest_I)}; estimated {estimates}"
     )
 
 

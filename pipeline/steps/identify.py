@@ -124,7 +124,9 @@ class Identities:
         digest = np.uint64(key_digest(voice))
         place = int(np.searchsorted(self._digest, digest))
         if place == len(self._digest) or self._digest[place] != digest:
-            raise SchemaError(f"no identity has the voice {voice}", remedy="build into a new output; report it if it happens twice")
+            raise SchemaError(
+                f"no identity has the voice {voice}", remedy="build into a new output; report it if it happens twice"
+            )
         number, confidence = int(self._number[place]), float(self._confidence[place])
         return self._names[number], None if np.isnan(confidence) else confidence, self._splits[number]
 
@@ -167,4 +169,3 @@ def identity_paths(output: WriterOutput) -> tuple[str, ...]:
 def voice_parts(output: WriterOutput) -> Iterator[ReleaseFile]:
     """The parts of the voices table that a writer wrote."""
     yield from (file for file in output.files if file.kind == "voices")
-

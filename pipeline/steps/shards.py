@@ -82,7 +82,18 @@ def _codes_header(frames: int) -> bytes:
 
 def sample_json(row: SampleRow) -> bytes:
     """The JSON member of a sample: every column except its byte ranges, and its identity, which later releases may find anew."""
-    hidden = {"identity", "identity_confidence", "shard", "codes_offset", "codes_bytes", "codes_crc32", "json_offset", "json_bytes", "flac_offset", "flac_bytes"}
+    hidden = {
+        "identity",
+        "identity_confidence",
+        "shard",
+        "codes_offset",
+        "codes_bytes",
+        "codes_crc32",
+        "json_offset",
+        "json_bytes",
+        "flac_offset",
+        "flac_bytes",
+    }
     tree = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in hidden}
     return json.dumps(tree, ensure_ascii=False, sort_keys=True).encode()
 

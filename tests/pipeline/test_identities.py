@@ -162,8 +162,12 @@ def test_two_identities_that_new_recordings_show_to_be_one(tmp_path: Path) -> No
     assert joined.split == "test", "what was held out is never trained on"
     assert {row.split for row in samples if row.recording in (trained, held_out, *bridge)} == {"test"}
     assert {row.split for row in samples if row.recording == other} == {"train"}
-    assert (outcome.release.labels["joined"], outcome.release.labels["moved"]) == (1, 1 if joined.identity == ids[f"{trained}_v1"] else 0)
+    assert (outcome.release.labels["joined"], outcome.release.labels["moved"]) == (
+        1,
+        1 if joined.identity == ids[f"{trained}_v1"] else 0,
+    )
     assert len(samples) == len({row.key for row in samples})
+    assert any(f"was joined into {joined.identity} (test)" in line for line in outcome.identity_changes)
     tables(tmp_path, "corpus", 1)  # the first release is as it was
 
 
@@ -179,7 +183,9 @@ def test_a_wrong_name_is_reported_and_shares_the_split(tmp_path: Path) -> None:
 def test_releases_are_the_same_bytes(tmp_path: Path) -> None:
     def content(output: str) -> dict[str, Any]:
         root = tmp_path / output
-        return {str(p.relative_to(root)): p.read_bytes() for d in ("releases", "manifests", "shards") for p in (root / d).rglob("*.*")}
+        return {
+            str(p.relative_to(root)): p.read_bytes() for d in ("releases", "manifests", "shards") for p in (root / d).rglob("*.*")
+        }
 
     run_build(tmp_path, "one", PEOPLE, NAMES)
     run_build(tmp_path, "two", dict(reversed(PEOPLE.items())), NAMES)

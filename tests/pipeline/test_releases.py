@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from voxbeam.pipeline.steps.release_writer import commit, table_bytes, write_part
-from voxbeam.schemas.errors import CommitConflictError, SchemaError
 from voxbeam.schemas.columns import to_table
+from voxbeam.schemas.errors import CommitConflictError, SchemaError
 from voxbeam.schemas.manifest import RecordingRow, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import latest_release, read_release, read_rows, release_numbers

@@ -77,4 +77,12 @@ def test_nothing_makes_no_shard(tmp_path: Path) -> None:
 
 def test_accepted_segment_without_codes_is_an_error() -> None:
     with pytest.raises(ValueError, match="without codes"):
-        make_sample(unit_row(codes=None), speaker="s", identity="i", identity_confidence=None, split="train", license=None, consent_basis=None)
+        make_sample(
+            unit_row(codes=None),
+            speaker="s",
+            identity="i",
+            identity_confidence=None,
+            split="train",
+            license=None,
+            consent_basis=None,
+        )

@@ -23,7 +23,8 @@ def test_order_of_keys_is_order_of_time(recording: str, first: tuple[int, int], 
 
 def sample(**changes: Any) -> SampleRow:
     values: dict[str, Any] = {
-        "key": sample_key("r", 1000, 3000), "recording": "r", "unit": "u", "speaker": "s", "identity": "i", "start_ms": 1000, "end_ms": 3000,
+        "key": sample_key("r", 1000, 3000), "recording": "r", "unit": "u", "speaker": "s", "identity": "i", "start_ms": 1000,
+        "end_ms": 3000,
         "duration_ms": 2000, "text": "hello", "speech_ratio": 1.0, "split": "train", "phones": "h", "phone_ids": [1],
         "frames": 150, "shard": "x.tar", "codes_offset": 512, "codes_bytes": 2, "codes_crc32": 7, "json_offset": 1536,
         "json_bytes": 2,

@@ -1,8 +1,9 @@
 """Estimates for a release: how pure and how unique its identities are, with intervals.
 
-Assumptions: each voice is one person (the purity of voices within a recording is another column); similarities of the corpus are
-distributed as in the calibration; voices err independently of each other. How sure the calibration is, is in the intervals, by
-speakers drawn again; that another room or language may shift all similarities is not.
+Assumptions: each voice is one person (the purity of voices within a recording is another column); similarities of the corpus
+are distributed as in the calibration; before two voices are heard, they are one person as often as the partition has such
+pairs; voices err independently of each other. How sure the calibration is, is in the intervals, by speakers drawn again. That
+another room, day or language may shift all similarities is not.
 """
 
 from collections.abc import Callable
@@ -24,22 +25,26 @@ def estimate(voices: Voices, found: Partition, evidence: Evidence) -> dict[str, 
     """Estimates of a partition, by name, each share with the bounds of its 95 % interval as `<name>_low` and `<name>_high`.
 
     `purity` is the share of speech whose voice belongs to the person that most of its identity is; `uniqueness` the share of
-    identities that no other identity is the same person as. Both are of what has an embedding; `unheard` is the share of speech that
-    has none.
+    identities that no other identity is the same person as. Both are of what has an embedding; `unheard` is the share of
+    speech that has none.
     """
     audible_N = voices.audible_N
     speech_N = voices.speech_ms_N.astype(np.float64)
     shared_N = audible_N & ~np.isnan(found.own_N)
     listed_N = (voices.name_N >= 0) & ~found.conflict_N
 
+    sizes_I = np.bincount(found.identity_N[audible_N]).astype(np.float64)
+    count = max(2.0, sizes_I.sum())
+    odds = max(1.0, float(sizes_I @ (sizes_I - 1))) / (count * (count - 1))
+
     def belongs(scores: Scores) -> NDArray[np.float64]:
-        own = evidence.probability(np.nan_to_num(found.own_N), listed=listed_N, scores=scores)
+        own = evidence.probability(np.nan_to_num(found.own_N), listed=listed_N, scores=scores, odds=odds)
         return np.where(shared_N, own, 1.0)[audible_N]
 
     heard_I = ~np.isnan(found.duplicate_I)
 
     def single(scores: Scores) -> NDArray[np.float64]:
-        twice = evidence.probability(np.nan_to_num(found.nearest_similarity_I), scores=scores)
+        twice = evidence.probability(np.nan_to_num(found.nearest_similarity_I), scores=scores, odds=odds)
         return (1 - np.where(found.nearest_I >= 0, twice, 0.0))[heard_I]
 
     weight_N = speech_N[audible_N]

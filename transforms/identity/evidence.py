@@ -1,9 +1,9 @@
 """Evidence: how much a similarity says that two voices are one person, as calibrated, and what follows for a whole corpus.
 
-Similarities of voices of one person, and of two, are taken to be normally distributed; that of two as its upper tail is. The odds
-that two voices are one person are the ratio of the two densities, times the odds before hearing them. Those fall with the size of
-the corpus: among n voices, one given other voice is the same person's with odds of about 1 : n. So the similarity from which voices
-are joined grows with the corpus. n is rounded up to a power of ten, so that it changes rarely.
+Similarities of voices of one person, and of two, are taken to be normally distributed; that of two as its upper tail is. The
+odds that two voices are one person are the ratio of the two densities, times the odds before hearing them. Those fall with the
+size of the corpus: among n voices, one given other voice is the same person's with odds of about 1 : n. So the similarity from
+which voices are joined grows with the corpus. n is rounded up to a power of ten, so that it changes rarely.
 
 tools/calibrate_identity.py makes a calibration. Shapes: N voices, D embedding values.
 """
@@ -91,7 +91,9 @@ class Calibration:
             if calibration.center_D.ndim != 1 or not np.isfinite(calibration.center_D).all() or not calibration.draws:
                 raise ValueError("center or draws are missing")
         except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"{where} is no calibration of identities: {error}", remedy="make one: tools/calibrate_identity.py") from error
+            raise ConfigError(
+                f"{where} is no calibration of identities: {error}", remedy="make one: tools/calibrate_identity.py"
+            ) from error
         return calibration
 
 
@@ -160,12 +162,17 @@ class Evidence:
         return self.calibration.min_named_similarity if named is None else named
 
     def probability(
-        self, similarity: NDArray[np.float64], *, listed: NDArray[np.bool_] | bool = False, scores: Scores | None = None
+        self,
+        similarity: NDArray[np.float64],
+        *,
+        listed: NDArray[np.bool_] | bool = False,
+        scores: Scores | None = None,
+        odds: float | None = None,
     ) -> NDArray[np.float64]:
         """Probability that voices of a similarity are one person, by the calibration or by other `scores`.
 
-        `listed`: they have the same listed name, which counts as even odds before they are heard.
+        `odds` are those before they are heard, by default one in all voices; even where they have the same `listed` name.
         """
         logit = (scores or self.calibration.scores).log_ratio(similarity)
-        logit = logit - np.where(listed, 0.0, math.log(rounded_up(self.voices)))
+        logit = logit + np.where(listed, 0.0, math.log(1 / rounded_up(self.voices) if odds is None else odds))
         return np.asarray(1 / (1 + np.exp(-np.clip(logit, -500, 500))))

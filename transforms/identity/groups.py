@@ -102,7 +102,7 @@ class Groups:
             changed_G = np.zeros(len(root), bool)
             changed_G[best[:, 0]] = True
             moved = ordered(root[pairs])
-            keys, first = np.unique(moved[:, 0] * len(root) + moved[:, 1], return_index=True)
+            _, first = np.unique(moved[:, 0] * len(root) + moved[:, 1], return_index=True)
             pairs, similarity = moved[first], similarity[first]
             real = pairs[:, 0] != pairs[:, 1]
             pairs, similarity = pairs[real], similarity[real]

@@ -1,13 +1,13 @@
 """Naming: identifiers and splits of identities, kept from release to release.
 
-Which voices are one person follows from the voices alone. What that person is called, and which split it is in, follows the previous
-release: an identifier stays with the identity that has most of its speech. Where two are joined, the identifier of the one that has
-a listed name, else of the one with more speech, goes on; the other is listed as `former`. Where one is divided, the rest gets a new
-identifier and says what it is divided from.
+Which voices are one person follows from the voices alone. What that person is called, and which split it is in, follows the
+previous release: an identifier stays with the identity that has most of its speech. Where two are joined, the identifier of the
+one that has a listed name, else of the one with more speech, goes on; the other is listed as `former`. Where one is divided,
+the rest gets a new identifier and says what it is divided from.
 
-A split is the hash of a text that an identity keeps: its listed name, or its first voice. Joined identities go to the most held-out
-split of theirs (test, then valid, then train), so that nothing that was held out is ever trained on. Identities that may be one
-person in spite of a constraint, because they share a name or sound alike in one recording, are in one split.
+A split is the hash of a text that an identity keeps: its listed name, or its first voice. Joined identities go to the most
+held-out split of theirs (test, then valid, then train), so that nothing that was held out is ever trained on. Identities that
+may be one person in spite of a constraint, because they share a name or sound alike in one recording, are in one split.
 """
 
 import hashlib
@@ -114,14 +114,18 @@ def _keep_identifiers(identities: list[_Named], voices: Voices, found: Partition
         homes[max(shares, key=lambda number: (shares[number], -number))].append(earlier.identities[before])
     used = set(earlier.identities) | {old for known in earlier.identities.values() for old in known.former}
     for number, claims in homes.items():
-        first = max(claims, key=lambda known: (known.named, known.speech_ms, [-ord(c) for c in known.identity]))
+        first = min(claims, key=lambda known: (not known.named, -known.speech_ms, known.identity))
         one = identities[number]
         one.identity, one.kept_keys = first.identity, [known.split_key for known in claims]
         joined = [known.identity for known in claims if known is not first]
         one.former = sorted({*joined, *(old for known in claims for old in known.former)})
     conflict = found.conflict_N
     for number, one in enumerate(identities):
-        origins = sorted(before for before, shares in speech.items() if number in shares) if not one.identity and earlier.identities else []
+        origins = (
+            sorted(before for before, shares in speech.items() if number in shares)
+            if not one.identity and earlier.identities
+            else []
+        )
         if origins:
             one.divided_from = max(origins, key=lambda before: speech[before][number])
             one.kept_keys = [earlier.identities[before].split_key for before in origins]
@@ -142,7 +146,12 @@ def _new_identifier(origin: str, used: set[str]) -> str:
 
 
 def _choose_splits(
-    identities: list[_Named], speakers: Sequence[str], names: Sequence[str | None], voices: Voices, found: Partition, split_of: SplitOf
+    identities: list[_Named],
+    speakers: Sequence[str],
+    names: Sequence[str | None],
+    voices: Voices,
+    found: Partition,
+    split_of: SplitOf,
 ) -> None:
     """Gives every identity the text that chooses its split, the same to all that may be one person."""
     root = list(range(len(identities)))
@@ -178,7 +187,14 @@ def _choose_splits(
 
 
 def _row(
-    number: int, one: _Named, voices: Voices, found: Partition, identities: list[_Named], split: str, similar: list[str], conflict: bool
+    number: int,
+    one: _Named,
+    voices: Voices,
+    found: Partition,
+    identities: list[_Named],
+    split: str,
+    similar: list[str],
+    conflict: bool,
 ) -> IdentityRow:
     confidences = [_or_none(found.confidence_N[voice]) for voice in one.members]
     known = [(c, max(1, int(voices.speech_ms_N[v]))) for c, v in zip(confidences, one.members, strict=True) if c is not None]

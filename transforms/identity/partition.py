@@ -1,6 +1,7 @@
 """Partition: which voices of a corpus are one person, and how sure that is. A function of the set of voices and of nothing else.
 
-1. Voices of one listed name are joined, unless they are clearly different. Those that are go on with the name as a label of their own.
+1. Voices of one listed name are joined, unless they are clearly different. Those that are go on with the name as a label of
+   their own.
 2. Every group's nearest groups are looked up, and groups are joined along these pairs; again, until nothing is joined.
 
 Shapes: N voices, I identities, G groups, D embedding values, K neighbors, P pairs.
@@ -153,7 +154,7 @@ def _describe(
         nearest_similarity_I=nearest_similarity_I,
         duplicate_I=np.where(audible_I, duplicate_I, np.nan),
         conflict_N=conflict_N,
-        similar=_similar(groups, identity_N, evidence.threshold),
+        similar=_similar(groups, identity_of, evidence.threshold),
         own_N=own_N,
         other_N=other_N,
     )
@@ -179,11 +180,8 @@ def _voice_similarities(
     return own_N, other_N
 
 
-def _similar(groups: Groups, identity_N: NDArray[np.int64], threshold: float) -> Pairs:
-    """The refused pairs that are still as similar as one person, as pairs of identities."""
-    pairs = np.concatenate([np.zeros((0, 2), np.int64), *groups.refused])
-    pairs = unique(ordered(groups.group_N[pairs]))
+def _similar(groups: Groups, identity_of: NDArray[np.int64], threshold: float) -> Pairs:
+    """The refused pairs that are still as similar as one person, as pairs of identities; `identity_of` is by group."""
+    pairs = unique(ordered(groups.group_N[np.concatenate([np.zeros((0, 2), np.int64), *groups.refused])]))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    pairs = pairs[groups.similarity(pairs) >= threshold]
-    number_of = {int(group): int(identity) for group, identity in zip(groups.group_N, identity_N, strict=True)} if len(pairs) else {}
-    return np.array([[number_of[a], number_of[b]] for a, b in pairs.tolist()], np.int64).reshape(-1, 2)
+    return np.asarray(identity_of[pairs[groups.similarity(pairs) >= threshold]])

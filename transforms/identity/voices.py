@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _NO_NAMES = frozenset(
-    "anonymous n/a na nan nil no_speaker none null other speaker spk tba tbd unk unkn unknown unknown_speaker unnamed various - . ? ??".split()
+    (
+        *("anonymous", "n/a", "na", "nan", "nil", "no_speaker", "none", "null", "other", "speaker", "spk", "tba", "tbd", "unk"),
+        *("unkn", "unknown", "unknown_speaker", "unnamed", "various", "-", ".", "?", "??"),
+    )
 )
 MAX_WEIGHT_MS, MIN_WEIGHT_MS = 30_000, 1_000
 """a voice counts by its speech between these: an embedding is taken from at most 30 s"""
