@@ -12,6 +12,7 @@ from voxbeam.schemas.manifest import RecordingRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import read_part, read_release, read_rows
 from voxbeam.storage.store import Store
+from voxbeam.transforms.identity.naming import CHANGES
 
 QUARANTINED = "quarantined"
 _MAX_REASONS = 3
@@ -45,7 +46,7 @@ def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recordin
         shards += [shard for shard in read_rows(store, previous, ShardRow) if shard.shard not in replaced]
         counted = {"quarantined", "recordings", "shards"} | ({"identities"} if not again else set())
         counts.update({name: n for name, n in previous.counts.items() if name not in counted})
-        labels = labels or previous.labels
+        labels = labels or {name: 0 if name in CHANGES else value for name, value in previous.labels.items()}
     if quarantined:
         files.append(write_part(store, "recordings", QUARANTINED, list(quarantined)))
     shards.sort(key=lambda shard: shard.shard)

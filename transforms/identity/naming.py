@@ -23,6 +23,8 @@ from voxbeam.transforms.identity.voices import Voices
 
 HELD_OUT = ("test", "valid", "train")
 """splits, the most held-out first"""
+CHANGES = ("joined", "divided", "moved")
+"""what may become of an identity of the previous release"""
 SplitOf = Callable[[str], str]
 
 
@@ -100,7 +102,7 @@ def count_changes(rows: Sequence[IdentityRow], earlier: Earlier) -> dict[str, fl
     moved = sum(row.identity in was and was[row.identity].split != row.split for row in rows)
     joined = [old for row in rows for old in row.former if old in was]
     divided = {row.divided_from for row in rows if row.divided_from is not None}
-    return {"joined": len(joined), "divided": len(divided), "moved": moved}
+    return dict(zip(CHANGES, (len(joined), len(divided), moved), strict=True))
 
 
 def _keep_identifiers(identities: list[_Named], voices: Voices, found: Partition, earlier: Earlier) -> None:
