@@ -48,6 +48,7 @@ def other(key: str, value: Any) -> Any:
         "transcribe.second_for": "all",
         "listing.speaker_path": "x/{speaker}",
         "identify.min_similarity": 0.5,
+        "identify.min_named_similarity": 0.5,
     }
     if key in special:
         return special[key]
