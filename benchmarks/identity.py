@@ -24,6 +24,7 @@ from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.identify import identify
 from voxbeam.pipeline.steps.release_writer import write_part
+from voxbeam.schemas.columns import Record
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.release import ReleaseFile
@@ -49,8 +50,8 @@ def make_up(count: int, each: int, calibration: Calibration, same: tuple[float, 
         center = _unit(rng.normal(size=(persons, width)).astype(np.float32) * scale)
         own = np.clip(rng.normal(own_mean, own_deviation, (persons, each, 1)), 0.2, 0.98).astype(np.float32)
         noise = _unit(rng.normal(size=(persons, each, width)).astype(np.float32) * scale)
-        rows = own * center[:, None] + np.sqrt(1 - own**2) * noise
-        rows = _unit(0.8 * _unit(rows) + calibration.center_D.astype(np.float32))
+        heard = _unit((own * center[:, None] + np.sqrt(1 - own**2) * noise).astype(np.float32))
+        rows = _unit(0.8 * heard + calibration.center_D.astype(np.float32))
         found[start * each : (start + persons) * each] = rows.reshape(-1, width)
     return found
 
@@ -74,7 +75,7 @@ def put_voices(
     order = rng.permutation(len(embedding))
     files = []
     for start in range(0, len(order), _PART):
-        rows = []
+        rows: list[Record] = []
         for n in order[start : start + _PART].tolist():
             recording, name = f"p{n // each:07d}-r{n % each}", f"n{n // each}" if has_name[n] else None
             rows.append(

@@ -132,7 +132,7 @@ def calibrate(data: Embedded, about: str) -> Calibration:
     persons = int(numbers.max()) + 1
     halves = is_half(data)
     means = [data["embedding"][halves & (numbers == n)].astype(np.float64).mean(axis=0) for n in range(persons)]
-    center_D = np.round(np.mean(means, axis=0), 5)
+    center_D: NDArray[np.float64] = np.round(np.stack(means).mean(axis=0), 5)
     similarity, same, both = pairs(data, center_D)
     scores = fit(similarity, same, np.ones(len(similarity)))
     rng = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def report(data: Embedded, calibration: Calibration, title: str) -> str:
     keys = [f"{r}-{p}_v1" for r, p in zip(halves["recording"].tolist(), halves["part"].tolist(), strict=True)]
     speakers = dict(zip(keys, halves["speaker"].tolist(), strict=True))
     speech = np.round(halves["seconds"] * 1000).astype(np.int64)
-    voices = make_voices(keys, keys, [None] * len(keys), speech, calibration.center(halves["embedding"]))
+    voices = make_voices(keys, keys, [None] * len(keys), speech.tolist(), calibration.center(halves["embedding"]))
     evidence = Evidence(calibration, IdentifyConfig(), len(voices))
     found = find_identities(voices, evidence)
     truth = np.array([speakers[key] for key in voices.keys])

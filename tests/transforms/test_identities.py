@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from voxbeam.schemas.config import IdentifyConfig
+from voxbeam.schemas.identity import IdentityRow
 from voxbeam.transforms.identity import neighbors
 from voxbeam.transforms.identity.estimate import estimate
 from voxbeam.transforms.identity.evidence import Calibration, Evidence, Scores, rounded_up
@@ -166,7 +167,8 @@ def test_identifiers_stay_as_a_corpus_grows(seed: int, persons: int, noise: floa
     def split_of(key: str) -> str:
         return ("train", "valid", "test")[sum(map(ord, key)) % 3]
 
-    earlier, before = Earlier(), []
+    earlier = Earlier()
+    before: list[IdentityRow] = []
     for part in (found[:cut], found):
         names = {key: name for key, _, name, _ in part}
         voices, result = partition(part)

@@ -108,8 +108,8 @@ def _neighbors(groups: Groups, numbers: NDArray[np.int64]) -> Pairs:
     """Pairs of these groups whose mean embeddings point most nearly the same way."""
     center_GD = np.empty((len(numbers), groups.sum_GD.shape[1]), np.float32)
     for start in range(0, len(numbers), _CHUNK):
-        rows = groups.sum_GD[numbers[start : start + _CHUNK]]
-        center_GD[start : start + _CHUNK] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        sums = groups.sum_GD[numbers[start : start + _CHUNK]]
+        center_GD[start : start + _CHUNK] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
     found = nearest(center_GD, NEIGHBORS)
     rows, columns = np.nonzero(found >= 0)
     return unique(ordered(np.stack([numbers[rows], numbers[found[rows, columns]]], axis=1)))
