@@ -89,7 +89,8 @@ def _ways(release: Release, parent: Release | None) -> tuple[bool, ...]:
     """Whether the build of a release extended its parent: the likelier answer, then the other one."""
     if parent is None:
         return (False,)
-    contained = {file.sha256 for file in parent.files_of_kind("shard")} <= {file.sha256 for file in release.files}
+    kept = parent.files_of_kind("voices") or parent.files_of_kind("shard")  # a shard is replaced where samples change splits
+    contained = {file.sha256 for file in kept} <= {file.sha256 for file in release.files}
     likely = contained and parent.fingerprint == release.fingerprint
     return likely, not likely
 
