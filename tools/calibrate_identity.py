@@ -1,6 +1,6 @@
 """Calibrates identities for a speaker encoder, on one half of the speakers, and shows what they are worth on the other half.
 
-    python -m tools.calibrate_identity --speech ../shared/data/librispeech --out OUT.json [--pipeline embedded] [--save E.npz]
+    python -m tools.calibrate_identity --speech ../shared/data/librispeech --out OUT.json [--save E.npz]
     python -m tools.calibrate_identity --embeddings E.npz --out OUT.json
 
 Every recording of the speech, one speaker each by its layout, is cut into two recordings and embedded by the diarizer's own
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.schemas.config import CorpusConfig, DiarizeConfig, IdentifyConfig
+from voxbeam.schemas.config import CorpusConfig, IdentifyConfig
 from voxbeam.transforms.identity.estimate import estimate
 from voxbeam.transforms.identity.evidence import Calibration, Evidence, Scores
 from voxbeam.transforms.identity.partition import find_identities
@@ -40,18 +40,18 @@ NAMED_ODDS = 100.0
 Embedded = dict[str, NDArray[Any]]
 
 
-def embed(speech: str, pipeline: str) -> Embedded:
+def embed(speech: str) -> Embedded:
     """Halves and pieces of every recording, embedded by the diarizer's encoder."""
     import soundfile as sf
     import soxr
     import torch
 
+    from voxbeam.models.campplus import fbank, load_campplus
     from voxbeam.models.threads import pin_threads
     from voxbeam.pipeline.steps.discover import discover
-    from voxbeam.transforms.diarize import load_diarizer
 
     pin_threads()
-    encoder = load_diarizer(DiarizeConfig(pipeline=pipeline))._embedding
+    encoder = load_campplus()
     rows: list[tuple[str, str, str, float]] = []
     found: list[NDArray[np.float64]] = []
     for recording in discover(speech, CorpusConfig().listing).recordings:
@@ -63,7 +63,8 @@ def embed(speech: str, pipeline: str) -> Embedded:
         parts = {"h0": sound[:half], "h1": sound[half:]}
         parts |= {f"p{n}": sound[n * piece : (n + 1) * piece] for n in range(len(sound) // piece)}
         for part, stretch in parts.items():
-            row = np.nan_to_num(encoder(torch.from_numpy(np.ascontiguousarray(stretch))[None, None])[0].astype(np.float64))
+            with torch.inference_mode():
+                row = encoder.embed([fbank(torch.from_numpy(np.ascontiguousarray(stretch)))])[0].numpy().astype(np.float64)
             found.append(row / max(float(np.linalg.norm(row)), 1e-9))
             rows.append((recording.speaker, recording.recording, part, len(stretch) / RATE))
     speakers, recordings, names, seconds = zip(*rows, strict=True)
@@ -179,13 +180,12 @@ def report(data: Embedded, calibration: Calibration, title: str) -> str:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--speech", help="recordings of one speaker each")
-    arguments.add_argument("--pipeline", default="embedded", help="as diarize.pipeline (default: %(default)s)")
     arguments.add_argument("--embeddings", type=Path, help="an npz instead")
     arguments.add_argument("--save", type=Path, help="where to write the npz")
     arguments.add_argument("--about", default="", help="encoder and speech, for the calibration")
     arguments.add_argument("--out", type=Path, help="where to write the calibration")
     options = arguments.parse_args()
-    data = dict(np.load(options.embeddings)) if options.embeddings else embed(options.speech, options.pipeline)
+    data = dict(np.load(options.embeddings)) if options.embeddings else embed(options.speech)
     if options.save:
         np.savez(options.save, **data)
     mine = np.array([is_calibrated_on(speaker) for speaker in data["speaker"].tolist()])

@@ -104,10 +104,7 @@ NAMES_ONLY = Calibration(
 
 
 def read_calibrations(config: CorpusConfig) -> list[tuple[str, bytes]]:
-    """Names and contents of the calibrations that a configuration allows: one that it names, else those of embedded encoders.
-
-    None for a diarizer of one's own without a calibration: then only listed names join voices.
-    """
+    """Names and contents of the calibrations that a configuration allows: one that it names, else the embedded encoder's."""
     named = config.identify.calibration
     if named is not None:
         folder, _, name = named.rpartition("/")
@@ -115,8 +112,6 @@ def read_calibrations(config: CorpusConfig) -> list[tuple[str, bytes]]:
             return [(named, Store(folder or ".").get(name))]
         except FileNotFoundError as error:
             raise ConfigError(f"there is no calibration at {named}") from error
-    if config.diarize.pipeline != "embedded":
-        return []
     return [(path.name, path.read_bytes()) for path in sorted(Path(assets.IDENTITY).glob("*.json"))]
 
 
