@@ -125,7 +125,7 @@ class UnitRow(SegmentRow):
 class SampleRow(SegmentRow):
     """An accepted segment: its text and phones, and where its files are in a shard."""
 
-    VERSION: ClassVar[int] = 5
+    VERSION: ClassVar[int] = 6
 
     split: str = column(pa.string(), "train, valid or test; every identity is in exactly one")
     identity: str = column(
