@@ -11,17 +11,15 @@ from typing import Literal, Self
 
 import obstore
 from obstore.exceptions import BaseError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from voxbeam.schemas.bounded_yaml import parse_yaml, shorten
 from voxbeam.schemas.errors import ConfigError
+from voxbeam.schemas.filter_config import FilterConfig
+from voxbeam.schemas.section import Section
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ListingConfig(_Section):
+class ListingConfig(Section):
     """How recordings are found and named. The values apply where the input does not state its own."""
 
     speaker_path: str | None = Field(
@@ -37,7 +35,7 @@ class ListingConfig(_Section):
     keep_columns: tuple[str, ...] = Field((), description="further columns of a listing that go into `extra` of `recordings`")
 
 
-class DecodeConfig(_Section):
+class DecodeConfig(Section):
     """Limits for audio files. A recording outside of them is quarantined."""
 
     max_sample_rate: int = Field(96_000, gt=0, description="Hz")
@@ -50,7 +48,7 @@ class DecodeConfig(_Section):
     memory_mb: int = Field(4096, gt=256, description="address space of a decoder process")
 
 
-class DiarizeConfig(_Section):
+class DiarizeConfig(Section):
     """Who speaks when, and where a second voice is heard."""
 
     pipeline: str = Field(
@@ -70,7 +68,7 @@ class DiarizeConfig(_Section):
     )
 
 
-class SegmentConfig(_Section):
+class SegmentConfig(Section):
     """Segments: stretches of one speaker, from pause to pause."""
 
     min_s: float = Field(1.2, gt=0, description="a shorter stretch is rejected (too_short)")
@@ -82,7 +80,7 @@ class SegmentConfig(_Section):
     pad_s: float = Field(0.25, ge=0, description="silence kept at either end, if the pause is long enough")
 
 
-class PurityConfig(_Section):
+class PurityConfig(Section):
     """Proof that a segment holds one voice. Null turns a rule off; the measures are kept all the same."""
 
     max_voice_distance: float | None = Field(
@@ -93,7 +91,7 @@ class PurityConfig(_Section):
     )
 
 
-class TranscribeConfig(_Section):
+class TranscribeConfig(Section):
     """Transcription by Whisper, and when a transcript is decoded again."""
 
     engine: Literal["faster-whisper", "openai-whisper"] = "faster-whisper"
@@ -130,7 +128,7 @@ class TranscribeConfig(_Section):
     max_compression_ratio: float = Field(2.4, description="above: decoded again alone, with temperature fallback")
 
 
-class ScoreConfig(_Section):
+class ScoreConfig(Section):
     """Measures of signal quality."""
 
     dnsmos_every: int = Field(
@@ -138,64 +136,13 @@ class ScoreConfig(_Section):
     )
 
 
-class FilterConfig(_Section):
-    """What a segment must reach to be accepted. Null turns a rule off. A rejected segment lists every rule that it fails."""
-
-    min_speech_ratio: float | None = Field(0.6, description="fraction of the segment in which the diarizer finds its speaker")
-    min_dnsmos_ovrl: float | None = Field(2.2, description="read speech has 2.4 to 3.5, noise below 1.9; Emilia uses 3.0")
-    min_snr_db: float | None = 10.0
-    min_bandwidth_hz: float | None = Field(3400.0, description="telephone speech")
-    max_clipping: float | None = Field(0.001, description="fraction of samples at full scale")
-    max_dropouts: float | None = Field(
-        0.005, description="fraction of the time lost to gaps in the middle of sound and to repeated packets"
-    )
-    max_background_tonality: float | None = Field(
-        0.15, description="music in the pauses is above this; it counts only where DNSMOS BAK is below max_music_dnsmos_bak"
-    )
-    max_music_dnsmos_bak: float | None = Field(
-        3.3, description="clean speech with mains hum is above this, music 15 dB below a voice is not"
-    )
-    min_loudness_lufs: float | None = Field(-50.0, description="far-field meetings are near −45")
-    min_language_probability: float | None = 0.5
-    min_avg_logprob: float | None = -1.0
-    max_no_speech_prob: float | None = 0.6
-    max_compression_ratio: float | None = 2.4
-    min_chars_per_second: float | None = 4.0
-    max_chars_per_second: float | None = 25.0
-    max_ngram_repeats: int | None = Field(4, description="the same three words this many times in a row are a hallucination")
-    max_reference_wer: float | None = Field(
-        0.5, description="word error rate against the listed text, where there is one; a wrong text has 0.8 or more"
-    )
-    max_second_wer: float | None = Field(
-        0.5, description="share of words in which the second recognizer differs, where it was asked"
-    )
-    max_second_repeats: int | None = Field(
-        0, description="how many repetitions of a word more or fewer the second recognizer may hear, where it was asked"
-    )
-    min_unique_words: float | None = Field(0.3, description="different words / all words, for texts of 10 words or more")
-    hallucinated_phrases: tuple[str, ...] = Field(
-        (
-            "thanks for watching",
-            "thank you for watching",
-            "please subscribe",
-            "subscribe to my channel",
-            "subtitles by",
-            "subtitled by",
-            "amara.org",
-            "transcription by",
-            "copyright",
-        ),
-        description="phrases that Whisper writes for silence; a text that is at least half such a phrase is rejected",
-    )
-
-
-class PhonemizeConfig(_Section):
+class PhonemizeConfig(Section):
     """Text to phones (phonemizer, espeak-ng)."""
 
     voice: str = Field("en-us", description="espeak-ng voice; it needs a phone set in assets/phones")
 
 
-class TokenizeConfig(_Section):
+class TokenizeConfig(Section):
     """Audio to EnCodec codes."""
 
     codec: str = Field(
@@ -205,13 +152,13 @@ class TokenizeConfig(_Section):
     sha256: str | None = Field(None, description="expected hash of the weights; known for 'encodec_24khz'")
 
 
-class LinkSpeakersConfig(_Section):
+class LinkSpeakersConfig(Section):
     """Which speakers of two windows of a recording are the same. Not part of the fingerprint: linking runs no model."""
 
     threshold: float = Field(0.5, gt=0, lt=2, description="speakers nearer than this (cosine distance of embeddings) are one")
 
 
-class IdentifyConfig(_Section):
+class IdentifyConfig(Section):
     """Which voices of all recordings are one person. Not part of the fingerprint: identities run no model."""
 
     calibration: str | None = Field(
@@ -235,7 +182,7 @@ class IdentifyConfig(_Section):
     )
 
 
-class PackConfig(_Section):
+class PackConfig(Section):
     """Shards and splits. Not part of the fingerprint, except `keep_audio`: packing runs no model."""
 
     max_shard_mb: int = Field(1024, ge=1, description="a shard is closed before it grows beyond this")
@@ -245,7 +192,7 @@ class PackConfig(_Section):
     keep_audio: bool = Field(False, description="store each segment's 24 kHz FLAC next to its codes")
 
 
-class CorpusConfig(_Section):
+class CorpusConfig(Section):
     """The configuration of a corpus: a section for the listing, one for each stage, and three for packing."""
 
     listing: ListingConfig = ListingConfig()

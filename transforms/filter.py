@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from apache_beam.metrics import Metrics
 
-from voxbeam.schemas.config import FilterConfig
+from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.reasons import REASONS
 from voxbeam.schemas.segment import Scores, Segment, Transcript
 from voxbeam.transforms.base import UnitStage, UnitState

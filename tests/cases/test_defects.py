@@ -11,7 +11,8 @@ import soxr
 from numpy.typing import NDArray
 
 from voxbeam.models.dnsmos import dnsmos
-from voxbeam.schemas.config import DecodeConfig, FilterConfig, ScoreConfig
+from voxbeam.schemas.config import DecodeConfig, ScoreConfig
+from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.segment import Segment
 from voxbeam.transforms.audio.repeats import repeated_stretches
 from voxbeam.transforms.audio.signal_quality import background_tonality, dropouts

@@ -11,7 +11,8 @@ import pytest
 import soundfile as sf
 
 from voxbeam.schemas.audio import Audio
-from voxbeam.schemas.config import FilterConfig, TranscribeConfig
+from voxbeam.schemas.config import TranscribeConfig
+from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.segment import Scores, Segment
 from voxbeam.schemas.unit import Unit

@@ -156,15 +156,6 @@ def test_damaged_codes_are_named(tmp_path: Path) -> None:
         list(stream.epoch_steps(0))
 
 
-def test_prompts_follow_identities(tmp_path: Path) -> None:
-    """Two recordings of a person without a name are two speakers, and one identity."""
-    rows = [member(name, 0, ms=4000, speaker=f"{name}_v1", identity=who) for name, who in (("a", "i1"), ("b", "i1"), ("c", "i2"))]
-    release_of(tmp_path, {"train": rows})
-    index = open_index(str(tmp_path))
-    assert index.speakers == ("i1", "i2") and index.arrays["speaker"].tolist() == [0, 0, 1]
-    assert prompt_neighbors(index).tolist() == [1, -1, 0]
-
-
 def test_plain_tars_give_what_the_manifest_gives(tmp_path: Path) -> None:
     store, _ = small_release(tmp_path / "corpus")
     tars = Store(str(tmp_path / "tars"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxbeam.schemas.config import FilterConfig
+from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.reasons import REASONS
 from voxbeam.schemas.segment import Scores, Segment, Transcript
 from voxbeam.transforms.filter import chars_per_second, max_ngram_repeats, rejection_reasons

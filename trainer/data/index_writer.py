@@ -16,17 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from voxbeam.schemas.columns import arrow_schema
 from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.formats import FRAME_MS
-from voxbeam.schemas.manifest import SampleRow
 
 VERSION = 4
 """version of the format; an index of another version in the cache is ignored"""
-IDENTITY = tuple(name for name in ("identity",) if name in arrow_schema(SampleRow).names)
-"""the column that tells who a speaker is across recordings, where manifests have it; else the speaker's name tells"""
 COLUMNS = (
-    *("key", "speaker", *IDENTITY, "text", "start_ms", "phone_ids", "words", "frames"),
+    *("key", "speaker", "identity", "text", "start_ms", "phone_ids", "words", "frames"),
     *("shard", "codes_offset", "codes_bytes", "codes_crc32"),
 )
 """columns of a manifest that an index is built from"""
@@ -111,7 +107,7 @@ def _dictionary_encode(names: pa.Array, known: dict[str, int]) -> NDArray[np.int
 
 def _identity(batch: pa.RecordBatch) -> pa.Array:
     """Who speaks each sample: its identity, else its speaker, else ""."""
-    return pc.coalesce(*(pc.cast(batch[name], pa.string()) for name in (*IDENTITY, "speaker")), "")
+    return pc.coalesce(*(pc.cast(batch[name], pa.string()) for name in ("identity", "speaker")), "")
 
 
 def _bytes(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

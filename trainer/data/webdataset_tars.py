@@ -19,7 +19,7 @@ from voxbeam.storage.bounded_json import parse_object
 from voxbeam.storage.npy_codes import MAX_CODES_BYTES, parse_codes
 from voxbeam.storage.store import Store, is_bucket
 from voxbeam.storage.tar_members import DamagedTarError, TarMember, tar_members
-from voxbeam.trainer.data.index_writer import COLUMNS, IDENTITY
+from voxbeam.trainer.data.index_writer import COLUMNS
 
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)  # key and extension, as WebDataset divides them
 _LIMITS = {"codes.npy": MAX_CODES_BYTES, "json": 16 << 20}
@@ -122,7 +122,7 @@ def _json_columns(content: bytes, n_phones: int) -> dict[str, Any]:
     most = n_phones or 1 << 15
     if not isinstance(ids, list) or not all(type(number) is int and 0 <= number < most for number in ids):
         raise ValueError(f"its phone_ids are not all numbers from 0 to {most - 1}")
-    for name in ("speaker", *IDENTITY, "text"):
+    for name in ("speaker", "identity", "text"):
         if not isinstance(tree.get(name), str | None):
             raise ValueError(f"its {name} is not text")
         (tree.get(name) or "").encode()  # half of a surrogate pair is no text: UnicodeEncodeError
@@ -131,7 +131,7 @@ def _json_columns(content: bytes, n_phones: int) -> dict[str, Any]:
     if words is not None and not (isinstance(words, list) and all(map(_is_word, words))):
         raise ValueError("its words are not all a text with start_ms and end_ms")
     return {
-        **{name: tree.get(name) for name in ("speaker", *IDENTITY)},
+        **{name: tree.get(name) for name in ("speaker", "identity")},
         "text": tree.get("text"),
         "start_ms": start,
         "phone_ids": ids,
