@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from voxbeam.storage.store import Store
 
 _N_SHOWN = 4
+_SAID = "Please remember to bring your own cup, and a good book to read."
+_TAKES = 3
 
 
 @click.command(
@@ -33,7 +35,8 @@ _N_SHOWN = 4
 def demo(output: str) -> int:
     """Build a small corpus from the speech that ships with voxbeam, verify it and show it.
 
-    Writes listen.wav into the folder: one sample, decoded from its codes.
+    Writes listen.wav into the folder: one sample, decoded from its codes. And spoken.wav: a sentence that nobody recorded, by the
+    voice that ships with voxbeam, like a speaker whom it heard for three seconds.
     """
     from voxbeam.pipeline.runners import fork_server
     from voxbeam.pipeline.runners.options import RunnerOptions
@@ -63,6 +66,7 @@ def demo(output: str) -> int:
     _show_samples(store, release, console)
     _show_rejections(store, release, console)
     _write_wav(store, release, config, console)
+    _speak(store, console)
     return WRONG if problems else DONE
 
 
@@ -116,3 +120,28 @@ def _write_wav(store: Store, release: Release, config: CorpusConfig, console: Co
     path = Path(store.root) / "listen.wav"
     sf.write(path, codec.decode([codes])[0], codec.sample_rate)
     console.print(f"Sample: {path} ({hours(row.duration_ms)} of {tree['speaker']}, decoded from {codes.size} codes)")
+
+
+def _speak(store: Store, console: Console) -> None:
+    """A sentence in a voice of which three seconds are known, as a file to listen to."""
+    import time
+
+    import soundfile as sf
+
+    from voxbeam import assets
+    from voxbeam.commands.model_command import pin_threads_on_cpu
+    from voxbeam.schemas.formats import CODEC_RATE
+    from voxbeam.synthesis.synthesizer import Synthesizer
+
+    pin_threads_on_cpu("cpu")
+    started = time.monotonic()
+    voice = Synthesizer.load(prompt=assets.PROMPT, prompt_text=assets.PROMPT_TEXT)
+    best = voice.best_candidate(_SAID, candidates=_TAKES)
+    path = Path(store.root) / "spoken.wav"
+    sf.write(path, best.wave_S, CODEC_RATE)
+    heard = voice.transcriber.transcribe(best.wave_S)
+    console.print(
+        f"Spoken: {path} ({len(best.wave_S) / CODEC_RATE:.1f} s in the voice of {assets.PROMPT.name}, of which the model heard "
+        f"{len(voice.prompt.wave_S) / CODEC_RATE:.1f} s; the best of {_TAKES} takes, made in {time.monotonic() - started:.0f} s)"
+    )
+    console.print(f"  text:  {_SAID}\n  heard: {heard}", style="dim", highlight=False)

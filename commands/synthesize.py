@@ -58,12 +58,13 @@ def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: 
     cls=ModelCommand,
     short_help="Speak a text in the voice of a recording.",
     examples=[
+        'voxbeam generate --prompt me.wav --text "Hello." --out hello.wav',
         'voxbeam generate runs/first --prompt me.wav --text "Hello." --out hello.wav',
         'voxbeam generate runs/first --prompt me.wav --text "Hello." --out hello.wav --best-of 4',
     ],
     statuses=[WRONG],
 )
-@click.argument("run")
+@click.argument("run", default="embedded")
 @click.option("--text", required=True, help="Text to speak; sentences are spoken one after the other.")
 @click.option("--prompt", type=FilePath, required=True, help="Recording of the voice.")
 @click.option(
@@ -102,7 +103,8 @@ def generate(
 ) -> int:
     """Speak a text in the voice of the first seconds of a recording, with the last checkpoint of RUN.
 
-    RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar.
+    RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar. Without it, the voice that ships with
+    voxbeam speaks English.
     """
     if (best_of > 1) + continue_prompt + stream > 1:
         raise click.UsageError("--best-of, --continue and --stream exclude each other")
@@ -139,7 +141,7 @@ def generate(
     examples=['voxbeam edit runs/first --audio talk.wav --replace "on Monday" --by "on Friday" --out talk2.wav'],
     statuses=[WRONG],
 )
-@click.argument("run")
+@click.argument("run", default="embedded")
 @click.option("--audio", type=FilePath, required=True, help="Recording to edit.")
 @click.option("--replace", required=True, metavar="WORDS", help="Words of the recording, as the recognizer transcribes them.")
 @click.option("--by", required=True, metavar="WORDS", help='Words to speak instead; "" removes the old ones.')
@@ -152,7 +154,8 @@ def generate(
 def edit(run: str, audio: Path, replace: str, by: str, out: Path, best_of: int, seed: int, **models: Any) -> int:
     """Replace words in a recording, in its own voice. The rest is kept as it is, sample by sample.
 
-    RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar.
+    RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar. Without it, the voice that ships with
+    voxbeam speaks English.
     """
     require_usable(out, models["device"])
 

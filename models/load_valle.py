@@ -21,6 +21,7 @@ from voxbeam.models.checkpoint import (
     to_bytes,
 )
 from voxbeam.models.codec import Codec
+from voxbeam.models.embedded_voice import EMBEDDED_VOICE, embedded_voice
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import ARModel, ModelConfig, NARModel
 from voxbeam.schemas.errors import CheckpointError
@@ -33,8 +34,8 @@ def load_models(run_uri: str, device: str = "cpu", codec: Codec | None = None) -
     """The AR and NAR models with averaged weights, in evaluation mode, and the configuration of the AR model.
 
     They come from the last checkpoint of a run, or of the runs `ar` and `nar` inside a folder, or from a file that
-    `export_models` wrote. Raises CheckpointError if there is no checkpoint, if a model is missing, or if corpora or codecs do
-    not match.
+    `export_models` wrote; 'embedded' names the voice that ships with voxbeam. Raises CheckpointError if there is no checkpoint,
+    if a model is missing, or if corpora or codecs do not match.
     """
     folder = run_uri.rstrip("/")
     checkpoints = read_models(folder)
@@ -57,6 +58,8 @@ def read_models(run_uri: str, *, best: bool = False) -> dict[str, Checkpoint]:
     Raises CheckpointError if there is none.
     """
     folder = run_uri.rstrip("/")
+    if folder == EMBEDDED_VOICE:
+        return embedded_voice()
     if folder.endswith(SUFFIX):
         return dict.fromkeys(MODELS, read_file(folder))
     if not saved_steps(checkpoint_store(folder)) and saved_steps(checkpoint_store(f"{folder}/ar")):

@@ -4,7 +4,7 @@ Example::
 
     from voxbeam.synthesis.synthesizer import Synthesizer
 
-    synthesizer = Synthesizer.load("runs/tiny", prompt="me.wav")
+    synthesizer = Synthesizer.load(prompt="me.wav")          # the voice that ships; or the folder of a training run first
     wave_S = synthesizer.say("Hello there.")                # float32 [S] at 24 kHz
     for chunk_S in synthesizer.stream("Hello there."):      # the same text, in chunks
         ...
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, Codec, load_codec
 from voxbeam.models.codec_weights import codec_weights
+from voxbeam.models.embedded_voice import EMBEDDED_VOICE
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
 from voxbeam.models.speech_metrics import (
@@ -40,6 +41,7 @@ from voxbeam.synthesis.generate import Generated, Request, generate, generate_ch
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.text import phone_ids, split_sentences, unspoken
+from voxbeam.synthesis.whole_words import whole_words
 
 MIN_PROMPT_S = 0.5
 """shorter prompts tell nothing of a voice"""
@@ -109,9 +111,9 @@ class Synthesizer:
     @classmethod
     def load(
         cls,
-        run_uri: str,
-        prompt: Path | str,
+        run_uri: str = EMBEDDED_VOICE,
         *,
+        prompt: Path | str,
         prompt_text: str | None = None,
         prompt_seconds: float = 3.0,
         codec: str = "embedded",
@@ -122,9 +124,10 @@ class Synthesizer:
     ) -> Self:
         """The models of a run's last checkpoint, and the first `prompt_seconds` of an audio file as their prompt.
 
-        `run_uri` is the folder or bucket prefix of a training run, or of a folder with the runs `ar` and `nar`. Without
-        `prompt_text`, Whisper (`asr_model`) transcribes the prompt when it is first needed. `codec` must be the codec of the
-        corpus: 'embedded', 'encodec_24khz', a path, a bucket address or a hub file. `device` is 'cpu' or 'cuda'.
+        `run_uri` is the folder or bucket prefix of a training run, or of a folder with the runs `ar` and `nar`; the voice that
+        ships if it is left out. Without `prompt_text`, Whisper (`asr_model`) transcribes the prompt when it is first needed.
+        `codec` must be the codec of the corpus: 'embedded', 'encodec_24khz', a path, a bucket address or a hub file. `device`
+        is 'cpu' or 'cuda'.
 
         Raises SynthesisError for a prompt that cannot be read, ModelError for a codec that cannot be loaded, CheckpointError
         for a run that cannot be used. All of them are `VoxbeamError`s.
@@ -149,7 +152,7 @@ class Synthesizer:
         """
         if self.prompt.text is not None and not self.prompt.is_cut:
             return self.prompt.text
-        heard = self.transcriber.transcribe(self.prompt.wave_S)
+        heard = self._whole_words[1] if self.prompt.text is None else self.transcriber.transcribe(self.prompt.wave_S)
         text = heard if self.prompt.text is None else text_of_prompt(self.prompt.text, heard)
         if not text.strip():
             raise SynthesisError(
@@ -161,7 +164,11 @@ class Synthesizer:
     @cached_property
     def prompt_KP(self) -> NDArray[np.int16]:
         """The codes of the prompt."""
-        return self.codec.encode([self.prompt.wave_S])[0]
+        return self.codec.encode([self.prompt.wave_S if self.prompt.text is not None else self._whole_words[0]])[0]
+
+    @cached_property
+    def _whole_words(self) -> tuple[NDArray[np.float32], str]:
+        return whole_words(self.prompt.wave_S, self.transcriber.transcribe_words(self.prompt.wave_S))
 
     def say(self, text: str, *, candidates: int = 1, seed: int = 0) -> NDArray[np.float32]:
         """Audio [S] at 24 kHz of a text of any length; `speak` also tells whether all of it succeeded."""

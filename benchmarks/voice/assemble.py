@@ -1,9 +1,9 @@
 """Joins the weights that `learn.py` left to a run that `Synthesizer.load` opens.
 
-    python -m benchmarks.voice.assemble OUT RUN [--int8]
+    python -m benchmarks.voice.assemble OUT RUN [--ship FILE]
 
-RUN gets the runs `ar` and `nar`, one checkpoint each. --int8 rounds the matrices to 8 bits per value with one scale per row, to
-hear what that costs; the file stays bfloat16.
+RUN gets the runs `ar` and `nar`, one checkpoint each. --ship also writes both as the one file of 8 bits a value that
+`models/embedded_voice.py` reads.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from voxbeam.models import checkpoint
 from voxbeam.models.codec import EMBEDDED_WEIGHTS
+from voxbeam.models.embedded_voice import pack_voice
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.trainer.configs import TrainConfig
 
@@ -29,8 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--int8", action="store_true")
+    parser.add_argument("--ship", type=Path, metavar="FILE")
     arguments = parser.parse_args()
+    checkpoints: dict[str, checkpoint.Checkpoint] = {}
     for name in ("ar", "nar"):
         files = sorted(arguments.out.glob(f"{name}-*.safetensors"))
         tensors: dict[str, Tensor] = {}
@@ -39,8 +41,6 @@ def main() -> None:
         with safe_open(files[0], framework="pt") as opened:
             facts = opened.metadata()
         model = json.loads(facts["model"])
-        if arguments.int8:
-            tensors = {key: round_to_8_bits(value) if value.ndim >= 2 else value for key, value in tensors.items()}
         config = TrainConfig(
             transformer=TransformerConfig(**model["transformer"]),
             train_models=(name,),
@@ -51,19 +51,22 @@ def main() -> None:
             "step": int(facts["steps"]),
             "loader_state": 0,
             "data_fingerprint": "",
-            "codec_sha256": hashlib.sha256(EMBEDDED_WEIGHTS.read_bytes()).hexdigest(),
+            "codec_sha256": sha256_of(EMBEDDED_WEIGHTS),
             "config": asdict(config),
             "model": model,
         }
         store = checkpoint.checkpoint_store(f"{arguments.run.resolve()}/{name}")
         weights = {f"{name}/average/{key}": value.to(torch.bfloat16).contiguous() for key, value in tensors.items()}
-        checkpoint.write(store, int(facts["steps"]), checkpoint.Checkpoint(weights, contents), keep_last=1)
+        checkpoints[name] = checkpoint.Checkpoint(weights, contents)
+        checkpoint.write(store, int(facts["steps"]), checkpoints[name], keep_last=1)
         print(f"{name}: {sum(value.numel() for value in tensors.values()) / 1e6:.2f} million weights, {facts['steps']} steps")
+    if arguments.ship:
+        arguments.ship.write_bytes(pack_voice(checkpoints))
+        print(f"{arguments.ship}: {arguments.ship.stat().st_size / 1e6:.2f} MB, sha256 {sha256_of(arguments.ship)}")
 
 
-def round_to_8_bits(value: Tensor) -> Tensor:
-    scale = value.float().abs().amax(-1, keepdim=True).clamp(min=1e-8) / 127
-    return (value.float() / scale).round() * scale
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def read_rounds(files: list[Path], sentences: dict[str, Array], real: Path | Non
         times.append(start)
         codes.append(arrays["codes"].astype(np.int16))
         exact.append(np.zeros(len(n), bool))
-    return Utterances(
+    return Utterances(  # type: ignore[call-arg]
         *(np.concatenate(x) for x in (voice, counts, frames, phones, owner)),
         np.concatenate(codes, 1),
         *map(np.concatenate, (exact, times)),

@@ -1,9 +1,11 @@
 """Measures a voice: word errors, likeness, and whether takes end, of sentences and voices that it never saw.
 
-    python -m benchmarks.voice.evaluate RUN --prompts FOLDER --texts FILE [--voices 10] [--sentences 40] [--out FOLDER]
+    python -m benchmarks.voice.evaluate RUN --prompts FOLDER --texts FILE [--voices 10] [--sentences 40] [--rotate] [--takes 3]
 
 FOLDER has VOICE.wav, at least three seconds each, and VOICE.other.wav, another sentence of the same voice: the codec's
-resynthesis of it is the most that can be reached. One take per sentence, none chosen. Words are counted by Whisper base.
+resynthesis of it is the most that can be reached. RUN may be `embedded`. Words are counted by Whisper base. The first take of
+each sentence is reported by itself, none chosen; with several --takes also the one that `Synthesizer.best_candidate` would
+choose, by Whisper tiny.en. With --rotate every voice speaks its share of the sentences, else all of them.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from voxbeam.models.speech_metrics import embed_speaker, normalize_words
+from voxbeam.models.speech_metrics import WhisperTranscriber, embed_speaker, normalize_words
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.models.words import word_errors
-from voxbeam.synthesis.generate import generate
+from voxbeam.synthesis.candidates import best_of
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.synthesizer import Synthesizer
 
@@ -36,6 +38,9 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=40)
     parser.add_argument("--top-p", type=float, default=SamplingConfig().top_p)
     parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--takes", type=int, default=1)
+    parser.add_argument("--rotate", action="store_true")
+    parser.add_argument("--only", help="speak in these voices, by number: several processes can share the work")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -46,54 +51,58 @@ def main() -> None:
     texts = arguments.texts.read_text(encoding="utf-8").splitlines()[: arguments.sentences]
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-    synthesizers = {
-        name: Synthesizer.load(arguments.run, arguments.prompts / f"{name}.wav", asr_model="embedded-base", sampling=sampling)
-        for name in names
+    speakers = {
+        name: Synthesizer.load(arguments.run, prompt=arguments.prompts / f"{name}.wav", sampling=sampling) for name in names
     }
-    prompts = np.stack([embed_speaker(synthesizers[name].prompt.wave_S) for name in names])
-    rows = []
+    judge = WhisperTranscriber("embedded-base")
+    prompts = np.stack([embed_speaker(speakers[name].prompt.wave_S) for name in names])
+    rows: dict[str, list[dict]] = {"first take": [], "chosen take": []}
+    only = [int(number) for number in arguments.only.split(",")] if arguments.only else range(len(names))
     for number, name in enumerate(names):
-        speaker = synthesizers[name]
+        if number not in only:
+            continue
+        speaker = speakers[name]
         other = read(arguments.prompts / f"{name}.other.wav")
         ceiling = float(embed_speaker(speaker.codec.decode(speaker.codec.encode([other]))[0]) @ prompts[number])
+        mine = texts[number :: len(names)] if arguments.rotate else texts
         began = time.process_time()
-        generated = [
-            take
-            for first in range(0, len(texts), 10)
-            for take in generate(
-                speaker.ar, speaker.nar, [speaker.request(t) for t in texts[first : first + 10]], sampling, seed=first
-            )
-        ]
+        repeated = [text for text in mine for _ in range(arguments.takes)]
+        made = [one for at in range(0, len(repeated), 12) for one in speaker.synthesize(repeated[at : at + 12], seed=at)]
         spent = time.process_time() - began
-        seconds = sum(take.codes_KT.shape[1] for take in generated) / 75
-        for index, (text, take) in enumerate(zip(texts, generated, strict=True)):
-            wave = speaker.codec.decode([take.codes_KT])[0] if take.codes_KT.shape[1] else np.zeros(2400, np.float32)
+        seconds = sum(len(one.wave_S) for one in made) / 24_000
+        for index, text in enumerate(mine):
+            takes = made[index * arguments.takes : (index + 1) * arguments.takes]
+            chosen = {"first take": takes[0], "chosen take": best_of(takes)}
             words = normalize_words(spoken_form(text).text)
-            heard = normalize_words(spoken_form(speaker.transcriber.transcribe(wave)).text)
-            scores = prompts @ embed_speaker(wave)
-            rows.append(
-                {
-                    "voice": name,
-                    "errors": word_errors(words, heard),
-                    "words": len(words),
-                    "ended": take.finished,
-                    "ceiling": ceiling,
-                    "likeness": float(scores[number]),
-                    "right": int(scores.argmax()) == number,
-                    "text": text,
-                    "heard": " ".join(heard),
-                }
-            )
-            if arguments.out:
-                sf.write(arguments.out / f"{name}-{index:02d}.wav", wave, 24_000)
-        print(
-            f"{name}: prompt {speaker.prompt_text!r}; {summary([row for row in rows if row['voice'] == name])}; "
-            f"{spent / seconds:.2f} CPU s/s",
-            flush=True,
-        )
-    print(f"all: {summary(rows)}")
-    if arguments.out:
-        (arguments.out / "takes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            for kind, take in chosen.items():
+                if kind == "chosen take" and take is takes[0]:
+                    rows[kind].append(rows["first take"][-1])
+                    continue
+                heard = normalize_words(spoken_form(judge.transcribe(take.wave_S)).text)
+                scores = prompts @ embed_speaker(take.wave_S)
+                rows[kind].append(
+                    {
+                        "voice": name,
+                        "errors": word_errors(words, heard),
+                        "words": len(words),
+                        "ended": take.finished,
+                        "ceiling": ceiling,
+                        "likeness": float(scores[number]),
+                        "right": int(scores.argmax()) == number,
+                        "text": text,
+                        "heard": " ".join(heard),
+                    }
+                )
+                if arguments.out:
+                    sf.write(arguments.out / f"{name}-{index:02d}-{kind.split()[0]}.wav", take.wave_S, 24_000)
+        for kind, found in rows.items():
+            own = summary([row for row in found if row["voice"] == name])
+            print(f"{name}, {kind}: prompt {speaker.prompt_text!r}; {own}; {spent / seconds:.2f} CPU s/s", flush=True)
+        if arguments.out:
+            lines = [json.dumps({"kind": kind} | row) + "\n" for kind, found in rows.items() for row in found]
+            (arguments.out / f"takes-{arguments.only or 'all'}.jsonl").write_text("".join(lines))
+    for kind, found in rows.items():
+        print(f"all, {kind}: {len(found)} sentences, {summary(found)}")
 
 
 def summary(rows: list[dict]) -> str:

@@ -136,7 +136,7 @@ def main() -> None:
     arrays["tokens"] = np.concatenate([tokens for tokens, _, _ in sentences]).astype(np.uint8)
     arrays["phones"] = np.concatenate([phones for _, phones, _ in sentences]).astype(np.uint8)
     arrays["steps"] = np.concatenate([np.diff(owner, prepend=0) for _, _, owner in sentences]).astype(np.uint8)
-    np.savez_compressed(arguments.out, **arrays)
+    np.savez_compressed(arguments.out, **arrays)  # type: ignore[arg-type]
     print(f"{len(sentences)} sentences, {len(arrays['tokens'])} tokens, {arguments.out.stat().st_size / 1e6:.1f} MB")
 
 
