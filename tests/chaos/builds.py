@@ -27,7 +27,7 @@ from tests.pipeline.test_build import DEMO, run_build
 
 CONFIG = CorpusConfig.model_validate(
     {
-        "listing": {"speaker_path": "{speaker}"},
+        "listing": {"speaker_path": "{speaker}_*"},  # the name of a recording itself would be no name
         "transcribe": {"language_model": None},  # seconds of loading, and nothing else here depends on it
         "pack": {"valid_fraction": 0.3, "test_fraction": 0.3},
     }
@@ -71,15 +71,15 @@ def make_corpus(folder: Path) -> Corpus:
     source = folder / "in"
     source.mkdir()
     speech, rate = sf.read(next(DEMO.glob("austen_reader/*/*.flac")), dtype="float32")
-    sf.write(source / "ada.flac", speech[: 8 * rate], rate)
+    sf.write(source / "ada_1.flac", speech[: 8 * rate], rate)
     config = folder / "corpus.yaml"
     config.write_text(json.dumps(CONFIG.model_dump(mode="json")))  # JSON is YAML
     run_build(source, folder / "base", config=CONFIG)
     for speaker, (start, end) in SPEAKERS.items():
-        sf.write(source / f"{speaker}.flac", speech[start * rate : end * rate], rate)
+        sf.write(source / f"{speaker}_1.flac", speech[start * rate : end * rate], rate)
     noise = np.random.default_rng(0).normal(0, 0.05, 6 * rate).astype(np.float32)
-    sf.write(source / "ivo.flac", speech[8 * rate : 14 * rate] + noise, rate)
-    (source / "jon.flac").write_bytes(b"no audio at all")
+    sf.write(source / "ivo_1.flac", speech[8 * rate : 14 * rate] + noise, rate)
+    (source / "jon_1.flac").write_bytes(b"no audio at all")
     shutil.copytree(folder / "base", folder / "whole")
     outcome = run_build(source, folder / "whole", config=CONFIG)
     counts = outcome.release.counts

@@ -28,7 +28,7 @@ class Race:
     def __init__(self, corpus: Corpus, folder: Path, output: str, environment: dict[str, str] | None = None) -> None:
         self.folder, self.environment = folder, environment
         names = {name for names in self.INPUTS for name in names}
-        self.rows = {n: {"uri": str(corpus.source / f"{n}.flac"), "recording": n, "speaker": n} for n in names}
+        self.rows = {n: {"uri": str(corpus.source / f"{n}_1.flac"), "recording": n, "speaker": n} for n in names}
         self.options = ["--config", str(corpus.config), "--output", output, "--direct_num_workers=1"]
 
     def start(self, number: int) -> BaseProcess:
