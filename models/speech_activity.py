@@ -54,11 +54,11 @@ def find_activity(model: nn.Module, pcm16k: NDArray[np.float32], batch: int) -> 
     return _average(starts, [sets_FP.float().numpy() for sets_FP in sets_WFP], moments)
 
 
-def activity_of_turns(turns: Sequence[Turn], start_ms: int, length_ms: int) -> SpeechActivity:
-    """The activity that another diarizer's turns imply; nobody counts as somebody else."""
+def activity_of_turns(turns: Sequence[Turn], length_ms: int) -> SpeechActivity:
+    """The activity that another diarizer's turns of a stretch of audio imply; nobody counts as somebody else."""
     count_T = np.zeros(-(-length_ms // MOMENT_MS), np.float32)
     for turn in turns:
-        count_T[(turn.start_ms - start_ms) // MOMENT_MS : -(-(turn.end_ms - start_ms) // MOMENT_MS)] += 1
+        count_T[turn.start_ms // MOMENT_MS : -(-turn.end_ms // MOMENT_MS)] += 1
     return SpeechActivity(np.minimum(1, count_T), (count_T > 1).astype(np.float32), np.zeros_like(count_T))
 
 

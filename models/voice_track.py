@@ -58,6 +58,11 @@ class VoiceTrack:
     def blocks(self) -> int:
         return len(self.totals_NC) - 1
 
+    @property
+    def dimension(self) -> int:
+        """Number of values of an embedding."""
+        return len(self.pool.bias_E)
+
     def embed(self, start_W: NDArray[np.int64], end_W: NDArray[np.int64]) -> NDArray[np.float32]:
         """Embeddings [W, E] of length 1 of the parts from block `start` to block `end`, of at least one block each."""
         return self.pool(
@@ -97,10 +102,9 @@ def track_voices(encoder: CAMPlusPlus, pcm16k: NDArray[np.float32]) -> VoiceTrac
         frames_CU = encoder.frames((features_TF - features_TF.mean(dim=0))[None])[0]
         kept_CU = frames_CU[:, (start - first) // 2 : (start - first + excerpt) // 2]
         found.append(kept_CU.T.cpu().numpy().astype(np.float16))
-    frames_UC = np.concatenate(found)[: blocks * BLOCK_FRAMES]
-    blocks = len(frames_UC) // BLOCK_FRAMES
+    frames_UC = np.concatenate(found)[: blocks * BLOCK_FRAMES]  # the encoder rounds up, so there are enough
     totals_NC, squares_NC = (np.zeros((blocks + 1, encoder.channels)) for _ in range(2))
-    by_block = frames_UC[: blocks * BLOCK_FRAMES].reshape(blocks, BLOCK_FRAMES, encoder.channels)
+    by_block = frames_UC.reshape(blocks, BLOCK_FRAMES, encoder.channels)
     np.cumsum(by_block.sum(axis=1, dtype=np.float64), axis=0, out=totals_NC[1:])
     np.cumsum(np.einsum("nfc,nfc->nc", by_block, by_block, dtype=np.float64), axis=0, out=squares_NC[1:])
     pool = Pooling(encoder.project.weight.detach().cpu().numpy(), encoder.project.bias.detach().cpu().numpy())

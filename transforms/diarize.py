@@ -4,6 +4,8 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -146,12 +148,11 @@ def _find_activity(
         start, end = max(0, round(segment.start * 1000)), min(length, round(segment.end * 1000))
         if end > start:
             turns.append(Turn(start_ms=start, end_ms=end, speaker=str(label)))
-    activity = activity_of_turns(turns, 0, length)
+    activity = activity_of_turns(turns, length)
     labels_N = np.full(blocks, -1)
-    for number, label in enumerate(sorted({turn.speaker for turn in turns})):
-        for turn in turns:
-            if turn.speaker == label:
-                labels_N[turn.start_ms // BLOCK_MS : -(-turn.end_ms // BLOCK_MS)] = number
+    for number, (_, group) in enumerate(groupby(sorted(turns, key=attrgetter("speaker")), attrgetter("speaker"))):
+        for turn in group:
+            labels_N[turn.start_ms // BLOCK_MS : -(-turn.end_ms // BLOCK_MS)] = number
     labels_N[~_most(activity.overlap_T <= OVERLAP, blocks)] = -1
     return activity, labels_N
 

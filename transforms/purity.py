@@ -25,8 +25,8 @@ def measure_purity(segment: Segment, evidence: VoiceEvidence) -> tuple[float, fl
     first, last = -(-start // BLOCK_MS), min(end // BLOCK_MS, evidence.track.blocks)
     starts = np.arange(first, max(first + 1, last - PIECE + 1), HOP)
     ends = np.minimum(starts + PIECE, max(last, first + 1))
-    spoken = np.concatenate([[0], np.cumsum(evidence.alone_N)])
-    enough = spoken[ends] - spoken[starts] >= MIN_SPEECH * (ends - starts)
+    spoken = np.concatenate([[0], np.cumsum(evidence.alone_N[first : ends[-1]])])
+    enough = spoken[ends - first] - spoken[starts - first] >= MIN_SPEECH * (ends - starts)
     if enough.any():
         starts, ends = starts[enough], ends[enough]
     similar = evidence.track.embed(starts, ends) @ evidence.embeddings[str(segment.speaker)]

@@ -62,24 +62,17 @@ def find_voices(
     stretches = true_runs(alone_N)
     embeddings_KE = _cluster(track, stretches, threshold) if labels_N is None else _embed_labels(track, labels_N)
     if not len(embeddings_KE):
-        return Voices(np.full(len(alone_N), -1), np.zeros((0, track_dimension(track)), np.float32))
+        return Voices(np.full(len(alone_N), -1), embeddings_KE)
     voice_N = np.full(len(alone_N), -1)
+    around = [_embed_around(track, start, end) for start, end in stretches]
     for round_ in range(ROUNDS):
         sharpness = 1 / (1 - _largest_similarity(embeddings_KE))  # voices that are alike need smaller differences to count
-        for start, end in stretches:
-            at = np.arange(start, end)
-            similar_SK = track.embed(np.maximum(start, at - CONTEXT), np.minimum(end, at + CONTEXT + 1)) @ embeddings_KE.T
+        for (start, end), around_SE in zip(stretches, around, strict=True):
             cost_S = np.where(pause_N[start:end], CHANGE_COST_AT_PAUSE, CHANGE_COST)
-            voice_N[start:end] = best_path(sharpness * similar_SK, cost_S)
+            voice_N[start:end] = best_path(sharpness * (around_SE @ embeddings_KE.T), cost_S)
         if round_ < ROUNDS - 1:
             embeddings_KE = _embed_again(track, voice_N, embeddings_KE)
     return Voices(voice_N, embeddings_KE)
-
-
-def track_dimension(track: VoiceTrack) -> int:
-    """Number of values of an embedding of the track."""
-    channels = track.totals_NC.shape[1]
-    return track.pool(np.zeros((1, channels)), np.zeros((1, channels)), np.ones(1)).shape[1]
 
 
 def best_path(gain_SK: NDArray[np.float32], change_cost_S: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -98,11 +91,17 @@ def best_path(gain_SK: NDArray[np.float32], change_cost_S: NDArray[np.float64]) 
     return np.array(path[::-1])
 
 
+def _embed_around(track: VoiceTrack, start: int, end: int) -> NDArray[np.float32]:
+    """Embeddings [S, E] of the sound around each block of a stretch, within it."""
+    at = np.arange(start, end)
+    return track.embed(np.maximum(start, at - CONTEXT), np.minimum(end, at + CONTEXT + 1))
+
+
 def _cluster(track: VoiceTrack, stretches: NDArray[np.int64], threshold: float) -> NDArray[np.float32]:
     """Embeddings [K, E] of the clusters of windows, in order of their first window; none without any window."""
     windows_W2 = _windows(stretches)
     if not len(windows_W2):
-        return np.zeros((0, track_dimension(track)), np.float32)
+        return np.zeros((0, track.dimension), np.float32)
     start_W, end_W = windows_W2[:: -(-len(windows_W2) // MAX_WINDOWS)].T
     middle_W = (start_W + end_W) // 2
     rows_WE = track.embed(start_W, end_W)
@@ -134,9 +133,7 @@ def _embed_labels(track: VoiceTrack, labels_N: NDArray[np.int64]) -> NDArray[np.
     """Embeddings [K, E] of given voices 0, 1, … K − 1."""
     count = int(labels_N.max(initial=-1)) + 1
     runs = [true_runs(labels_N[: track.blocks] == voice) for voice in range(count)]
-    return (
-        _unit(np.stack([_mean(track, r) for r in runs if len(r)])) if count else np.zeros((0, track_dimension(track)), np.float32)
-    )
+    return _unit(np.stack([_mean(track, r) for r in runs if len(r)])) if count else np.zeros((0, track.dimension), np.float32)
 
 
 def _embed_again(track: VoiceTrack, voice_N: NDArray[np.int64], embeddings_KE: NDArray[np.float32]) -> NDArray[np.float32]:
