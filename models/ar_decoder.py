@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from voxbeam.models.transformer import KeyValueCache, attention_mask, length_mask
+from voxbeam.models.transformer import KeyValueCache, causal_mask, length_mask
 from voxbeam.models.valle import ARModel
 
 
@@ -48,13 +48,14 @@ class ARDecoder:
         filled_BS = torch.cat([mask_BS, length_mask(prompt_lengths_B + 1, input_BP.shape[1])], dim=1)
         self.mask_BN = F.pad(filled_BS, (0, max_frames))
         self.cache = KeyValueCache(model.transformer.config, B, S + max_frames, like=x_BSD)
-        y_BSD = self.model.transformer(x_BSD, attention_mask(filled_BS, S, causal=True), cache=self.cache)
+        y_BSD = self.model.transformer(x_BSD, causal_mask(filled_BS), cache=self.cache)
         last_B = S - input_BP.shape[1] + prompt_lengths_B
         y_B1D = y_BSD[torch.arange(B, device=y_BSD.device), last_B][:, None]
         self.logits_BV = self.model.logits(y_B1D)[:, 0].float()
         self.position_B = prompt_lengths_B + 1
         self.code_B = torch.zeros_like(prompt_lengths_B)
-        self.end_1 = self.cache.fix() if static else None
+        if static:
+            self.cache.fix()
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def step(self, code_B: Tensor) -> Tensor:
@@ -68,9 +69,7 @@ class ARDecoder:
 
     def capture(self) -> None:
         """Records a step of a static decoder as a CUDA graph; the decoder's state is as before."""
-        # not of the cache: what the warm-up writes there is masked until a step overwrites it
-        state = (self.mask_BN, self.position_B, self.logits_BV, self.end_1)
-        saved, length = [tensor.clone() for tensor in state if tensor is not None], self.cache.length
+        saved, length = [tensor.clone() for tensor in self._state], self.cache.length
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # libraries allocate their workspaces before the capture begins
@@ -85,16 +84,21 @@ class ARDecoder:
         self._restore(saved, length)
         self.graph = graph
 
+    @property
+    def _state(self) -> list[Tensor]:
+        """What a step changes, but for the cache's content: what a warm-up writes there is masked until a step overwrites it."""
+        state = (self.mask_BN, self.position_B, self.logits_BV, self.cache.end_1)
+        return [tensor for tensor in state if tensor is not None]
+
     def _restore(self, saved: list[Tensor], length: int) -> None:
-        state = (self.mask_BN, self.position_B, self.logits_BV, self.end_1)
-        for tensor, value in zip((one for one in state if one is not None), saved, strict=True):
+        for tensor, value in zip(self._state, saved, strict=True):
             tensor.copy_(value)
         self.cache.length = length
 
     def _step(self) -> None:
         x_B1D = self.model.embed_codes(self.code_B[:, None], self.position_B[:, None]).to(self.dtype)
-        if self.end_1 is not None:
-            self.mask_BN.index_fill_(1, self.end_1, True)
+        if self.cache.end_1 is not None:
+            self.mask_BN.index_fill_(1, self.cache.end_1, True)
             mask_BN = self.mask_BN
         else:
             self.mask_BN[:, self.cache.length] = True

@@ -42,10 +42,9 @@ class KeyValueCache:
         self.end_1: Tensor | None = None
         """`length` on the device, of a fixed cache"""
 
-    def fix(self) -> Tensor:
-        """Fixes all shapes; from now on one position at a time is appended. Returns the next position, [1], which it advances."""
+    def fix(self) -> None:
+        """Fixes all shapes; from now on one position at a time is appended."""
         self.end_1 = torch.full((1,), self.length, device=self.store_LKBHNC.device)
-        return self.end_1
 
     def extend(self, layer: int, k_BHSC: Tensor, v_BHSC: Tensor) -> tuple[Tensor, Tensor]:
         """Appends new positions to a layer and returns all its keys and values.
@@ -150,14 +149,11 @@ def length_mask(lengths_B: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths_B.device) < lengths_B[:, None]
 
 
-def attention_mask(mask_BN: Tensor, queries: int, *, causal: bool) -> Tensor:
-    """Attention mask [B, 1, queries, N] from a padding mask of the N keys; the queries are the last of the N positions.
+def causal_mask(mask_BN: Tensor) -> Tensor:
+    """Attention mask [B, 1, N, N] of causal attention among positions with padding in between; `mask_BN` is False for padding.
 
     Every position attends to itself. Otherwise a padded query would attend to nothing, and its softmax would be NaN.
     """
-    N = mask_BN.shape[1]
-    row, column = torch.arange(N - queries, N, device=mask_BN.device)[:, None], torch.arange(N, device=mask_BN.device)
-    mask_BSN = mask_BN[:, None].expand(-1, queries, -1)
-    if causal:
-        mask_BSN = mask_BSN & (column <= row)
-    return (mask_BSN | (column == row))[:, None]
+    position_N = torch.arange(mask_BN.shape[1], device=mask_BN.device)
+    row, column = position_N[:, None], position_N
+    return (mask_BN[:, None] & (column <= row) | (column == row))[:, None]

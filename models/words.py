@@ -50,7 +50,7 @@ def _pieces(text: str) -> Iterator[str]:
     while start < len(text):
         middle, last = start + _PIECE, start + 2 * _PIECE
         found = _PIECE_END.search(text, middle, last)
-        end = found.end() if found else max(text.rfind(" ", middle, last) + 1, 0) or last
+        end = found.end() if found else text.rfind(" ", middle, last) + 1 or last
         yield text[start:end]
         start = end
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from voxbeam.models.ar_decoder import ARDecoder
 from voxbeam.models.batch import Batch, TokenizedUtterance, collate
-from voxbeam.models.transformer import TransformerConfig, attention_mask, length_mask
+from voxbeam.models.transformer import TransformerConfig, causal_mask, length_mask
 from voxbeam.models.valle import ARModel, ModelConfig, NARModel, add_positions, draw_levels
 
 TINY = ModelConfig(
@@ -90,7 +90,7 @@ def test_the_ar_model_is_causal_attention_with_masked_padding(ar: ARModel) -> No
     x_BSD = torch.cat([x_BSD, ar.embed_codes(input_BT, 0)], dim=1)
     loss_mask_BT = length_mask(frames_B + 1, input_BT.shape[1])
     mask_BS = torch.cat([mask_BS, loss_mask_BT], dim=1)
-    y_BSD = ar.transformer(x_BSD, attention_mask(mask_BS, x_BSD.shape[1], causal=True))
+    y_BSD = ar.transformer(x_BSD, causal_mask(mask_BS))
     target_BT = F.pad(codes_BT, (0, 1)).scatter(1, frames_B[:, None], ar.end_id)
     logits_BTV = ar.logits(y_BSD[:, -input_BT.shape[1] :])
     assert_same_loss(ar, ar(batch).loss, F.cross_entropy(logits_BTV[loss_mask_BT], target_BT[loss_mask_BT], reduction="sum"))
@@ -109,7 +109,8 @@ def test_the_nar_model_sums_the_visible_codebooks(nar: NARModel) -> None:
         frames_BTD = frames_BTD + F.embedding(codes_BTK[..., codebook], nar.code_embeddings_KVD[codebook]) * visible_BT1
     x_BSD = torch.cat([x_BSD, add_positions(frames_BTD, torch.arange(T).expand(3, T))], dim=1)
     mask_BS = torch.cat([mask_BS, length_mask(batch.frame_lengths_B, T)], dim=1)
-    y_BSD = nar.transformer(x_BSD, attention_mask(mask_BS, x_BSD.shape[1], causal=False), level_B=level_B)
+    pairs_BSN = mask_BS[:, None] | torch.eye(mask_BS.shape[1], dtype=torch.bool)
+    y_BSD = nar.transformer(x_BSD, pairs_BSN[:, None], level_B=level_B)
     logits_BTV = torch.einsum("btd,bvd->btv", y_BSD[:, -T:], nar.code_embeddings_KVD[level_B])
     target_BT = codes_BTK.gather(2, level_B[:, None, None].expand(-1, T, 1))[..., 0]
     loss_mask_BT = length_mask(batch.frame_lengths_B, T) & ~in_prompt_BT
