@@ -115,11 +115,12 @@ def generate(
 
     from voxbeam.schemas.formats import CODEC_RATE
     from voxbeam.synthesis.synthesizer import Prompt
+    from voxbeam.synthesis.text import left_out
 
     voice = open_voice(run, Prompt.read(prompt, prompt_text, prompt_seconds), **models)
     started = time.monotonic()
-    problems: tuple[str, ...] = ()
     if stream:
+        problems = left_out(text)
         with sf.SoundFile(out, "w", CODEC_RATE, 1) as file:
             for number, wave_S in enumerate(voice.stream(text, seed=seed)):
                 if number == 0:
@@ -162,6 +163,7 @@ def edit(run: str, audio: Path, replace: str, by: str, out: Path, best_of: int, 
     from voxbeam.synthesis.edit import edit as edit_words
     from voxbeam.synthesis.recording import Recording
     from voxbeam.synthesis.synthesizer import Prompt
+    from voxbeam.synthesis.text import left_out
 
     recording = Recording.read(audio)
     voice = open_voice(run, Prompt(recording.wave_S), **models)
@@ -170,7 +172,7 @@ def edit(run: str, audio: Path, replace: str, by: str, out: Path, best_of: int, 
     seconds = len(edited.recording.samples_SC) / recording.rate
     click.echo(f"{out}: {seconds:.2f} s of speech; WER of the edit with the words around it: {edited.candidate.wer:.0%}")
     problem = edited.candidate.problem
-    return report_problems((f"{by!r}: {problem}",) if problem else ())
+    return report_problems((*left_out(by), *((f"{by!r}: {problem}",) if problem else ())))
 
 
 def require_usable(out: Path, device: str) -> None:

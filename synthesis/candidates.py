@@ -6,11 +6,14 @@ Shapes: S samples at 24 kHz.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+ATTEMPTS = 3
+"""times that a text is tried before a failed version of it is accepted"""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,17 @@ class Speech:
 
     wave_S: NDArray[np.float32]
     problems: tuple[str, ...]
-    """sentences that did not succeed, with the reason; what is heard of them is the best of all attempts"""
+    """what is not spoken; and sentences that did not succeed, with the reason: the best of all attempts is heard of them"""
 
 
 def best_of(candidates: Sequence[Candidate]) -> Candidate:
     """The best candidate: without a problem, then fewest word errors, then most similar voice. What is not a number is worst."""
     return min(candidates, key=lambda one: (bool(one.problem), _or_worst(one.wer), _or_worst(-one.speaker_similarity)))
+
+
+def attempt_seeds(seed: int) -> Iterator[int]:
+    """The seed of each attempt, `ATTEMPTS` in all."""
+    return (seed + attempt * 1_000_003 for attempt in range(ATTEMPTS))
 
 
 def _or_worst(value: float) -> float:

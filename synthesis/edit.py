@@ -20,10 +20,10 @@ from voxbeam.models.speech_metrics import TimedWord, normalize_words, speaker_si
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
-from voxbeam.synthesis.candidates import Candidate, best_of
+from voxbeam.synthesis.candidates import Candidate, attempt_seeds, best_of
 from voxbeam.synthesis.generate import Generated, generate
 from voxbeam.synthesis.recording import Recording
-from voxbeam.synthesis.synthesizer import ATTEMPTS, Synthesizer
+from voxbeam.synthesis.synthesizer import Synthesizer
 
 CONTEXT_S = 8.0
 """speech before the words, and as much after them, that the model hears"""
@@ -102,23 +102,21 @@ def edit(
     before_S, after_S = _cut(wave_S, span.from_s, span.start_s), _cut(wave_S, span.end_s, span.to_s)
     text = spoken_form(f"{span.before} {replacement} {span.after}").text
     if not replacement.strip():
-        best = (_measure(synthesizer, before_S, after_S[:0], after_S, text, ""), after_S[:0])
+        best = _measure(synthesizer, before_S, np.zeros(0, np.float32), after_S, text, "")
     else:
         before_KT, after_KT = synthesizer.codec.encode([before_S, after_S])
         context_KP = np.concatenate([after_KT, before_KT], axis=1)
         request = synthesizer.request_with_context([span.after, span.before], context_KP, replacement)
-        made: list[tuple[Candidate, NDArray[np.float32]]] = []
-        for attempt in range(ATTEMPTS):
+        made: list[Candidate] = []
+        for attempt_seed in attempt_seeds(seed):
             requests = [request] * candidates
-            for one in generate(synthesizer.ar, synthesizer.nar, requests, synthesizer.sampling, seed=seed + 1000 * attempt):
+            for one in generate(synthesizer.ar, synthesizer.nar, requests, synthesizer.sampling, seed=attempt_seed):
                 new_S = _decode(synthesizer, before_KT, one, after_KT)
-                problem = synthesizer.problem_of(replacement, one)
-                made.append((_measure(synthesizer, before_S, new_S, after_S, text, problem), new_S))
-            chosen = best_of([candidate for candidate, _ in made])
-            if not chosen.problem:
+                made.append(_measure(synthesizer, before_S, new_S, after_S, text, synthesizer.problem_of(replacement, one)))
+            if not (best := best_of(made)).problem:
                 break
-        best = next(pair for pair in made if pair[0] is chosen)
-    return Edited(recording.splice(best[1], span.start_s, span.end_s), best[0])
+    new_S = best.wave_S[len(before_S) : len(best.wave_S) - len(after_S)]
+    return Edited(recording.splice(new_S, span.start_s, span.end_s), best)
 
 
 def _cut(wave_S: NDArray[np.float32], start_s: float, end_s: float) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ Shapes: S samples at the file's rate, C channels.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,16 +34,17 @@ class Recording:
     """sample format, as libsndfile names it"""
 
     @classmethod
-    def read(cls, path: Path | str) -> Self:
-        """Raises SynthesisError for a file that cannot be read."""
+    def read(cls, path: Path | str, seconds: float | None = None) -> Self:
+        """The whole file, or its first `seconds`. Raises SynthesisError for a file that cannot be read."""
         try:
             with sf.SoundFile(path) as file:
-                samples_SC = file.read(dtype=_TYPES.get(file.subtype, "float32"), always_2d=True)
+                frames = -1 if seconds is None else round(seconds * file.samplerate)
+                samples_SC = file.read(frames, dtype=_TYPES.get(file.subtype, "float32"), always_2d=True)
                 return cls(samples_SC, file.samplerate, file.subtype)
         except (OSError, sf.LibsndfileError) as error:
-            raise unreadable(path, error) from error
+            raise _unreadable(path, error) from error
 
-    @property
+    @cached_property
     def wave_S(self) -> NDArray[np.float32]:
         """Mono at 24 kHz, as models hear it."""
         scale = 1.0 if self.samples_SC.dtype.kind == "f" else 1.0 / -float(np.iinfo(self.samples_SC.dtype).min)
@@ -85,7 +87,7 @@ class Recording:
         return values.astype(kind) if kind.kind == "f" else np.round(values).astype(kind)
 
 
-def unreadable(path: Path | str, error: Exception) -> SynthesisError:
+def _unreadable(path: Path | str, error: Exception) -> SynthesisError:
     """The error of an audio file that cannot be read."""
     if Path(path).suffix.lower() in (".m4a", ".mp4", ".aac", ".webm", ".wma"):
         wav = Path(path).with_suffix(".wav").name

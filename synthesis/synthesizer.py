@@ -31,27 +31,26 @@ from voxbeam.models.speech_metrics import (
     normalize_words,
     speaker_similarity,
     word_error_rate,
-    word_errors,
 )
 from voxbeam.models.spoken_form import spoken_form
+from voxbeam.models.words import word_errors
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
-from voxbeam.synthesis.candidates import Candidate, Speech, best_of
+from voxbeam.synthesis.candidates import Candidate, Speech, attempt_seeds, best_of
 from voxbeam.synthesis.generate import Generated, Request, generate, generate_chunks
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
-from voxbeam.synthesis.text import phone_ids, split_sentences, unspoken
+from voxbeam.synthesis.text import left_out, phone_ids, split_sentences
 from voxbeam.synthesis.whole_words import whole_words
 
 MIN_PROMPT_S = 0.5
 """shorter prompts tell nothing of a voice"""
+_BEYOND_S = 0.1
+"""read after the end of a prompt: it tells whether the recording goes on, and the resampler does not fade out in the prompt"""
 MIN_PHONES_PER_SECOND = 5
 """slower than anybody speaks: a longer utterance is a loop, and is truncated"""
 MAX_PHONES_PER_SECOND = 30
 """faster than anybody speaks: a shorter utterance ended too soon"""
-ATTEMPTS = 3
-"""times that a sentence is tried before a failed version of it is accepted"""
-_NEXT_SEED = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ class Prompt:
 
         Raises SynthesisError for a file that cannot be read, or is shorter than `MIN_PROMPT_S`.
         """
-        recording = Recording.read(path)
-        whole_S = recording.wave_S
+        whole_S = Recording.read(path, seconds + _BEYOND_S).wave_S
         wave_S = whole_S[: round(seconds * CODEC_RATE)]
         if len(wave_S) < MIN_PROMPT_S * CODEC_RATE:
             raise SynthesisError(
@@ -150,10 +148,10 @@ class Synthesizer:
         A text that was given for a longer recording is cut where the prompt is. Raises SynthesisError if Whisper finds no words,
         or others than those of the text.
         """
-        if self.prompt.text is not None and not self.prompt.is_cut:
-            return self.prompt.text
-        heard = self._whole_words[1] if self.prompt.text is None else self.transcriber.transcribe(self.prompt.wave_S)
-        text = heard if self.prompt.text is None else text_of_prompt(self.prompt.text, heard)
+        given = self.prompt.text
+        if given is not None:
+            return text_of_prompt(given, self.transcriber.transcribe(self.prompt.wave_S)) if self.prompt.is_cut else given
+        text = self._whole_words[1]
         if not text.strip():
             raise SynthesisError(
                 "Whisper finds no words in the prompt",
@@ -181,7 +179,7 @@ class Synthesizer:
         SynthesisError for a text without words, or with something that cannot be spoken.
         """
         waves: list[NDArray[np.float32]] = []
-        problems = [f"{direction!r} is not spoken" for direction in unspoken(text)]
+        problems = [*left_out(text)]
         for sentence in split_sentences(text):
             best = self.best_candidate(sentence.text, candidates=candidates, seed=seed)
             waves += [best.wave_S, _silence(sentence.pause_s)]
@@ -203,12 +201,12 @@ class Synthesizer:
     def continue_prompt(self, text: str, *, seed: int = 0) -> Speech:
         """The prompt followed by a text that continues it (VALL-E-continual, section 5.2)."""
         request = self.request(text)
-        for attempt in range(ATTEMPTS):
-            (generated,) = generate(self.ar, self.nar, [request], self.sampling, seed=seed + attempt * _NEXT_SEED)
+        for attempt_seed in attempt_seeds(seed):
+            (generated,) = generate(self.ar, self.nar, [request], self.sampling, seed=attempt_seed)
             if not (problem := self.problem_of(text, generated)):
                 break
         wave_S = self.codec.decode([np.concatenate([self.prompt_KP, generated.codes_KT], axis=1)])[0]
-        return Speech(wave_S, (f"{text!r}: {problem}",) if problem else ())
+        return Speech(wave_S, (*left_out(text), *((f"{text!r}: {problem}",) if problem else ())))
 
     def best_candidate(self, sentence: str, *, candidates: int = 1, seed: int = 0) -> Candidate:
         """The best of several candidates, decoded in one batch: finished, fewest word errors, most similar voice.
@@ -216,8 +214,8 @@ class Synthesizer:
         If all of them fail, they are made again with other random numbers, up to `ATTEMPTS` times.
         """
         made: list[Candidate] = []
-        for attempt in range(ATTEMPTS):
-            made += self.synthesize([sentence] * candidates, seed=seed + attempt * _NEXT_SEED)
+        for attempt_seed in attempt_seeds(seed):
+            made += self.synthesize([sentence] * candidates, seed=attempt_seed)
             if not (best := best_of(made)).problem:
                 break
         return best
@@ -264,8 +262,13 @@ def text_of_prompt(text: str, heard: str) -> str:
     Raises SynthesisError if it is unlike any beginning.
     """
     words, spoken = text.split(), normalize_words(heard)
-    errors = [word_errors(normalize_words(" ".join(words[:count])), spoken) for count in range(len(words) + 1)]
-    best = min(range(len(words) + 1), key=lambda count: (errors[count], abs(count - len(spoken))))
+    errors: list[int] = []
+    for count in range(len(words) + 1):
+        beginning = normalize_words(" ".join(words[:count]))
+        if len(beginning) > 2 * len(spoken):  # from here on, all have more errors than no words at all
+            break
+        errors.append(word_errors(beginning, spoken))
+    best = min(range(len(errors)), key=lambda count: (errors[count], abs(count - len(spoken))))
     if not best or errors[best] > len(spoken) / 2:
         raise SynthesisError(
             f"the text of the prompt is {text!r}, and Whisper hears {heard!r} in it",

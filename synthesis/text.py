@@ -1,7 +1,7 @@
 """The text front end of speaking: sentences in spoken form, with the pause after each, and the phones of a sentence.
 
 Nothing is left out in silence: what cannot be spoken is an error that names it, and stage directions, which nobody speaks, are
-returned.
+told.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def _divide(sentence: str) -> list[str]:
     return [*pieces, sentence]
 
 
-def unspoken(text: str) -> list[str]:
-    """The stage directions of a text, such as `[laughs]`, which are not spoken."""
-    return directions(text)
+def left_out(text: str) -> tuple[str, ...]:
+    """What is not spoken of a text, as problems to tell: its stage directions, such as `[laughs]`."""
+    return tuple(f"{direction!r} is not spoken" for direction in directions(text))
 
 
 def in_words(text: str) -> str:

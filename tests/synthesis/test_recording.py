@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from voxbeam.schemas.errors import SynthesisError
 from voxbeam.synthesis.recording import Recording
+from voxbeam.synthesis.synthesizer import Prompt
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,15 @@ def test_at_the_edges_the_recording_goes_over_into_what_was_made() -> None:
     ones = Recording(np.ones((10_000, 1), np.float32), 24_000, "FLOAT")
     spliced = ones.splice(np.zeros(5000, np.float32), 2000 / 24_000, 6000 / 24_000).samples_SC[:, 0]
     assert np.abs(np.diff(spliced)).max() < 0.01 and spliced[4000] == 0
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
+def test_a_prompt_is_the_beginning_of_the_whole_recording(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "a.wav"
+    sf.write(path, np.random.default_rng(0).normal(0, 0.2, (5 * rate, 2)), rate)
+    prompt, whole = Prompt.read(path, seconds=1.5), Prompt.read(path, seconds=5)
+    assert len(prompt.wave_S) == 36_000 and np.array_equal(prompt.wave_S, Recording.read(path).wave_S[:36_000])
+    assert prompt.is_cut and not whole.is_cut
 
 
 def test_what_cannot_be_read_is_an_error_with_a_remedy(tmp_path: Path) -> None:

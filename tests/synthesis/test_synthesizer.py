@@ -16,8 +16,8 @@ from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.phones import load_phone_set
 from voxbeam.schemas.errors import CheckpointError, ModelError, SynthesisError, VoxbeamError
 from voxbeam.schemas.formats import CODEC_RATE
-from voxbeam.synthesis.candidates import Candidate, best_of
-from voxbeam.synthesis.synthesizer import ATTEMPTS, Prompt, Synthesizer, decode_chunks, text_of_prompt
+from voxbeam.synthesis.candidates import ATTEMPTS, Candidate, best_of
+from voxbeam.synthesis.synthesizer import Prompt, Synthesizer, decode_chunks, text_of_prompt
 from voxbeam.trainer.training import Trainer
 
 from tests.trainer.factories import CONFIG, PHONES, fake_steps
@@ -115,6 +115,16 @@ def test_the_command(run: Path, prompt_file: Path, tmp_path: Path, how: list[str
     assert status == (WRONG if "not as asked: 'Hi.': the model" in told else DONE)
     assert "s of speech" in printed
     assert ("Time to first audio" in printed) == ("--stream" in how)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [[], ["--stream"], ["--continue"]])
+def test_what_is_not_spoken_is_told(
+    run: Path, prompt_file: Path, tmp_path: Path, how: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    words = ["--text", "[laughs] Hi.", "--prompt", str(prompt_file), "--prompt-seconds", "6", "--prompt-text", "yes"]
+    assert main(["generate", str(run), *words, "--out", str(tmp_path / "hi.wav"), *how]) == WRONG
+    assert "not as asked: '[laughs]' is not spoken" in capsys.readouterr().err
 
 
 def test_a_run_without_nar_is_refused(tmp_path: Path, prompt_file: Path) -> None:

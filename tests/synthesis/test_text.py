@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from voxbeam.models.phones import load_phone_set, open_phonemizer
+from voxbeam.models.spoken_form import directions
 from voxbeam.schemas.errors import SynthesisError
-from voxbeam.synthesis.text import MAX_SENTENCE_CHARACTERS, PAUSE_S, Sentence, in_words, phone_ids, split_sentences, unspoken
+from voxbeam.synthesis.text import MAX_SENTENCE_CHARACTERS, PAUSE_S, Sentence, in_words, left_out, phone_ids, split_sentences
 
 
 def texts(text: str) -> list[str]:
@@ -52,8 +53,8 @@ def test_what_cannot_be_spoken_is_named(text: str, message: str) -> None:
 
 
 def test_stage_directions_are_told() -> None:
-    assert unspoken("[laughs] Hello (applause) there (my friend) ♪") == ["[laughs]", "(applause)", "♪"]
-    assert in_words("[laughs] Hello.") == "Hello."
+    assert directions("[laughs] Hello (applause) there (my friend) ♪") == ["[laughs]", "(applause)", "♪"]
+    assert left_out("[laughs] Hello.") == ("'[laughs]' is not spoken",) and in_words("[laughs] Hello.") == "Hello."
 
 
 def test_a_word_with_an_unknown_phone_is_named() -> None:
