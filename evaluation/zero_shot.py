@@ -75,9 +75,10 @@ def evaluate(
     CheckpointError if the run does not match the corpus, ValueError if no speaker of the split has two suitable utterances.
     """
     ar, nar, config = load_models(run_uri, device, codec)
-    if config.n_phones != len(stream.index.phones):
+    phones = stream.index.phones
+    if config.n_phones != len(phones) or phones != (config.phones or phones):
         raise CheckpointError(
-            f"the run was trained with {config.n_phones} phones, the corpus has {len(stream.index.phones)}",
+            f"the run was trained with {config.n_phones} phones, which are not the {len(phones)} of the corpus",
             remedy="evaluate on the corpus that the run was trained on, or one of the same language",
         )
     cases = choose_cases(stream, count, seed)

@@ -14,6 +14,7 @@ from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.models.speech_metrics import WhisperTranscriber
 from voxbeam.pipeline.steps.release_writer import commit, write_part
 from voxbeam.pipeline.steps.shards import write_shards
+from voxbeam.schemas.errors import CheckpointError
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.stream import Stream
@@ -51,6 +52,14 @@ def test_a_split_without_pairs_is_an_error(stream: Stream, monkeypatch: pytest.M
     monkeypatch.setitem(stream.index.arrays, "speaker", np.arange(4, dtype=np.int32))
     with pytest.raises(ValueError, match="another split"):
         choose_cases(stream, 10)
+
+
+def test_a_run_of_other_phones_is_refused(stream: Stream, tmp_path: Path) -> None:
+    """As many phones as the corpus has, two of them in another order."""
+    phones = [*PHONES[:-2], *reversed(PHONES[-2:])]
+    Trainer(replace(CONFIG, steps=1, warmup_steps=1), phones, fake_steps, None, str(tmp_path / "run")).train()
+    with pytest.raises(CheckpointError, match="trained with 20 phones, which are not the 20 of the corpus"):
+        evaluate(str(tmp_path / "run"), stream, load_codec(EMBEDDED_WEIGHTS), WhisperTranscriber(), 2)
 
 
 @pytest.mark.slow
