@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from voxbeam.trainer.signals import handling_signals
+
 _POLL_S = 0.2
 
 
@@ -39,8 +41,7 @@ def run_ranks(words: Sequence[str], processes: int) -> int:
         for rank in ranks:
             rank.send_signal(number)
 
-    previous = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handling_signals(forward):
         failed = 0
         while any(rank.poll() is None for rank in ranks):
             failed = failed or next((rank.returncode for rank in ranks if rank.returncode), 0)
@@ -48,6 +49,3 @@ def run_ranks(words: Sequence[str], processes: int) -> int:
                 forward(signal.SIGTERM, None)
             time.sleep(_POLL_S)
         return failed or next((rank.returncode for rank in ranks if rank.returncode), 0)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

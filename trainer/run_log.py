@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
@@ -23,10 +24,11 @@ class RunLog:
     def __init__(self, run_uri: str, step: int) -> None:
         self.store = Store(run_uri)
         self._lines: list[dict[str, Any]] = [line for line in self._read() if line["step"] <= step]
+        self._write_all()
+        self._path: Path | None = None
         self._writer: SummaryWriter | None = None
-        self._path = None if is_bucket(run_uri) else local_path(run_uri) / _NAME
-        self.flush()
-        if self._path is not None:
+        if not is_bucket(run_uri):
+            self._path = local_path(run_uri) / _NAME
             self._writer = SummaryWriter(str(local_path(run_uri) / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
@@ -41,7 +43,11 @@ class RunLog:
                 self._writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Writes the whole file."""
+        """Writes to a bucket what is not there yet."""
+        if self._path is None:
+            self._write_all()
+
+    def _write_all(self) -> None:
         if self._lines or self.store.exists(_NAME):
             self.store.replace(_NAME, "".join(json.dumps(line) + "\n" for line in self._lines).encode())
 

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -121,7 +121,7 @@ class Trainer:
         Resumes from the last checkpoint. Raises CheckpointError if that was made with other settings or data, or if another run
         is in this folder, TrainingError for gradients or weights that are not finite, and KeyboardInterrupt after Ctrl-C.
         """
-        with self._lock(), graceful_signals(self):
+        with run_lock(self.run_uri) if self.rank == 0 else nullcontext(), graceful_signals(self):
             if checkpoint.saved_steps(self.store):
                 self.resume()
             elif self.init_from is not None:
@@ -137,14 +137,6 @@ class Trainer:
         if self.interrupted:
             raise KeyboardInterrupt
         return self.progress
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        if self.rank == 0:
-            with run_lock(self.run_uri):
-                yield
-        else:
-            yield
 
     def start_from(self, run_uri: str) -> None:
         """Begins with the averaged weights of another run. Raises CheckpointError for other sizes, phones or codec."""
