@@ -1,6 +1,7 @@
 """Model fingerprints: the hash of every model that a configuration uses, for the fingerprint of units and for the release."""
 
 import hashlib
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from voxbeam.models.moonshine import moonshine_files
 from voxbeam.models.phones import load_phone_set, phonemizer_version
 from voxbeam.models.second_voice import SECOND_VOICE_WEIGHTS
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.errors import ModelError
+from voxbeam.schemas.errors import ConfigError, ModelError
 from voxbeam.storage.cache import model_hash
 from voxbeam.transforms.identity.evidence import read_calibrations
 
@@ -33,7 +34,8 @@ _LIBRARIES = (
 def model_hashes(config: CorpusConfig) -> dict[str, str]:
     """Hash of every model, by its place in the configuration, and the versions of the libraries that run them.
 
-    Raises ModelError where a model, or the package that runs it, is not there at all.
+    Raises ModelError where a model, or the package that runs it, is not there at all, and ConfigError for a calibration that is
+    not there or is none.
     """
     try:
         codec = codec_weights(config.tokenize.codec)[0]
@@ -49,6 +51,8 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
             "tokenize": model_hash(str(codec)),
             "libraries": _library_versions(config, codec),
         }
+    except ConfigError:
+        raise
     except ImportError as error:
         raise ModelError(
             f"a package that the configuration needs is missing ({error})",
@@ -70,9 +74,8 @@ def _library_versions(config: CorpusConfig, codec: Path) -> str:
 
 def _diarizer(name: str) -> str:
     """The speaker encoder and the detector of second voices are used with any pipeline."""
-    segmentation = model_hash(str(SEGMENTATION_WEIGHTS)) if name == "embedded" else model_hash(name)
-    hashes = segmentation + model_hash(str(SPEAKER_WEIGHTS)) + model_hash(str(SECOND_VOICE_WEIGHTS))
-    return hashlib.sha256(hashes.encode()).hexdigest()
+    segmentation = SEGMENTATION_WEIGHTS if name == "embedded" else name
+    return _joined((segmentation, SPEAKER_WEIGHTS, SECOND_VOICE_WEIGHTS))
 
 
 def _calibrations(config: CorpusConfig) -> str:
@@ -99,4 +102,8 @@ def _whisper_base_or(name: str | None) -> str:
 def _second_recognizer(name: str | None) -> str:
     if name != "moonshine":
         return _whisper_base_or(name)
-    return hashlib.sha256("".join(model_hash(str(file)) for file in moonshine_files()).encode()).hexdigest()
+    return _joined(moonshine_files())
+
+
+def _joined(models: Iterable[Path | str]) -> str:
+    return hashlib.sha256("".join(model_hash(str(model)) for model in models).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voxbeam.schemas.config import IdentifyConfig
+from voxbeam.pipeline.model_fingerprints import model_hashes
+from voxbeam.schemas.config import CorpusConfig, IdentifyConfig
+from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.transforms.identity import neighbors
 from voxbeam.transforms.identity.estimate import estimate
@@ -208,6 +211,17 @@ def test_the_inverted_file_finds_what_the_exact_search_finds(monkeypatch: pytest
     assert np.array_equal(found, neighbors.nearest(rows, 4)), "the same twice"
     assert not (found == np.arange(3000)[:, None]).any()
     assert np.mean([len(set(a) & set(b)) / 4 for a, b in zip(exact.tolist(), found.tolist(), strict=True)]) > 0.98
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "there is no calibration at"), (b"{}", "is no calibration of identities.*calibrate_identity.py")]
+)
+def test_a_wrong_calibration_is_told_before_the_build_runs(content: bytes | None, says: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "calibration.json").write_bytes(content)
+    config = CorpusConfig.model_validate({"identify": {"calibration": str(tmp_path / "calibration.json")}})
+    with pytest.raises(ConfigError, match=says):
+        model_hashes(config)
 
 
 def test_the_threshold_grows_with_the_corpus() -> None:

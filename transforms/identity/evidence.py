@@ -103,16 +103,21 @@ NAMES_ONLY = Calibration(
 )
 
 
-def read_calibrations(config: CorpusConfig) -> list[tuple[str, bytes]]:
-    """Names and contents of the calibrations that a configuration allows: one that it names, else the embedded encoder's."""
+def read_calibrations(config: CorpusConfig) -> list[tuple[Calibration, bytes]]:
+    """The calibrations that a configuration allows, with their files' bytes: one that it names, else the embedded encoder's.
+
+    Raises ConfigError for a named one that does not exist or is no calibration.
+    """
     named = config.identify.calibration
-    if named is not None:
+    if named is None:
+        contents = {path.name: path.read_bytes() for path in sorted(Path(assets.IDENTITY).glob("*.json"))}
+    else:
         folder, _, name = named.rpartition("/")
         try:
-            return [(named, Store(folder or ".").get(name))]
+            contents = {named: Store(folder or ".").get(name)}
         except FileNotFoundError as error:
             raise ConfigError(f"there is no calibration at {named}") from error
-    return [(path.name, path.read_bytes()) for path in sorted(Path(assets.IDENTITY).glob("*.json"))]
+    return [(Calibration.from_json(content, where), content) for where, content in contents.items()]
 
 
 def find_calibration(config: CorpusConfig, width: int) -> Calibration | None:
@@ -120,7 +125,7 @@ def find_calibration(config: CorpusConfig, width: int) -> Calibration | None:
 
     Raises ConfigError for a named one of another width.
     """
-    found = [Calibration.from_json(content, name) for name, content in read_calibrations(config)]
+    found = [calibration for calibration, _ in read_calibrations(config)]
     fitting = [calibration for calibration in found if len(calibration.center_D) == width]
     if found and not fitting and config.identify.calibration is not None:
         raise ConfigError(f"{config.identify.calibration} is for {len(found[0].center_D)} values, the embeddings have {width}")
@@ -129,7 +134,7 @@ def find_calibration(config: CorpusConfig, width: int) -> Calibration | None:
 
 def rounded_up(voices: int) -> int:
     """The number of voices, rounded up to a power of ten from 100 on."""
-    return 10 ** max(math.ceil(math.log10(max(voices, 1))), round(math.log10(_LEAST_VOICES)))
+    return 10 ** math.ceil(math.log10(max(voices, _LEAST_VOICES)))
 
 
 @dataclass(frozen=True)
