@@ -13,6 +13,7 @@ from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import damaged_files, read_rows
 from voxbeam.storage.store import Store
+from voxbeam.transforms.identity.naming import CHANGES
 
 LISTED_COLUMNS = ("speaker", "language", "license", "consent_basis", "title", "text", "extra")
 """columns of a listing that a release repeats"""
@@ -151,6 +152,8 @@ def diff_listing(
 
 def identity_changes(store: Store, previous: Release, release: Release) -> tuple[str, ...]:
     """A line for each identity of the previous release that was joined into another, was divided, or went to another split."""
+    if not any(release.labels.get(name) for name in CHANGES):  # the build counted them: mostly none, and then no table is read
+        return ()
     before = {row.identity: row for row in read_rows(store, previous, IdentityRow)}
     lines = []
     for row in read_rows(store, release, IdentityRow):

@@ -26,13 +26,13 @@ def commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recording
 
 def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[RecordingRow]) -> None:
     store = job.store
-    if len(failed) >= job.recordings and not any(output.files for output in outputs) and not job.allow_empty:
+    files = [file for output in outputs for file in output.files]
+    if len(failed) >= job.recordings and not files and not job.allow_empty:
         raise _nothing_usable(failed)
     previous = read_release(store, job.previous) if job.previous is not None and job.extends_previous else None
     quarantined = _merge_quarantined(store, previous, outputs, failed)
-    if previous is not None and not any(o.files for o in outputs) and quarantined == _quarantined_rows(store, previous):
+    if previous is not None and not files and quarantined == _quarantined_rows(store, previous):
         return
-    files = [file for output in outputs for file in output.files]
     shards = [shard for output in outputs for shard in output.shards]
     counts: Counter[str] = Counter()
     for output in outputs:
