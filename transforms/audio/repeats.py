@@ -33,8 +33,7 @@ def repeated_stretches(mono_T: NDArray[np.float32], rate: int) -> list[tuple[int
     another length than a multiple of its period is a hum or a tone, and none either.
     """
     shortest, longest = rate * MIN_LAG_MS // 1000, rate * MAX_LAG_MS // 1000
-    step, excess = rate * _ANCHOR_MS // 1000, _MAX_EXCESS
-    edge = rate * _EDGE_MS // 1000
+    step, edge = rate * _ANCHOR_MS // 1000, rate * _EDGE_MS // 1000
     if len(mono_T) < 2 * shortest or step == 0:
         return []
     bits_T = np.ascontiguousarray(mono_T + np.float32(0), np.float32).view(np.uint32)  # −0 becomes 0
@@ -51,7 +50,7 @@ def repeated_stretches(mono_T: NDArray[np.float32], rate: int) -> list[tuple[int
             continue
         times = max(1, round(length / lag))
         slack = edge if times <= _MAX_TIMES_WITH_EDGES else 0
-        if not max(times * lag - slack, rate * _MIN_REPEAT_MS // 1000) <= length <= times * lag + excess:
+        if not max(times * lag - slack, rate * _MIN_REPEAT_MS // 1000) <= length <= times * lag + _MAX_EXCESS:
             continue
         if float(np.sqrt(np.square(mono_T[start:end], dtype=np.float64).mean())) > level:
             found.append((start, end))

@@ -62,8 +62,8 @@ class Groups:
             found[start : start + _CHUNK] = np.divide(dots, weights, out=np.zeros(len(a)), where=weights > 0)
         return found
 
-    def join(self, pairs: Pairs) -> None:
-        """Joins pairs of groups, no group of which is in two."""
+    def join(self, pairs: Pairs) -> NDArray[np.int64]:
+        """Joins pairs of groups, no group of which is in two; returns for each group [G] the one that it is in now."""
         first, second = pairs.T
         self.sum_GD[first] += self.sum_GD[second]
         self.weight_G[first] += self.weight_G[second]
@@ -72,6 +72,7 @@ class Groups:
         root[second] = first
         self.group_N = root[self.group_N]
         self.apart = ordered(root[self.apart])
+        return root
 
     def allowed(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Whether no constraint keeps a pair apart."""
@@ -96,9 +97,7 @@ class Groups:
             if not len(best):
                 return joined
             joined += len(best)
-            self.join(best)
-            root = np.arange(len(self.group_N))
-            root[best[:, 1]] = best[:, 0]
+            root = self.join(best)
             changed_G = np.zeros(len(root), bool)
             changed_G[best[:, 0]] = True
             moved = ordered(root[pairs])

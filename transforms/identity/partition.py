@@ -41,8 +41,6 @@ class Partition:
     """pairs of identities that a constraint keeps apart though they are as similar as one person"""
     own_N: NDArray[np.float64]
     """similarity of a voice to the others of its identity; NaN for a single one or without an embedding"""
-    other_N: NDArray[np.float64]
-    """its similarity to the most similar other identity; NaN without one"""
 
 
 def find_identities(voices: Voices, evidence: Evidence) -> Partition:
@@ -126,7 +124,7 @@ def _describe(
     all_numbers, identity_N = np.unique(groups.group_N, return_inverse=True)
     identity_of = np.full(len(voices), -1, np.int64)
     identity_of[all_numbers] = np.arange(len(all_numbers))
-    audible_N, near_N = voices.audible_N, np.full(len(voices), -1, np.int64)
+    audible_N = voices.audible_N
     # The most similar other group of each audible one.
     nearest_I = np.full(len(all_numbers), -1, np.int64)
     nearest_similarity_I = np.full(len(all_numbers), np.nan)
@@ -139,7 +137,7 @@ def _describe(
     first = np.append(True, pairs[1:, 0] != pairs[:-1, 0]) if len(pairs) else np.zeros(0, bool)
     top = identity_of[pairs[first, 0]]
     nearest_I[top], nearest_similarity_I[top] = identity_of[pairs[first, 1]], similarity[first]
-    near_N[:] = np.where(nearest_I[identity_N] >= 0, all_numbers[nearest_I[identity_N]], -1)
+    near_N = np.where(nearest_I[identity_N] >= 0, all_numbers[nearest_I[identity_N]], -1)
     own_N, other_N = _voice_similarities(groups, voices, near_N)
     listed_N = (voices.name_N >= 0) & ~conflict_N
     belongs_N = np.where(np.isnan(own_N), 1.0, evidence.probability(np.nan_to_num(own_N), listed=listed_N))
@@ -156,7 +154,6 @@ def _describe(
         conflict_N=conflict_N,
         similar=_similar(groups, identity_of, evidence.threshold),
         own_N=own_N,
-        other_N=other_N,
     )
 
 
