@@ -9,7 +9,6 @@ RUN gets the runs `ar` and `nar`, one checkpoint each. --ship also writes both a
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from voxbeam.models import checkpoint
 from voxbeam.models.codec import EMBEDDED_WEIGHTS
 from voxbeam.models.embedded_voice import pack_voice
 from voxbeam.models.transformer import TransformerConfig
+from voxbeam.storage.local_copies import sha256_of
 from voxbeam.trainer.configs import TrainConfig
 
 
@@ -63,10 +63,6 @@ def main() -> None:
     if arguments.ship:
         arguments.ship.write_bytes(pack_voice(checkpoints))
         print(f"{arguments.ship}: {arguments.ship.stat().st_size / 1e6:.2f} MB, sha256 {sha256_of(arguments.ship)}")
-
-
-def sha256_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

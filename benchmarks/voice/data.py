@@ -10,6 +10,7 @@ Shapes: U utterances, W words, P phones, F codec frames in all, K codebooks, D d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ FIELDS = ("prompt_phone", "prompt_phones", "target_phone", "target_phones", "pro
           "target_frames", "prompt_offset", "target_offset", "guided")  # fmt: skip
 """of a document: first phones and frames in the flat arrays and their numbers; the utterance's phones before each; whether the
 times of its phones are exact"""
+STYLE_STEP = 8
+"""of the lengths for which Kokoro has a style, every so many is in the prepared file"""
 MAX_DOCUMENT = 1_900
 """positions of the longest document"""
 
@@ -176,16 +179,11 @@ def document_lengths(documents_DF: Array) -> Array:
 def pack_documents(documents_DF: Array, size: int, most: int) -> list[Array]:
     """Batches of documents, in order, that fit in `size` positions. Rows of zeros fill up to `most`."""
     lengths = document_lengths(documents_DF)
-    batches, begin, used = [], 0, 0
+    begins, used = [0], 0
     for i, length in enumerate(lengths):
-        if used + length > size or i - begin == most:
-            batch = np.zeros((most, len(FIELDS)), np.int64)
-            batch[: i - begin] = documents_DF[begin:i]
-            batches.append(batch)
-            begin, used = i, 0
+        if used + length > size or i - begins[-1] == most:
+            begins.append(i)
+            used = 0
         used += int(length)
-    if used:
-        batch = np.zeros((most, len(FIELDS)), np.int64)
-        batch[: len(lengths) - begin] = documents_DF[begin:]
-        batches.append(batch)
-    return batches
+    edges = [*begins, len(lengths)] if len(lengths) else []
+    return [np.pad(documents_DF[begin:end], ((0, most - (end - begin)), (0, 0))) for begin, end in pairwise(edges)]

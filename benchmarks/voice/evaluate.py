@@ -17,14 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-import soxr
 import torch
-from numpy.typing import NDArray
 
 from voxbeam.models.speech_metrics import WhisperTranscriber, embed_speaker, normalize_words
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.models.words import word_errors
 from voxbeam.synthesis.candidates import best_of
+from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.synthesizer import Synthesizer
 
@@ -62,7 +61,7 @@ def main() -> None:
         if number not in only:
             continue
         speaker = speakers[name]
-        other = read(arguments.prompts / f"{name}.other.wav")
+        other = Recording.read(arguments.prompts / f"{name}.other.wav").wave_S
         ceiling = float(embed_speaker(speaker.codec.decode(speaker.codec.encode([other]))[0]) @ prompts[number])
         mine = texts[number :: len(names)] if arguments.rotate else texts
         began = time.process_time()
@@ -112,11 +111,6 @@ def summary(rows: list[dict]) -> str:
         f"WER {100 * errors / words:.1f} %, ended {100 * np.mean([row['ended'] for row in rows]):.0f} %, likeness {likeness:.3f} "
         f"of {ceiling:.3f} ({likeness / ceiling:.2f}), right voice {100 * np.mean([row['right'] for row in rows]):.0f} %"
     )
-
-
-def read(path: Path) -> NDArray[np.float32]:
-    audio, rate = sf.read(path, dtype="float32", always_2d=True)
-    return soxr.resample(audio.mean(1), rate, 24_000).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from voxbeam.synthesis.generate import Request, generate
 from voxbeam.synthesis.sampling import SamplingConfig
 
 from benchmarks.voice.data import MAX_DOCUMENT, Utterances, document_lengths, draw_documents, pack_documents, read_rounds
-from benchmarks.voice.packed import Corpus, Packed
+from benchmarks.voice.packed import Corpus, Packed, after, before
 from benchmarks.voice.speak import load_embedded_codec
 
 N_PHONES = 65
@@ -369,8 +369,6 @@ class Learner:
         except Exception as error:  # the models train without the compiler, at about half the speed
             log(f"not compiled: {type(error).__name__}: {error}")
             for state in self.states.values():
-                from benchmarks.voice.packed import after, before
-
                 state.packed.before, state.packed.after = before, after
                 state.optimizer.zero_grad()
         sentences = dict(np.load(a.pack / "sentences.npz"))

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 from voxbeam.models.batch import TokenizedUtterance, collate
+from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
-
-from benchmarks.voice.evaluate import read
 
 LEVELS = (1, 4, 7)
 MAX_S = 6
@@ -34,7 +33,7 @@ def main() -> None:
     documents = []
     for path in sorted(arguments.prompts.glob("*.other.wav")):
         prompt = Prompt.read(path.with_name(path.name.replace(".other", "")))
-        wave_S = read(path)[: MAX_S * 24_000]
+        wave_S = Recording.read(path).wave_S[: MAX_S * 24_000]
         texts = [speaker.transcriber.transcribe(wave) for wave in (prompt.wave_S, wave_S)]
         prompt_KP, codes_KT = speaker.codec.encode([prompt.wave_S, wave_S])
         request = speaker.request_with_context(texts[:1], prompt_KP, texts[1])

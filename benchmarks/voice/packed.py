@@ -18,6 +18,7 @@ from torch import Tensor
 from voxbeam.models.transformer import Transformer, sinusoids
 from voxbeam.models.valle import ARModel, NARModel
 
+from benchmarks.gpu_parts.attention import Documents, masked, varlen
 from benchmarks.voice.data import FIELDS
 
 FILLER = 1024
@@ -109,31 +110,13 @@ def lay_out(documents_DF: Tensor, corpus: Corpus, size: int, n_phones: int, star
     )  # fmt: skip
 
 
-def masked_attention(layout: Layout, causal: bool) -> Attention:
-    """For the CPU."""
-    mask_NN = layout.document_N[:, None] == layout.document_N
-    if causal:
-        mask_NN = mask_NN.tril()
+def attention_within(layout: Layout, causal: bool, longest: int) -> Attention:
+    """Attention within the documents of a layout, none longer than `longest`; on a GPU in half precision."""
+    documents = Documents(layout.document_N, layout.offsets_D, longest)
+    attend = (varlen if layout.offsets_D.is_cuda else masked)(documents, causal)
 
     def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        y = F.scaled_dot_product_attention(*(x.transpose(0, 1)[None] for x in (q, k, v)), attn_mask=mask_NN)
-        return y[0].transpose(0, 1)
-
-    return attention
-
-
-def flash_attention(layout: Layout, causal: bool, longest: int) -> Attention:
-    """For a GPU, in half precision."""
-    import inspect
-
-    from torch.nn.attention.varlen import varlen_attn
-
-    known = inspect.signature(varlen_attn).parameters  # `is_causal` in torch 2.10, `window_size` in later versions
-    options = {"is_causal": causal} if "is_causal" in known else {"window_size": (-1, 0) if causal else (-1, -1)}
-    offsets = layout.offsets_D
-
-    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return varlen_attn(q, k, v, offsets, offsets, longest, longest, **options)  # type: ignore[return-value, arg-type]
+        return attend(*(x.transpose(0, 1)[None] for x in (q, k, v)))[0].transpose(0, 1)
 
     return attention
 
@@ -165,11 +148,6 @@ class Packed:
         self.before = torch.compile(before, dynamic=False) if compiled else before
         self.after = torch.compile(after, dynamic=False) if compiled else after
         self.n_phones = model.text_embedding.end_id
-
-    def attention(self, layout: Layout, causal: bool) -> Attention:
-        if layout.offsets_D.is_cuda:
-            return flash_attention(layout, causal, self.longest)
-        return masked_attention(layout, causal)
 
     def blocks(
         self, x_ND: Tensor, attention: Attention, level_1: Tensor | None, keep: Sequence[int], dropout: float
@@ -213,7 +191,8 @@ class Packed:
         row_N = torch.where(layout.is_frame_N, self.n_phones + 1 + code_N, layout.phone_N)
         D = table.shape[1]
         x_ND = D**0.5 * F.embedding(row_N, table) + sinusoids(layout.position_N, D)
-        y_ND, kept = self.blocks(x_ND, self.attention(layout, True), None, layers, self.dropout if model.training else 0.0)
+        dropout = self.dropout if model.training else 0.0
+        y_ND, kept = self.blocks(x_ND, attention_within(layout, True, self.longest), None, layers, dropout)
         target_N = torch.where(layout.next_frame_N < 0, model.end_id, corpus.codes_KF[0, layout.next_frame_N.clamp(min=0)].long())
         codes = model.end_id + 1
         # a multiple of eight rows, for tensor cores
@@ -270,7 +249,7 @@ class Packed:
         )
         x_ND = D**0.5 * x_ND + sinusoids(layout.position_N, D)
         dropout = self.dropout if model.training else 0.0
-        y_ND, kept = self.blocks(x_ND, self.attention(layout, False), level.view(1), layers, dropout)
+        y_ND, kept = self.blocks(x_ND, attention_within(layout, False, self.longest), level.view(1), layers, dropout)
         logits_NV = F.linear(y_ND, table_KVD[level.view(1)][0]).float()
         weight_N = (layout.is_frame_N & ~layout.in_prompt_N).float()
         loss = (F.cross_entropy(logits_NV, target_N, reduction="none") * weight_N).sum()

@@ -23,7 +23,8 @@ import numpy as np
 from voxbeam.models.phones import load_phone_set, open_phonemizer
 from voxbeam.models.spoken_form import spoken_form
 
-STYLE_STEP = 8
+from benchmarks.voice.data import STYLE_STEP
+
 HELD_OUT = ("af_bella", "am_fenrir", "bf_emma", "bm_lewis")
 """named voices that no training identity contains"""
 MARKS = ",.;:!?"

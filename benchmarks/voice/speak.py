@@ -29,11 +29,10 @@ from voxbeam.assets import WEIGHTS
 from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec, fold_weight_norm
 from voxbeam.storage.safetensors_io import unpack
 
+from benchmarks.voice.data import STYLE_STEP
 from benchmarks.voice.kokoro import FRAME, RATE, Kokoro, dequantize, expand
 
 HOP = 320
-STYLE_STEP = 8
-"""as in `prepare.py`"""
 ROOM_SAMPLES = 9_600
 
 
