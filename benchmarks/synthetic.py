@@ -115,11 +115,11 @@ def _segment(start_ms: int, rejected: bool, a: float, b: float, c: float, d: flo
     return replace(segment, phones="æ n d | s oʊ | ɪ t | w ʌ z", phone_ids=tuple(range(2, 14)), codes=CODES)
 
 
-def made_up_build() -> ExitStack:
+def made_up_build(speech: type[MakeUpSpeech] = MakeUpSpeech) -> ExitStack:
     """For as long as it is open, a build makes up what it would hear: this process makes the graph, and workers get its parts."""
     replaced = ExitStack()
     replaced.enter_context(patch("voxbeam.pipeline.graph.ProbeRecordings", MakeUpLength))
-    replaced.enter_context(patch("voxbeam.pipeline.steps.units.build_stages", lambda config: [MakeUpSpeech()]))
+    replaced.enter_context(patch("voxbeam.pipeline.steps.units.build_stages", lambda config: [speech()]))
     return replaced
 
 

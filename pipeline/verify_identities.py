@@ -16,7 +16,7 @@ from voxbeam.storage.store import Store
 
 
 def check_identities(store: Store, release: Release) -> Iterator[Problem]:
-    """Yields every problem of the identities of a release. Its tables must be readable; about 50 bytes of memory a voice."""
+    """Yields every problem of the identities of a release. Its tables must be readable; holds the keys of all voices."""
     tables = [read_part_table(store, IdentityRow, file.path) for file in release.files_of_kind("identities")]
     if not tables:
         if release.counts.get("samples"):

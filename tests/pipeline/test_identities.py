@@ -3,10 +3,8 @@
 import hashlib
 import json
 from collections import defaultdict
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +24,8 @@ from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.identity.evidence import Calibration, Scores
 
-from benchmarks.synthetic import MakeUpLength, MakeUpSpeech
+from benchmarks.synthetic import MakeUpSpeech, made_up_build
+from tests.pipeline.test_build import visible_bytes
 
 pytestmark = pytest.mark.slow
 PACK = PackConfig(valid_fraction=0.2, test_fraction=0.2)
@@ -79,16 +78,14 @@ def run_build(folder: Path, output: str, people: dict[str, str], names: dict[str
     identify = {"min_similarity": 0.6, "calibration": str(calibration)}
     listed = {"license": "CC0-1.0", "consent_basis": "consent"}
     config = CorpusConfig.model_validate({"listing": listed, "identify": identify, "pack": PACK.model_dump()})
-    with ExitStack() as replaced:
-        replaced.enter_context(patch("voxbeam.pipeline.graph.ProbeRecordings", MakeUpLength))
-        replaced.enter_context(patch("voxbeam.pipeline.steps.units.build_stages", lambda config: [SpeakOf()]))
+    with made_up_build(SpeakOf):
         return build(str(listing), str(folder / output), config, runner_args=["--direct_num_workers=1"])
 
 
-def tables(folder: Path, output: str, number: int | None = None) -> tuple[list[IdentityRow], list[SampleRow]]:
+def tables(folder: Path, output: str, number: int = 1) -> tuple[list[IdentityRow], list[SampleRow]]:
     """Identities and samples of a release, which keeps every law."""
     store = Store(str(folder / output))
-    release = read_release(store, number or 1)
+    release = read_release(store, number)
     assert list(verify_release(store, release)) == []
     return list(read_rows(store, release, IdentityRow)), list(read_rows(store, release, SampleRow))
 
@@ -168,12 +165,12 @@ def test_two_identities_that_new_recordings_show_to_be_one(tmp_path: Path) -> No
     assert len(samples) == len({row.key for row in samples})
     assert any(f"was joined into {joined.identity} (test)" in line for line in outcome.identity_changes)
     tables(tmp_path, "corpus", 1)  # the first release is as it was
-    before_damage = visible(tmp_path / "corpus")
+    before_damage = visible_bytes(tmp_path / "corpus")
     lost = [file.path for file in outcome.release.files if "/test/" in file.path or file.kind == "identities"]
     for path in lost:
         (tmp_path / "corpus" / path).unlink()
     run_build(tmp_path, "corpus", people | bridge)
-    assert len(lost) >= 3 and visible(tmp_path / "corpus") == before_damage, "made again with the bytes that they had"
+    assert len(lost) >= 3 and visible_bytes(tmp_path / "corpus") == before_damage, "made again with the bytes that they had"
 
 
 def test_a_wrong_name_is_reported_and_shares_the_split(tmp_path: Path) -> None:
@@ -185,13 +182,7 @@ def test_a_wrong_name_is_reported_and_shares_the_split(tmp_path: Path) -> None:
     assert len({row.split for row in samples}) == 1
 
 
-def visible(root: Path) -> dict[str, bytes]:
-    """Every file that a reader of a corpus can see."""
-    files = [path for folder in ("releases", "manifests", "shards") for path in (root / folder).rglob("*.*")]
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
-
-
 def test_releases_are_the_same_bytes(tmp_path: Path) -> None:
     run_build(tmp_path, "one", PEOPLE, NAMES)
     run_build(tmp_path, "two", dict(reversed(PEOPLE.items())), NAMES)
-    assert visible(tmp_path / "one") == visible(tmp_path / "two")
+    assert visible_bytes(tmp_path / "one") == visible_bytes(tmp_path / "two")
