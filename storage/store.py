@@ -143,14 +143,17 @@ class Store:
         if not is_bucket(self.root):
             write_file(self._local(path), write, exclusive=False)
             return
-        with self._errors(path):
-            obstore.put(self.object_store, path, content)
+        self._overwrite(path, content)
 
     def replace(self, path: str, content: bytes, *, durable: bool = False) -> None:
         """Overwrites an object. Only for what is damaged, and for objects that no release refers to, such as progress."""
         if not is_bucket(self.root):
             write_file(self._local(path), lambda file: file.write(content), exclusive=False, durable=durable)
             return
+        self._overwrite(path, content)
+
+    def _overwrite(self, path: str, content: bytes | Path) -> None:
+        """Puts an object of a bucket, whatever is there; again while the store is busy with it."""
         with self._errors(path):
             for attempt in range(_ATTEMPTS):
                 try:

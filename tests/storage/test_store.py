@@ -6,7 +6,9 @@ import pickle
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import obstore
 import pytest
@@ -172,6 +174,48 @@ def test_a_temporary_file_has_the_name_of_its_object(store: Store) -> None:
 def test_pickled_store_is_the_same(store: Store) -> None:
     store.put_if_absent("x", b"1")
     assert pickle.loads(pickle.dumps(store)).get("x") == b"1"
+
+
+class Busy(BaseHTTPRequestHandler):
+    """A bucket that answers two puts of three with 409, as S3 does while another request touches the object."""
+
+    puts = 0
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        Busy.puts += 1
+        self.answer(200 if Busy.puts % 3 == 0 else 409)
+
+    def do_HEAD(self) -> None:
+        self.answer(404)
+
+    def answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("ETag", '"e"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_busy_store_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    Thread(target=server.serve_forever, daemon=True).start()
+    for name, value in {
+        "ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y",
+        "REGION": "us-east-1", "ALLOW_HTTP": "true",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"AWS_{name}", value)
+    (tmp_path / "shard").write_bytes(b"content")
+    store = Store(f"s3://corpora/{uuid.uuid4().hex}")
+    try:
+        store.replace("progress/1", b"content")
+        store.put_named_by_content("manifests/1", b"content")
+        store.put_file("shards/1", tmp_path / "shard")
+    finally:
+        server.shutdown()
+    assert Busy.puts == 9
 
 
 def test_buckets_are_told_from_paths() -> None:
