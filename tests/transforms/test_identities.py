@@ -1,5 +1,6 @@
 """Identities of voices: the same for any order, constraints kept, chains not joined, nearest neighbors as exact ones."""
 
+import time
 from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import combinations
@@ -197,6 +198,29 @@ def test_identifiers_stay_as_a_corpus_grows(seed: int, persons: int, noise: floa
                 speaker_split[names[voice] or voice].add(row.split)
         assert all(len(splits) == 1 for splits in speaker_split.values())
         before, earlier = rows, Earlier.of(rows)
+
+
+def naming_s(count: int) -> float:
+    """Processor time of naming `count` new single voices beside as many earlier ones."""
+    keys = [f"r{n:06d}_v1" for n in range(2 * count)]
+    voices = make_voices(keys, keys, [None] * len(keys), [9_000] * len(keys), np.zeros((len(keys), 1), np.float16))
+    unknown = np.full(len(keys), np.nan)
+    found = Partition(
+        identity_N=np.arange(len(keys)), confidence_N=unknown, nearest_I=np.full(len(keys), -1), nearest_similarity_I=unknown,
+        duplicate_I=unknown, conflict_N=np.zeros(len(keys), bool), similar=np.zeros((0, 2), np.int64), own_N=unknown,
+    )  # fmt: skip
+    names: list[None] = [None] * len(keys)
+    rows = name_identities(voices, keys, names, found, Earlier(), lambda key: "train")
+    earlier = Earlier.of(rows[:count])
+    start = time.process_time()
+    assert name_identities(voices, keys, names, found, earlier, lambda key: "train") == rows
+    return time.process_time() - start
+
+
+@pytest.mark.slow
+def test_naming_takes_time_in_proportion_to_the_voices() -> None:
+    small, large = (min(naming_s(count) for _ in range(2)) for count in (2_000, 8_000))
+    assert large < 8 * small
 
 
 def test_the_inverted_file_finds_what_the_exact_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:

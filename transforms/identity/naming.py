@@ -121,19 +121,18 @@ def _keep_identifiers(identities: list[_Named], voices: Voices, found: Partition
         one.identity, one.kept_keys = first.identity, [known.split_key for known in claims]
         joined = [known.identity for known in claims if known is not first]
         one.former = sorted({*joined, *(old for known in claims for old in known.former)})
-    conflict = found.conflict_N
+    origins: dict[int, list[str]] = defaultdict(list)
+    for before in sorted(speech):
+        for number in speech[before]:
+            origins[number].append(before)
     for number, one in enumerate(identities):
-        origins = (
-            sorted(before for before, shares in speech.items() if number in shares)
-            if not one.identity and earlier.identities
-            else []
-        )
-        if origins:
-            one.divided_from = max(origins, key=lambda before: speech[before][number])
-            one.kept_keys = [earlier.identities[before].split_key for before in origins]
-        if not one.identity:
-            is_named = one.name is not None and not conflict[one.members].any()
-            one.identity = _new_identifier(f"name:{one.name}" if is_named else f"voice:{voices.keys[one.members[0]]}", used)
+        if one.identity:
+            continue
+        if number in origins:
+            one.divided_from = max(origins[number], key=lambda before: speech[before][number])
+            one.kept_keys = [earlier.identities[before].split_key for before in origins[number]]
+        is_named = one.name is not None and not found.conflict_N[one.members].any()
+        one.identity = _new_identifier(f"name:{one.name}" if is_named else f"voice:{voices.keys[one.members[0]]}", used)
         used.add(one.identity)
 
 
