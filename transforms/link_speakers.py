@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from voxbeam.schemas.identity import voice_key
 from voxbeam.schemas.segment import LocalSpeaker
 
 
@@ -58,7 +59,7 @@ def name_speakers(recording: str, listed: str | None, count: int) -> list[str]:
 
     The listed name goes to that first speaker; every other one is called `<recording>_v<number>`.
     """
-    names = [f"{recording}_v{number + 1}" for number in range(count)]
+    names = [voice_key(recording, number + 1) for number in range(count)]
     if listed and names:
         names[0] = listed
     return names
