@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -164,6 +164,7 @@ def test_what_is_no_name(listed: str) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(**CASES, cut=st.integers(1, 40))
+@example(seed=827, persons=6, noise=0.75, cut=6)  # a voice of an identity in test goes over to one in valid that keeps its own
 def test_identifiers_stay_as_a_corpus_grows(seed: int, persons: int, noise: float, cut: int) -> None:
     """Whatever the new voices do to the old: identifiers are kept or accounted for, and nothing held out is trained on."""
     found = people(seed, persons, 4, noise)
@@ -219,8 +220,7 @@ def naming_s(count: int) -> float:
 
 @pytest.mark.slow
 def test_naming_takes_time_in_proportion_to_the_voices() -> None:
-    small, large = (min(naming_s(count) for _ in range(2)) for count in (2_000, 8_000))
-    assert large < 8 * small
+    assert naming_s(30_000) < 80 * min(naming_s(2_000), naming_s(2_000))  # the square would be 225
 
 
 def test_the_inverted_file_finds_what_the_exact_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ previous release: an identifier stays with the identity that has most of its spe
 one that has a listed name, else of the one with more speech, goes on; the other is listed as `former`. Where one is divided,
 the rest gets a new identifier and says what it is divided from.
 
-A split is the hash of a text that an identity keeps: its listed name, or its first voice. Joined identities go to the most
-held-out split of theirs (test, then valid, then train), so that nothing that was held out is ever trained on. Identities that
-may be one person in spite of a constraint, because they share a name or sound alike in one recording, are in one split.
+A split is the hash of a text that an identity keeps: its listed name, or its first voice. An identity goes to the most held-out
+split of those that any of its voices were in (test, then valid, then train), so that nothing that was held out is ever trained
+on. Identities that may be one person in spite of a constraint, because they share a name or sound alike in one recording, are in
+one split.
 """
 
 import hashlib
@@ -118,7 +119,7 @@ def _keep_identifiers(identities: list[_Named], voices: Voices, found: Partition
     for number, claims in homes.items():
         first = min(claims, key=lambda known: (not known.named, -known.speech_ms, known.identity))
         one = identities[number]
-        one.identity, one.kept_keys = first.identity, [known.split_key for known in claims]
+        one.identity = first.identity
         joined = [known.identity for known in claims if known is not first]
         one.former = sorted({*joined, *(old for known in claims for old in known.former)})
     origins: dict[int, list[str]] = defaultdict(list)
@@ -126,11 +127,11 @@ def _keep_identifiers(identities: list[_Named], voices: Voices, found: Partition
         for number in speech[before]:
             origins[number].append(before)
     for number, one in enumerate(identities):
+        one.kept_keys = [earlier.identities[before].split_key for before in origins[number]]
         if one.identity:
             continue
-        if number in origins:
+        if origins[number]:
             one.divided_from = max(origins[number], key=lambda before: speech[before][number])
-            one.kept_keys = [earlier.identities[before].split_key for before in origins[number]]
         is_named = one.name is not None and not found.conflict_N[one.members].any()
         one.identity = _new_identifier(f"name:{one.name}" if is_named else f"voice:{voices.keys[one.members[0]]}", used)
         used.add(one.identity)
