@@ -50,7 +50,6 @@ def main() -> None:
         contents = {
             "step": int(facts["steps"]),
             "loader_state": 0,
-            "data_fingerprint": "",
             "codec_sha256": sha256_of(EMBEDDED_WEIGHTS),
             "config": asdict(config),
             "model": model,
