@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from voxbeam.corpus import Corpus
     from voxbeam.pipeline.build import build
+    from voxbeam.pipeline.diff import diff
     from voxbeam.pipeline.plan import plan
+    from voxbeam.pipeline.repack import release
     from voxbeam.pipeline.verify import verify
     from voxbeam.schemas.config import CorpusConfig
     from voxbeam.schemas.errors import VoxbeamError
     from voxbeam.synthesis.synthesizer import Synthesizer
 
 __version__ = "0.1.0"
-__all__ = ["Corpus", "CorpusConfig", "Synthesizer", "VoxbeamError", "__version__", "build", "plan", "verify"]
+__all__ = ["Corpus", "CorpusConfig", "Synthesizer", "VoxbeamError", "__version__", "build", "diff", "plan", "release", "verify"]
 
 _MODULES = {
     "Corpus": "voxbeam.corpus",
@@ -24,7 +26,9 @@ _MODULES = {
     "Synthesizer": "voxbeam.synthesis.synthesizer",
     "VoxbeamError": "voxbeam.schemas.errors",
     "build": "voxbeam.pipeline.build",
+    "diff": "voxbeam.pipeline.diff",
     "plan": "voxbeam.pipeline.plan",
+    "release": "voxbeam.pipeline.repack",
     "verify": "voxbeam.pipeline.verify",
 }
 

@@ -129,7 +129,7 @@ def main() -> None:
         made_up_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         config = CorpusConfig.model_validate({"identify": {"calibration": str(options.calibration.resolve())}})
         job = Job(
-            output=folder, listing="", config=config, fingerprint="", model_hashes={}, number=1, previous=None,
+            output=folder, listing="", config=config, policy_path="", fingerprint="", model_hashes={}, number=1, previous=None,
             extends_previous=False, recordings=0, allow_empty=True, run_id="benchmark",
         )  # fmt: skip
         wall, cpu = time.perf_counter(), time.process_time()

@@ -24,6 +24,7 @@ from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.segment import LocalSpeaker, Scores, Segment, Transcript
 from voxbeam.transforms.base import UnitStage, UnitState
+from voxbeam.transforms.chain import STAGES
 
 RECORDINGS, MINUTES, MIN_MINUTES = 220_000, 16.4, 4.0
 """LibriLight: 60,000 hours"""
@@ -31,6 +32,13 @@ RECORDINGS_PER_SPEAKER = 30
 SEGMENT_EVERY_MS, SEGMENT_MS, REJECTED_EVERY = 18_000, 27, 6
 CODES = np.arange(16, dtype=np.int16).reshape(8, 2)
 CONFIG = {
+    "filter": {  # what a segment of 27 ms with random scores does not reach
+        "max_chars_per_second": None,
+        "min_speech_ratio": None,
+        "min_snr_db": None,
+        "min_language_probability": None,
+        "max_no_speech_prob": None,
+    },
     "listing": {"license": "CC0-1.0", "consent_basis": "public-domain"},
     # a tenth of the defaults, as samples are a tenth of their size: as many go to a shard
     "pack": {"target_shard_mb": 25, "max_shard_mb": 102},
@@ -71,7 +79,7 @@ class MakeUpLength(ProbeRecordings):
 class MakeUpSpeech(UnitStage):
     """All stages of a unit at once: one speaker, with the voice of the listed name, and segments with scores that differ."""
 
-    name = "tokenize"
+    name = STAGES[-1]
 
     def run(self, work: UnitState) -> UnitState:
         unit = work.unit
@@ -111,7 +119,7 @@ def _segment(start_ms: int, rejected: bool, a: float, b: float, c: float, d: flo
         ),
     )  # fmt: skip
     if rejected:
-        return replace(segment, rejected_by="filter", reasons=("low_snr",))
+        return replace(segment, rejected_by="segment", reasons=("no_pause",))
     return replace(segment, phones="æ n d | s oʊ | ɪ t | w ʌ z", phone_ids=tuple(range(2, 14)), codes=CODES)
 
 

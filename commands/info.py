@@ -15,7 +15,8 @@ from voxbeam.commands.exit_status import DONE
 )
 def config() -> int:
     """Print the whole configuration with its defaults, as commented YAML."""
-    from voxbeam.schemas.config import CorpusConfig, commented_yaml
+    from voxbeam.schemas.config import CorpusConfig
+    from voxbeam.schemas.config_text import commented_yaml
 
     sys.stdout.write(commented_yaml(CorpusConfig()))
     return DONE

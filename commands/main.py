@@ -17,6 +17,8 @@ VERBS = {
     "demo": "voxbeam.commands.demo:demo",
     "plan": "voxbeam.commands.corpus:plan",
     "build": "voxbeam.commands.corpus:build",
+    "release": "voxbeam.commands.release:release",
+    "diff": "voxbeam.commands.release:diff",
     "status": "voxbeam.commands.corpus:status",
     "verify": "voxbeam.commands.corpus:verify",
     "gc": "voxbeam.commands.corpus:gc",

@@ -14,7 +14,7 @@ from voxbeam.pipeline.gc import Orphan
 from voxbeam.pipeline.release_diff import first_few
 from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.verify import Problem
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow
+from voxbeam.schemas.manifest import EXCLUDED, RecordingRow, RejectedRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
 from voxbeam.storage.store import Store
@@ -66,7 +66,8 @@ def print_release(store: Store, release: Release, console: Console) -> None:
     """What is in a release, why segments were rejected, and its quarantine."""
     c = Counter(release.counts)
     table = Table(box=None, show_header=False)
-    table.add_row("recordings", f"{c['done']} done, {c['partial']} partial, {c['quarantined']} quarantined")
+    excluded = f", {c['excluded']} excluded" if c["excluded"] else ""
+    table.add_row("recordings", f"{c['done']} done, {c['partial']} partial, {c['quarantined']} quarantined{excluded}")
     table.add_row("accepted", f"{hours(c['accepted_ms'])} in {plural(c['samples'], 'sample')}, {plural(c['shards'], 'shard')}")
     table.add_row("rejected", f"{hours(c['rejected_ms'])} in {c['rejected']} segments")
     table.add_row("not speech", hours(c["non_speech_ms"]))
@@ -101,7 +102,7 @@ def rejection_reasons(rows: Iterator[RejectedRow]) -> dict[str, tuple[int, int]]
 
 def quarantined(store: Store, release: Release) -> list[RecordingRow]:
     """The recordings of a release that could not be used, or not all of them."""
-    return [row for row in read_rows(store, release, RecordingRow) if row.status != "done"]
+    return [row for row in read_rows(store, release, RecordingRow) if row.status not in ("done", EXCLUDED)]
 
 
 def print_quarantine(store: Store, release: Release, console: Console) -> None:

@@ -14,6 +14,7 @@ from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.build_record import write_record
 from voxbeam.pipeline.collection_mark import require_no_collection
 from voxbeam.pipeline.events import BuildObserver, BuildProgress
+from voxbeam.pipeline.excluded_identities import resolve_identities
 from voxbeam.pipeline.heal import heal
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, running_builds
 from voxbeam.pipeline.job import CODE_VERSION, Job
@@ -24,11 +25,14 @@ from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import RunnerOptions
 from voxbeam.pipeline.steps.discover import discover
 from voxbeam.pipeline.steps.input_files import LeftOut
+from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.schemas.columns import to_table
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.fingerprint import fingerprint
+from voxbeam.schemas.policy import Policy, require_decisions_kept, without_decisions
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
+from voxbeam.storage.overlays import read_overlays
 from voxbeam.storage.releases import latest_release, read_release, release_numbers
 from voxbeam.storage.store import Store, is_bucket, local_path
 
@@ -81,7 +85,7 @@ def build(
     EmptyReleaseError.
     """
     observer = BuildObserver(on_progress)
-    config = config or CorpusConfig()
+    config = read_overlays(config or CorpusConfig())
     pin_threads()
     runner = RunnerOptions(runner_args)
     runner.require_bucket_uris([output_uri])
@@ -131,7 +135,9 @@ def _build(
     previous = latest_release(store)
     unit_fingerprint = fingerprint(config, hashes, CODE_VERSION)
     changes = Changes()
+    config = resolve_identities(store, previous, config)
     if previous is not None:
+        require_decisions_kept(previous.name, previous.config, config)
         changes = changes_since(store, previous, recordings, config, unit_fingerprint, hashes, remove_unlisted=remove_unlisted)
         if message := changes.unlisted_message(previous.name):
             observer.report("hash_models", message=message)
@@ -140,7 +146,8 @@ def _build(
     job = Job(
         output=store.root,
         listing=listing,
-        config=config,
+        config=without_decisions(config),
+        policy_path=put_policy(store, Policy.of(config)),
         fingerprint=unit_fingerprint,
         model_hashes=hashes,
         number=(previous.number if previous else 0) + 1,

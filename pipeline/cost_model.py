@@ -27,8 +27,8 @@ class Footprint:
 
     @property
     def objects(self) -> int:
-        """Objects that remain: units, shards, manifests, phones, lists of shards, listing, release, its copy, build record."""
-        return self.units + self.shards + self.parts + len(SPLITS) + 5
+        """Objects that remain: units, shards, manifests, phones, lists of shards, listing, policy, release, its copy, record."""
+        return self.units + self.shards + self.parts + len(SPLITS) + 6
 
 
 def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, config: PackConfig) -> Footprint:
@@ -43,10 +43,10 @@ def footprint(recordings: int, units: int, input_bytes: int, shard_bytes: int, c
         shards=shards,
         parts=parts,
         # a unit once; a shard in parts, with a beginning and an end; a part of a manifest put, then copied to its place; lists of
-        # shards; listing, phones, release, its copy, record of the build, and two to see that the store creates conditionally
-        writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + len(SPLITS) + 7,
+        # shards; listing, policy, phones, release, its copy, build record, and two to see that the store creates conditionally
+        writes=units + shards * (uploads + 2 if uploads > 1 else 1) + 2 * parts + len(SPLITS) + 8,
         # a recording for its hash; a unit to see whether it is there, its file for shards and for reports, what its recording is
         # now, and its part of that by ranges; voices, and the identities made of them (by further workers: not counted); a HEAD
-        # before each put of a shard, of a part (and of its copy), and of the rest
-        reads=recordings + (3 + 1 + ranges) * units + part_count(units) + identities + shards + 2 * parts + len(SPLITS) + 2,
+        # before each put of a shard, of a part (and of its copy), and of the rest; the policy
+        reads=recordings + (3 + 1 + ranges) * units + part_count(units) + identities + shards + 2 * parts + len(SPLITS) + 4,
     )

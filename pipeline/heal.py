@@ -11,10 +11,12 @@ from voxbeam.pipeline.events import BuildObserver
 from voxbeam.pipeline.job import CODE_VERSION, Job
 from voxbeam.pipeline.progress import WorkerProgress, clear_progress, read_progress
 from voxbeam.pipeline.release_diff import first_few
+from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.fingerprint import fingerprint
 from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.policy import Policy, without_decisions
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
 from voxbeam.storage.release_copies import keep_copy
@@ -58,7 +60,8 @@ def heal(
             job = Job(
                 output=store.root,
                 listing=put_listing(_recordings(store, release, damaged) or listed),
-                config=config,
+                config=without_decisions(config),
+                policy_path=put_policy(store, Policy.of(config)),
                 fingerprint=release.fingerprint,
                 model_hashes=models,
                 number=number,

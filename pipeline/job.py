@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from voxbeam.pipeline.steps.policy_object import open_policy
 from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.policy import Policy
 from voxbeam.storage.store import Store
 
-CODE_VERSION = 6
+CODE_VERSION = 7
 """part of every unit's fingerprint: raise it when a stage's code changes its results, and finished units are made again"""
 
 
@@ -17,6 +19,9 @@ class Job:
     listing: str
     """path of the listing below the output"""
     config: CorpusConfig
+    """without what people decided, which may be long"""
+    policy_path: str
+    """path of the whole policy below the output"""
     fingerprint: str
     model_hashes: dict[str, str]
     number: int
@@ -33,8 +38,17 @@ class Job:
     """folder of this run below `progress/`"""
     heals: bool = False
     """whether release `number` exists, and only its missing or damaged files are made again"""
+    repacks: bool = False
+    """whether its recordings and units are those of the previous release, by another policy: nothing is listed, probed or made"""
+    code_version: int = CODE_VERSION
+    """of the stages that make its units, or made them"""
 
     @property
     def store(self) -> Store:
         """Where the corpus is."""
         return Store(self.output)
+
+    @property
+    def policy(self) -> Policy:
+        """The rules, and what people decided; read once per process."""
+        return open_policy(self.output, self.policy_path)

@@ -41,7 +41,7 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
         codec = codec_weights(config.tokenize.codec)[0]
         return {
             "diarize": _diarizer(config.diarize.pipeline),
-            "identify": _calibrations(config),
+            "identify": calibration_hash(config),
             "transcribe": _recognizer(config.transcribe.model),
             "transcribe.language": _whisper_base_or(config.transcribe.language_model),
             "transcribe.second": _second_recognizer(config.transcribe.second),
@@ -78,7 +78,7 @@ def _diarizer(name: str) -> str:
     return _joined((segmentation, SPEAKER_WEIGHTS, SECOND_VOICE_WEIGHTS))
 
 
-def _calibrations(config: CorpusConfig) -> str:
+def calibration_hash(config: CorpusConfig) -> str:
     """Of what identities are found with, at packing."""
     contents = b"".join(content for _, content in read_calibrations(config))
     return f"{hashlib.sha256(contents).hexdigest()} faiss={version('faiss-cpu')}"

@@ -13,11 +13,13 @@ from voxbeam.pipeline.progress import accumulate
 from voxbeam.pipeline.steps.discover import discover
 from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.steps.probe import Probed, probe
-from voxbeam.pipeline.steps.unit_file import write_unit
+from voxbeam.pipeline.steps.unit_file import read_result, write_unit
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.unit import Unit
+from voxbeam.storage.overlays import read_overlays
 from voxbeam.transforms.base import UnitStage, UnitState
 from voxbeam.transforms.chain import build_stages
 
@@ -60,7 +62,8 @@ def plan(
 
     Raises ListingError for an input that cannot be listed, ModelError for a model that cannot be loaded.
     """
-    config = config or CorpusConfig()
+    config = read_overlays(config or CorpusConfig())
+    policy = Policy.of(config)
     report: OnProgress = on_progress or (lambda event: None)
     pin_threads()
     report(PlanProgress(phase="list"))
@@ -81,7 +84,8 @@ def plan(
         work = _run_stages(stages, unit)
         if work.failure or work.audio is None:
             continue
-        result, content = write_unit(work, keep_audio=config.pack.keep_audio)
+        content = write_unit(work, keep_audio=config.pack.keep_audio)
+        result = read_result(content, unit, policy)
         measured_ms += work.audio.end_ms - work.audio.start_ms
         accumulate(seconds, work.seconds)
         accepted_ms += result.accepted_ms

@@ -6,7 +6,6 @@ samples are chosen by hash, so that every run on every machine checks the same.
 
 import heapq
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 
 from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.events import VerifyProgress
@@ -22,7 +21,6 @@ from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ConfigError, DamagedUnitError, ModelError, StorageError
 from voxbeam.schemas.fingerprint import fingerprint
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
-from voxbeam.schemas.recording import SourceInfo
 from voxbeam.schemas.release import Release
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.local_copies import open_sparse
@@ -32,7 +30,6 @@ from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.chain import build_stages
 
 _COMPARED = ("sha256", "bytes", "format", "sample_rate", "channels", "frames", "duration_ms", "decoder")
-_PROBED = tuple(field.name for field in fields(SourceInfo))
 
 Report = Callable[[VerifyProgress], None]
 
@@ -78,8 +75,7 @@ def rederive_units(store: Store, release: Release, count: int, report: Report) -
         if not _reachable(row.uri):
             unreachable += 1
             continue
-        source = SourceInfo(**{name: getattr(row, name) for name in _PROBED})
-        windows = plan_windows(row.as_listed(), source, config.decode, release.fingerprint)
+        windows = plan_windows(row.as_listed(), row.as_source(), config.decode, release.fingerprint)
         unit = next((unit for unit in windows if unit.name == name), None)
         what = "is not a window of its recording" if unit is None else _difference(store, config, unit)
         if what is not None:
@@ -100,7 +96,7 @@ def _difference(store: Store, config: CorpusConfig, unit: Unit) -> str | None:
         state = stage.run_timed(state)
     if state.failure is not None:
         return f"{state.failure.stage} fails when it is made again: {state.failure.error}"
-    header, rows = read_header_and_table(write_unit(state, keep_audio=config.pack.keep_audio)[1])
+    header, rows = read_header_and_table(write_unit(state, keep_audio=config.pack.keep_audio))
     for name in header:
         if name != "seconds" and header[name] != stored.get(name):
             return f"made again, its {name} differs"

@@ -9,6 +9,7 @@ from voxbeam.schemas.errors import ListingError, StorageError
 from voxbeam.schemas.fingerprint import affects_units
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
+from voxbeam.schemas.policy import DECISIONS, changed_decisions
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import damaged_files, read_rows
@@ -17,6 +18,8 @@ from voxbeam.transforms.identity.naming import CHANGES
 
 LISTED_COLUMNS = ("speaker", "language", "license", "consent_basis", "title", "text", "extra")
 """columns of a listing that a release repeats"""
+POLICY_KEYS = ("filter.", "purity.", "pack.", "link_speakers.", "identify.")
+"""beginnings of keys with which finished units are packed, if they do not change the units"""
 _MAX_EXAMPLES = 3
 
 
@@ -27,7 +30,7 @@ class Changes:
     invalidates_units: tuple[str, ...] = ()
     """settings, models and code with which units are made"""
     repacks: tuple[str, ...] = ()
-    """settings with which finished units are packed"""
+    """settings and decisions with which finished units are packed"""
     damage: tuple[str, ...] = ()
     """files of that release that are missing or have another size, and could not be made again as they were"""
     listing: tuple[str, ...] = ()
@@ -85,12 +88,8 @@ def changes_since(
     Raises ListingError for a listing of a part of that release where it has to be packed again, because of other settings or
     another description: that would drop the recordings that are not listed, which is done on request only.
     """
-    invalidates_units, repacks = [], []
-    for key, text in _changed_keys(previous.config, config.model_dump(mode="json")):
-        if affects_units(key):
-            invalidates_units.append(text)
-        elif key.startswith(("pack.", "link_speakers.", "identify.")):
-            repacks.append(text)
+    changed = _changed_keys(previous.config, config.model_dump(mode="json"))
+    invalidates_units, repacks = [text for key, text in changed if affects_units(key)], repacking_changes(previous, config)
     if previous.models.get("identify") != models.get("identify"):
         repacks.append("the calibration of identities, or the library that finds neighbors")
     if "identities" not in previous.counts:
@@ -193,8 +192,31 @@ def _short(identity: str | None) -> str:
     return identity[:12] if identity and len(identity) == 64 else str(identity)
 
 
+def repacking_changes(previous: Release, config: CorpusConfig) -> list[str]:
+    """Settings and decisions, other than those of a release, with which its finished units are packed again."""
+    changed = _changed_keys(previous.config, config.model_dump(mode="json"))
+    return [text for key, text in changed if _repacks(key)] + changed_decisions(previous.config, config)[0]
+
+
+def settings_that_differ(before: Release, after: Release) -> list[str]:
+    """Every setting and decision that differs between two releases."""
+    plain = [text for _, text in _changed_keys(before.config, after.config)]
+    return plain + changed_decisions(before.config, CorpusConfig.model_validate(after.config))[0]
+
+
+def changed_settings(old: CorpusConfig, new: CorpusConfig) -> list[str]:
+    """Settings that differ and that finished units cannot be packed with."""
+    changed = _changed_keys(old.model_dump(mode="json"), new.model_dump(mode="json"))
+    return [text for key, text in changed if not _repacks(key)]
+
+
+def _repacks(key: str) -> bool:
+    return key.startswith(POLICY_KEYS) and not affects_units(key)
+
+
 def _changed_keys(old: dict[str, object], new: dict[str, object]) -> Iterator[tuple[str, str]]:
-    before, now = _flat(old), _flat(new)
+    """Settings that differ, each with a text that says so. Decisions are not among them."""
+    before, now = (_flat({k: v for k, v in tree.items() if k not in (*DECISIONS, "overlays")}) for tree in (old, new))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             yield key, f"{key}: {before.get(key)!r} → {now.get(key)!r}"

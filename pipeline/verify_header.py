@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from voxbeam.pipeline.steps.release_writer import shard_list
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.fingerprint import fingerprint
+from voxbeam.schemas.fingerprint import EVIDENCE_VERSION, fingerprint
 from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.manifest import RELEASED, RecordingRow, ShardRow
 from voxbeam.schemas.release import Release
@@ -16,7 +16,7 @@ from voxbeam.storage.store import Store
 _COUNTS = frozenset(
     (
         "samples", "accepted_ms", "frames", "done", "rejected", "rejected_ms", "non_speech_ms", "failed_ms", "duration_ms",
-        "partial", "quarantined", "shards", "recordings", "voices", "identities",
+        "partial", "quarantined", "excluded", "shards", "recordings", "voices", "identities",
     )
 )  # fmt: skip
 
@@ -39,7 +39,8 @@ def check_header(store: Store, release: Release) -> Iterator[Problem]:
     except ValueError as error:
         yield Problem(where=where, what=f"its configuration is not one of this voxbeam: {str(error).splitlines()[0]}")
     else:
-        if fingerprint(config, release.models, release.code_version) != release.fingerprint:
+        known = release.code_version >= EVIDENCE_VERSION  # earlier ones hashed the policy too
+        if known and fingerprint(config, release.models, release.code_version) != release.fingerprint:
             yield Problem(where=where, what="its fingerprint is not that of its configuration and models")
     for kind, least in (("phones", 1), ("recordings", 1), ("shards", 1), ("shard_list", len(SPLITS))):
         if len(release.files_of_kind(kind)) < least:

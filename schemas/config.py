@@ -2,10 +2,9 @@
 
 `voxbeam config` prints it as commented YAML. An unknown key, a wrong type or an impossible value is an error that gives the
 path of the key. A release stores the whole configuration; every key that can change the result of a unit goes into the unit's
-fingerprint.
+fingerprint. The others are policy, which is applied when units are packed.
 """
 
-import json
 from pathlib import Path
 from typing import Literal, Self
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from voxbeam.schemas.bounded_yaml import parse_yaml, shorten
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.filter_config import FilterConfig
+from voxbeam.schemas.policy_config import CorrectionsConfig, ExcludeConfig
 from voxbeam.schemas.section import Section
 
 
@@ -81,7 +81,7 @@ class SegmentConfig(Section):
 
 
 class PurityConfig(Section):
-    """Proof that a segment holds one voice. Null turns a rule off; the measures are kept all the same."""
+    """Proof that a segment holds one voice. Null turns a rule off; the measures are kept. These limits are policy."""
 
     max_voice_distance: float | None = Field(
         0.7, description="cosine distance between any 1.2 s of the segment and the voice it is labelled with"
@@ -193,7 +193,7 @@ class PackConfig(Section):
 
 
 class CorpusConfig(Section):
-    """The configuration of a corpus: a section for the listing, one for each stage, and three for packing."""
+    """The configuration of a corpus: sections for the listing, each stage, the policy (from `filter` on) and packing."""
 
     listing: ListingConfig = ListingConfig()
     decode: DecodeConfig = DecodeConfig()
@@ -202,14 +202,19 @@ class CorpusConfig(Section):
     purity: PurityConfig = PurityConfig()
     transcribe: TranscribeConfig = TranscribeConfig()
     score: ScoreConfig = ScoreConfig()
-    filter: FilterConfig = FilterConfig()
-    phonemize: PhonemizeConfig = PhonemizeConfig()
     tokenize: TokenizeConfig = TokenizeConfig()
+    phonemize: PhonemizeConfig = PhonemizeConfig()
+    filter: FilterConfig = FilterConfig()
+    exclude: ExcludeConfig = ExcludeConfig()
+    corrections: CorrectionsConfig = CorrectionsConfig()
     link_speakers: LinkSpeakersConfig = LinkSpeakersConfig()
     identify: IdentifyConfig = IdentifyConfig()
     pack: PackConfig = PackConfig()
     device: Literal["cpu", "cuda"] = Field(
         "cpu", description="where the models run; results of the two differ in the last digits"
+    )
+    overlays: tuple[str, ...] = Field(
+        (), description="files of further exclusions and corrections, JSON lines, by path or bucket address (docs/policy.md)"
     )
 
     @model_validator(mode="after")
@@ -219,6 +224,8 @@ class CorpusConfig(Section):
         _require_order("segment", self.segment, "min_s", "max_s")
         _require_order("segment", self.segment, "target_min_s", "target_max_s")
         _require_order("filter", self.filter, "min_chars_per_second", "max_chars_per_second")
+        if both := self.corrections.texts.keys() & self.corrections.rejected.keys():
+            raise ValueError(f"corrections give {min(both)} a text and reject it")
         fractions = self.pack.valid_fraction + self.pack.test_fraction
         if fractions >= 1:
             raise ValueError(f"pack.valid_fraction and pack.test_fraction sum to {fractions:g}; nothing is left for training")
@@ -239,7 +246,7 @@ class CorpusConfig(Section):
         Raises ConfigError for a file that cannot be read; its message lists every wrong key.
         """
         try:
-            return cls.model_validate(parse_yaml(_read(uri)) or {})
+            return cls.model_validate(parse_yaml(read_uri(uri)) or {})
         except FileNotFoundError as error:
             raise ConfigError(f"there is no configuration at {uri}") from error
         except ValidationError as error:
@@ -263,28 +270,9 @@ def _require_order(section: str, values: BaseModel, low: str, high: str) -> None
         raise ValueError(f"{section}.{low} ({least:g}) is over {section}.{high} ({most:g})")
 
 
-def _read(uri: str | Path) -> bytes:
+def read_uri(uri: str | Path) -> bytes:
     """The bytes of a local file or of an object in a bucket."""
     if isinstance(uri, Path) or "://" not in uri or uri.startswith("file://"):
         return Path(str(uri).removeprefix("file://")).read_bytes()
     root, _, name = uri.rpartition("/")
     return bytes(obstore.get(obstore.store.from_url(root), name).bytes())
-
-
-def commented_yaml(config: CorpusConfig) -> str:
-    """The configuration as YAML, each key with its description as a comment."""
-    lines: list[str] = []
-    for name, value in config:
-        if isinstance(value, BaseModel):
-            lines += ["", f"# {(type(value).__doc__ or '').strip()}", f"{name}:"]
-            lines += [_yaml_line(value, key, indent="  ") for key in type(value).model_fields]
-        else:
-            lines += ["", _yaml_line(config, name, indent="")]
-    return "\n".join(lines).lstrip() + "\n"
-
-
-def _yaml_line(section: BaseModel, key: str, indent: str) -> str:
-    value = getattr(section, key)
-    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-    description = type(section).model_fields[key].description
-    return f"{indent}{key}: {text}" + (f"  # {description}" if description else "")

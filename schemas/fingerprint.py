@@ -1,4 +1,4 @@
-"""Fingerprint: a hash of everything in configuration, models and code that can change the result of a unit."""
+"""Fingerprint: a hash of everything in configuration, models and code that can change the result of a unit. Policy cannot."""
 
 import hashlib
 import json
@@ -6,9 +6,17 @@ from typing import Any
 
 from voxbeam.schemas.config import CorpusConfig
 
+EVIDENCE_VERSION = 7
+"""code version since which a unit holds every segment that was cut, whatever the policy says of it"""
+
 _NOT_FINGERPRINTED: dict[str, Any] = {
     "listing": True,
     "decode": {"timeout_s", "memory_mb"},
+    "filter": True,
+    "purity": {"max_voice_distance", "max_second_voice"},
+    "exclude": True,
+    "corrections": True,
+    "overlays": True,
     "link_speakers": True,
     "identify": True,
     "pack": {"max_shard_mb", "target_shard_mb", "valid_fraction", "test_fraction"},

@@ -9,7 +9,7 @@ import pyarrow as pa
 from voxbeam.schemas.columns import Record, column, require
 from voxbeam.schemas.formats import FRAME_MS, SPLITS
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
-from voxbeam.schemas.recording import Recording
+from voxbeam.schemas.recording import Recording, SourceInfo
 
 _WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64()), ("probability", pa.float32())])
 
@@ -104,7 +104,7 @@ class SegmentRow:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitRow(SegmentRow):
-    """A segment in the file of its unit, before its speaker is known. It contains everything that packing needs."""
+    """A segment in the file of its unit, before its speaker is known, by no policy. It has everything that packing needs."""
 
     local_speaker: str | None = column(
         pa.string(), "label of the speaker within the unit; null if there is no single one", default=None
@@ -114,11 +114,11 @@ class UnitRow(SegmentRow):
     words: list[dict[str, object]] | None = column(
         pa.list_(_WORD), "words with times in the recording, if transcribe.word_timestamps is on", default=None
     )
-    frames: int = column(pa.int32(), "codec frames, 75 per second; 0 if rejected")
+    frames: int = column(pa.int32(), "codec frames, 75 per second; 0 if not cut well")
     codes: bytes | None = column(pa.binary(), "codes int16 [8, frames] in C order", default=None)
     flac: bytes | None = column(pa.binary(), "24 kHz FLAC, if pack.keep_audio is on", default=None)
-    rejected_by: str | None = column(pa.string(), "stage that rejected it", default=None)
-    reasons: list[str] = column(pa.list_(pa.string()), "reason codes; empty if accepted")
+    rejected_by: str | None = column(pa.string(), "segment if it was not cut well, phonemize if it has no phones", default=None)
+    reasons: list[str] = column(pa.list_(pa.string()), "reason codes of that")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ class SampleRow(SegmentRow):
 class RejectedRow(SegmentRow):
     """A rejected segment, with every reason and the scores that it has."""
 
-    rejected_by: str = column(pa.string(), "stage that rejected it")
+    rejected_by: str = column(pa.string(), "stage or section of the policy that rejected it first")
     reasons: list[str] = column(pa.list_(pa.string()), "reason codes, all that apply")
 
     def check(self) -> Self:
@@ -184,15 +184,17 @@ class RejectedRow(SegmentRow):
 
 RELEASED = ("done", "partial")
 """statuses of recordings whose time is accounted for"""
+EXCLUDED = "excluded"
+"""status of recordings that are left out on purpose"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingRow(Recording):
-    """A listed recording and its outcome: done or partial, with its time accounted for, or quarantined, with the remedy."""
+    """A listed recording and its outcome: done or partial, with its time accounted for, or quarantined or excluded."""
 
     VERSION: ClassVar[int] = 3
 
-    status: str = column(pa.string(), "done, partial (some windows failed) or quarantined")
+    status: str = column(pa.string(), "done, partial (some windows failed), quarantined, or excluded on purpose")
     sha256: str | None = column(pa.string(), "hash of the file", default=None)
     bytes: int | None = column(pa.int64(), "size of the file", unit="bytes", default=None)
     format: str | None = column(pa.string(), "container format", default=None)
@@ -220,7 +222,9 @@ class RecordingRow(Recording):
     failed_windows: list[dict[str, object]] | None = column(
         pa.list_(_FAILED_WINDOW), "windows that failed, each with its place, stage, reason, error and remedy", default=None
     )
-    stage: str | None = column(pa.string(), "stage that quarantined it, or failed on its first failed window", default=None)
+    stage: str | None = column(
+        pa.string(), "stage that quarantined it, or failed on its first failed window; exclude", default=None
+    )
     reason: str | None = column(pa.string(), "reason code of that", default=None)
     error: str | None = column(pa.string(), "exception class and message", default=None)
     remedy: str | None = column(pa.string(), "what the owner of the data can do", default=None)
@@ -229,9 +233,13 @@ class RecordingRow(Recording):
         """The recording as its listing describes it."""
         return Recording(**{field.name: getattr(self, field.name) for field in fields(Recording)})
 
+    def as_source(self) -> SourceInfo:
+        """What its file is, as it was probed. Only for a recording that could be."""
+        return SourceInfo(**{field.name: getattr(self, field.name) for field in fields(SourceInfo)})
+
     def check(self) -> Self:
         super().check()
-        require(self.status in (*RELEASED, "quarantined"), f"{self.recording}: the status {self.status!r} is not known")
+        require(self.status in (*RELEASED, "quarantined", EXCLUDED), f"{self.recording}: the status {self.status!r} is not known")
         if self.status in RELEASED:
             total = self.accepted_ms + self.rejected_ms + self.non_speech_ms + self.failed_ms
             require(

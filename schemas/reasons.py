@@ -1,6 +1,9 @@
 """Reason codes of rejected segments: what each means and what to do about it."""
 
 REASONS: dict[str, str] = {
+    # exclude, corrections
+    "excluded": "left out on purpose: the reason is in `exclude` of the release's configuration",
+    "marked_wrong": "a listener rejected it: the reason is in `corrections.rejected` of the release's configuration",
     # segment
     "overlap": "a second voice is heard: expected in conversation; otherwise raise diarize.max_second_voice",
     "speaker_change": "two speakers follow each other without a pause: expected in conversation",

@@ -4,7 +4,6 @@ from voxbeam.schemas.config import CorpusConfig
 from voxbeam.transforms.base import UnitStage
 from voxbeam.transforms.decode import DecodeAudio
 from voxbeam.transforms.diarize import Diarize
-from voxbeam.transforms.filter import Filter
 from voxbeam.transforms.phonemize import Phonemize
 from voxbeam.transforms.purity import Purity
 from voxbeam.transforms.score import Score
@@ -14,7 +13,7 @@ from voxbeam.transforms.transcribe import Transcribe
 
 
 def build_stages(config: CorpusConfig) -> list[UnitStage]:
-    """The stages, set up from the configuration."""
+    """The stages, set up from the configuration. Phones come last: a segment whose text has none has codes all the same."""
     return [
         DecodeAudio(config.decode, config.device),
         Diarize(config.diarize, config.device),
@@ -22,9 +21,8 @@ def build_stages(config: CorpusConfig) -> list[UnitStage]:
         Purity(config.purity),
         Transcribe(config.transcribe, config.device),
         Score(config.score, config.device),
-        Filter(config.filter),
-        Phonemize(config.phonemize),
         Tokenize(config.tokenize, config.device),
+        Phonemize(config.phonemize),
     ]
 
 

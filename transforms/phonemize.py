@@ -1,6 +1,7 @@
 """Phonemize: the text of each accepted segment as IPA phones and their ids."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from apache_beam.metrics import Metrics
 
@@ -17,13 +18,41 @@ def load_phonemizer(voice: str) -> Phonemizer:
     return open_phonemizer(voice)
 
 
-class Phonemize(UnitStage):
-    """Fills `phones` and `phone_ids` of the accepted segments of a unit, from the spoken form of their text.
+@dataclass(frozen=True)
+class Phones:
+    """The phones of a text, or why it has none."""
 
-    A segment with a symbol that cannot be spoken is rejected (`unspoken_symbol`): its phones would lack what is in the sound.
-    A segment with a phone that is not in the phone set is rejected (`unknown_phone`). There is no id for unknown phones, since a
-    model could not learn anything from it.
+    phones: str | None = None
+    ids: tuple[int, ...] = ()
+    reason: str | None = None
+    """`unspoken_symbol`, `unknown_phone` or `no_text`"""
+
+
+def phones_of(texts: Sequence[str], voice: str) -> list[Phones]:
+    """Phones of the spoken form of each text.
+
+    A text with a symbol that cannot be spoken has none (`unspoken_symbol`): its phones would lack what is in the sound. Nor has
+    one with a phone that is not in the phone set (`unknown_phone`): a model could not learn anything from an id for those.
     """
+    phone_set = load_phone_set(voice)
+    spoken = [spoken_form(text) for text in texts]
+    phones = load_phonemizer(voice).phonemize([form.text for form in spoken])
+    return [
+        Phones(reason="unspoken_symbol") if form.dropped else _encoded(found, phone_set)
+        for form, found in zip(spoken, phones, strict=True)
+    ]
+
+
+def _encoded(phones: str, phone_set: PhoneSet) -> Phones:
+    try:
+        ids = phone_set.encode(phones)
+    except UnknownPhone:
+        return Phones(reason="unknown_phone")
+    return Phones(phones, ids) if ids else Phones(reason="no_text")  # the text has only bracketed remarks, such as "[music]"
+
+
+class Phonemize(UnitStage):
+    """Fills `phones` and `phone_ids` of the accepted segments of a unit. A segment whose text has none is rejected."""
 
     name = "phonemize"
 
@@ -35,26 +64,12 @@ class Phonemize(UnitStage):
         accepted = [segment for segment in state.segments if segment.accepted]
         if not accepted:
             return state
-        phone_set = load_phone_set(self.config.voice)
-        spoken = [spoken_form(segment.transcript.text if segment.transcript else "") for segment in accepted]
-        phones = load_phonemizer(self.config.voice).phonemize([form.text for form in spoken])
-        done = {
-            s.start_ms: self._rejected(s, "unspoken_symbol") if form.dropped else self._with_phones(s, p, phone_set)
-            for s, form, p in zip(accepted, spoken, phones, strict=True)
-        }
-        return replace(state, segments=tuple(done.get(s.start_ms, s) if s.accepted else s for s in state.segments))
+        texts = [segment.transcript.text if segment.transcript else "" for segment in accepted]
+        found = iter(phones_of(texts, self.config.voice))
+        return replace(state, segments=tuple(self._filled(s, next(found)) if s.accepted else s for s in state.segments))
 
-    def _with_phones(self, segment: Segment, phones: str, phone_set: PhoneSet) -> Segment:
-        try:
-            ids = phone_set.encode(phones)
-        except UnknownPhone:
-            reason = "unknown_phone"
-        else:
-            if ids:
-                return replace(segment, phones=phones, phone_ids=ids)
-            reason = "no_text"  # the text has only bracketed remarks, such as "[music]"
-        return self._rejected(segment, reason)
-
-    def _rejected(self, segment: Segment, reason: str) -> Segment:
-        Metrics.counter(self.name, f"rejected_{reason}").inc()
-        return replace(segment, rejected_by=self.name, reasons=(reason,))
+    def _filled(self, segment: Segment, found: Phones) -> Segment:
+        if found.reason is None:
+            return replace(segment, phones=found.phones, phone_ids=found.ids)
+        Metrics.counter(self.name, f"rejected_{found.reason}").inc()
+        return replace(segment, rejected_by=self.name, reasons=(found.reason,))

@@ -1,4 +1,4 @@
-"""Purity: proves that each segment holds one voice, the one it is labelled with, and rejects those that do not."""
+"""Purity: measures whether each segment holds one voice, the one it is labelled with. The policy rejects those that do not."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,13 +33,24 @@ def measure_purity(segment: Segment, evidence: VoiceEvidence) -> tuple[float, fl
     return float(1 - similar.min()), _highest(evidence.second_voice_U[start // FRAME_MS : -(-end // FRAME_MS)])
 
 
+def is_mixed(voice_distance: float | None, second_voice: float | None, config: PurityConfig) -> bool:
+    """Whether a segment with these measures may hold two voices. A measure that is not there, or a limit, decides nothing."""
+    measured = ((voice_distance, config.max_voice_distance), (second_voice, config.max_second_voice))
+    return any(value is not None and limit is not None and value > limit for value, limit in measured)
+
+
 def reject_mixed(segments: Sequence[Segment], evidence: VoiceEvidence, config: PurityConfig) -> tuple[Segment, ...]:
-    """The segments, the accepted ones with their measures, or rejected as `mixed_voices`."""
-    return tuple(_check(segment, evidence, config) if segment.accepted else segment for segment in segments)
+    """The segments with their measures, as the policy alone leaves them: those that may hold two voices are rejected."""
+    return tuple(
+        replace(segment, rejected_by=Purity.name, reasons=("mixed_voices",))
+        if segment.accepted and is_mixed(segment.voice_distance, segment.second_voice, config)
+        else segment
+        for segment in measure_segments(segments, evidence)
+    )
 
 
 class Purity(UnitStage):
-    """Measures accepted segments, and rejects those with more than one voice."""
+    """Fills `voice_distance` and `second_voice` of the accepted segments."""
 
     name = "purity"
 
@@ -50,16 +61,17 @@ class Purity(UnitStage):
     def run(self, state: UnitState) -> UnitState:
         if state.voices is None:
             return state
-        return replace(state, segments=reject_mixed(state.segments, state.voices, self.config), voices=None)
+        return replace(state, segments=measure_segments(state.segments, state.voices), voices=None)
 
 
-def _check(segment: Segment, evidence: VoiceEvidence, config: PurityConfig) -> Segment:
+def measure_segments(segments: Sequence[Segment], evidence: VoiceEvidence) -> tuple[Segment, ...]:
+    """The segments, the accepted ones with their measures."""
+    return tuple(_measured(segment, evidence) if segment.accepted else segment for segment in segments)
+
+
+def _measured(segment: Segment, evidence: VoiceEvidence) -> Segment:
     distance, second = measure_purity(segment, evidence)
-    segment = replace(segment, voice_distance=distance, second_voice=second)
-    limits = ((distance, config.max_voice_distance), (second, config.max_second_voice))
-    if any(limit is not None and value > limit for value, limit in limits):
-        return replace(segment, rejected_by=Purity.name, reasons=("mixed_voices",))
-    return segment
+    return replace(segment, voice_distance=distance, second_voice=second)
 
 
 def _highest(probability_U: NDArray[np.float32]) -> float:

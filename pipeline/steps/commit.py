@@ -4,11 +4,12 @@ from collections import Counter
 
 from voxbeam.models.phones import load_phone_set
 from voxbeam.pipeline.error_reports import reporting_errors
-from voxbeam.pipeline.job import CODE_VERSION, Job
+from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.pack import WriterOutput
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
 from voxbeam.schemas.errors import CommitConflictError, EmptyReleaseError
-from voxbeam.schemas.manifest import RecordingRow, ShardRow
+from voxbeam.schemas.manifest import EXCLUDED, RecordingRow, ShardRow
+from voxbeam.schemas.policy import with_decisions
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.releases import read_part, read_release, read_rows
 from voxbeam.storage.store import Store
@@ -44,22 +45,26 @@ def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recordin
         kinds = ("shard", "samples", "rejected", "voices", *again)
         files += [f for f in previous.files if (f.kind in kinds or _is_done_part(f)) and f.path not in replaced]
         shards += [shard for shard in read_rows(store, previous, ShardRow) if shard.shard not in replaced]
-        counted = {"quarantined", "recordings", "shards"} | ({"identities"} if not again else set())
+        counted = {"quarantined", "excluded", "recordings", "shards"} | ({"identities"} if not again else set())
         counts.update({name: n for name, n in previous.counts.items() if name not in counted})
         labels = labels or {name: 0 if name in CHANGES else value for name, value in previous.labels.items()}
     if quarantined:
         files.append(write_part(store, "recordings", QUARANTINED, list(quarantined)))
     shards.sort(key=lambda shard: shard.shard)
     files.append(write_part(store, "shards", "shards", list(shards)))
+    excluded = sum(row.status == EXCLUDED for row in quarantined)
     counts.update(
-        quarantined=len(quarantined), shards=len(shards), recordings=counts["done"] + counts["partial"] + len(quarantined)
+        quarantined=len(quarantined) - excluded,
+        excluded=excluded,
+        shards=len(shards),
+        recordings=counts["done"] + counts["partial"] + len(quarantined),
     )
     header = ReleaseHeader(
         number=job.number,
         parent=job.previous,
-        code_version=CODE_VERSION,
+        code_version=job.code_version,
         fingerprint=job.fingerprint,
-        config=job.config.model_dump(mode="json"),
+        config=with_decisions(job.config, job.policy).model_dump(mode="json"),
         models=job.model_hashes,
     )
     phones = load_phone_set(job.config.phonemize.voice).content

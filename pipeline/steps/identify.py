@@ -154,6 +154,7 @@ def assign_identities(unit: UnitVoices, job: Job, paths: tuple[str, ...]) -> Ite
             order=unit.order,
             speakers={label: unit.voices[label].speaker for label in labels},
             identities={label: found[label][:2] for label in labels},
+            language=unit.language,
             license=unit.license,
             consent_basis=unit.consent_basis,
             bytes=sum(unit.bytes[label] for label in labels),

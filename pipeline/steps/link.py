@@ -19,7 +19,8 @@ from voxbeam.schemas.config import PackConfig
 from voxbeam.schemas.errors import Failure, StageError
 from voxbeam.schemas.identity import VoiceRow, voice_key
 from voxbeam.schemas.manifest import RecordingRow
-from voxbeam.schemas.unit import UnitResult
+from voxbeam.schemas.policy_config import ExcludeConfig
+from voxbeam.schemas.unit import SegmentTotals, UnitResult
 from voxbeam.transforms.identity.voices import real_name
 from voxbeam.transforms.link_speakers import link_speakers, name_speakers
 
@@ -41,6 +42,8 @@ class UnitVoices:
     """label within the unit → voice of the recording, without its embedding"""
     bytes: dict[str, int]
     """by label"""
+    language: str | None
+    """as listed"""
     license: str | None
     consent_basis: str | None
 
@@ -54,6 +57,8 @@ class FinishedRecording:
     """unit → label within the unit → speaker"""
     voices: tuple[VoiceRow, ...] = ()
     """the one with the most speech first"""
+    excluded: frozenset[str] = frozenset()
+    """speakers that are left out on purpose"""
 
 
 def stable_hash(text: str) -> int:
@@ -69,8 +74,13 @@ def assign_split(split_key: str, config: PackConfig) -> str:
     return "valid" if position < config.test_fraction + config.valid_fraction else "train"
 
 
-def summarize_recording(results: list[UnitResult], link_threshold: float) -> FinishedRecording | RecordingRow:
-    """One recording from the results of its units in order: its time accounted for, or quarantined if no unit is of use."""
+def summarize_recording(
+    results: list[UnitResult], link_threshold: float, exclude: ExcludeConfig | None = None
+) -> FinishedRecording | RecordingRow:
+    """One recording from the results of its units in order: its time accounted for, or quarantined if no unit is of use.
+
+    What the policy accepts of speakers that `exclude` names counts as rejected.
+    """
     recording, source = results[0].unit.recording, results[0].unit.source
     results = _close_gaps(results)
     finished = [result for result in results if result.failure is None]
@@ -81,24 +91,42 @@ def summarize_recording(results: list[UnitResult], link_threshold: float) -> Fin
     n_speakers = max((n for link in links for n in link.values()), default=-1) + 1
     listed = real_name(recording.speaker, recording.recording)
     names = name_speakers(recording.recording, listed, n_speakers)
-    accepted_ms, rejected_ms = sum(r.accepted_ms for r in finished), sum(r.rejected.ms for r in finished)
+    speakers = {r.unit.name: {label: names[n] for label, n in link.items()} for r, link in zip(finished, links, strict=True)}
+    excluded = _excluded(recording.recording, names, exclude or ExcludeConfig())
+    accepted, rejected = SegmentTotals(), SegmentTotals()
+    for result in finished:
+        rejected += result.rejected
+        for label, totals in result.accepted.items():
+            if speakers[result.unit.name][label] in excluded:
+                rejected += totals
+            else:
+                accepted += totals
     row = RecordingRow(
         **vars(recording),
         **vars(source),
         status="partial" if failed else "done",
-        accepted_ms=accepted_ms,
-        rejected_ms=rejected_ms,
-        non_speech_ms=sum(r.end_ms - r.start_ms for r in finished) - accepted_ms - rejected_ms,
+        accepted_ms=accepted.ms,
+        rejected_ms=rejected.ms,
+        non_speech_ms=sum(r.end_ms - r.start_ms for r in finished) - accepted.ms - rejected.ms,
         failed_ms=sum(r.end_ms - r.start_ms for r in failed),
-        samples=sum(t.segments for r in finished for t in r.accepted.values()),
-        rejections=sum(r.rejected.segments for r in finished),
+        samples=accepted.segments,
+        rejections=rejected.segments,
         speakers=len(names),
         units=[result.unit.name for result in finished],
         failed_windows=[{"start_ms": r.start_ms, "end_ms": r.end_ms, **vars(r.failure)} for r in failed] or None,
         **(vars(failed[0].failure) if failed else {}),
     )
-    speakers = {r.unit.name: {label: names[n] for label, n in link.items()} for r, link in zip(finished, links, strict=True)}
-    return FinishedRecording(row=row, speakers=speakers, voices=_make_voices(recording.recording, listed, names, finished, links))
+    voices = _make_voices(recording.recording, listed, names, finished, links)
+    return FinishedRecording(row=row, speakers=speakers, voices=voices, excluded=excluded)
+
+
+def _excluded(recording: str, names: list[str], exclude: ExcludeConfig) -> frozenset[str]:
+    """Those of a recording's speakers that are left out, by name or by voice."""
+    return frozenset(
+        name
+        for number, name in enumerate(names)
+        if name in exclude.speakers or voice_key(recording, number + 1) in exclude.voices
+    )
 
 
 def _make_voices(
@@ -176,7 +204,7 @@ class LinkRecordings(beam.DoFn):
     @reports_errors
     def process(self, keyed: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
         results = sorted(map(UnitResult.from_bytes, keyed[1]), key=attrgetter("unit.index"))
-        finished = summarize_recording(results, self.job.config.link_speakers.threshold)
+        finished = summarize_recording(results, self.job.config.link_speakers.threshold, self.job.policy.exclude)
         if isinstance(finished, RecordingRow):
             yield beam.pvalue.TaggedOutput(FAILED, finished)
             return
@@ -185,15 +213,19 @@ class LinkRecordings(beam.DoFn):
         yield beam.pvalue.TaggedOutput(RECORDINGS, finished)
         by_speaker = {voice.speaker: replace(voice, embedding=None) for voice in finished.voices}
         for result in results:
-            if result.failure or not result.accepted:
+            if result.failure:
                 continue
             names = finished.speakers[result.unit.name]
+            kept = {label: totals for label, totals in result.accepted.items() if names[label] not in finished.excluded}
+            if not kept:
+                continue
             unit_voices = UnitVoices(
                 unit=result.unit.name,
                 order=f"{row.recording}_{result.start_ms:08d}_{result.unit.index:06d}",
                 recording=row.recording,
-                voices={label: by_speaker[names[label]] for label in result.accepted},
-                bytes={label: totals.bytes for label, totals in result.accepted.items()},
+                voices={label: by_speaker[names[label]] for label in kept},
+                bytes={label: totals.bytes for label, totals in kept.items()},
+                language=row.language,
                 license=row.license,
                 consent_basis=row.consent_basis,
             )

@@ -14,9 +14,11 @@ from voxbeam.pipeline.steps.release_writer import write_part
 from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
 from voxbeam.pipeline.steps.unit_file import load_unit_rows
 from voxbeam.schemas.config import PackConfig
-from voxbeam.schemas.manifest import RejectedRow, SampleRow, SegmentRow, ShardRow
+from voxbeam.schemas.manifest import RejectedRow, SampleRow, SegmentRow, ShardRow, UnitRow
+from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.storage.store import Store
+from voxbeam.transforms.policy import leave_out, was_cut_well
 
 _UNITS_PER_PART = 2_000
 
@@ -32,6 +34,8 @@ class UnitSelection:
     """label within the unit → speaker"""
     identities: dict[str, tuple[str, float | None]]
     """label → identity and confidence"""
+    language: str | None
+    """as listed"""
     license: str | None
     consent_basis: str | None
     bytes: int
@@ -86,8 +90,8 @@ class WriteShards(beam.DoFn):
 
     def _samples(self, split: str, selections: list[UnitSelection]) -> Iterator[PackedSample]:
         for selection in selections:
-            for row in load_unit_rows(self.job.store, selection.unit, accepted=True):
-                if row.local_speaker in selection.speakers:
+            for row in load_unit_rows(self.job.store, selection.unit, self.job.policy, selection.language, whole=True):
+                if not row.reasons and row.local_speaker in selection.speakers:
                     identity, confidence = selection.identities[row.local_speaker]
                     yield make_sample(
                         row,
@@ -134,7 +138,9 @@ class WriteTables(beam.DoFn):
     def _rejected(self, recording: FinishedRecording) -> Iterator[RejectedRow]:
         names = [f.name for f in fields(SegmentRow) if f.name != "speaker"]
         for unit in recording.row.units:
-            for row in load_unit_rows(self.job.store, unit, accepted=False):
+            for row in judged_rows(self.job.store, self.job.policy, recording, unit):
+                if not row.reasons:
+                    continue
                 speaker = recording.speakers[unit].get(row.local_speaker) if row.local_speaker else None
                 yield RejectedRow(
                     **{name: getattr(row, name) for name in names},
@@ -142,6 +148,14 @@ class WriteTables(beam.DoFn):
                     rejected_by=str(row.rejected_by),
                     reasons=row.reasons,
                 )
+
+
+def judged_rows(store: Store, policy: Policy, recording: FinishedRecording, unit: str) -> Iterator[UnitRow]:
+    """The segments of a unit, without codes, as the release has them: by the policy, and without the speakers it leaves out."""
+    names = recording.speakers[unit]
+    for row in load_unit_rows(store, unit, policy, recording.row.language, whole=False):
+        out = row.local_speaker is not None and names.get(row.local_speaker) in recording.excluded and was_cut_well(row)
+        yield leave_out(row) if out else row
 
 
 def assign_part(recording: FinishedRecording, units: int) -> tuple[int, FinishedRecording]:

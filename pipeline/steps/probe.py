@@ -13,7 +13,7 @@ from voxbeam.pipeline.progress import WorkerProgress
 from voxbeam.pipeline.steps.counting import CountingFn
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import Failure, StageError, StorageError
-from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.manifest import EXCLUDED, RecordingRow
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.storage.local_copies import open_local, open_sparse, open_versioned, sha256_of
 from voxbeam.transforms.audio.checks import AudioInfo
@@ -32,6 +32,12 @@ class Probed:
 def quarantined_row(recording: Recording, failure: Failure, source: SourceInfo | None = None) -> RecordingRow:
     """The manifest row of a recording that cannot be used."""
     return RecordingRow(**vars(recording), **(vars(source) if source else {}), status="quarantined", units=[], **vars(failure))
+
+
+def excluded_row(recording: Recording, source: SourceInfo, reason: str) -> RecordingRow:
+    """The manifest row of a recording that is left out on purpose."""
+    told = Failure(stage="exclude", reason="excluded", error=reason, remedy="take it out of exclude.recordings to have it again")
+    return RecordingRow(**vars(recording), **vars(source), status=EXCLUDED, units=[], **vars(told))
 
 
 def read_job_listing(path: str, job: Job) -> Iterator[Recording]:

@@ -1,7 +1,8 @@
-"""Unit file: the result of a unit as one immutable Arrow object: its segments with codes, its speakers, its totals.
+"""Unit file: the evidence of a unit as one immutable Arrow object: its segments with text, scores and codes, and its speakers.
 
-Put whole, once, under the unit's name; any later run with the same fingerprint uses it. Packing needs nothing else. The file
-begins with a checksum of the rest, which every reader compares: a flipped bit in codes would otherwise become a sample.
+Put whole, once, under the unit's name; any later run with the same fingerprint uses it, by whatever policy. Packing needs nothing
+else. Who reads rows gives the policy by which they are accepted or rejected. The file begins with a checksum of the rest, which
+every reader compares: a flipped bit in codes would otherwise become a sample.
 """
 
 import hashlib
@@ -9,24 +10,29 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import soundfile as sf
 
+from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.columns import arrow_schema, check_schema
 from voxbeam.schemas.errors import DamagedUnitError, SchemaError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.schemas.manifest import UnitRow, sample_key
+from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.segment import LocalSpeaker, Segment
 from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.filter import chars_per_second
+from voxbeam.transforms.policy import apply_policy
 
 _MAGIC = b"voxbeam unit 1\n\0"
+_HEAVY = ["codes", "flac", "words", "phone_ids"]
+"""columns that no rule reads"""
 _TAR_OVERHEAD = 4 * 512  # two members, each with a header and half a block of padding; the JSON is counted by its text
 
 
@@ -35,66 +41,83 @@ def unit_path(name: str) -> str:
     return f"units/{name[:2]}/{name}.arrow"
 
 
-def write_unit(state: UnitState, *, keep_audio: bool) -> tuple[UnitResult, bytes]:
-    """A finished unit as its result and the bytes of its file."""
-    rows = [_row(state, segment, keep_audio) for segment in state.segments]
-    result = _result(state, rows)
+def write_unit(state: UnitState, *, keep_audio: bool) -> bytes:
+    """A finished unit as the bytes of its file."""
+    audio = state.require_audio()
     header = {
-        "start_ms": result.start_ms,
-        "end_ms": result.end_ms,
-        "peak": result.peak,
-        "speakers": [asdict(speaker) for speaker in result.speakers],
-        "accepted": {label: asdict(totals) for label, totals in result.accepted.items()},
-        "rejected": asdict(result.rejected),
+        "start_ms": audio.start_ms,
+        "end_ms": audio.end_ms,
+        "peak": state.peak,
+        "speakers": [asdict(speaker) for speaker in state.speakers],
         "seconds": {stage: round(seconds, 4) for stage, seconds in state.seconds.items()},
     }
     schema = arrow_schema(UnitRow)
     schema = schema.with_metadata({**(schema.metadata or {}), b"unit": json.dumps(header).encode()})
+    sounds = (_flac(audio, segment) if keep_audio and segment.codes is not None else None for segment in state.segments)
+    rows = [vars(make_row(state.unit, segment, flac)) for segment, flac in zip(state.segments, sounds, strict=True)]
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_table(
-            pa.Table.from_pylist([{f.name: getattr(row, f.name) for f in fields(row)} for row in rows], schema=schema)
-        )
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     body = sink.getvalue()
-    return result, _MAGIC + hashlib.sha256(body).digest() + body
+    return _MAGIC + hashlib.sha256(body).digest() + body
 
 
-def read_result(content: bytes, unit: Unit) -> UnitResult:
-    """The result of a unit from the bytes of its file. Raises DamagedUnitError."""
+def read_result(content: bytes, unit: Unit, policy: Policy) -> UnitResult:
+    """The result of a unit by a policy, from the bytes of its file. Raises DamagedUnitError, SchemaError for another version."""
     with _damaged_errors():
-        header = _header(_open(content).schema)
+        header, table = read_header_and_table(content)
+        rows, sizes = _parse_rows(table, whole=False), _sizes(table)
         speakers = ({**speaker, "embedding": tuple(speaker["embedding"])} for speaker in header["speakers"])
-        return UnitResult(
+        result = UnitResult(
             unit=unit,
             start_ms=header["start_ms"],
             end_ms=header["end_ms"],
             peak=header["peak"],
             speakers=tuple(LocalSpeaker(**speaker) for speaker in speakers),
-            accepted={label: SegmentTotals(**totals) for label, totals in header["accepted"].items()},
-            rejected=SegmentTotals(**header["rejected"]),
         )
+    accepted: dict[str, SegmentTotals] = {}
+    rejected = SegmentTotals()
+    for row, size in zip(rows, sizes, strict=True):
+        row = apply_policy(row, policy, language=unit.recording.language)
+        if row.reasons:
+            rejected += SegmentTotals(segments=1, ms=row.duration_ms)
+        else:
+            totals = SegmentTotals(segments=1, ms=row.duration_ms, bytes=size + 8 * len(row.text or "") + _TAR_OVERHEAD)
+            accepted[str(row.local_speaker)] = accepted.get(str(row.local_speaker), SegmentTotals()) + totals
+    return replace(result, accepted=accepted, rejected=rejected)
 
 
-def load_unit_rows(store: Store, name: str, *, accepted: bool) -> Iterator[UnitRow]:
-    """The same of a unit in a corpus. Raises DamagedUnitError, naming the file."""
+def load_unit_rows(store: Store, name: str, policy: Policy, language: str | None, *, whole: bool) -> Iterator[UnitRow]:
+    """The rows of a unit of a corpus by a policy. Raises DamagedUnitError, naming the file."""
     path = unit_path(name)
     try:
-        yield from read_unit_rows(store.get(path), accepted=accepted)
+        yield from read_unit_rows(store.get(path), policy, language, whole=whole)
     except DamagedUnitError as error:
         raise DamagedUnitError(f"{store.uri(path)}: {error.message}", remedy=error.remedy) from error
 
 
-def read_unit_rows(content: bytes, *, accepted: bool) -> Iterator[UnitRow]:
-    """Accepted or rejected segments of a unit file, in order of time.
+def read_unit_rows(content: bytes, policy: Policy, language: str | None, *, whole: bool) -> Iterator[UnitRow]:
+    """All segments of a unit file in order of time, accepted or rejected by a policy; with codes, sound and words if `whole`.
 
-    Raises DamagedUnitError, and SchemaError for a file of another version.
+    `language` is that of the recording as listed. Raises DamagedUnitError, and SchemaError for a file of another version.
     """
     with _damaged_errors():
-        _, table = read_header_and_table(content)
-        check_schema(UnitRow, table.schema)
-        wanted = pc.equal(pc.equal(pc.list_value_length(table["reasons"]), 0), accepted)
-        rows = [UnitRow(**row) for row in table.filter(wanted).to_pylist()]
-    yield from rows
+        rows = _parse_rows(read_header_and_table(content)[1], whole=whole)
+    for row in rows:
+        yield apply_policy(row, policy, language=language)
+
+
+def _parse_rows(table: pa.Table, *, whole: bool) -> list[UnitRow]:
+    """The rows as they are stored, in single precision: those of a unit that was just made get the same answer as later."""
+    check_schema(UnitRow, table.schema)
+    light = table if whole else table.drop_columns(_HEAVY)
+    return [UnitRow(**({"phone_ids": []} | row)) for row in light.to_pylist()]
+
+
+def _sizes(table: pa.Table) -> list[int]:
+    """Bytes of codes and sound of each row."""
+    columns = (pc.fill_null(pc.binary_length(table[name]), 0) for name in ("codes", "flac"))
+    return [sum(pair) for pair in zip(*(column.to_pylist() for column in columns), strict=True)]
 
 
 def read_header_and_table(content: bytes) -> tuple[dict[str, Any], pa.Table]:
@@ -143,35 +166,15 @@ def _header(schema: pa.Schema) -> dict[str, Any]:
     return header
 
 
-def _result(state: UnitState, rows: list[UnitRow]) -> UnitResult:
-    accepted: dict[str, SegmentTotals] = {}
-    rejected = SegmentTotals()
-    for row in rows:
-        if row.reasons:
-            rejected += SegmentTotals(segments=1, ms=row.duration_ms)
-        else:
-            size = len(row.codes or b"") + len(row.flac or b"") + 8 * len(row.text or "") + _TAR_OVERHEAD
-            totals = SegmentTotals(segments=1, ms=row.duration_ms, bytes=size)
-            accepted[str(row.local_speaker)] = accepted.get(str(row.local_speaker), SegmentTotals()) + totals
-    return UnitResult(
-        unit=state.unit,
-        start_ms=state.require_audio().start_ms,
-        end_ms=state.require_audio().end_ms,
-        peak=state.peak,
-        speakers=state.speakers,
-        accepted=accepted,
-        rejected=rejected,
-    )
-
-
-def _row(state: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
+def make_row(unit: Unit, segment: Segment, flac: bytes | None = None) -> UnitRow:
+    """A segment as a row of its unit's file."""
     t, s = segment.transcript, segment.scores
-    recording = state.unit.recording.recording
+    recording = unit.recording.recording
     return UnitRow(
-        key=sample_key(recording, segment.start_ms, segment.end_ms, state.unit.track),
-        channel=state.unit.track,
+        key=sample_key(recording, segment.start_ms, segment.end_ms, unit.track),
+        channel=unit.track,
         recording=recording,
-        unit=state.unit.name,
+        unit=unit.name,
         local_speaker=segment.speaker,
         start_ms=segment.start_ms,
         end_ms=segment.end_ms,
@@ -184,7 +187,7 @@ def _row(state: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
         compression_ratio=t.compression_ratio if t else None,
         temperature=t.temperature if t else None,
         used_fallback=t.used_fallback if t else None,
-        chars_per_second=chars_per_second(segment) if t else None,
+        chars_per_second=chars_per_second(t.text, segment.duration_ms) if t else None,
         reference_wer=t.reference_wer if t else None,
         second_wer=t.second_wer if t else None,
         second_repeats=t.second_repeats if t else None,
@@ -205,13 +208,13 @@ def _row(state: UnitState, segment: Segment, keep_audio: bool) -> UnitRow:
         words=[asdict(word) for word in t.words] if t and t.words else None,
         frames=segment.codes.shape[1] if segment.codes is not None else 0,
         codes=segment.codes.tobytes() if segment.codes is not None else None,
-        flac=_flac(state, segment) if keep_audio and segment.accepted else None,
+        flac=flac,
         rejected_by=segment.rejected_by,
         reasons=list(segment.reasons),
     ).check()
 
 
-def _flac(state: UnitState, segment: Segment) -> bytes:
+def _flac(audio: Audio, segment: Segment) -> bytes:
     sink = io.BytesIO()
-    sf.write(sink, state.require_audio().slice24k(segment.start_ms, segment.end_ms), CODEC_RATE, format="FLAC", subtype="PCM_16")
+    sf.write(sink, audio.slice24k(segment.start_ms, segment.end_ms), CODEC_RATE, format="FLAC", subtype="PCM_16")
     return sink.getvalue()

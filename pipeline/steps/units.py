@@ -13,7 +13,7 @@ from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.progress import SlowUnit, WorkerProgress
 from voxbeam.pipeline.steps.counting import CountingFn
 from voxbeam.pipeline.steps.previous_release import PreviousRelease, open_previous_release
-from voxbeam.pipeline.steps.probe import Probed, quarantined_row
+from voxbeam.pipeline.steps.probe import Probed, excluded_row, quarantined_row
 from voxbeam.pipeline.steps.unit_file import read_result, unit_path, write_unit
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.errors import DamagedUnitError, Failure, StageError
@@ -23,7 +23,7 @@ from voxbeam.transforms.chain import build_stages
 
 log = logging.getLogger(__name__)
 FAILED = "failed"
-"""side output of recordings that cannot be used"""
+"""side output of recordings that cannot or shall not be used"""
 
 
 def deduplicate(same_bytes: Iterable[Probed], previous: PreviousRelease, extends_previous: bool) -> Iterator[Probed]:
@@ -70,7 +70,12 @@ class PlanUnits(CountingFn):
         previous = open_previous_release(self.job.output, self.job.previous)
         remaining = list(deduplicate(everything, previous, self.job.extends_previous))
         self._count(everything, remaining)
+        excluded = self.job.policy.exclude.recordings
         for probed in remaining:
+            name = probed.recording.recording
+            if name in excluded and probed.source is not None and probed.failure is None:
+                yield beam.pvalue.TaggedOutput(FAILED, excluded_row(probed.recording, probed.source, excluded[name]))
+                continue
             if probed.failure or probed.source is None:
                 assert probed.failure is not None
                 yield beam.pvalue.TaggedOutput(FAILED, quarantined_row(probed.recording, probed.failure, probed.source))
@@ -99,7 +104,7 @@ class LoadFinishedUnit(CountingFn):
         name, units = keyed
         unit = next(iter(units))
         try:
-            result = read_result(self.job.store.get(unit_path(name)), unit)
+            result = read_result(self.job.store.get(unit_path(name)), unit, self.job.policy)
         except FileNotFoundError:
             yield UnitState(unit=unit)
             return
@@ -127,8 +132,9 @@ class WriteUnit(CountingFn):
             self.reporter.update(WorkerProgress(quarantined=1, audio_ms=failed, slowest=[SlowUnit.of(state)]))
             yield UnitResult(unit=unit, start_ms=unit.start_ms, end_ms=unit.end_ms, failure=state.failure)
             return
-        result, content = write_unit(state, keep_audio=self.job.config.pack.keep_audio)
+        content = write_unit(state, keep_audio=self.job.config.pack.keep_audio)
         self.job.store.put_if_absent(unit_path(unit.name), content)
+        result = read_result(content, unit, self.job.policy)
         self.reporter.update(_progress_delta(result, units=1, slowest=[SlowUnit.of(state)]))
         yield result
 

@@ -18,9 +18,9 @@ from voxbeam.transforms.audio.repeats import repeated_stretches
 from voxbeam.transforms.audio.signal_quality import background_tonality, dropouts
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.decode import DecodeAudio
-from voxbeam.transforms.filter import rejection_reasons
 from voxbeam.transforms.score import Score, load_dnsmos
 
+from tests.pipeline.factories import rejection_reasons
 from tests.transforms.test_decode import units_of
 
 RATE = 16_000

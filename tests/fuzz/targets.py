@@ -52,9 +52,10 @@ def _config(content: bytes) -> object:
 def _unit(content: bytes) -> object:
     from voxbeam.pipeline.steps.unit_file import read_result, read_seconds, read_unit_rows
 
-    from tests.pipeline.test_unit_file import RESULT
+    from tests.pipeline.test_unit_file import POLICY, RESULT
 
-    return [read_result(content, RESULT.unit), list(read_unit_rows(content, accepted=True)), read_seconds(content)]
+    rows = list(read_unit_rows(content, POLICY, None, whole=True))
+    return [read_result(content, RESULT.unit, POLICY), rows, read_seconds(content)]
 
 
 def _release(content: bytes) -> object:

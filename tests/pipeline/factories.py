@@ -9,17 +9,20 @@ import numpy as np
 from voxbeam.pipeline.job import CODE_VERSION
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
 from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
-from voxbeam.pipeline.steps.unit_file import unit_path
+from voxbeam.pipeline.steps.unit_file import make_row, unit_path
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import Failure
+from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.fingerprint import fingerprint as make_fingerprint
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow, sample_key
+from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.release import Release, ReleaseFile
-from voxbeam.schemas.segment import LocalSpeaker
+from voxbeam.schemas.segment import LocalSpeaker, Segment
 from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
 from voxbeam.storage.store import Store
+from voxbeam.transforms.policy import apply_policy
 
 PHONES = b'{"phones": ["<pad>", "a", "b", "c", "d"]}'
 WITH_SEPARATOR = b'{"phones": ["<pad>", "|", "a", "b", "c"]}'
@@ -35,6 +38,13 @@ def unit_row(recording: str = "r", start_ms: int = 0, ms: int = 2000, **changes:
         "phones": "h ə", "phone_ids": [3, 4], "frames": frames, "codes": codes.tobytes(), "reasons": [],
     }  # fmt: skip
     return UnitRow(**{**values, **changes}).check()
+
+
+def rejection_reasons(segment: Segment, config: FilterConfig, *, language: str | None) -> tuple[str, ...]:
+    """Reasons of all rules that a segment of a unit fails."""
+    recording = Recording(recording="r", uri="r.wav")
+    unit = Unit(recording=recording, source=source(), index=0, start_ms=0, end_ms=60_000, margin_ms=0, fingerprint="f")
+    return tuple(apply_policy(make_row(unit, segment), Policy(filter=config), language=language).reasons)
 
 
 def member(

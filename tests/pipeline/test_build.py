@@ -183,12 +183,13 @@ def test_growing_release_keeps_untouched_shards(tmp_path: Path) -> None:
     assert list(verify_release(store, second)) == [] and list(verify_release(store, first)) == []
 
 
-def test_changed_configuration_says_what_changed(tmp_path: Path) -> None:
+def test_another_threshold_is_packed_anew_without_model_work(tmp_path: Path) -> None:
     source = copy_speakers(tmp_path / "in", "kennedy")
     run_build(source, tmp_path / "out")
     stricter = CorpusConfig.model_validate({"filter": {"min_dnsmos_ovrl": 4.9}})
     outcome = run_build(source, tmp_path / "out", config=stricter)
-    assert outcome.changes == Changes(invalidates_units=("filter.min_dnsmos_ovrl: 2.2 → 4.9",))
+    assert outcome.changes == Changes(repacks=("filter.min_dnsmos_ovrl: 2.2 → 4.9",))
+    assert (outcome.progress.units, outcome.progress.reused_units, dict(outcome.progress.seconds)) == (0, 1, {})
     store = Store(str(tmp_path / "out"))
     rejected = list(read_rows(store, outcome.release, RejectedRow))
     assert rejected and all("low_dnsmos" in row.reasons and row.dnsmos_ovrl for row in rejected)

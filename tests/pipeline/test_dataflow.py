@@ -51,6 +51,7 @@ def job_of(device: Any) -> Job:
         output="gs://corpora/librilight",
         listing="listings/a.parquet",
         config=config,
+        policy_path="listings/policy.json",
         fingerprint="f",
         model_hashes={},
         number=1,

@@ -123,7 +123,14 @@ def shares(recording: str, speaker: str, *, hours: float, units: int = 1) -> Ite
             "train",
             recording,
             UnitSelection(
-                unit=key, order=key, speakers={"v1": speaker}, identities={}, license=None, consent_basis=None, bytes=size
+                unit=key,
+                order=key,
+                speakers={"v1": speaker},
+                identities={},
+                language=None,
+                license=None,
+                consent_basis=None,
+                bytes=size,
             ),
         )
 

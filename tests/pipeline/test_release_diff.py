@@ -74,6 +74,23 @@ def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
     assert "goes through all stages" in str(found) and "diarize.threshold: 0.5 → 0.6" in str(found)
 
 
+def test_policy_repacks(released: Any) -> None:
+    policy = {
+        "filter": {"min_snr_db": 11.0},
+        "purity": {"max_voice_distance": 0.5},
+        "exclude": {"recordings": {"q": "no consent"}},
+        "corrections": {"texts": {"r_00000000_00002000": "So it was."}},
+    }
+    found = changes(released, policy)
+    assert found.invalidates_units == ()
+    assert found.repacks == (
+        "filter.min_snr_db: 10.0 → 11.0",
+        "purity.max_voice_distance: 0.7 → 0.5",
+        "exclude.recordings: 1 added (q)",
+        "corrections.texts: 1 added (r_00000000_00002000)",
+    )
+
+
 def test_the_code_of_a_stage_is_named_when_nothing_else_differs(released: Any) -> None:
     assert changes(released, code=2).invalidates_units == ("the code of a stage",)
 
@@ -110,7 +127,8 @@ def test_another_license_is_noticed(released: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "shapes"),
     [("segment.max_s", True), ("device", True), ("pack.keep_audio", True), ("decode.window_s", True), ("decode.timeout_s", False),
-     ("pack.max_shard_mb", False), ("link_speakers.threshold", False), ("listing.license", False)],
+     ("pack.max_shard_mb", False), ("link_speakers.threshold", False), ("listing.license", False),
+     ("filter.min_snr_db", False), ("purity.max_voice_distance", False)],
 )  # fmt: skip
 def test_which_settings_shape_units(key: str, shapes: bool) -> None:
     """The same answer as the fingerprint gives."""

@@ -69,13 +69,14 @@ def test_objects_and_requests(built: Built) -> None:
     assert foretold.writes == sum(n for call, n in calls.items() if call.split()[0] in PUTS)
     assert calls["get units"] == 3 * units, "is it there, its samples, its rejections"
     heads = calls["size shards"] + calls["size manifests"] + calls["size listings"]
-    assert heads == foretold.shards + 2 * foretold.parts + 1 + 1 + len(SPLITS), "parts twice, phones, listing, lists"
+    assert heads == foretold.shards + 2 * foretold.parts + 1 + 2 + len(SPLITS), "parts twice, phones, listing, policy, lists"
     assert calls["get manifests"] == 2, "voices, identities"
+    assert calls["get listings"] == 1, "the policy"
     # what reads the input is made up here: a recording for its hash, and for each of its units a HEAD and one range
-    assert foretold.reads == RECORDINGS + 2 * units + calls["get units"] + calls["get manifests"] + heads
+    assert foretold.reads == RECORDINGS + 2 * units + calls["get units"] + calls["get manifests"] + calls["get listings"] + heads
 
 
-@pytest.mark.parametrize(("shard_bytes", "shards", "writes"), [(1, 1, 10 + 1 + 12 + 10), (300 << 20, 2, 10 + 2 * 32 + 14 + 10)])
+@pytest.mark.parametrize(("shard_bytes", "shards", "writes"), [(1, 1, 10 + 1 + 12 + 11), (300 << 20, 2, 10 + 2 * 32 + 14 + 11)])
 def test_large_shards_go_up_in_parts(shard_bytes: int, shards: int, writes: int) -> None:
     found = footprint(5, 10, 1, shard_bytes, PackConfig())
     assert (found.shards, found.writes) == (shards, writes)

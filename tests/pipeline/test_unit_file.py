@@ -1,5 +1,6 @@
 """Unit files: what is read is what was written, or it is said that it is not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.progress import get_reporter
+from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.pipeline.steps.unit_file import (
     load_unit_rows,
     read_result,
@@ -21,42 +23,115 @@ from voxbeam.pipeline.steps.units import LoadFinishedUnit
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import DamagedUnitError
+from voxbeam.schemas.manifest import UnitRow
+from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.recording import Recording
-from voxbeam.schemas.segment import LocalSpeaker, Segment
-from voxbeam.schemas.unit import Unit, UnitResult
+from voxbeam.schemas.segment import LocalSpeaker, Scores, Segment, Transcript
+from voxbeam.schemas.unit import Unit
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
 
 from tests.pipeline.factories import source
 
+UNIT = Unit(
+    recording=Recording(recording="r", uri="r.wav"), source=source(4000), index=0, start_ms=0, end_ms=4000, margin_ms=0,
+    fingerprint="f",
+)  # fmt: skip
+POLICY = Policy()
+TEXT = Transcript(
+    text="It was so, and so it was.", language="en", language_probability=0.9, avg_logprob=-0.3, no_speech_prob=0.01,
+    compression_ratio=1.2, temperature=0.0, used_fallback=False,
+)  # fmt: skip
+SCORES = Scores(
+    speech_ratio=0.9, dnsmos_ovrl=2.2, dnsmos_sig=3.5, dnsmos_bak=4.0, snr_db=30.0, bandwidth_hz=8000.0, clipping=0.0,
+    loudness_lufs=-23.0, dropouts=0.0, background_tonality=0.05,
+)  # fmt: skip
+"""its quality is the limit, which in single precision is above it"""
 
-def finished() -> tuple[UnitResult, bytes]:
-    unit = Unit(
-        recording=Recording(recording="r", uri="r.wav"), source=source(4000), index=0, start_ms=0, end_ms=4000, margin_ms=0,
-        fingerprint="f",
-    )  # fmt: skip
+
+def finished() -> bytes:
     codes = np.random.default_rng(0).integers(0, 1024, (8, 150), dtype=np.int16)
     state = UnitState(
-        unit=unit,
+        unit=UNIT,
         audio=Audio(start_ms=0, end_ms=4000, pcm16k=np.zeros(64_000, np.float32), pcm24k=np.zeros(96_000, np.float32)),
         speakers=(LocalSpeaker(label="v1", embedding=(0.6, 0.8), speech_ms=3000),),
         segments=(
-            Segment(start_ms=0, end_ms=2000, speaker="v1", phones="h ə", phone_ids=(1, 2), codes=codes),
-            Segment(start_ms=2000, end_ms=3000, speaker="v1", rejected_by="filter", reasons=("low_snr",)),
+            Segment(
+                start_ms=0,
+                end_ms=2000,
+                speaker="v1",
+                transcript=TEXT,
+                scores=SCORES,
+                phones="h ə",
+                phone_ids=(1, 2),
+                codes=codes,
+            ),
+            Segment(start_ms=2000, end_ms=3000, speaker="v1", rejected_by="segment", reasons=("too_short",)),
+            Segment(
+                start_ms=3000,
+                end_ms=4000,
+                speaker="v1",
+                transcript=TEXT,
+                scores=replace(SCORES, snr_db=3.0),
+                codes=codes[:, :75],
+                rejected_by="phonemize",
+                reasons=("unknown_phone",),
+            ),
         ),
         seconds={"decode": 1.5},
     )
     return write_unit(state, keep_audio=False)
 
 
-RESULT, CONTENT = finished()
+CONTENT = finished()
+RESULT = read_result(CONTENT, UNIT, POLICY)
+
+
+def rows(content: bytes, policy: Policy = POLICY, *, whole: bool = True) -> list[UnitRow]:
+    return list(read_unit_rows(content, policy, None, whole=whole))
 
 
 def test_a_whole_file_is_read() -> None:
-    assert read_result(CONTENT, RESULT.unit) == RESULT
-    assert [row.start_ms for row in read_unit_rows(CONTENT, accepted=True)] == [0]
-    assert [row.reasons for row in read_unit_rows(CONTENT, accepted=False)] == [["low_snr"]]
+    assert (RESULT.accepted["v1"].segments, RESULT.accepted_ms, RESULT.rejected.segments, RESULT.rejected.ms) == (
+        1,
+        2000,
+        2,
+        2000,
+    )
+    assert [row.reasons for row in rows(CONTENT)] == [[], ["too_short"], ["low_snr", "unknown_phone"]]
+    assert [row.rejected_by for row in rows(CONTENT)] == [None, "segment", "filter"]
     assert read_seconds(CONTENT) == {"decode": 1.5}
+
+
+def test_rows_without_codes_are_judged_alike() -> None:
+    whole, light = rows(CONTENT), rows(CONTENT, whole=False)
+    assert [row.reasons for row in light] == [row.reasons for row in whole]
+    assert whole[0].codes and light[0].codes is None
+
+
+def test_another_policy_reads_the_same_file_differently() -> None:
+    strict = Policy.model_validate({"filter": {"min_dnsmos_ovrl": 3.0}})
+    assert [row.reasons for row in rows(CONTENT, strict)][0] == ["low_dnsmos"]
+    assert read_result(CONTENT, UNIT, strict).accepted == {}
+    loose = Policy.model_validate({"filter": {"min_snr_db": 1.0}})
+    assert [row.reasons for row in rows(CONTENT, loose)] == [[], ["too_short"], ["unknown_phone"]], "what has no phones stays out"
+
+
+def test_a_corrected_text_gets_phones_and_no_measures_of_the_old_one() -> None:
+    key = rows(CONTENT)[2].key
+    policy = Policy.model_validate({"filter": {"min_snr_db": 1.0}, "corrections": {"texts": {key: "So it was."}}})
+    row = rows(CONTENT, policy)[2]
+    assert (row.text, row.reasons, row.avg_logprob, row.words) == ("So it was.", [], None, None)
+    assert row.phones and row.phone_ids and row.codes
+    assert read_result(CONTENT, UNIT, policy).accepted["v1"].segments == 2
+
+
+def test_decisions_reject_with_a_reason_of_their_own() -> None:
+    key = rows(CONTENT)[0].key
+    (row, *_) = rows(CONTENT, Policy.model_validate({"corrections": {"rejected": {key: "two voices"}}}))
+    assert (row.rejected_by, row.reasons, row.text) == ("corrections", ["marked_wrong"], TEXT.text)
+    (row, *_) = rows(CONTENT, Policy.model_validate({"exclude": {"segments": {key: "a name is said"}}}))
+    assert (row.rejected_by, row.reasons, row.text, row.phones) == ("exclude", ["excluded"], None, None)
 
 
 @settings(max_examples=600, deadline=None)
@@ -65,21 +140,21 @@ def test_every_flipped_bit_is_found(bit: int) -> None:
     damaged = bytearray(CONTENT)
     damaged[bit // 8] ^= 1 << bit % 8
     with pytest.raises(DamagedUnitError) as caught:
-        read_result(bytes(damaged), RESULT.unit)
+        read_result(bytes(damaged), UNIT, POLICY)
     assert caught.value.remedy
 
 
 @given(length=st.integers(0, len(CONTENT) - 1))
 def test_every_cut_is_found(length: int) -> None:
-    for read in (lambda c: read_result(c, RESULT.unit), lambda c: list(read_unit_rows(c, accepted=True)), read_seconds):
+    for read in (lambda c: read_result(c, UNIT, POLICY), rows, read_seconds):
         with pytest.raises(DamagedUnitError):
             read(CONTENT[:length])
 
 
 def load(store: Store, run_id: str) -> UnitState:
     job = Job(
-        output=store.root, listing="", config=CorpusConfig(), fingerprint="f", model_hashes={}, number=1, previous=None,
-        extends_previous=False, recordings=1, allow_empty=False, run_id=run_id,
+        output=store.root, listing="", config=CorpusConfig(), policy_path=put_policy(store, POLICY), fingerprint="f",
+        model_hashes={}, number=1, previous=None, extends_previous=False, recordings=1, allow_empty=False, run_id=run_id,
     )  # fmt: skip
     unit = RESULT.unit
     (state,) = LoadFinishedUnit(job).process((unit.name, [unit]))
@@ -101,4 +176,4 @@ def test_packing_names_the_damaged_file(tmp_path: Path) -> None:
     store, name = Store(str(tmp_path)), RESULT.unit.name
     store.put_if_absent(unit_path(name), CONTENT[: len(CONTENT) // 2])
     with pytest.raises(DamagedUnitError, match=unit_path(name)):
-        list(load_unit_rows(store, name, accepted=True))
+        list(load_unit_rows(store, name, POLICY, None, whole=True))

@@ -9,12 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from voxbeam.schemas.config import CorpusConfig, commented_yaml
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.config_text import commented_yaml
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.fingerprint import fingerprint
 
 _NOT_IN_FINGERPRINT = {
     "link_speakers.threshold",
+    *(f"filter.{key}" for key, _ in CorpusConfig().filter),
+    *(f"purity.{key}" for key, _ in CorpusConfig().purity),
+    *(f"exclude.{key}" for key, _ in CorpusConfig().exclude),
+    *(f"corrections.{key}" for key, _ in CorpusConfig().corrections),
+    "overlays",
     *(f"identify.{key}" for key, _ in CorpusConfig().identify),
     "pack.max_shard_mb",
     "pack.target_shard_mb",
@@ -59,6 +65,8 @@ def other(key: str, value: Any) -> Any:
             return value + 1
         case float():
             return value * 0.99 if value > 0 else value - 0.01
+        case dict():
+            return {"one": "more"}
         case tuple():
             return (*value, "one more")
         case _:

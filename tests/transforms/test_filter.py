@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.reasons import REASONS
 from voxbeam.schemas.segment import Scores, Segment, Transcript
-from voxbeam.transforms.filter import chars_per_second, max_ngram_repeats, rejection_reasons
+from voxbeam.transforms.filter import chars_per_second, max_ngram_repeats
+
+from tests.pipeline.factories import rejection_reasons
 
 CONFIG = FilterConfig()
 GOOD = Segment(
@@ -63,7 +65,7 @@ def with_faults(reasons, text=GOOD.transcript.text):
     for reason in reasons:
         scores = replace(scores, **BAD_SCORES.get(reason, {}))
         transcript = replace(transcript, **BAD_TRANSCRIPT.get(reason, {}))
-    return replace(GOOD, scores=scores, transcript=transcript)
+    return replace(GOOD, speech_ratio=scores.speech_ratio, scores=scores, transcript=transcript)
 
 
 def test_a_good_segment_is_accepted():
@@ -111,5 +113,5 @@ def test_loops_of_one_two_and_three_words_are_counted(text, loops):
 
 
 def test_pace_counts_letters_only():
-    assert chars_per_second(replace(GOOD, transcript=replace(GOOD.transcript, text="ab, cd!"))) == 1.0
-    assert chars_per_second(replace(GOOD, transcript=None)) == 0.0
+    assert chars_per_second("ab, cd!", 4000) == 1.0
+    assert chars_per_second(None, 4000) == 0.0

@@ -1,0 +1,201 @@
+"""Repack: a new release of the units of the latest one by another policy. Neither sound nor models are needed."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from pydantic import ValidationError
+
+from voxbeam.models.phones import load_phone_set, phonemizer_version
+from voxbeam.models.threads import pin_threads
+from voxbeam.pipeline.build_record import write_record
+from voxbeam.pipeline.collection_mark import require_no_collection
+from voxbeam.pipeline.events import BuildObserver, BuildProgress
+from voxbeam.pipeline.excluded_identities import resolve_identities
+from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat
+from voxbeam.pipeline.job import Job
+from voxbeam.pipeline.model_fingerprints import calibration_hash
+from voxbeam.pipeline.preview import Preview, preview
+from voxbeam.pipeline.progress import clear_progress, read_progress
+from voxbeam.pipeline.release_diff import changed_settings, repacking_changes
+from voxbeam.pipeline.runners.launch import run_job
+from voxbeam.pipeline.runners.options import RunnerOptions
+from voxbeam.pipeline.steps.policy_object import put_policy
+from voxbeam.schemas.bounded_yaml import parse_yaml
+from voxbeam.schemas.config import CorpusConfig, read_uri
+from voxbeam.schemas.errors import ConfigError, ModelError, StorageError
+from voxbeam.schemas.fingerprint import EVIDENCE_VERSION
+from voxbeam.schemas.policy import Policy, with_decisions, without_decisions
+from voxbeam.schemas.release import Release
+from voxbeam.storage.overlays import read_overlays
+from voxbeam.storage.releases import load_release, read_release
+from voxbeam.storage.store import Store
+
+UNITS_PER_WORKER = 500
+"""reading fewer units takes less time than starting another worker"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseResult:
+    """The result of `release`."""
+
+    previous: Release
+    release: Release | None
+    """the latest release; None after a dry run"""
+    committed: bool
+    """whether it is new; false also when the policy is that of the previous release"""
+    changes: tuple[str, ...]
+    """settings and decisions that differ from the previous release's"""
+    preview: Preview | None
+    """of a dry run"""
+    unknown: tuple[str, ...] = field(default=())
+    """what the policy names and the corpus does not have"""
+    wall_s: float
+
+
+def release(
+    output_uri: str,
+    policy: Mapping[str, Any] | CorpusConfig | str | Path,
+    *,
+    dry_run: bool = False,
+    runner_args: Sequence[str] = (),
+    on_progress: Callable[[BuildProgress], None] | None = None,
+) -> ReleaseResult:
+    """Makes a new release of the same units by another policy, or says what it would be.
+
+    Args:
+        output_uri: folder or bucket prefix of the corpus.
+        policy: sections of a configuration, as a mapping, a file or a CorpusConfig. What it does not set stays as it is in the
+            latest release. It may set `filter`, `purity`, `exclude`, `corrections`, `overlays`, `link_speakers`, `identify` and
+            `pack`; anything else, if it differs, needs a build.
+        dry_run: read the units and compare the two policies; write nothing.
+        runner_args: Beam options, as for `build`.
+        on_progress: called with events, as by `build`.
+
+    Raises a VoxbeamError: ConfigError for what needs a build, StorageError where there is no release.
+    """
+    observer = BuildObserver(on_progress)
+    pin_threads()
+    store = Store(output_uri)
+    previous = load_release(store)
+    _require_evidence(previous)
+    config = resolve_identities(store, previous, read_overlays(merge_policy(previous, policy)))
+    changes = repacking_changes(previous, config)
+    models = {**previous.models, "identify": calibration_hash(config)}
+    if models != previous.models:
+        changes = [*changes, "the calibration of identities, or the library that finds neighbors"]
+    _require_same_phones(previous, config)
+    found: dict[str, Any] = {"previous": previous, "changes": tuple(changes)}
+    if dry_run:
+        seen = preview(store, previous, config, observer)
+        unknown = seen.unknown_names(config)
+        return ReleaseResult(**found, release=None, committed=False, preview=seen, unknown=unknown, wall_s=observer.elapsed_s)
+    if not changes:
+        return ReleaseResult(**found, release=previous, committed=False, preview=None, wall_s=observer.elapsed_s)
+    made = _run(store, previous, config, models, RunnerOptions(runner_args), observer)
+    return ReleaseResult(**found, release=made, committed=True, preview=None, wall_s=observer.elapsed_s)
+
+
+def merge_policy(previous: Release, policy: Mapping[str, Any] | CorpusConfig | str | Path) -> CorpusConfig:
+    """The configuration of a release with what a policy sets. Raises ConfigError for settings that need a build."""
+    if isinstance(policy, str | Path):
+        where, tree = f"{policy}: ", _read_tree(policy)
+    else:
+        where = ""
+        tree = policy.model_dump(mode="json", exclude_unset=True) if isinstance(policy, CorpusConfig) else dict(policy)
+    merged = {name: dict(value) if isinstance(value, dict) else value for name, value in previous.config.items()}
+    for name, value in tree.items():
+        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    try:
+        before, config = CorpusConfig.model_validate(previous.config), CorpusConfig.model_validate(merged)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{where}not a policy for release {previous.name}: {wrong}") from error
+    if needs_build := changed_settings(before, config):
+        raise ConfigError(
+            f"{where}not only a policy: {'; '.join(needs_build)}",
+            remedy="leave these out to release the same units, or run `voxbeam build` with them",
+        )
+    return config
+
+
+def _read_tree(uri: str | Path) -> dict[str, Any]:
+    try:
+        tree = parse_yaml(read_uri(uri)) or {}
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no configuration at {uri}") from error
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{uri} cannot be read as YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{uri} is no configuration: it has no sections")
+    return tree
+
+
+def _require_evidence(release: Release) -> None:
+    if release.code_version < EVIDENCE_VERSION:
+        raise StorageError(
+            f"release {release.name} was made by an earlier voxbeam, whose units lack what its rules rejected",
+            remedy="run the `voxbeam build` command of the corpus once: it makes every unit again, and a new release",
+        )
+
+
+def _require_same_phones(release: Release, config: CorpusConfig) -> None:
+    """Raises ModelError when the phones of a corrected text, or the phone set, would not be those of the release."""
+    here = {"phonemize.inventory": load_phone_set(config.phonemize.voice).sha256}
+    if config.corrections.texts:
+        here["phonemize.espeak"] = phonemizer_version()
+    if differing := [name for name, value in here.items() if release.models[name] != value]:
+        name = differing[0]
+        raise ModelError(
+            f"release {release.name} was made with {name} {release.models[name][:12]}, here is {here[name][:12]}",
+            remedy="install that version, or run `voxbeam build`, which makes the phones of the whole corpus again",
+        )
+
+
+def _run(
+    store: Store, previous: Release, config: CorpusConfig, models: dict[str, str], runner: RunnerOptions, observer: BuildObserver
+) -> Release:
+    store.require_conditional_create()
+    runner.require_bucket_uris([store.root])
+    if runner.detached:
+        raise ConfigError("a release is waited for", remedy="leave out the options that detach the job")
+    policy, run_id, info = Policy.of(config), uuid.uuid4().hex[:8], BuildInfo(local=runner.local_workers() > 0)
+    with heartbeat(store, run_id, info) as announce:
+        require_no_collection(store)
+        job = Job(
+            output=store.root,
+            listing="",
+            config=without_decisions(config),
+            policy_path=put_policy(store, policy),
+            fingerprint=previous.fingerprint,
+            model_hashes=models,
+            number=previous.number + 1,
+            previous=previous.number,
+            extends_previous=False,
+            recordings=previous.counts["recordings"],
+            allow_empty=True,
+            run_id=run_id,
+            repacks=True,
+            code_version=previous.code_version,
+        )
+        info.recordings, info.release = job.recordings, job.number
+        observer.recordings = job.recordings
+        announce()
+        assert with_decisions(job.config, policy) == config
+        with observer.live_progress(store, run_id):
+            run_job(job, runner, PipelineOptions(runner.with_defaults(store.root, config.device)), observer)
+        progress = read_progress(store, run_id)
+        write_record(
+            store,
+            release=job.number,
+            run_id=run_id,
+            wall_s=observer.elapsed_s,
+            recordings=job.recordings,
+            libraries=models["libraries"],
+            workers=progress,
+        )
+    clear_progress(store, run_id)
+    return read_release(store, job.number)

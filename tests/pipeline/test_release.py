@@ -1,0 +1,240 @@
+"""Releases by another policy, on a corpus whose speech is made up: no model runs, and the recordings do not exist."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from voxbeam.pipeline.build import BuildResult, build
+from voxbeam.pipeline.diff import diff
+from voxbeam.pipeline.repack import ReleaseResult, release
+from voxbeam.pipeline.steps.unit_file import unit_path
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.errors import ConfigError, DamagedUnitError, StorageError
+from voxbeam.schemas.identity import IdentityRow
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import latest_release, read_rows
+from voxbeam.storage.store import Store
+
+from benchmarks.synthetic import CONFIG, made_up_build
+
+SETTINGS: dict[str, Any] = {**CONFIG, "pack": {"valid_fraction": 0.3, "test_fraction": 0.3}}
+RECORDINGS = [f"s{number % 2}-{number}" for number in range(6)]
+"""by two speakers"""
+ONE_WORKER = ["--direct_num_workers=1"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus with one release, beside its listing."""
+    folder = tmp_path_factory.mktemp("base")
+    listed = [{"uri": f"/audio/{name}.flac", "recording": name, "speaker": name[:2]} for name in RECORDINGS]
+    pq.write_table(pa.Table.from_pylist(listed), folder / "listing.parquet")
+    build_with({}, folder / "listing.parquet", folder / "out")
+    return folder
+
+
+@pytest.fixture
+def output(base: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(base / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def build_with(policy: dict[str, Any], listing: Path, output: Path) -> BuildResult:
+    settings = {**SETTINGS, **policy, "filter": {**SETTINGS["filter"], **policy.get("filter", {})}}
+    with made_up_build():
+        return build(str(listing), str(output), CorpusConfig.model_validate(settings), runner_args=ONE_WORKER)
+
+
+def release_with(policy: Any, output: Path, *options: str, **more: Any) -> ReleaseResult:
+    return release(str(output), policy, runner_args=options or ONE_WORKER, **more)
+
+
+def latest(output: Path) -> tuple[Store, Release]:
+    store = Store(str(output))
+    found = latest_release(store)
+    assert found is not None
+    return store, found
+
+
+def contents(release: Release | None) -> set[tuple[str, str]]:
+    assert release is not None
+    return {(file.kind, file.sha256) for file in release.files}
+
+
+def rows(output: Path, record: Any) -> list[Any]:
+    return list(read_rows(*latest(output), record))
+
+
+@pytest.mark.parametrize(
+    ("policy", "workers"),
+    [
+        ({"filter": {"min_dnsmos_ovrl": 3.5}}, 2),
+        ({"filter": {"min_snr_db": 15.0}, "exclude": {"recordings": {"s0-4": "x"}, "speakers": {"s1": "y"}}}, 1),
+        ({"pack": {**SETTINGS["pack"], "max_shard_mb": 1}}, 1),
+    ],
+)  # fmt: skip
+def test_bytes_are_those_of_a_build_from_nothing(
+    policy: dict[str, Any], workers: int, base: Path, output: Path, tmp_path: Path
+) -> None:
+    before = contents(latest(output)[1])
+    made = release_with(policy, output, f"--direct_num_workers={workers}")
+    assert made.committed and made.release is not None and (made.release.number, made.release.parent) == (2, 1)
+    store, found = latest(output)
+    assert found == made.release and list(verify_release(store, found)) == []
+    whole = build_with(policy, base / "listing.parquet", tmp_path / "whole").release
+    assert contents(found) == contents(whole) != before
+    assert (found.config, found.fingerprint, found.counts) == (whole.config, whole.fingerprint, whole.counts)
+
+
+def test_a_dry_run_says_what_the_release_then_has(output: Path) -> None:
+    policy = {
+        "filter": {"min_dnsmos_ovrl": 3.5, "min_snr_db": 10.0},
+        "exclude": {"recordings": {"s1-1": "x", "nobody": "y"}, "speakers": {"s0": "asked to"}},
+    }
+    before = latest(output)[1].counts
+    told = release_with(policy, output, dry_run=True)
+    assert told.preview is not None and told.release is None and latest(output)[1].number == 1
+    made = release_with(policy, output).release
+    assert made is not None
+    now, then = told.preview.now, told.preview.then
+    assert [(o.accepted_ms, o.rejected_ms, o.samples) for o in (now, then)] == [
+        (c["accepted_ms"], c["rejected_ms"], c["samples"]) for c in (before, made.counts)
+    ]
+    assert told.preview.lost_speakers == ["s0"] and told.unknown == ("exclude.recordings: nobody",)
+    reasons = [reason for row in rows(output, RejectedRow) for reason in row.reasons]
+    assert {reason: reasons.count(reason) for reason in set(reasons)} == dict(then.segments)
+    assert now.accepted_ms - then.accepted_ms == before["accepted_ms"] - made.counts["accepted_ms"]
+    (out,) = (row for row in rows(output, RecordingRow) if row.status == "excluded")
+    assert (out.recording, out.reason, out.error, made.counts["excluded"]) == ("s1-1", "excluded", "x", 1)
+    assert then.excluded_ms == out.duration_ms
+
+
+def test_what_is_left_out_keeps_its_time_and_loses_its_words(output: Path) -> None:
+    release_with({"exclude": {"speakers": {"s0": "asked to"}}}, output)
+    gone = [row for row in rows(output, RejectedRow) if row.speaker == "s0" and row.rejected_by == "exclude"]
+    assert gone and all(row.reasons[0] == "excluded" and row.text is None for row in gone)
+    assert {row.speaker for row in rows(output, SampleRow)} == {"s1"}
+    voice = next(row for row in rows(output, RecordingRow) if row.speaker == "s0")
+    assert voice.accepted_ms == 0 and voice.rejected_ms > 0 and voice.status == "done"
+
+
+def test_an_identity_stays_out_until_it_is_taken_back(output: Path) -> None:
+    first = latest(output)[1]
+    person = next(row for row in rows(output, IdentityRow) if row.name == "s1")
+    policy = {"exclude": {"identities": {person.identity: "asked to"}}}
+    out = release_with(policy, output).release
+    assert out is not None and set(out.config["exclude"]["voices"]) == set(person.voices)
+    assert {row.identity for row in rows(output, SampleRow)}.isdisjoint({person.identity})
+    assert not release_with(policy, output).committed, "the same policy"
+    back = release_with({"exclude": {"identities": {}}}, output).release
+    assert back is not None and back.config["exclude"] == first.config["exclude"] and contents(back) == contents(first)
+    with pytest.raises(ConfigError, match="which release 000003 has not"):
+        release_with({"exclude": {"identities": {"nobody": "x"}}}, output)
+
+
+def test_overlays_are_part_of_the_release(output: Path, tmp_path: Path) -> None:
+    first, second, third = rows(output, SampleRow)[:3]
+    lines = [
+        {"key": first.key, "text": "Something else was said.", "by": "ada"},
+        {"key": second.key, "reason": "cut word"},
+        {"key": third.key, "text": "a sign \u2764 it has"},
+        {"segment": rows(output, SampleRow)[5].key, "reason": "a name is said"},
+    ]
+    (tmp_path / "marks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "policy.yaml").write_text(f"overlays: [{tmp_path / 'marks.jsonl'}]")
+    made = release_with(tmp_path / "policy.yaml", output).release
+    assert made is not None and made.config["overlays"] == [] and list(verify_release(*latest(output))) == []
+    assert made.config["corrections"]["texts"][first.key] == "Something else was said."
+    samples, rejected = ({row.key: row for row in rows(output, record)} for record in (SampleRow, RejectedRow))
+    fixed = samples[first.key]
+    assert (fixed.text, fixed.words, fixed.avg_logprob) == ("Something else was said.", None, None)
+    assert fixed.phones != first.phones and len(fixed.phone_ids) == len(fixed.phones.split())
+    assert json.loads(Store(str(output)).get_range(fixed.shard, fixed.json_offset, fixed.json_bytes))["text"] == fixed.text
+    assert (rejected[second.key].rejected_by, rejected[second.key].reasons) == ("corrections", ["marked_wrong"])
+    assert (rejected[third.key].rejected_by, rejected[third.key].reasons) == ("phonemize", ["unspoken_symbol"])
+    assert rejected[lines[3]["segment"]].reasons == ["excluded"]
+    changes = {(row["key"], row["change"], row["why"]) for row in diff(str(output), 1, 2).table.to_pylist()}
+    assert {(first.key, "text", "corrections"), (second.key, "rejected", "corrections")} <= changes
+    assert (lines[3]["segment"], "rejected", "exclude") in changes
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{}", "line 2 is no exclusion"),
+        ('{"recording": "r", "text": "t"}', "line 2 is no exclusion"),
+        ('{"key": "k", "reason": "r", "txt": "t"}', "line 2 is no exclusion"),
+        ('{"key": "k", "reason": " "}', "line 2 is no exclusion"),
+        ("[1]", "line 2"),
+        ("not JSON", "line 2: not a JSON object"),
+    ],
+)
+def test_a_wrong_line_of_an_overlay_is_named(line: str, message: str, output: Path, tmp_path: Path) -> None:
+    (tmp_path / "marks.jsonl").write_text(f'{{"key": "k", "text": "t"}}\n{line}\n')
+    with pytest.raises(ConfigError, match=message):
+        release_with({"overlays": [str(tmp_path / "marks.jsonl")]}, output)
+
+
+def test_the_same_policy_makes_no_release_and_another_stage_needs_a_build(output: Path, tmp_path: Path) -> None:
+    assert not release_with({"filter": {"min_dnsmos_ovrl": 2.2}}, output).committed
+    for settings in ({"segment": {"max_s": 20.0}}, {"pack": {"keep_audio": True}}, {"listing": {"language": "de"}}):
+        with pytest.raises(ConfigError, match="not only a policy"):
+            release_with(settings, output)
+    with pytest.raises(ConfigError, match="filter.min_snr: Extra inputs"):
+        release_with({"filter": {"min_snr": 1}}, output)
+    (tmp_path / "all.yaml").write_text(json.dumps(latest(output)[1].config))
+    assert not release_with(tmp_path / "all.yaml", output).committed, "a whole configuration with the same stages will do"
+
+
+def test_a_build_does_not_take_back_what_people_decided(base: Path, output: Path) -> None:
+    first = latest(output)[1]
+    release_with({"exclude": {"recordings": {"s0-4": "no consent"}}}, output)
+    with pytest.raises(ConfigError, match=r"take back 1 decisions of release 000002 .*s0-4 \(no consent\)"):
+        build_with({}, base / "listing.parquet", output)
+    again = build_with({"exclude": {"recordings": {"s0-4": "no consent"}}}, base / "listing.parquet", output)
+    assert not again.committed and not again.changes
+    back = release_with({"exclude": {"recordings": {}}}, output).release
+    assert contents(back) == contents(first)
+
+
+def test_a_missing_unit_and_older_units_are_named(output: Path) -> None:
+    store, found = latest(output)
+    unit = rows(output, RecordingRow)[0].units[0]
+    store.delete([unit_path(unit)])
+    for dry_run in (True, False):
+        with pytest.raises(DamagedUnitError, match=f"{unit}.*is missing"):
+            release_with({"filter": {"min_snr_db": 11.0}}, output, dry_run=dry_run)
+    (output / "releases" / "000001.json").write_bytes(Release(**{**vars(found), "code_version": 6}).to_json())
+    with pytest.raises(StorageError, match="made by an earlier voxbeam"):
+        release_with({"filter": {"min_snr_db": 11.0}}, output)
+
+
+def test_a_diff_says_why(base: Path, output: Path, tmp_path: Path) -> None:
+    release_with({"filter": {"min_dnsmos_ovrl": 3.5}, "exclude": {"recordings": {"s0-4": "no consent"}}}, output)
+    found = diff(str(output), 1, 2)
+    assert found.settings == (
+        "filter.min_dnsmos_ovrl: 2.2 → 3.5",
+        "exclude.recordings: 1 added (s0-4)",
+    )
+    totals = {(why, change): (segments, ms) for why, change, segments, ms in found.totals()}
+    one, two = found.before.counts, found.after.counts
+    removed = totals["exclude", "removed"]
+    lost = one["samples"] - two["samples"]
+    rejected = totals["threshold", "rejected"]
+    assert set(totals) == {("exclude", "removed"), ("threshold", "rejected")}
+    gone_samples = sum(row["recording"] == "s0-4" and row["before"] == "accepted" for row in found.table.to_pylist())
+    assert rejected[0] + gone_samples == lost and removed[0] > gone_samples
+    found.write_parquet(tmp_path / "changes.parquet")
+    assert pq.read_table(tmp_path / "changes.parquet").equals(found.table)
+    assert len(diff(str(output), 1, 1).table) == 0
+    stages = {"segment": {"max_s": 20.0}, "exclude": {"recordings": {"s0-4": "no consent"}}}
+    build_with(stages, base / "listing.parquet", output)
+    assert "segment.max_s: 30.0 → 20.0" in diff(str(output), 2, 3).settings
