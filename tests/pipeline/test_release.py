@@ -188,7 +188,7 @@ def test_the_same_policy_makes_no_release_and_another_stage_needs_a_build(output
     for settings in ({"segment": {"max_s": 20.0}}, {"pack": {"keep_audio": True}}, {"listing": {"language": "de"}}):
         with pytest.raises(ConfigError, match="not only a policy"):
             release_with(settings, output)
-    with pytest.raises(ConfigError, match="filter.min_snr: Extra inputs"):
+    with pytest.raises(ConfigError, match=r"filter\.min_snr: Extra inputs"):
         release_with({"filter": {"min_snr": 1}}, output)
     (tmp_path / "all.yaml").write_text(json.dumps(latest(output)[1].config))
     assert not release_with(tmp_path / "all.yaml", output).committed, "a whole configuration with the same stages will do"
