@@ -76,7 +76,7 @@ def changed(release: Release, **changes: Any) -> Release:
     ("changes", "word"),
     [
         ({"files": ()}, "lists no file of the kind recordings"),
-        ({"config": {"filter": {"min_snr_db": -100.0}}}, "fingerprint"),
+        ({"config": {"segment": {"min_s": 0.1}}}, "fingerprint"),
         ({"config": {"mood": 1}}, "not one of this voxbeam"),
         ({"models": {"tokenize": "2" * 64}}, "fingerprint"),
         ({"code_version": 99}, "fingerprint"),
