@@ -24,7 +24,6 @@ from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.segment import LocalSpeaker, Scores, Segment, Transcript
 from voxbeam.transforms.base import UnitStage, UnitState
-from voxbeam.transforms.chain import STAGES
 
 RECORDINGS, MINUTES, MIN_MINUTES = 220_000, 16.4, 4.0
 """LibriLight: 60,000 hours"""
@@ -79,7 +78,7 @@ class MakeUpLength(ProbeRecordings):
 class MakeUpSpeech(UnitStage):
     """All stages of a unit at once: one speaker, with the voice of the listed name, and segments with scores that differ."""
 
-    name = STAGES[-1]
+    name = "tokenize"
 
     def run(self, work: UnitState) -> UnitState:
         unit = work.unit

@@ -47,13 +47,25 @@ def read_config(uri: str | None, codec: str | None) -> CorpusConfig:
 
 @click.command(
     cls=VoxbeamCommand,
-    examples=["voxbeam plan --input /data/librilight", "voxbeam plan --input s3://speech/list.parquet --config corpus.yaml"],
+    examples=[
+        "voxbeam plan --input /data/librilight",
+        "voxbeam plan --input s3://speech/list.parquet --config corpus.yaml --output s3://corpora/librilight",
+    ],
 )
 @input_options
+@click.option("--output", metavar="URI", help="Also say what a build into this corpus would do again, stage by stage.")
 @click.option("--sample-minutes", type=float, default=3.0, show_default=True, help="Minutes of speech to measure.")
 @click.option("--device", type=click.Choice(["cuda"]), help="Estimate for one GPU too, from measured rates (docs/gpu.md).")
 @json_option
-def plan(input_uri: str, config: str | None, codec: str | None, sample_minutes: float, device: str | None, as_json: bool) -> int:
+def plan(
+    input_uri: str,
+    config: str | None,
+    codec: str | None,
+    output: str | None,
+    sample_minutes: float,
+    device: str | None,
+    as_json: bool,
+) -> int:
     """Estimate what a build takes: hours, samples, bytes and time.
 
     Runs every stage on a small sample of the input and scales the result. Builds nothing.
@@ -69,7 +81,7 @@ def plan(input_uri: str, config: str | None, codec: str | None, sample_minutes: 
     if device is not None:  # the sample runs on this machine's CPU; GPU stages then take their measured rates
         settings = settings.model_copy(update={"device": "cpu"})
     with showing_plan(terminal.stderr()) as show:
-        result = make_plan(input_uri, settings, sample_minutes=sample_minutes, on_progress=show)
+        result = make_plan(input_uri, settings, output_uri=output, sample_minutes=sample_minutes, on_progress=show)
     rates = load_rates() if device is not None else None
     print_plan(result, terminal.results(as_json))
     if device is not None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from voxbeam.commands.terminal import new_table
 from voxbeam.pipeline.events import BuildProgress, PlanProgress
-from voxbeam.pipeline.progress import WorkerProgress
+from voxbeam.pipeline.progress import DONE, WorkerProgress
 from voxbeam.transforms.chain import STAGES
 
 _LOG_INTERVAL_S = 20.0
@@ -34,7 +34,7 @@ def plural(count: int, noun: str) -> str:
 
 def progress_line(workers: WorkerProgress, recordings: int, elapsed_s: float) -> str:
     """The progress of a build in one line."""
-    done, remaining = workers.audio_ms.get(STAGES[-1], 0), workers.remaining_ms
+    done, remaining = workers.audio_ms.get(DONE, 0), workers.remaining_ms
     speed = done / 1000 / elapsed_s if elapsed_s else 0.0
     eta = hours(remaining / speed) if speed else "—"
     return (

@@ -43,6 +43,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "bucket_reads": "read requests, if the corpus is in a bucket",
         "gpu": "with --device: object: card (null if none has been measured), worker_seconds (stage → seconds, or null if "
         "not measured); else null",
+        "redo": "with --output: object: release, changes, stages (that run again), stage_ms and worker_seconds (stage → what it "
+        "runs on, and takes), new_recordings, units (written), reused_units; else null",
         "left_out": "list of objects: kind, count and example of files of the input that are no recordings",
         "notes": "list of messages about the input, e.g. how many recordings name no speaker",
     },
@@ -135,8 +137,25 @@ def plan_document(plan: Plan, rates: GpuRates | None = None, *, gpu: bool = Fals
         "gpu": {"card": rates.card if rates else None, "worker_seconds": seconds_on_gpu(plan.seconds, plan.audio_ms, rates)}
         if gpu
         else None,
+        "redo": _redo(plan) if plan.redo else None,
         "left_out": [asdict(kind) for kind in plan.left_out],
         "notes": list(plan.notes),
+    }
+
+
+def _redo(plan: Plan) -> dict[str, Any]:
+    redo = plan.redo
+    assert redo is not None
+    changes = redo.changes
+    return {
+        "release": redo.release,
+        "changes": [*changes.invalidates_units, *changes.repacks, *changes.listing],
+        "stages": list(changes.stages),
+        "stage_ms": redo.stage_ms,
+        "worker_seconds": redo.seconds(plan.seconds, plan.audio_ms),
+        "new_recordings": redo.new_recordings,
+        "units": redo.units,
+        "reused_units": redo.reused_units,
     }
 
 
@@ -213,7 +232,7 @@ def status_document(status: CorpusStatus) -> dict[str, Any]:
 
 
 def _build_status(build: BuildStatus) -> dict[str, Any]:
-    from voxbeam.transforms.chain import STAGES
+    from voxbeam.pipeline.progress import DONE
 
     beat, workers = build.heartbeat, build.workers
     return {
@@ -224,7 +243,7 @@ def _build_status(build: BuildStatus) -> dict[str, Any]:
         "silent_s": round(beat.silent.total_seconds(), 3),
         "recordings": beat.info.recordings,
         "probed": workers.probed,
-        "done_ms": round(workers.audio_ms.get(STAGES[-1], 0)),
+        "done_ms": round(workers.audio_ms.get(DONE, 0)),
         "remaining_ms": round(workers.remaining_ms),
         "accepted_ms": workers.accepted_ms,
         "rejected_ms": workers.rejected_ms,

@@ -9,6 +9,7 @@ from voxbeam.commands.report import print_left_out
 from voxbeam.commands.terminal import new_table
 from voxbeam.pipeline.gpu_rates import GPU_STAGES, GpuRates, seconds_on_gpu
 from voxbeam.pipeline.plan import Plan
+from voxbeam.pipeline.redo import Redo
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -37,6 +38,26 @@ def print_plan(plan: Plan, console: Console) -> None:
     table.add_row("all", hours(total_s * 1000), f"{plan.audio_ms / 1000 / total_s:,.1f}×" if total_s else "—")
     console.print(table)
     console.print(f"On this machine with {plural(workers, 'worker')}: about {hours(total_s * 1000 / workers)}")
+    if plan.redo is not None:
+        _print_redo(plan, plan.redo, workers, console)
+
+
+def _print_redo(plan: Plan, redo: Redo, workers: int, console: Console) -> None:
+    """What a build would do to an existing corpus."""
+    if redo.release is None:
+        console.print("The corpus has no release yet: everything is to be done")
+        return
+    if redo.changes:
+        console.print(f"Changed since release {redo.release:06d}: {redo.changes}")
+    seconds = redo.seconds(plan.seconds, plan.audio_ms)
+    table = new_table("stage", "runs on", "worker time")
+    for stage, ms in redo.stage_ms.items():
+        table.add_row(stage, hours(ms), hours(seconds.get(stage, 0.0) * 1000))
+    console.print(table)
+    console.print(
+        f"{plural(redo.new_recordings, 'new recording')}; {plural(redo.units, 'unit')} to write, {redo.reused_units} reused; "
+        f"with {plural(workers, 'worker')} about {hours(sum(seconds.values()) * 1000 / workers)}"
+    )
 
 
 def print_gpu_plan(plan: Plan, rates: GpuRates | None, console: Console) -> None:

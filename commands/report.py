@@ -11,6 +11,7 @@ from voxbeam.commands.terminal import new_table, print_table
 from voxbeam.pipeline.build import BuildResult
 from voxbeam.pipeline.events import VerifyProgress
 from voxbeam.pipeline.gc import Orphan
+from voxbeam.pipeline.progress import DONE
 from voxbeam.pipeline.release_diff import first_few
 from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.verify import Problem
@@ -35,7 +36,7 @@ def print_result(result: BuildResult, store: Store, console: Console) -> None:
             f"{hours(workers.already_released_ms)} of recordings already released"
         )
     else:
-        done_ms = workers.audio_ms.get(STAGES[-1], 0)
+        done_ms = workers.audio_ms.get(DONE, 0)
         print_table(
             console, f"{hours(done_ms)} processed at {done_ms / 1000 / result.wall_s:.1f}× real time", _stage_table(result)
         )

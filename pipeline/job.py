@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from voxbeam.pipeline.steps.policy_object import open_policy
 from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.fingerprint import stage_fingerprints
 from voxbeam.schemas.policy import Policy
 from voxbeam.storage.store import Store
 
@@ -47,6 +48,11 @@ class Job:
     def store(self) -> Store:
         """Where the corpus is."""
         return Store(self.output)
+
+    @property
+    def stages(self) -> dict[str, str]:
+        """The fingerprint of each stage."""
+        return stage_fingerprints(self.config, self.model_hashes, self.code_version)
 
     @property
     def policy(self) -> Policy:

@@ -10,6 +10,7 @@ from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.cost_model import Footprint, footprint
 from voxbeam.pipeline.events import PlanProgress
 from voxbeam.pipeline.progress import accumulate
+from voxbeam.pipeline.redo import Redo, find_redo
 from voxbeam.pipeline.steps.discover import discover
 from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.steps.probe import Probed, probe
@@ -20,6 +21,7 @@ from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.overlays import read_overlays
+from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitStage, UnitState
 from voxbeam.transforms.chain import build_stages
 
@@ -47,6 +49,8 @@ class Plan:
     footprint: Footprint
     left_out: tuple[LeftOut, ...] = ()
     """files of the input that are no recordings, by kind"""
+    redo: Redo | None = None
+    """what a build into an output that was named would do again"""
     notes: tuple[str, ...] = ()
     """what the user should know about the input, e.g. how many recordings name no speaker"""
 
@@ -55,10 +59,11 @@ def plan(
     input_uri: str,
     config: CorpusConfig | None = None,
     *,
+    output_uri: str | None = None,
     sample_minutes: float = 3.0,
     on_progress: OnProgress | None = None,
 ) -> Plan:
-    """Estimates a build from about `sample_minutes` of its input.
+    """Estimates a build from about `sample_minutes` of its input; with `output_uri`, also what it would do again there.
 
     Raises ListingError for an input that cannot be listed, ModelError for a model that cannot be loaded.
     """
@@ -84,7 +89,7 @@ def plan(
         work = _run_stages(stages, unit)
         if work.failure or work.audio is None:
             continue
-        content = write_unit(work, keep_audio=config.pack.keep_audio)
+        content = write_unit(work, {}, keep_audio=config.pack.keep_audio)
         result = read_result(content, unit, policy)
         measured_ms += work.audio.end_ms - work.audio.start_ms
         accumulate(seconds, work.seconds)
@@ -95,6 +100,9 @@ def plan(
     report(PlanProgress(phase="measure", done=len(units), total=len(units)))
     scale = audio_ms / measured_ms if measured_ms else 0.0
     windows = sum(len(plan_windows(p.recording, p.source, config.decode, "plan")) for p in usable if p.source)
+    redo = None
+    if output_uri is not None:
+        redo = find_redo(Store(output_uri), recordings, config, audio_ms, round(windows / fraction))
     input_bytes = round(sum(p.source.bytes for p in usable if p.source) / fraction)
     return Plan(
         recordings=len(recordings),
@@ -107,6 +115,7 @@ def plan(
         unit_bytes=round(unit_bytes * scale),
         footprint=footprint(len(recordings), round(windows / fraction), input_bytes, round(shard_bytes * scale), config.pack),
         left_out=found.left_out,
+        redo=redo,
         notes=found.notes,
     )
 

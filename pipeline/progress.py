@@ -17,11 +17,12 @@ from voxbeam.pipeline.error_reports import report_error
 from voxbeam.schemas.errors import VoxbeamError
 from voxbeam.storage.store import Store, is_bucket
 from voxbeam.transforms.base import MODEL_LOADS, UnitState, once_per_process, set_stage_listener
-from voxbeam.transforms.chain import STAGES
 
 LOCAL_INTERVAL_S = 1.0
 BUCKET_INTERVAL_S = 10.0
 """how often a worker writes its progress"""
+DONE = "done"
+"""name of the audio whose units are written, among that of the stages"""
 MAX_SLOWEST = 10
 """units that a build names as its slowest"""
 BUILD_INFO = "build.json"
@@ -79,7 +80,7 @@ class WorkerProgress:
     """unit files that did not match their checksum and are made again"""
     quarantined: int = 0
     audio_ms: dict[str, float] = field(default_factory=dict)
-    """audio through each stage; also under `reused` (from an earlier run) and `failed` (no stage runs on it again)"""
+    """audio through each stage that ran; also under `done` (its unit is written), `reused` (it was before) and `failed`"""
     seconds: dict[str, float] = field(default_factory=dict)
     """wall time in each stage"""
     accepted_ms: int = 0
@@ -93,8 +94,8 @@ class WorkerProgress:
 
     @property
     def remaining_ms(self) -> float:
-        """Audio that is probed but neither through the last stage, reused, released nor in quarantine."""
-        settled = sum(self.audio_ms.get(name, 0) for name in ("reused", "failed", STAGES[-1]))
+        """Audio that is probed but neither done, reused, released nor in quarantine."""
+        settled = sum(self.audio_ms.get(name, 0) for name in ("reused", "failed", DONE))
         return max(0, self.probed_ms - self.already_released_ms - settled)
 
     def add(self, other: "WorkerProgress") -> None:

@@ -19,7 +19,7 @@ from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.pipeline.verify_header import Problem
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ConfigError, DamagedUnitError, ModelError, StorageError
-from voxbeam.schemas.fingerprint import fingerprint
+from voxbeam.schemas.fingerprint import fingerprint, stage_fingerprints
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.schemas.release import Release
 from voxbeam.schemas.unit import Unit
@@ -77,13 +77,13 @@ def rederive_units(store: Store, release: Release, count: int, report: Report) -
             continue
         windows = plan_windows(row.as_listed(), row.as_source(), config.decode, release.fingerprint)
         unit = next((unit for unit in windows if unit.name == name), None)
-        what = "is not a window of its recording" if unit is None else _difference(store, config, unit)
+        what = "is not a window of its recording" if unit is None else _difference(store, release, config, unit)
         if what is not None:
             yield Problem(where=unit_path(name), what=f"unit of {row.recording}: {what}")
     report(VerifyProgress(phase="rederive", done=len(chosen), total=len(chosen), unreachable=unreachable))
 
 
-def _difference(store: Store, config: CorpusConfig, unit: Unit) -> str | None:
+def _difference(store: Store, release: Release, config: CorpusConfig, unit: Unit) -> str | None:
     """How a stored unit differs from the same unit made now; None if it does not."""
     try:
         stored, stored_rows = read_header_and_table(store.get(unit_path(unit.name)))
@@ -91,12 +91,13 @@ def _difference(store: Store, config: CorpusConfig, unit: Unit) -> str | None:
         return "its file is missing"
     except DamagedUnitError as error:
         return error.message
+    stages = unit.stages(stage_fingerprints(config, release.models, release.code_version))
     state = UnitState(unit=unit)
     for stage in build_stages(config):
         state = stage.run_timed(state)
     if state.failure is not None:
         return f"{state.failure.stage} fails when it is made again: {state.failure.error}"
-    header, rows = read_header_and_table(write_unit(state, keep_audio=config.pack.keep_audio))
+    header, rows = read_header_and_table(write_unit(state, stages, keep_audio=config.pack.keep_audio))
     for name in header:
         if name != "seconds" and header[name] != stored.get(name):
             return f"made again, its {name} differs"

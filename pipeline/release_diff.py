@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from voxbeam.pipeline.job import CODE_VERSION
 from voxbeam.schemas.bounded_yaml import shorten
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ListingError, StorageError
-from voxbeam.schemas.fingerprint import affects_units
+from voxbeam.schemas.fingerprint import EVIDENCE_VERSION, READS, affects_units, stage_fingerprints
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.schemas.policy import DECISIONS, changed_decisions
@@ -15,6 +16,7 @@ from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import damaged_files, read_rows
 from voxbeam.storage.store import Store
 from voxbeam.transforms.identity.naming import CHANGES
+from voxbeam.transforms.reuse import stages_to_run
 
 LISTED_COLUMNS = ("speaker", "language", "license", "consent_basis", "title", "text", "extra")
 """columns of a listing that a release repeats"""
@@ -29,6 +31,8 @@ class Changes:
 
     invalidates_units: tuple[str, ...] = ()
     """settings, models and code with which units are made"""
+    stages: tuple[str, ...] = ()
+    """stages that run again on units of that release, in order; the others keep their results"""
     repacks: tuple[str, ...] = ()
     """settings and decisions with which finished units are packed"""
     damage: tuple[str, ...] = ()
@@ -64,9 +68,9 @@ class Changes:
 
     def __str__(self) -> str:
         what = "; ".join([*self.invalidates_units, *self.repacks, *first_few(self.damage, "files"), *first_few(self.listing)])
+        again = "all stages run" if len(self.stages) == len(READS) else f"these stages run again: {', '.join(self.stages)}"
         consequence = (
-            "No unit of that release can be reused: every listed recording goes through all stages, except units that an earlier "
-            "build made with these same settings"
+            f"On every listed recording {again}, except units that an earlier build made with these same settings"
             if self.invalidates_units
             else "Finished units are reused; all shards and manifests are written again"
         )
@@ -80,6 +84,7 @@ def changes_since(
     config: CorpusConfig,
     fingerprint: str,
     models: dict[str, str],
+    code_version: int = CODE_VERSION,
     *,
     remove_unlisted: bool = False,
 ) -> Changes:
@@ -97,10 +102,11 @@ def changes_since(
     if fingerprint != previous.fingerprint:
         made = changed_models(_of_units(previous.models), _of_units(models))
         invalidates_units = [*invalidates_units, *made] or ["the code of a stage"]
+    stages = changed_stages(previous, config, models, code_version) if invalidates_units else ()
     damaged = damaged_files(store, previous)
     damage = tuple(f"{file.path} is missing or does not have {file.bytes} bytes" for file in damaged)
     if any(file.kind == "recordings" for file in damaged):  # nobody can tell what it lists
-        return Changes(invalidates_units=tuple(invalidates_units), repacks=tuple(repacks), damage=damage)
+        return Changes(invalidates_units=tuple(invalidates_units), stages=stages, repacks=tuple(repacks), damage=damage)
     listing, unlisted, unlisted_quarantine = diff_listing(store, previous, recordings)
     if damage and unlisted and not remove_unlisted:
         raise StorageError(
@@ -109,6 +115,7 @@ def changes_since(
         )
     changes = Changes(
         invalidates_units=tuple(invalidates_units),
+        stages=stages,
         repacks=tuple(repacks),
         damage=damage,
         listing=listing,
@@ -125,6 +132,19 @@ def changes_since(
             "with --remove-unlisted (remove_unlisted=True)",
         )
     return changes
+
+
+def changed_stages(previous: Release, config: CorpusConfig, models: dict[str, str], code_version: int) -> tuple[str, ...]:
+    """The stages that run again on the units of a release, in order. All of them on units of an earlier voxbeam."""
+    try:
+        before = CorpusConfig.model_validate(previous.config)
+    except ValueError:
+        return tuple(READS)
+    if previous.code_version < EVIDENCE_VERSION:
+        return tuple(READS)
+    marks = stage_fingerprints(before, previous.models, previous.code_version)
+    run = stages_to_run(marks, stage_fingerprints(config, models, code_version))
+    return tuple(stage for stage in READS if stage in run)
 
 
 def diff_listing(

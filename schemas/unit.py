@@ -2,11 +2,13 @@
 
 import hashlib
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from voxbeam.schemas.errors import Failure
+from voxbeam.schemas.fingerprint import with_listing
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.segment import LocalSpeaker
 
@@ -29,14 +31,22 @@ class Unit:
     text_digest: str = ""
     """hash of the recording's reference text, which its segments are compared with; empty if it has none"""
 
+    def stages(self, stages: Mapping[str, str]) -> dict[str, str]:
+        """The fingerprints of stages, for what its recording is listed with."""
+        return with_listing(stages, self.recording.language, self.text_digest)
+
+    @property
+    def window(self) -> str:
+        """A hash of the file and of the place in it. All units of one window are in one folder."""
+        track = f":{self.track}" if self.track is not None else ""
+        place = f"{self.source.sha256}:{self.start_ms}:{self.end_ms}:{self.margin_ms}{track}"
+        return hashlib.sha256(place.encode()).hexdigest()[:32]
+
     @property
     def name(self) -> str:
-        """Name of the unit's result: a hash of file, window and fingerprint, and of the listed id, language and text."""
-        identity = f"{self.source.sha256}:{self.start_ms}:{self.end_ms}:{self.margin_ms}:{self.fingerprint}"
-        listed = f":{self.recording.recording}:{self.recording.language or ''}"
-        listed += f":{self.track}" if self.track is not None else ""
-        listed += f":text={self.text_digest}" if self.text_digest else ""
-        return hashlib.sha256((identity + listed).encode()).hexdigest()[:32]
+        """Name of the unit's result: its window, and a hash of the fingerprint and of the listed id, language and text."""
+        listed = f"{self.fingerprint}:{self.recording.recording}:{self.recording.language or ''}:{self.text_digest}"
+        return f"{self.window}-{hashlib.sha256(listed.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from voxbeam.schemas.errors import Failure, ModelError, StageError, StorageError
 from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
 from voxbeam.schemas.unit import Unit, UnitResult
 from voxbeam.storage.store_errors import summarize_error
+from voxbeam.transforms.reuse import EarlierUnit
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -50,6 +51,14 @@ class UnitState:
     failure: Failure | None = None
     result: UnitResult | None = None
     """set if the unit's file is in the store already, from this run or an earlier one"""
+    earlier: EarlierUnit | None = None
+    """another unit of the same window, whose results stages take that need not run"""
+
+    @property
+    def edges_ms(self) -> tuple[int, int]:
+        """Start and end after they moved to pauses, whether or not the sound had to be decoded."""
+        known = self.audio or self.earlier or self.require_audio()
+        return known.start_ms, known.end_ms
 
     def require_audio(self) -> Audio:
         """The decoded audio. Raises RuntimeError before the stage `decode`."""
@@ -138,10 +147,13 @@ class UnitStage(beam.PTransform):
     def run_timed(self, state: UnitState) -> UnitState:
         """Runs the stage on one unit, and records its wall time. Finished and failed units are returned as they are.
 
-        Any exception except ModelError and StorageError becomes the unit's `failure`.
+        A stage that need not run takes what an earlier unit knows instead. Any exception except ModelError and StorageError
+        becomes the unit's `failure`.
         """
         if state.result or state.failure:
             return state
+        if (known := _known(self.name, state)) is not None:
+            return known
         started = time.perf_counter()
         try:
             with self.lock:
@@ -165,6 +177,22 @@ class UnitStage(beam.PTransform):
     def make_dofn(self) -> "RunStage":
         """The DoFn that runs this stage."""
         return RunStage(self)
+
+
+def _known(stage: str, state: UnitState) -> UnitState | None:
+    """The state after a stage by what an earlier unit knows; None if the stage has to run."""
+    earlier = state.earlier
+    if earlier is None or stage in earlier.run:
+        return None
+    match stage:
+        case "decode":
+            return replace(state, peak=earlier.peak)
+        case "diarize":
+            return replace(state, turns=earlier.turns, speakers=earlier.speakers, mixed=earlier.mixed)
+        case "segment":
+            return replace(state, segments=earlier.cut())
+    filled = earlier.fill(stage, state.segments)
+    return replace(state, segments=filled) if filled is not None else None
 
 
 def _failure(stage: str, error: Exception) -> Failure:
@@ -193,8 +221,8 @@ class RunStage(beam.DoFn):
         yield done
 
     def report(self, before: UnitState, after: UnitState) -> None:
-        """Updates the counters and calls the listener, unless the stage returned the unit as it was."""
-        if after is before:
+        """Updates the counters and calls the listener, unless the stage did not run."""
+        if after.seconds is before.seconds:
             return
         seconds = after.seconds[self.stage.name]
         self.milliseconds.update(int(seconds * 1000))

@@ -39,8 +39,8 @@ class PrefetchStage(RunStage):
     def process(
         self, state: UnitState, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
     ) -> Iterator[Any]:
-        if state.result or state.failure:
-            yield state
+        if state.result or state.failure or (state.earlier is not None and self.stage.name not in state.earlier.run):
+            yield self.stage.run_timed(state)
             return
         self.waiting.append((WindowedValue(state, timestamp, (window,)), self.threads.submit(self.stage.run_timed, state)))
         if len(self.waiting) > self.units:

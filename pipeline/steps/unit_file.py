@@ -8,7 +8,7 @@ every reader compares: a flipped bit in codes would otherwise become a sample.
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,18 +17,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import soundfile as sf
 
-from voxbeam.schemas.audio import Audio
+from voxbeam.pipeline.steps.unit_rows import as_segment, make_row
 from voxbeam.schemas.columns import arrow_schema, check_schema
 from voxbeam.schemas.errors import DamagedUnitError, SchemaError
+from voxbeam.schemas.fingerprint import SOUND
 from voxbeam.schemas.formats import CODEC_RATE
-from voxbeam.schemas.manifest import UnitRow, sample_key
+from voxbeam.schemas.manifest import UnitRow
 from voxbeam.schemas.policy import Policy
-from voxbeam.schemas.segment import LocalSpeaker, Segment
+from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
 from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
-from voxbeam.transforms.filter import chars_per_second
 from voxbeam.transforms.policy import apply_policy
+from voxbeam.transforms.reuse import EarlierUnit
 
 _MAGIC = b"voxbeam unit 1\n\0"
 _HEAVY = ["codes", "flac", "words", "phone_ids"]
@@ -37,23 +38,32 @@ _TAR_OVERHEAD = 4 * 512  # two members, each with a header and half a block of p
 
 
 def unit_path(name: str) -> str:
-    """Path of a unit's result below the corpus; the first two letters of the name are a folder, so that folders stay small."""
-    return f"units/{name[:2]}/{name}.arrow"
+    """Path of a unit's result below the corpus, in the folder of its window."""
+    window, _, mark = name.partition("-")
+    return f"{window_folder(window)}{mark}.arrow"
 
 
-def write_unit(state: UnitState, *, keep_audio: bool) -> bytes:
-    """A finished unit as the bytes of its file."""
-    audio = state.require_audio()
+def window_folder(window: str) -> str:
+    """The folder of all units of a window; its first two letters are a folder of their own, so that folders stay small."""
+    return f"units/{window[:2]}/{window}/"
+
+
+def write_unit(state: UnitState, stages: Mapping[str, str], *, keep_audio: bool) -> bytes:
+    """A finished unit as the bytes of its file. `stages` are the fingerprints of the stages of the recording that it is of."""
+    start_ms, end_ms = state.edges_ms
     header = {
-        "start_ms": audio.start_ms,
-        "end_ms": audio.end_ms,
+        "stages": dict(stages),
+        "start_ms": start_ms,
+        "end_ms": end_ms,
         "peak": state.peak,
+        "turns": [[turn.start_ms, turn.end_ms, turn.speaker] for turn in state.turns],
+        "mixed": [list(span) for span in state.mixed],
         "speakers": [asdict(speaker) for speaker in state.speakers],
         "seconds": {stage: round(seconds, 4) for stage, seconds in state.seconds.items()},
     }
     schema = arrow_schema(UnitRow)
     schema = schema.with_metadata({**(schema.metadata or {}), b"unit": json.dumps(header).encode()})
-    sounds = (_flac(audio, segment) if keep_audio and segment.codes is not None else None for segment in state.segments)
+    sounds = (_flac(state, segment) if keep_audio and segment.codes is not None else None for segment in state.segments)
     rows = [vars(make_row(state.unit, segment, flac)) for segment, flac in zip(state.segments, sounds, strict=True)]
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, schema) as writer:
@@ -67,13 +77,12 @@ def read_result(content: bytes, unit: Unit, policy: Policy) -> UnitResult:
     with _damaged_errors():
         header, table = read_header_and_table(content)
         rows, sizes = _parse_rows(table, whole=False), _sizes(table)
-        speakers = ({**speaker, "embedding": tuple(speaker["embedding"])} for speaker in header["speakers"])
         result = UnitResult(
             unit=unit,
             start_ms=header["start_ms"],
             end_ms=header["end_ms"],
             peak=header["peak"],
-            speakers=tuple(LocalSpeaker(**speaker) for speaker in speakers),
+            speakers=_speakers(header),
         )
     accepted: dict[str, SegmentTotals] = {}
     rejected = SegmentTotals()
@@ -129,6 +138,31 @@ def read_header_and_table(content: bytes) -> tuple[dict[str, Any], pa.Table]:
         return _header(reader.schema), table
 
 
+def read_stages(content: bytes) -> dict[str, str]:
+    """The fingerprint of each stage that made a unit. Raises DamagedUnitError."""
+    with _damaged_errors():
+        stages = _header(_open(content).schema)["stages"]
+        return {str(stage): str(mark) for stage, mark in stages.items()}
+
+
+def read_earlier(content: bytes, run: frozenset[str]) -> EarlierUnit:
+    """The whole content of a unit, for another of the same window, in which some stages run. Raises DamagedUnitError."""
+    with _damaged_errors():
+        header, table = read_header_and_table(content)
+        rows = _parse_rows(table, whole=True)
+        return EarlierUnit(
+            run=run,
+            start_ms=header["start_ms"],
+            end_ms=header["end_ms"],
+            peak=header["peak"],
+            turns=tuple(Turn(start_ms=start, end_ms=end, speaker=label) for start, end, label in header["turns"]),
+            speakers=_speakers(header),
+            mixed=tuple((start, end) for start, end in header["mixed"]),
+            segments=tuple(map(as_segment, rows)),
+            flac={row.start_ms: row.flac for row in rows if row.flac is not None},
+        )
+
+
 def read_seconds(content: bytes) -> dict[str, float]:
     """Wall seconds that each stage took for a unit."""
     with _damaged_errors():
@@ -166,55 +200,13 @@ def _header(schema: pa.Schema) -> dict[str, Any]:
     return header
 
 
-def make_row(unit: Unit, segment: Segment, flac: bytes | None = None) -> UnitRow:
-    """A segment as a row of its unit's file."""
-    t, s = segment.transcript, segment.scores
-    recording = unit.recording.recording
-    return UnitRow(
-        key=sample_key(recording, segment.start_ms, segment.end_ms, unit.track),
-        channel=unit.track,
-        recording=recording,
-        unit=unit.name,
-        local_speaker=segment.speaker,
-        start_ms=segment.start_ms,
-        end_ms=segment.end_ms,
-        duration_ms=segment.duration_ms,
-        text=t.text if t else None,
-        language=t.language if t else None,
-        language_probability=t.language_probability if t else None,
-        avg_logprob=t.avg_logprob if t else None,
-        no_speech_prob=t.no_speech_prob if t else None,
-        compression_ratio=t.compression_ratio if t else None,
-        temperature=t.temperature if t else None,
-        used_fallback=t.used_fallback if t else None,
-        chars_per_second=chars_per_second(t.text, segment.duration_ms) if t else None,
-        reference_wer=t.reference_wer if t else None,
-        second_wer=t.second_wer if t else None,
-        second_repeats=t.second_repeats if t else None,
-        speech_ratio=segment.speech_ratio,
-        voice_distance=segment.voice_distance,
-        second_voice=segment.second_voice,
-        dnsmos_ovrl=s.dnsmos_ovrl if s else None,
-        dnsmos_sig=s.dnsmos_sig if s else None,
-        dnsmos_bak=s.dnsmos_bak if s else None,
-        snr_db=s.snr_db if s else None,
-        bandwidth_hz=s.bandwidth_hz if s else None,
-        clipping=s.clipping if s else None,
-        loudness_lufs=s.loudness_lufs if s else None,
-        dropouts=s.dropouts if s else None,
-        background_tonality=s.background_tonality if s else None,
-        phones=segment.phones,
-        phone_ids=list(segment.phone_ids),
-        words=[asdict(word) for word in t.words] if t and t.words else None,
-        frames=segment.codes.shape[1] if segment.codes is not None else 0,
-        codes=segment.codes.tobytes() if segment.codes is not None else None,
-        flac=flac,
-        rejected_by=segment.rejected_by,
-        reasons=list(segment.reasons),
-    ).check()
+def _speakers(header: dict[str, Any]) -> tuple[LocalSpeaker, ...]:
+    return tuple(LocalSpeaker(**{**speaker, "embedding": tuple(speaker["embedding"])}) for speaker in header["speakers"])
 
 
-def _flac(audio: Audio, segment: Segment) -> bytes:
+def _flac(state: UnitState, segment: Segment) -> bytes:
+    if state.earlier is not None and SOUND not in state.earlier.run and state.earlier.fits(state.segments):
+        return state.earlier.flac[segment.start_ms]
     sink = io.BytesIO()
-    sf.write(sink, audio.slice24k(segment.start_ms, segment.end_ms), CODEC_RATE, format="FLAC", subtype="PCM_16")
+    sf.write(sink, state.require_audio().slice24k(segment.start_ms, segment.end_ms), CODEC_RATE, format="FLAC", subtype="PCM_16")
     return sink.getvalue()

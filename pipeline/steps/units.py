@@ -10,16 +10,24 @@ import apache_beam as beam
 
 from voxbeam.pipeline.error_reports import reports_errors
 from voxbeam.pipeline.job import Job
-from voxbeam.pipeline.progress import SlowUnit, WorkerProgress
+from voxbeam.pipeline.progress import DONE, SlowUnit, WorkerProgress
 from voxbeam.pipeline.steps.counting import CountingFn
 from voxbeam.pipeline.steps.previous_release import PreviousRelease, open_previous_release
 from voxbeam.pipeline.steps.probe import Probed, excluded_row, quarantined_row
-from voxbeam.pipeline.steps.unit_file import read_result, unit_path, write_unit
+from voxbeam.pipeline.steps.unit_file import (
+    read_earlier,
+    read_result,
+    read_stages,
+    unit_path,
+    window_folder,
+    write_unit,
+)
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.errors import DamagedUnitError, Failure, StageError
 from voxbeam.schemas.unit import Unit, UnitResult
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.chain import build_stages
+from voxbeam.transforms.reuse import EarlierUnit, cost_of, stages_to_run
 
 log = logging.getLogger(__name__)
 FAILED = "failed"
@@ -96,7 +104,8 @@ class PlanUnits(CountingFn):
 class LoadFinishedUnit(CountingFn):
     """Unit → state; with its result if an earlier run, or an earlier attempt of this one, finished it.
 
-    A unit file that does not match its checksum counts as not finished: it is deleted and made again.
+    A unit file that does not match its checksum counts as not finished: it is deleted and made again. A unit that is not finished
+    begins with what another of the same window knows.
     """
 
     @reports_errors
@@ -106,16 +115,31 @@ class LoadFinishedUnit(CountingFn):
         try:
             result = read_result(self.job.store.get(unit_path(name)), unit, self.job.policy)
         except FileNotFoundError:
-            yield UnitState(unit=unit)
+            yield UnitState(unit=unit, earlier=self._find_earlier(unit))
             return
         except DamagedUnitError as error:
             log.warning("%s: %s", self.job.store.uri(unit_path(name)), error)
             self.job.store.delete([unit_path(name)])
             self.reporter.update(WorkerProgress(damaged_units=1))
-            yield UnitState(unit=unit)
+            yield UnitState(unit=unit, earlier=self._find_earlier(unit))
             return
         self.reporter.update(_progress_delta(result, reused_units=1, audio_ms={"reused": unit.end_ms - unit.start_ms}))
         yield UnitState(unit=unit, result=result)
+
+    def _find_earlier(self, unit: Unit) -> EarlierUnit | None:
+        """The unit of the same window that leaves least to do; None if none leaves less than everything."""
+        store, wanted = self.job.store, unit.stages(self.job.stages)
+        best: tuple[int, str, frozenset[str], bytes] | None = None
+        for path in sorted(path for path, _ in store.walk(window_folder(unit.window))):
+            try:
+                content = store.get(path)
+                run = stages_to_run(read_stages(content), wanted)
+            except (FileNotFoundError, DamagedUnitError) as error:  # whoever needs that unit finds out
+                log.debug("%s: %s", store.uri(path), error)
+                continue
+            if len(run) < len(wanted) and (best is None or cost_of(run) < best[0]):
+                best = cost_of(run), path, run, content
+        return None if best is None else read_earlier(best[3], best[2])
 
 
 class WriteUnit(CountingFn):
@@ -132,10 +156,12 @@ class WriteUnit(CountingFn):
             self.reporter.update(WorkerProgress(quarantined=1, audio_ms=failed, slowest=[SlowUnit.of(state)]))
             yield UnitResult(unit=unit, start_ms=unit.start_ms, end_ms=unit.end_ms, failure=state.failure)
             return
-        content = write_unit(state, keep_audio=self.job.config.pack.keep_audio)
+        content = write_unit(state, unit.stages(self.job.stages), keep_audio=self.job.config.pack.keep_audio)
         self.job.store.put_if_absent(unit_path(unit.name), content)
         result = read_result(content, unit, self.job.policy)
-        self.reporter.update(_progress_delta(result, units=1, slowest=[SlowUnit.of(state)]))
+        done: dict[str, float] = {DONE: unit.end_ms - unit.start_ms}
+        slowest = [SlowUnit.of(state)] if state.seconds else []
+        self.reporter.update(_progress_delta(result, units=1, audio_ms=done, slowest=slowest))
         yield result
 
 

@@ -30,7 +30,7 @@ def test_ctrl_c_stops_a_build_of_two_workers_and_it_resumes(tmp_path: Path) -> N
         text=True,
         start_new_session=True,
     )
-    wait_for(lambda: any(output.glob("units/*/*.arrow")), 240, "a finished unit")
+    wait_for(lambda: any(output.glob("units/*/*/*.arrow")), 240, "a finished unit")
     family = psutil.Process(process.pid).children(recursive=True)
     for member in [psutil.Process(process.pid), *family]:
         if member.is_running():

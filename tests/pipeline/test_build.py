@@ -162,11 +162,11 @@ def test_killed_build_ends_with_the_same_bytes(tmp_path: Path) -> None:
     ]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while not list(killed.glob("units/*/*.arrow")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(killed.glob("units/*/*/*.arrow")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert len(list(killed.glob("units/*/*.arrow"))) == 1 and not (killed / "releases").exists()
+    assert len(list(killed.glob("units/*/*/*.arrow"))) == 1 and not (killed / "releases").exists()
     outcome = run_build(source, killed, "--direct_num_workers=2")
     assert (outcome.progress.reused_units, outcome.progress.units) == (1, 1)
     assert visible_bytes(killed) == visible_bytes(tmp_path / "whole")

@@ -13,8 +13,11 @@ from voxbeam.pipeline.progress import get_reporter
 from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.pipeline.steps.unit_file import (
     load_unit_rows,
+    read_earlier,
+    read_header_and_table,
     read_result,
     read_seconds,
+    read_stages,
     read_unit_rows,
     unit_path,
     write_unit,
@@ -23,6 +26,7 @@ from voxbeam.pipeline.steps.units import LoadFinishedUnit
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import DamagedUnitError
+from voxbeam.schemas.fingerprint import stage_fingerprints
 from voxbeam.schemas.manifest import UnitRow
 from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.recording import Recording
@@ -30,6 +34,7 @@ from voxbeam.schemas.segment import LocalSpeaker, Scores, Segment, Transcript
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
+from voxbeam.transforms.chain import build_stages
 
 from tests.pipeline.factories import source
 
@@ -37,7 +42,7 @@ UNIT = Unit(
     recording=Recording(recording="r", uri="r.wav"), source=source(4000), index=0, start_ms=0, end_ms=4000, margin_ms=0,
     fingerprint="f",
 )  # fmt: skip
-POLICY = Policy()
+POLICY, STAGES = Policy(), stage_fingerprints(CorpusConfig(), {}, 7)
 TEXT = Transcript(
     text="It was so, and so it was.", language="en", language_probability=0.9, avg_logprob=-0.3, no_speech_prob=0.01,
     compression_ratio=1.2, temperature=0.0, used_fallback=False,
@@ -80,7 +85,7 @@ def finished() -> bytes:
         ),
         seconds={"decode": 1.5},
     )
-    return write_unit(state, keep_audio=False)
+    return write_unit(state, STAGES, keep_audio=False)
 
 
 CONTENT = finished()
@@ -177,3 +182,13 @@ def test_packing_names_the_damaged_file(tmp_path: Path) -> None:
     store.put_if_absent(unit_path(name), CONTENT[: len(CONTENT) // 2])
     with pytest.raises(DamagedUnitError, match=unit_path(name)):
         list(load_unit_rows(store, name, POLICY, None, whole=True))
+
+
+def test_a_unit_that_an_earlier_one_knows_all_of_is_the_same_without_any_stage() -> None:
+    state = UnitState(unit=UNIT, earlier=read_earlier(CONTENT, frozenset()))
+    for stage in build_stages(CorpusConfig()):
+        state = stage.run_timed(state)
+    assert state.failure is None and state.seconds == {} and state.audio is None
+    again = write_unit(state, read_stages(CONTENT), keep_audio=False)
+    (header, table), (known, stored) = read_header_and_table(again), read_header_and_table(CONTENT)
+    assert table.equals(stored) and {**header, "seconds": known["seconds"]} == known
