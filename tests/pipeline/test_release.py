@@ -238,3 +238,14 @@ def test_a_diff_says_why(base: Path, output: Path, tmp_path: Path) -> None:
     stages = {"segment": {"max_s": 20.0}, "exclude": {"recordings": {"s0-4": "no consent"}}}
     build_with(stages, base / "listing.parquet", output)
     assert "segment.max_s: 30.0 → 20.0" in diff(str(output), 2, 3).settings
+
+
+def test_a_damaged_file_of_it_is_healed_by_the_build(base: Path, output: Path) -> None:
+    policy = {"filter": {"min_dnsmos_ovrl": 3.5}, "exclude": {"speakers": {"s1": "asked to"}}}
+    made = release_with(policy, output).release
+    assert made is not None
+    for kind in ("shard", "rejected", "recordings"):
+        (output / made.files_of_kind(kind)[0].path).unlink()
+    outcome = build_with(policy, base / "listing.parquet", output)
+    assert not outcome.committed and latest(output)[1] == made
+    assert list(verify_release(*latest(output))) == []
