@@ -17,11 +17,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from voxbeam.pipeline.job import CODE_VERSION
 from voxbeam.schemas.columns import Record, arrow_schema
@@ -35,57 +35,63 @@ from voxbeam.storage.store import Store
 ROWS_OF_PART = 250_000
 SEGMENTS_OF_RECORDING, RECORDINGS_OF_SPEAKER = 45, 30
 REJECTED = 1 / 6
-_REASONS = ("low_dnsmos", "low_snr", "low_logprob", "overlap")
-_WORDS = np.array([a + b for a in ("ba", "de", "fo", "ku", "li", "ma", "ne", "po", "ru", "si") for b in ("n", "rt", "st", "lk", "mp", "nd", "ck", "sh")])
-_PHONES = np.array(["æ", "n", "d", "s", "oʊ", "ɪ", "t", "w", "ʌ", "z", "k", "l"])
+_WORDS = [a + b for a in ("ba", "de", "fo", "ku", "li", "ma", "ne", "po", "ru", "si") for b in ("n", "rt", "st", "lk", "mp", "nd", "ck", "sh")]
+_RECORDING = f"'speaker-book-' || i // {SEGMENTS_OF_RECORDING}"
+_START = f"i % {SEGMENTS_OF_RECORDING} * 20000"
 
 
-def made_rows(rng: np.random.Generator, first: int, count: int, accepted: bool) -> dict[str, object]:
-    """Columns of `count` segments, by name; those that are missing are null."""
-    number = np.arange(first, first + count)
-    recording = number // SEGMENTS_OF_RECORDING
-    start = (number % SEGMENTS_OF_RECORDING) * 20_000
-    ms = rng.integers(1_200, 20_000, count)
-    names = np.char.add("speaker-book-", recording.astype(str))
-    keys = np.char.add(np.char.add(np.char.add(names, "_"), np.char.zfill(start.astype(str), 8)), np.char.add("_", np.char.zfill((start + ms).astype(str), 8)))
-    words = _WORDS[rng.integers(0, len(_WORDS), (count, 12))]
-    common = _WORDS[np.random.default_rng(1).integers(0, len(_WORDS), (1000, 12))]
-    again = rng.random(count) < 0.05
-    words[again] = common[rng.integers(0, 1000, int(again.sum()))]
-    text = pa.array([" ".join(row) for row in words.tolist()])
-    speaker = np.char.add("s", (recording // RECORDINGS_OF_SPEAKER).astype(str))
+def _uniform(salt: int) -> str:
+    """SQL of a number in [0, 1) that follows from the row's number i."""
+    return f"(hash(i * 1000 + {salt}) % 1000003 / 1000003.0)"
 
-    def scores(mean: float, deviation: float, low: float, high: float) -> NDArray[np.float32]:
-        return np.clip(rng.normal(mean, deviation, count), low, high).astype(np.float32)
 
-    columns: dict[str, object] = {
-        "key": keys, "recording": names, "unit": np.char.add("u", recording.astype(str)), "speaker": speaker,
-        "start_ms": start, "end_ms": start + ms, "duration_ms": ms, "text": text, "language": np.full(count, "en"),
-        "language_probability": scores(0.97, 0.02, 0, 1), "avg_logprob": scores(-0.3, 0.15, -3, 0),
-        "no_speech_prob": scores(0.03, 0.05, 0, 1), "compression_ratio": scores(1.4, 0.2, 0.5, 5),
-        "temperature": np.zeros(count, np.float32), "used_fallback": rng.random(count) < 0.01,
-        "chars_per_second": scores(14, 3, 0, 40), "second_wer": scores(0.1, 0.1, 0, 2), "speech_ratio": scores(0.9, 0.05, 0, 1),
-        "dnsmos_ovrl": scores(3.0, 0.4, 1, 5), "dnsmos_sig": scores(3.2, 0.3, 1, 5), "dnsmos_bak": scores(3.8, 0.4, 1, 5),
-        "snr_db": scores(28, 9, -5, 80), "bandwidth_hz": scores(8000, 1500, 2000, 12_000), "clipping": np.zeros(count, np.float32),
-        "loudness_lufs": scores(-23, 4, -60, 0), "voice_distance": scores(0.3, 0.1, 0, 2), "second_voice": scores(0.1, 0.1, 0, 1),
-        "dropouts": np.zeros(count, np.float32), "background_tonality": scores(0.03, 0.03, -1, 1),
+def _score(salt: int, mean: float, deviation: float, low: float, high: float) -> str:
+    """SQL of a nearly normal number."""
+    total = " + ".join(_uniform(salt * 10 + n) for n in range(4))
+    return f"least(greatest({mean} + {deviation} * 1.73 * ({total} - 2), {low}), {high})"
+
+
+def _pick(words: list[str], count: int, number: str) -> str:
+    """SQL of `count` words joined by spaces."""
+    listed = ", ".join(f"'{word}'" for word in words)
+    chosen = f"list_transform(range({count}), lambda k: [{listed}][CAST(1 + hash({number} * 100 + k) % {len(words)} AS BIGINT)])"
+    return f"array_to_string({chosen}, ' ')"
+
+
+def segment_columns(accepted: bool) -> dict[str, str]:
+    """SQL of the columns of a segment; those that are missing are null."""
+    columns = {
+        "key": f"format('{{}}_{{:08d}}_{{:08d}}', {_RECORDING}, {_START}, {_START} + ms)", "recording": _RECORDING,
+        "unit": f"'u' || i // {SEGMENTS_OF_RECORDING}", "speaker": f"'s' || i // {SEGMENTS_OF_RECORDING * RECORDINGS_OF_SPEAKER}",
+        "start_ms": _START, "end_ms": f"{_START} + ms", "duration_ms": "ms", "language": "'en'", "temperature": "0", "clipping": "0",
+        "text": _pick(_WORDS, 12, f"(CASE WHEN {_uniform(1)} < 0.05 THEN i % 1000 ELSE i + 1000 END)"), "dropouts": "0",
+        "language_probability": _score(2, 0.97, 0.02, 0, 1), "avg_logprob": _score(3, -0.3, 0.15, -3, 0),
+        "no_speech_prob": _score(4, 0.03, 0.05, 0, 1), "compression_ratio": _score(5, 1.4, 0.2, 0.5, 5),
+        "used_fallback": f"{_uniform(6)} < 0.01", "chars_per_second": _score(7, 14, 3, 0, 40), "second_wer": _score(8, 0.1, 0.1, 0, 2),
+        "speech_ratio": _score(9, 0.9, 0.05, 0, 1), "dnsmos_ovrl": _score(10, 3.0, 0.4, 1, 5), "dnsmos_sig": _score(11, 3.2, 0.3, 1, 5),
+        "dnsmos_bak": _score(12, 3.8, 0.4, 1, 5), "snr_db": _score(13, 28, 9, -5, 80), "bandwidth_hz": _score(14, 8000, 1500, 2000, 12000),
+        "loudness_lufs": _score(15, -23, 4, -60, 0), "voice_distance": _score(16, 0.3, 0.1, 0, 2),
+        "second_voice": _score(17, 0.1, 0.1, 0, 1), "background_tonality": _score(18, 0.03, 0.03, -1, 1),
     }  # fmt: skip
     if not accepted:
-        first_reason = rng.integers(0, len(_REASONS), count)
-        both = rng.random(count) < 0.3
-        reasons = [[_REASONS[i], "too_fast"] if two else [_REASONS[i]] for i, two in zip(first_reason.tolist(), both.tolist(), strict=True)]
-        return {**columns, "rejected_by": np.full(count, "filter"), "reasons": pa.array(reasons)}
-    phones = _PHONES[rng.integers(0, len(_PHONES), (count, 40))]
-    lengths = np.arange(0, 40 * count + 1, 40, dtype=np.int32)
+        one = "['low_dnsmos', 'low_snr', 'low_logprob', 'overlap'][CAST(1 + hash(i) % 4 AS BIGINT)]"
+        return {**columns, "rejected_by": "'filter'", "reasons": f"CASE WHEN hash(i) % 10 < 3 THEN [{one}, 'too_fast'] ELSE [{one}] END"}
     return {
-        **columns, "split": np.where(recording % 50 == 0, "valid", "train"), "identity": np.char.add("i", (recording // RECORDINGS_OF_SPEAKER).astype(str)),
-        "identity_confidence": scores(0.9, 0.05, 0, 1), "license": np.full(count, "CC0-1.0"), "consent_basis": np.full(count, "public-domain"),
-        "phones": pa.array([" ".join(row) for row in phones.tolist()]),
-        "phone_ids": pa.ListArray.from_arrays(pa.array(lengths), pa.array(rng.integers(2, 60, 40 * count).astype(np.int16))),
-        "frames": (ms * 75 // 1000).astype(np.int32), "shard": np.full(count, "shards/train/train-000000-0.tar"),
-        "codes_offset": number * 3000, "codes_bytes": ms, "codes_crc32": rng.integers(0, 1 << 32, count).astype(np.uint32),
-        "json_offset": number * 3000, "json_bytes": np.full(count, 900),
+        **columns, "split": "CASE WHEN hash(speaker) % 50 = 0 THEN 'valid' ELSE 'train' END", "identity": "replace(speaker, 's', 'i')",
+        "identity_confidence": "0.9", "license": "'CC0-1.0'", "consent_basis": "'public-domain'", "phones": "'æ n d | s oʊ | ɪ t | w ʌ z'",
+        "phone_ids": "list_transform(range(40), lambda k: (2 + hash(i * 40 + k) % 58) :: SMALLINT)", "frames": "ms * 75 // 1000",
+        "shard": "'shards/train/train-000000-0.tar'", "codes_offset": "i * 3000", "codes_bytes": "ms", "codes_crc32": "hash(i) % 4294967296",
+        "json_offset": "i * 3000", "json_bytes": "900",
     }  # fmt: skip
+
+
+def made_segments(first: int, count: int, kind: str) -> pa.Table:
+    """Rows of `samples` or `rejected`, those with the numbers from `first`."""
+    schema, made = arrow_schema(TABLES[kind]), segment_columns(kind == "samples")
+    listed = ", ".join(f"{made.get(name, 'NULL')} AS {name}" for name in schema.names)
+    rows = f"SELECT i, 1200 + hash(i) % 18800 AS ms FROM range({first}, {first + count}) AS made(i)"
+    found = duckdb.sql(f"SELECT {listed} FROM ({rows}) ORDER BY i").to_arrow_table()
+    return pa.Table.from_arrays([found[f.name].cast(f.type) for f in schema], schema=schema)
 
 
 def as_table(record: type[Record], columns: dict[str, object], count: int) -> pa.Table:
@@ -121,12 +127,11 @@ def made_identities(count: int) -> pa.Table:
 def tables(millions: float) -> Iterator[tuple[str, pa.Table]]:
     """Parts of all tables, each with its kind."""
     total = round(millions * 1e6)
-    rng = np.random.default_rng(0)
     for first in range(0, total, ROWS_OF_PART):
         count = min(ROWS_OF_PART, total - first)
         bad = round(count * REJECTED)
-        yield "samples", as_table(TABLES["samples"], made_rows(rng, first, count - bad, True), count - bad)
-        yield "rejected", as_table(TABLES["rejected"], made_rows(rng, first + count - bad, bad, False), bad)
+        yield "samples", made_segments(first, count - bad, "samples")
+        yield "rejected", made_segments(first + count - bad, bad, "rejected")
     recordings = total // SEGMENTS_OF_RECORDING + 1
     yield "recordings", made_recordings(recordings)
     yield "identities", made_identities(recordings // RECORDINGS_OF_SPEAKER + 1)

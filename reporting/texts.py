@@ -47,64 +47,87 @@ def suspected_hallucinations(tables: ReleaseTables) -> list[dict[str, Any]]:
 
 def repeated_texts(tables: ReleaseTables) -> dict[str, Any]:
     """Texts of accepted samples that occur more than once, but for case and punctuation: totals, and the most frequent."""
-    tables.arrow(
-        f"""
-        CREATE OR REPLACE TEMP TABLE repeated AS
-        SELECT text_hash, count(*) AS times, count(DISTINCT recording) AS recordings, sum(duration_ms) :: BIGINT AS ms,
-            min(duration_ms) AS shortest_ms, max(duration_ms) AS longest_ms
-        FROM (SELECT hash({_PLAIN}) AS text_hash, hash(recording) AS recording, duration_ms FROM samples
-            WHERE length(text) - length(replace(text, ' ', '')) >= {_MIN_WORDS - 1})
-        GROUP BY text_hash HAVING count(*) > 1
-        """
-    )
+    _hash_texts(tables)
+    groups = f"""
+        WITH groups AS (
+            SELECT text_hash, count(*) AS times, count(DISTINCT recording_hash) AS recordings, sum(ms) :: BIGINT AS ms,
+                min(key_hash) AS first_hash
+            FROM spoken WHERE words >= {_MIN_WORDS} GROUP BY text_hash HAVING count(*) > 1
+        )
+    """
     totals = tables.row(
-        "SELECT count(*) AS texts, coalesce(sum(times), 0) :: BIGINT AS samples, coalesce(sum(ms), 0) :: BIGINT AS ms,"
-        " count(*) FILTER (recordings > 1) AS across FROM repeated"
+        f"{groups} SELECT count(*) AS texts, coalesce(sum(times), 0) :: BIGINT AS samples, coalesce(sum(ms), 0) :: BIGINT AS ms,"
+        " count(*) FILTER (recordings > 1) AS across FROM groups"
     )
-    rows = tables.rows(
-        f"""
-        WITH top AS (SELECT * FROM repeated ORDER BY times DESC, text_hash LIMIT {MAX_GROUPS}),
-        found AS (SELECT hash({_PLAIN}) AS text_hash, min(text) AS text, min(key) AS first_key, max(key) AS last_key FROM samples
-            WHERE hash({_PLAIN}) IN (SELECT text_hash FROM top) GROUP BY 1)
-        SELECT text, times, recordings, ms, first_key, last_key FROM top JOIN found USING (text_hash)
-        ORDER BY times DESC, ms DESC, text
-        """
-    )
-    return {**totals, "rows": rows}
+    rows = tables.rows(f"{groups} SELECT * FROM groups ORDER BY times DESC, ms DESC, text_hash LIMIT {MAX_GROUPS}")
+    found = _segments_of(tables, [row["first_hash"] for row in rows])
+    shown = [
+        {"text": text, "first_key": key, **{name: row[name] for name in ("times", "recordings", "ms")}}
+        for row in rows
+        for key, text in [found[row["first_hash"]]]
+    ]
+    return {**totals, "rows": shown}
 
 
 def near_duplicates(tables: ReleaseTables) -> dict[str, Any]:
-    """Pairs that are probably the same speech twice.
+    """What is probably the same speech twice.
 
     By text: samples of different recordings with the same long words in any order, whose durations differ by at most a tenth.
     By sound: samples with the same codes, which is the same audio to the last frame.
     """
-    words = f"list_sort(list_distinct(list_filter(string_split({_PLAIN}, ' '), lambda word: length(word) > 3)))"
-    by_text = tables.rows(
-        f"""
-        WITH spoken AS (
-            SELECT hash(words) AS word_hash, recording, key, duration_ms
-            FROM (SELECT {words} AS words, recording, key, duration_ms FROM samples) WHERE len(words) >= {_MIN_WORDS}
-        ),
-        groups AS (
-            SELECT word_hash FROM spoken GROUP BY word_hash
-            HAVING min(recording) <> max(recording) AND max(duration_ms) <= 1.1 * min(duration_ms)
-        )
-        SELECT count(*) AS times, sum(duration_ms) :: BIGINT AS ms, min(key) AS first_key, max(key) AS last_key
-        FROM spoken SEMI JOIN groups USING (word_hash) GROUP BY word_hash ORDER BY times DESC, first_key LIMIT {MAX_GROUPS}
-        """
+    _hash_texts(tables)
+    by_text = _groups(
+        tables,
+        "word_hash",
+        f"long_words >= {_MIN_WORDS}",
+        "min(recording_hash) <> max(recording_hash) AND max(ms) <= 1.1 * min(ms)",
     )
-    by_sound = tables.rows(
-        f"""
-        WITH twice AS (
-            SELECT codes_crc32, codes_bytes FROM samples GROUP BY ALL HAVING count(*) > 1
-        )
-        SELECT count(*) AS times, sum(duration_ms) :: BIGINT AS ms, min(key) AS first_key, max(key) AS last_key
-        FROM samples SEMI JOIN twice USING (codes_crc32, codes_bytes) GROUP BY codes_crc32, codes_bytes
-        ORDER BY times DESC, first_key LIMIT {MAX_GROUPS}
-        """
-    )
+    by_sound = _groups(tables, "codes_hash", "true", "count(*) > 1")
     return {"text": by_text, "sound": by_sound}
+
+
+def _groups(tables: ReleaseTables, group: str, condition: str, having: str) -> list[dict[str, Any]]:
+    rows = tables.rows(
+        f"""
+        SELECT count(*) AS times, sum(ms) :: BIGINT AS ms, min(key_hash) AS first_hash, max(key_hash) AS last_hash
+        FROM spoken WHERE {condition} GROUP BY {group} HAVING {having} ORDER BY times DESC, ms DESC, first_hash LIMIT {MAX_GROUPS}
+        """
+    )
+    found = _segments_of(tables, [row[name] for row in rows for name in ("first_hash", "last_hash")])
+    return [
+        {
+            **{name: row[name] for name in ("times", "ms")},
+            **{name: found[row[f"{name.removesuffix('_key')}_hash"]][0] for name in ("first_key", "last_key")},
+        }
+        for row in rows
+    ]
+
+
+def _hash_texts(tables: ReleaseTables) -> None:
+    """Makes the table `spoken`, unless it is there: 60 bytes of each sample, so that texts are read and divided into words once."""
+    tables.arrow(
+        f"""
+        CREATE TEMP TABLE IF NOT EXISTS spoken AS
+        SELECT hash(key) AS key_hash, hash(recording) AS recording_hash, hash(plain) AS text_hash, duration_ms AS ms,
+            hash(codes_crc32, codes_bytes) AS codes_hash, len(all_words) AS words, len(long) AS long_words,
+            hash(list_sort(long)) AS word_hash
+        FROM (
+            SELECT *, list_distinct(list_filter(all_words, lambda word: length(word) > 3)) AS long
+            FROM (
+                SELECT *, string_split(plain, ' ') AS all_words
+                FROM (SELECT key, recording, duration_ms, codes_crc32, codes_bytes, {_PLAIN} AS plain FROM samples)
+            )
+        )
+        """
+    )
+
+
+def _segments_of(tables: ReleaseTables, hashes: list[int]) -> dict[int, tuple[str, str]]:
+    """Key and text of samples, by the hash of their keys."""
+    if not hashes:
+        return {}
+    query = "SELECT hash(key) AS key_hash, key, text FROM samples WHERE hash(key) IN (SELECT unnest($hashes :: UBIGINT[]))"
+    return {row["key_hash"]: (row["key"], row["text"]) for row in tables.rows(query, {"hashes": hashes})}
 
 
 def _examples(tables: ReleaseTables, sql: str) -> list[dict[str, Any]]:
