@@ -142,9 +142,7 @@ class Corpus:
         """
         return self._decode(self.codes(key))
 
-    def sound(
-        self, segment: dict[str, Any], *, source: bool = False, seconds: float | None = None
-    ) -> NDArray[np.float32]:
+    def sound(self, segment: dict[str, Any], *, source: bool = False, seconds: float | None = None) -> NDArray[np.float32]:
         """Audio float32 [S] of a segment that `find` returned, accepted or rejected, mono at 24 kHz.
 
         A sample is decoded from its codes; a rejected segment, or any with `source`, is cut from its recording. Only its first
@@ -153,7 +151,9 @@ class Corpus:
         """
         if segment["accepted"] and not source:
             place = (segment["shard"], segment["codes_offset"], segment["codes_bytes"], segment["codes_crc32"])
-            return self._decode(self._read_codes(segment["key"], *place)[:, : None if seconds is None else round(seconds * FRAME_RATE)])
+            return self._decode(
+                self._read_codes(segment["key"], *place)[:, : None if seconds is None else round(seconds * FRAME_RATE)]
+            )
         start_ms, end_ms = segment["start_ms"], segment["end_ms"]
         if seconds is not None:
             end_ms = min(end_ms, start_ms + round(seconds * 1000))

@@ -24,10 +24,17 @@ if TYPE_CHECKING:
     ],
 )
 @click.argument("output")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Page to write.  [default: report.html]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Page to write.  [default: report.html]"
+)
 @click.option("--release", type=int, metavar="NUMBER", help="Release to report.  [default: the latest]")
 @click.option(
-    "--clips", type=click.IntRange(0, 20), default=3, show_default=True, metavar="N", help="Segments to hear on each side of a limit."
+    "--clips",
+    type=click.IntRange(0, 20),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Segments to hear on each side of a limit.",
 )
 @click.option(
     "--try",

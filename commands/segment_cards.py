@@ -35,7 +35,9 @@ def print_card(segment: dict[str, Any], console: Console) -> None:
     start, end = segment["start_ms"] / 1000, segment["end_ms"] / 1000
     state = f"accepted, {segment['split']}" if segment["accepted"] else f"rejected by {segment['rejected_by']}"
     _print(console, f"\n{segment['key']}", "bold")
-    _print(console, f"  {segment['speaker'] or 'no single speaker'}, {start:.2f} to {end:.2f} s of {segment['recording']}: {state}")
+    _print(
+        console, f"  {segment['speaker'] or 'no single speaker'}, {start:.2f} to {end:.2f} s of {segment['recording']}: {state}"
+    )
     _print(console, f"  {segment['text'] or '(no text)'}")
     if segment["phones"]:
         _print(console, f"  {segment['phones']}", "dim")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         "voxbeam show /data/corpus kennedy-inaugural_address_1961-ask_not",
         "voxbeam show /data/corpus --reason low_snr --play",
         "voxbeam show /data/corpus KEY --wav sample.wav",
-        "voxbeam show s3://corpora/x --sql \"SELECT key FROM segments WHERE snr_db BETWEEN 9 AND 11\"",
+        'voxbeam show s3://corpora/x --sql "SELECT key FROM segments WHERE snr_db BETWEEN 9 AND 11"',
     ],
 )
 @click.argument("output")
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 @click.option("--sql", metavar="QUERY", help="Segments whose `key` a query returns; other answers are printed as a table.")
 @click.option("--limit", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Segments to show at most.")
 @click.option("--release", type=int, metavar="NUMBER", help="Release to read.  [default: the latest]")
-@click.option("--wav", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the sound of the segments, one after the other.")
+@click.option(
+    "--wav",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the sound of the segments, one after the other.",
+)
 @click.option("--play", is_flag=True, help="Play the segments.")
 @click.option("--source", is_flag=True, help="Cut accepted segments from their recordings too, instead of decoding their codes.")
 @json_option

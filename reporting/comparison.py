@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from voxbeam.schemas.errors import VoxbeamError
+from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.storage.release_tables import ReleaseTables
 from voxbeam.storage.releases import read_release
 
@@ -35,8 +35,8 @@ def compare_with_previous(tables: ReleaseTables) -> dict[str, Any] | None:
             "reasons": _reasons(tables),
             "scores": _scores(tables),
         }
-    except (VoxbeamError, FileNotFoundError) as error:
-        message = error.message if isinstance(error, VoxbeamError) else "it is no longer there"
+    except (StorageError, SchemaError, FileNotFoundError) as error:
+        message = error.message if isinstance(error, StorageError | SchemaError) else "it is no longer there"
         return {"number": release.parent, "unreadable": message}
 
 
@@ -60,11 +60,11 @@ def _samples(tables: ReleaseTables) -> dict[str, Any]:
 def _reasons(tables: ReleaseTables) -> list[dict[str, Any]]:
     return tables.rows(
         f"""
-        WITH both AS (
+        WITH together AS (
             SELECT unnest(reasons) AS reason, duration_ms AS now, 0 AS before FROM rejected
             UNION ALL SELECT unnest(reasons), 0, duration_ms FROM {_PREFIX}rejected
         )
-        SELECT reason, sum(before) :: BIGINT AS before_ms, sum(now) :: BIGINT AS now_ms FROM both GROUP BY reason
+        SELECT reason, sum(before) :: BIGINT AS before_ms, sum(now) :: BIGINT AS now_ms FROM together GROUP BY reason
         ORDER BY now_ms DESC, reason
         """
     )

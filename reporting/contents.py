@@ -125,7 +125,7 @@ def durations(tables: ReleaseTables) -> list[dict[str, Any]]:
 
 
 def phones(tables: ReleaseTables) -> dict[str, Any]:
-    """How often each phone of the release's set occurs. `every` is n if only every n-th sample was counted, by a hash of its key."""
+    """How often each phone of the release's set occurs, without marks such as `<pad>`. `every` is n if only every n-th sample was counted, by a hash of its key."""
     listed = [file for file in tables.release.files if file.kind == "phones"]
     names: list[str] = json.loads(tables.store.get(listed[0].path))["phones"] if listed else []
     total = int(tables.row("SELECT count(*) AS total FROM samples")["total"])
@@ -137,5 +137,5 @@ def phones(tables: ReleaseTables) -> dict[str, Any]:
         """
     )
     times = {int(row["id"]): int(row["times"]) for row in rows}
-    found = [{"phone": name, "times": times.get(number, 0)} for number, name in enumerate(names)]
+    found = [{"phone": name, "times": times.get(number, 0)} for number, name in enumerate(names) if not name.startswith("<")]
     return {"every": every, "rows": sorted(found, key=lambda row: -int(str(row["times"])))}

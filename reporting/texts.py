@@ -13,7 +13,10 @@ _MIN_WORDS = 4
 _PLAIN = "regexp_replace(lower(text), '[^\\p{L}\\p{N} ]', '', 'g')"
 _SUSPICIONS = {
     "beside_silence": ("no_speech_prob > 0.3", "Whisper's probability of no speech is above 0.3"),
-    "decoded_again": ("used_fallback AND temperature > 0", "the text was found only by sampling, after a suspect first hypothesis"),
+    "decoded_again": (
+        "used_fallback AND temperature > 0",
+        "the text was found only by sampling, after a suspect first hypothesis",
+    ),
     "uncertain": ("avg_logprob < -0.7", "the mean log-probability of the tokens is below −0.7"),
     "repetitive": ("compression_ratio > 2", "the text repeats itself: it compresses by more than 2"),
     "sparse": ("chars_per_second < 6", "fewer than 6 letters per second: words may be missing"),

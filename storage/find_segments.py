@@ -31,8 +31,7 @@ def by_name(tables: ReleaseTables, name: str, limit: int) -> list[Found]:
 def by_reason(tables: ReleaseTables, reason: str, limit: int) -> list[Found]:
     """Segments that were rejected for a reason: first those that have no other, in a mixed order that stays the same."""
     found = tables.rows(
-        "SELECT * FROM segments WHERE list_contains(reasons, $reason) "
-        f"ORDER BY len(reasons), hash(key), key LIMIT {limit:d}",
+        f"SELECT * FROM segments WHERE list_contains(reasons, $reason) ORDER BY len(reasons), hash(key), key LIMIT {limit:d}",
         {"reason": reason},
     )
     if not found:

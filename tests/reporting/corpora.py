@@ -89,7 +89,7 @@ def _write_source(path: Path, wave: NDArray[np.float32]) -> dict[str, Any]:
 def _commit(store: Store, number: int, limit: float, rows: list[UnitRow], listed: list[dict[str, Any]]) -> Release:
     names = [f.name for f in fields(SegmentRow) if f.name != "speaker"]
     files: list[ReleaseFile] = []
-    recordings, voices, identities = [], [], []
+    recordings, voices, identities, shards = [], [], [], []
     for place, info in enumerate(listed):
         recording, split = f"r{place}", SPLITS[place % len(SPLITS)]
         own = [row for row in rows if row.recording == recording]
@@ -104,6 +104,7 @@ def _commit(store: Store, number: int, limit: float, rows: list[UnitRow], listed
         for shard, samples in write_shards(store, split, place, members, 1 << 30):
             files.append(ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples))
             files.append(write_part(store, "samples", f"{place}", samples))
+            shards.append(shard)
         bad_rows = [
             RejectedRow(
                 **{name: getattr(row, name) for name in names}, speaker=f"reader {place}", rejected_by=str(row.rejected_by),
@@ -132,7 +133,7 @@ def _commit(store: Store, number: int, limit: float, rows: list[UnitRow], listed
             error="the file has 0 bytes", remedy="copy it again from its source",
         )
     )  # fmt: skip
-    tables = {"recordings": recordings, "voices": voices, "identities": identities}
+    tables = {"recordings": recordings, "voices": voices, "identities": identities, "shards": shards}
     files += [write_part(store, table, "part", list(content)) for table, content in tables.items()]
     config = CONFIG.model_dump(mode="json")
     config["filter"]["min_dnsmos_ovrl"] = limit
