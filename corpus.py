@@ -18,7 +18,7 @@ from voxbeam.schemas.columns import Record, arrow_schema
 from voxbeam.schemas.errors import ModelError, NotInCorpusError, QueryError, StorageError
 from voxbeam.schemas.formats import FRAME_RATE, SPLITS
 from voxbeam.schemas.identity import IdentityRow
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, key_digest
+from voxbeam.schemas.manifest import EXCLUDED, RecordingRow, RejectedRow, SampleRow, key_digest
 from voxbeam.schemas.release import Release
 from voxbeam.storage.find_segments import by_name, by_query, by_reason
 from voxbeam.storage.releases import load_release, table_batches
@@ -146,14 +146,19 @@ class Corpus:
         """Audio float32 [S] of a segment that `find` returned, accepted or rejected, mono at 24 kHz.
 
         A sample is decoded from its codes; a rejected segment, or any with `source`, is cut from its recording. Only its first
-        `seconds`, if given. Raises StorageError when the recording is not where it was listed, has changed or cannot be decoded,
-        ModelError when the codec cannot be loaded, or what decodes recordings (voxbeam[pipeline]) is not installed.
+        `seconds`, if given.
+
+        Raises NotInCorpusError for what was left out on purpose (docs/policy.md), StorageError when the recording is not where it
+        was listed, has changed or cannot be decoded, ModelError when the codec cannot be loaded, or what decodes recordings
+        (voxbeam[pipeline]) is not installed.
         """
         if segment["accepted"] and not source:
             place = (segment["shard"], segment["codes_offset"], segment["codes_bytes"], segment["codes_crc32"])
             return self._decode(
                 self._read_codes(segment["key"], *place)[:, : None if seconds is None else round(seconds * FRAME_RATE)]
             )
+        if EXCLUDED in segment["reasons"]:
+            raise NotInCorpusError(f"{segment['key']} was left out on purpose: its sound is not for this corpus")
         start_ms, end_ms = segment["start_ms"], segment["end_ms"]
         if seconds is not None:
             end_ms = min(end_ms, start_ms + round(seconds * 1000))

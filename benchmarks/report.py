@@ -2,10 +2,10 @@
 
     PYTHONPATH=. python benchmarks/report.py [--millions 10] [--folder FOLDER]
 
-Writes the tables of a release (1.6 GB for 10 million), then runs the command in a process of its own, as a user would, and samples
-the resident size of it and its children four times a second. On a machine with
-other work, processor time says more than wall time. Its sounds are missing, as there are no shards; everything else is
-computed. Texts are random sentences, a twentieth of them one of a thousand; scores are drawn around those of read speech.
+Writes the tables of a release (1.6 GB for 10 million), then runs the command in a process of its own, as a user would, and
+samples the resident size of it and its children four times a second. On a machine with other work, processor time says more
+than wall time. Sounds are missing, as there are no shards; everything else is computed. Texts are random sentences, a twentieth
+of them one of a thousand; scores are drawn around those of read speech.
 """
 
 import argparse
@@ -68,18 +68,36 @@ def _pick(words: list[str], count: int, number: str) -> str:
 def segment_columns(accepted: bool) -> dict[str, str]:
     """SQL of the columns of a segment; those that are missing are null."""
     columns = {
-        "key": f"format('{{}}_{{:08d}}_{{:08d}}', {_RECORDING}, {_START}, {_START} + ms)", "recording": _RECORDING,
-        "unit": f"'u' || i // {SEGMENTS_OF_RECORDING}", "speaker": f"'s' || i // {SEGMENTS_OF_RECORDING * RECORDINGS_OF_SPEAKER}",
-        "start_ms": _START, "end_ms": f"{_START} + ms", "duration_ms": "ms", "language": "'en'", "temperature": "0", "clipping": "0",
-        "text": _pick(_WORDS, 12, f"(CASE WHEN {_uniform(1)} < 0.05 THEN i % 1000 ELSE i + 1000 END)"), "dropouts": "0",
-        "language_probability": _score(2, 0.97, 0.02, 0, 1), "avg_logprob": _score(3, -0.3, 0.15, -3, 0),
-        "no_speech_prob": _score(4, 0.03, 0.05, 0, 1), "compression_ratio": _score(5, 1.4, 0.2, 0.5, 5),
-        "used_fallback": f"{_uniform(6)} < 0.01", "chars_per_second": _score(7, 14, 3, 0, 40), "second_wer": _score(8, 0.1, 0.1, 0, 2),
-        "speech_ratio": _score(9, 0.9, 0.05, 0, 1), "dnsmos_ovrl": _score(10, 3.0, 0.4, 1, 5), "dnsmos_sig": _score(11, 3.2, 0.3, 1, 5),
-        "dnsmos_bak": _score(12, 3.8, 0.4, 1, 5), "snr_db": _score(13, 28, 9, -5, 80), "bandwidth_hz": _score(14, 8000, 1500, 2000, 12000),
-        "loudness_lufs": _score(15, -23, 4, -60, 0), "voice_distance": _score(16, 0.3, 0.1, 0, 2),
-        "second_voice": _score(17, 0.1, 0.1, 0, 1), "background_tonality": _score(18, 0.03, 0.03, -1, 1),
-    }  # fmt: skip
+        "key": f"format('{{}}_{{:08d}}_{{:08d}}', {_RECORDING}, {_START}, {_START} + ms)",
+        "recording": _RECORDING,
+        "unit": f"'u' || i // {SEGMENTS_OF_RECORDING}",
+        "speaker": f"'s' || i // {SEGMENTS_OF_RECORDING * RECORDINGS_OF_SPEAKER}",
+        "start_ms": _START,
+        "end_ms": f"{_START} + ms",
+        "duration_ms": "ms",
+        "language": "'en'",
+        "temperature": "0",
+        "clipping": "0",
+        "text": _pick(_WORDS, 12, f"(CASE WHEN {_uniform(1)} < 0.05 THEN i % 1000 ELSE i + 1000 END)"),
+        "dropouts": "0",
+        "language_probability": _score(2, 0.97, 0.02, 0, 1),
+        "avg_logprob": _score(3, -0.3, 0.15, -3, 0),
+        "no_speech_prob": _score(4, 0.03, 0.05, 0, 1),
+        "compression_ratio": _score(5, 1.4, 0.2, 0.5, 5),
+        "used_fallback": f"{_uniform(6)} < 0.01",
+        "chars_per_second": _score(7, 14, 3, 0, 40),
+        "second_wer": _score(8, 0.1, 0.1, 0, 2),
+        "speech_ratio": _score(9, 0.9, 0.05, 0, 1),
+        "dnsmos_ovrl": _score(10, 3.0, 0.4, 1, 5),
+        "dnsmos_sig": _score(11, 3.2, 0.3, 1, 5),
+        "dnsmos_bak": _score(12, 3.8, 0.4, 1, 5),
+        "snr_db": _score(13, 28, 9, -5, 80),
+        "bandwidth_hz": _score(14, 8000, 1500, 2000, 12000),
+        "loudness_lufs": _score(15, -23, 4, -60, 0),
+        "voice_distance": _score(16, 0.3, 0.1, 0, 2),
+        "second_voice": _score(17, 0.1, 0.1, 0, 1),
+        "background_tonality": _score(18, 0.03, 0.03, -1, 1),
+    }
     if not accepted:
         one = "['low_dnsmos', 'low_snr', 'low_logprob', 'overlap'][CAST(1 + hash(i) % 4 AS BIGINT)]"
         return {
@@ -88,12 +106,22 @@ def segment_columns(accepted: bool) -> dict[str, str]:
             "reasons": f"CASE WHEN hash(i) % 10 < 3 THEN [{one}, 'too_fast'] ELSE [{one}] END",
         }
     return {
-        **columns, "split": "CASE WHEN hash(speaker) % 50 = 0 THEN 'valid' ELSE 'train' END", "identity": "replace(speaker, 's', 'i')",
-        "identity_confidence": "0.9", "license": "'CC0-1.0'", "consent_basis": "'public-domain'", "phones": "'æ n d | s oʊ | ɪ t | w ʌ z'",
-        "phone_ids": "list_transform(range(40), lambda k: (2 + hash(i * 40 + k) % 58) :: SMALLINT)", "frames": "ms * 75 // 1000",
-        "shard": "'shards/train/train-000000-0.tar'", "codes_offset": "i * 3000", "codes_bytes": "ms", "codes_crc32": "hash(i) % 4294967296",
-        "json_offset": "i * 3000", "json_bytes": "900",
-    }  # fmt: skip
+        **columns,
+        "split": "CASE WHEN hash(speaker) % 50 = 0 THEN 'valid' ELSE 'train' END",
+        "identity": "replace(speaker, 's', 'i')",
+        "identity_confidence": "0.9",
+        "license": "'CC0-1.0'",
+        "consent_basis": "'public-domain'",
+        "phones": "'æ n d | s oʊ | ɪ t | w ʌ z'",
+        "phone_ids": "list_transform(range(40), lambda k: (2 + hash(i * 40 + k) % 58) :: SMALLINT)",
+        "frames": "ms * 75 // 1000",
+        "shard": "'shards/train/train-000000-0.tar'",
+        "codes_offset": "i * 3000",
+        "codes_bytes": "ms",
+        "codes_crc32": "hash(i) % 4294967296",
+        "json_offset": "i * 3000",
+        "json_bytes": "900",
+    }
 
 
 def made_segments(first: int, count: int, kind: str) -> pa.Table:
@@ -101,7 +129,9 @@ def made_segments(first: int, count: int, kind: str) -> pa.Table:
     schema, made = arrow_schema(TABLES[kind]), segment_columns(kind == "samples")
     listed = ", ".join(f"{made.get(name, 'NULL')} AS {name}" for name in schema.names)
     rows = f"SELECT i, 1200 + hash(i) % 18800 AS ms FROM range({first}, {first + count}) AS made(i)"
-    found = duckdb.sql(f"SELECT {listed} FROM ({rows}) ORDER BY i").to_arrow_table()
+    answer = duckdb.sql(f"SELECT {listed} FROM ({rows}) ORDER BY i")
+    assert answer is not None
+    found = answer.to_arrow_table()
     return pa.Table.from_arrays([found[f.name].cast(f.type) for f in schema], schema=schema)
 
 
@@ -116,11 +146,19 @@ def made_recordings(count: int) -> pa.Table:
     names = np.char.add("speaker-book-", number.astype(str))
     kept = np.full(count, 400_000)
     columns: dict[str, object] = {
-        "recording": names, "uri": np.char.add("/audio/", names), "status": np.full(count, "done"), "duration_ms": kept * 2,
-        "accepted_ms": kept, "rejected_ms": kept // 4, "non_speech_ms": kept * 2 - kept - kept // 4, "failed_ms": np.zeros(count, np.int64),
-        "samples": np.full(count, 38), "rejections": np.full(count, 7), "speakers": np.full(count, 1, np.int32),
+        "recording": names,
+        "uri": np.char.add("/audio/", names),
+        "status": np.full(count, "done"),
+        "duration_ms": kept * 2,
+        "accepted_ms": kept,
+        "rejected_ms": kept // 4,
+        "non_speech_ms": kept * 2 - kept - kept // 4,
+        "failed_ms": np.zeros(count, np.int64),
+        "samples": np.full(count, 38),
+        "rejections": np.full(count, 7),
+        "speakers": np.full(count, 1, np.int32),
         "units": pa.array([[f"u{i}"] for i in range(count)]),
-    }  # fmt: skip
+    }
     return as_table(TABLES["recordings"], columns, count)
 
 
@@ -128,10 +166,17 @@ def made_identities(count: int) -> pa.Table:
     names = np.char.add("i", np.arange(count).astype(str))
     lists = {name: pa.array([[]] * count, pa.list_(pa.string())) for name in ("similar", "former")}
     columns: dict[str, object] = {
-        "identity": names, "name": names, "split": np.full(count, "train"), "split_key": names, "speech_ms": np.full(count, 1_000_000),
-        "recordings": np.full(count, 30, np.int32), "voices": pa.array([[f"{name}_v1"] for name in names.tolist()]),
-        "confidences": pa.array([[0.9]] * count, pa.list_(pa.float32())), "label_conflict": np.zeros(count, bool), **lists,
-    }  # fmt: skip
+        "identity": names,
+        "name": names,
+        "split": np.full(count, "train"),
+        "split_key": names,
+        "speech_ms": np.full(count, 1_000_000),
+        "recordings": np.full(count, 30, np.int32),
+        "voices": pa.array([[f"{name}_v1"] for name in names.tolist()]),
+        "confidences": pa.array([[0.9]] * count, pa.list_(pa.float32())),
+        "label_conflict": np.zeros(count, bool),
+        **lists,
+    }
     return as_table(TABLES["identities"], columns, count)
 
 

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 def report(output: str, out: Path | None, release: int | None, clips: int, tried: tuple[str, ...], as_json: bool) -> int:
     """Write a release of the corpus OUTPUT as one HTML page that needs no network.
 
-    Hours in and where they went; every score's distribution with its limit, and what another limit would keep; segments to hear on
-    both sides of each limit; speakers, identities, languages, phones; doubtful and repeated texts; what the builds took and what
-    failed; what changed since the previous release; a table of segments to search. All of it is computed from the tables.
+    Hours in and where they went; every score's distribution with its limit, and what another limit would keep; segments to hear
+    on both sides of each limit; speakers, identities, languages, phones; doubtful and repeated texts; what the builds took and
+    what failed; what changed since the previous release; a table of segments to search. All of it is computed from the tables.
     """
     from voxbeam.commands import terminal
     from voxbeam.reporting.report import report as write_report

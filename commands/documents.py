@@ -101,8 +101,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "restored": "list of releases that --repair put back from their copies",
     },
     "show": {
-        "segments": "list of objects, the segments that were shown, with the columns of samples and rejected, and accepted; null where "
-        "a query was answered that returns no keys",
+        "segments": "list of objects, the segments that were shown, with the columns of samples and rejected, and accepted; "
+        "null where a query was answered that returns no keys",
         "rows": "list of objects, the answer of a query that returns no keys; else null",
         "wav": "file that --wav wrote, or null",
     },

@@ -15,6 +15,7 @@ from voxbeam.corpus import Corpus
 from voxbeam.reporting.rules import Rule
 from voxbeam.schemas.errors import ModelError, VoxbeamError
 from voxbeam.schemas.formats import CODEC_RATE
+from voxbeam.schemas.manifest import EXCLUDED
 from voxbeam.storage.find_segments import Found
 from voxbeam.storage.release_tables import ReleaseTables
 
@@ -22,6 +23,8 @@ CLIP_S = 7.0
 """a longer segment is heard up to here"""
 MAX_SOUND_BYTES = 9_000_000
 """of all clips, in base64: the page stays below 15 MB"""
+_EXCLUDED = f"list_contains(reasons, '{EXCLUDED}')"
+"""what was left out on purpose is not played"""
 _MAX_FAILED_SOURCES = 20
 """after so many recordings that cannot be cut, no other is tried: their folder is gone"""
 
@@ -51,7 +54,7 @@ def choose_clips(tables: ReleaseTables, rules: list[Rule], reasons: list[str], p
     for reason in reasons:
         if reason not in with_limit:
             rows = tables.rows(
-                "SELECT key FROM rejected WHERE list_contains(reasons, $reason) "
+                f"SELECT key FROM rejected WHERE list_contains(reasons, $reason) AND NOT {_EXCLUDED} "
                 f"ORDER BY len(reasons), hash(key), key LIMIT {per_side}",
                 {"reason": reason},
             )
@@ -116,7 +119,7 @@ def _beside(tables: ReleaseTables, rules: list[Rule], per_side: int, *, accepted
         # Equally near ones, as where a score is mostly 0: in a mixed order that stays the same.
         far = f"abs({rule.sql} - {limit!r} :: DOUBLE) + 1e-9 * (hash(key) % 1000003) / 1000003"
         if not accepted:
-            condition = f"list_contains(reasons, '{rule.reason}') AND {rule.fails(limit)}"
+            condition = f"list_contains(reasons, '{rule.reason}') AND NOT {_EXCLUDED} AND {rule.fails(limit)}"
             far = f"1e9 * len(reasons) + {far}"
         parts.append(f"arg_min({{'key': key, 'v': {rule.sql}}}, {far}, {per_side}) FILTER ({condition}) AS r{number}")
     if not parts:

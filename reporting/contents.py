@@ -16,12 +16,14 @@ _LONGEST_BAR_S = 30
 
 
 def flow(tables: ReleaseTables) -> dict[str, Any]:
-    """Milliseconds of the input and where they went. Accepted + rejected + not speech + failed is the time of what could be used."""
+    """Milliseconds of the input and where they went: accepted + rejected + not speech + failed is what could be used."""
     totals = tables.row(
         """
         SELECT count(*) AS recordings, count(*) FILTER (status = 'partial') AS partial,
             count(*) FILTER (status = 'quarantined') AS quarantined,
             coalesce(sum(duration_ms) FILTER (status = 'quarantined'), 0) :: BIGINT AS quarantined_ms,
+            count(*) FILTER (status = 'excluded') AS excluded,
+            coalesce(sum(duration_ms) FILTER (status = 'excluded'), 0) :: BIGINT AS excluded_ms,
             coalesce(sum(accepted_ms), 0) :: BIGINT AS accepted_ms, coalesce(sum(rejected_ms), 0) :: BIGINT AS rejected_ms,
             coalesce(sum(non_speech_ms), 0) :: BIGINT AS non_speech_ms, coalesce(sum(failed_ms), 0) :: BIGINT AS failed_ms,
             coalesce(sum(samples), 0) :: BIGINT AS samples, coalesce(sum(rejections), 0) :: BIGINT AS rejections
@@ -94,7 +96,8 @@ def identities(tables: ReleaseTables) -> dict[str, Any]:
 def languages(tables: ReleaseTables) -> list[dict[str, Any]]:
     return tables.rows(
         """
-        SELECT coalesce(language, 'no text') AS language, coalesce(sum(duration_ms) FILTER (accepted), 0) :: BIGINT AS accepted_ms,
+        SELECT coalesce(language, 'no text') AS language,
+            coalesce(sum(duration_ms) FILTER (accepted), 0) :: BIGINT AS accepted_ms,
             coalesce(sum(duration_ms) FILTER (NOT accepted), 0) :: BIGINT AS rejected_ms, count(*) AS segments
         FROM segments GROUP BY ALL ORDER BY accepted_ms DESC, rejected_ms DESC LIMIT 50
         """
@@ -125,7 +128,10 @@ def durations(tables: ReleaseTables) -> list[dict[str, Any]]:
 
 
 def phones(tables: ReleaseTables) -> dict[str, Any]:
-    """How often each phone of the release's set occurs, without marks such as `<pad>`. `every` is n if only every n-th sample was counted, by a hash of its key."""
+    """How often each phone of the release's set occurs, without marks such as `<pad>`.
+
+    `every` is n if only every n-th sample was counted, by a hash of its key.
+    """
     listed = [file for file in tables.release.files if file.kind == "phones"]
     names: list[str] = json.loads(tables.store.get(listed[0].path))["phones"] if listed else []
     total = int(tables.row("SELECT count(*) AS total FROM samples")["total"])

@@ -51,7 +51,7 @@ def failures(tables: ReleaseTables) -> dict[str, Any]:
     counts = tables.rows(
         """
         SELECT status, stage, reason, count(*) AS recordings, coalesce(sum(duration_ms), 0) :: BIGINT AS ms
-        FROM recordings WHERE status <> 'done' GROUP BY ALL ORDER BY recordings DESC, stage, reason
+        FROM recordings WHERE status IN ('quarantined', 'partial') GROUP BY ALL ORDER BY recordings DESC, stage, reason
         """
     )
     rows = tables.rows(

@@ -129,8 +129,8 @@ def _curve(tables: ReleaseTables, rule: Rule, low: float, high: float) -> LimitC
     first, last = math.floor((low - origin) / step) - 1, math.ceil((high - origin) / step)
     rows = tables.rows(
         f"""
-        SELECT CASE WHEN v IS NOT NULL THEN least(greatest({_bar_sql(rule, origin, step)}, {first}), {last}) END AS bar, other, sum(duration_ms) :: BIGINT AS ms,
-            count(*) AS n
+        SELECT CASE WHEN v IS NOT NULL THEN least(greatest({_bar_sql(rule, origin, step)}, {first}), {last}) END AS bar,
+            other, sum(duration_ms) :: BIGINT AS ms, count(*) AS n
         FROM (
             SELECT *, CAST({_guess_sql(rule, origin, step)} AS BIGINT) AS guess
             FROM (

@@ -107,7 +107,7 @@ def _groups(tables: ReleaseTables, group: str, condition: str, having: str) -> l
 
 
 def _hash_texts(tables: ReleaseTables) -> None:
-    """Makes the table `spoken`, unless it is there: 60 bytes of each sample, so that texts are read and divided into words once."""
+    """Makes the table `spoken`, unless it is there: 64 bytes of each sample, so that texts are divided into words only once."""
     tables.arrow(
         f"""
         CREATE TEMP TABLE IF NOT EXISTS spoken AS

@@ -2,7 +2,7 @@
 (() => {
   const flow = data.flow, place = section("flow");
   const first = flow.reasons.reduce((sum, row) => sum + row.first_ms, 0);
-  const input = flow.accepted_ms + flow.rejected_ms + flow.non_speech_ms + flow.failed_ms + flow.quarantined_ms;
+  const input = flow.accepted_ms + flow.rejected_ms + flow.non_speech_ms + flow.failed_ms + flow.quarantined_ms + flow.excluded_ms;
   const goals = [
     { name: "accepted", ms: flow.accepted_ms, kind: "kept", filter: { state: "accepted" } },
     ...flow.reasons.filter((row) => row.first_ms > 0).map((row) => ({
@@ -11,6 +11,7 @@
     { name: "not speech", ms: flow.non_speech_ms, kind: "other" },
     { name: "windows that failed", ms: flow.failed_ms, kind: "other" },
     { name: "in quarantine", ms: flow.quarantined_ms, kind: "other" },
+    { name: "recordings left out on purpose", ms: flow.excluded_ms, kind: "other" },
   ].filter((goal) => goal.ms > 0);
 
   document.getElementById("release").textContent = data.release.name;
@@ -21,7 +22,8 @@
     tile(hours(flow.accepted_ms), `kept (${share(flow.accepted_ms, input)}) in ${number(flow.samples)} samples`),
     tile(hours(flow.rejected_ms), `rejected in ${number(flow.rejections)} segments`),
     tile(number(data.identities.total), "identities"),
-    tile(number(flow.quarantined + flow.partial), "recordings in quarantine, or in part")));
+    tile(number(flow.quarantined + flow.partial), "recordings in quarantine, or in part"),
+    flow.excluded ? tile(number(flow.excluded), "recordings left out on purpose") : null));
 
   const chart = make("div");
   place.append(chart, make("p", { class: "legend" },

@@ -80,10 +80,10 @@ def test_what_cannot_be_shown(words: list[str], message: str, corpus_uri: str) -
 def test_a_machine_without_a_player_or_a_sound_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(VoxbeamError, match="true cannot play: it ended at once"):  # as ffplay does without a sound card
         play_file(("true",), tmp_path / "x.wav", seconds=60)
-    with pytest.raises(VoxbeamError, match="cannot play: .*nothing.wav"):
+    with pytest.raises(VoxbeamError, match=r"cannot play: .*nothing\.wav"):
         play_file(("cat",), tmp_path / "nothing.wav", seconds=0)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(VoxbeamError, match="no program that plays sound is installed here.*--wav FILE"):
+    with pytest.raises(VoxbeamError, match=r"no program that plays sound is installed here.*--wav FILE"):
         find_player()
 
 

@@ -28,7 +28,22 @@ SECONDS, SEGMENT_S = 30, 2
 SPLITS = ("train", "train", "valid", "test")
 HOSTILE = "<script>alert('text')</script> [/red] \x1b[31mred\u2028"
 """a transcript that a page and a terminal must show as it is"""
-_WORDS = "the quick brown fox jumps over that lazy dog while seven wizards quietly mixed some very strange potions".split()
+_WORDS = [
+    "quick",
+    "brown",
+    "foxes",
+    "jump",
+    "over",
+    "that",
+    "lazy",
+    "dog",
+    "while",
+    "seven",
+    "wizards",
+    "mixed",
+    "strange",
+    "potions",
+]
 
 
 def build_by_hand(root: Path, speech: NDArray[np.float32], recordings: int = 4) -> Store:
@@ -133,8 +148,8 @@ def _commit(store: Store, number: int, limit: float, rows: list[UnitRow], listed
             error="the file has 0 bytes", remedy="copy it again from its source",
         )
     )  # fmt: skip
-    tables = {"recordings": recordings, "voices": voices, "identities": identities, "shards": shards}
-    files += [write_part(store, table, "part", list(content)) for table, content in tables.items()]
+    tables: dict[str, list[Any]] = {"recordings": recordings, "voices": voices, "identities": identities, "shards": shards}
+    files += [write_part(store, table, "part", content) for table, content in tables.items()]
     config = CONFIG.model_dump(mode="json")
     config["filter"]["min_dnsmos_ovrl"] = limit
     header = draft(number)
@@ -152,8 +167,8 @@ def _write_record(store: Store) -> None:
 
     slow = SlowUnit(recording="r1", start_ms=0, end_ms=30_000, seconds=9.5, stage="transcribe", stage_seconds=6.0)
     workers = WorkerProgress(
-        units=4, accepted_ms=60_000, seconds={"decode": 1.0, "transcribe": 20.0}, audio_ms={"decode": 120_000.0, "transcribe": 120_000.0},
-        slowest=[slow],
+        units=4, accepted_ms=60_000, seconds={"decode": 1.0, "transcribe": 20.0},
+        audio_ms={"decode": 120_000.0, "transcribe": 120_000.0}, slowest=[slow],
     )  # fmt: skip
     write_record(store, release=1, run_id="a", wall_s=30.0, recordings=5, libraries="torch=2.13.0", workers=workers)
     store.put_if_absent("builds/000002-b.json", b"{}")
