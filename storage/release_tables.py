@@ -90,11 +90,6 @@ class ReleaseTables:
         try:
             result = self.connection.sql(query, params=dict(parameters) if parameters else None)
             return pa.table({}) if result is None else result.to_arrow_table()
-        except duckdb.IOException as error:
-            raise StorageError(
-                f"release {self.release.name} of {self.store.root} cannot be queried: {_first_line(error)}",
-                remedy="run `voxbeam verify` to find all damage",
-            ) from error
         except duckdb.OutOfMemoryException as error:
             raise StorageError(
                 f"the query needs more than {MEMORY_MB} MB: {_first_line(error)}", remedy="ask for fewer rows or columns"

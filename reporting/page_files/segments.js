@@ -49,8 +49,8 @@ const filterSegments = (() => {
   }
 
   section("segments").append(
-    make("p", {}, `Up to ${number(Math.max(rows.filter((row) => row.accepted).length, rows.filter((row) => !row.accepted).length))} accepted and as many rejected ` +
-      "segments, chosen by a hash of their keys. All of them: voxbeam show, or DuckDB (docs/audit.md)."),
+    make("p", {}, `${number(rows.filter((row) => row.accepted).length)} accepted and ${number(rows.filter((row) => !row.accepted).length)} rejected ` +
+      "segments; of a large release those with the smallest hashes of their keys. All of them: voxbeam show, or DuckDB (docs/audit.md)."),
     make("div", { class: "controls" }, search, state, reason, split, score, from, to,
       make("button", { type: "button", onclick: () => filterBy({}) }, "Clear")), found, table);
   apply();

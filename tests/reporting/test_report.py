@@ -1,6 +1,7 @@
 """The report's data and its page, without a browser."""
 
 import base64
+import io
 import json
 import re
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 
 import voxbeam
 from voxbeam.corpus import Corpus
+from voxbeam.reporting.clips import choose_clips
 from voxbeam.reporting.costs import build_costs
 from voxbeam.reporting.page import render
+from voxbeam.reporting.rules import rules_of
 from voxbeam.reporting.texts import near_duplicates, repeated_texts
+from voxbeam.schemas.errors import NotInCorpusError
 from voxbeam.storage.release_tables import ReleaseTables
 
 from tests.reporting.corpora import HOSTILE
@@ -49,8 +53,6 @@ def test_every_clip_can_be_heard(page: str) -> None:
     assert max(clip["value"] for clip in beside[:3]) < 2.2 <= min(clip["value"] for clip in beside[3:])
     assert data["without_sound"] == [] and data["sounds"].keys() == {clip["key"] for clip in data["clips"]}
     for sound in list(data["sounds"].values())[:3]:
-        import io
-
         with av.open(io.BytesIO(base64.b64decode(sound))) as mp3:
             seconds = sum(frame.samples / frame.sample_rate for frame in mp3.decode(audio=0))
         assert 1.9 < seconds < 2.3
@@ -102,6 +104,20 @@ def test_sources_that_are_gone_are_said(corpus_uri: str, tmp_path: Path, monkeyp
     data = data_of(page)
     assert any("put the recording back where it was listed" in line for line in data["without_sound"])
     assert {clip["key"] for clip in data["clips"] if clip["accepted"]} <= data["sounds"].keys()
+
+
+def test_what_was_left_out_on_purpose_is_not_played(corpus: Corpus) -> None:
+    (segment,) = corpus.find(reason="low_snr", limit=1)
+    with pytest.raises(NotInCorpusError, match="was left out on purpose"):
+        corpus.sound({**segment, "reasons": ["excluded", "low_snr"]})
+    rules = rules_of(corpus.release.config)
+    with ReleaseTables(corpus.store, corpus.release) as tables:
+        assert any(not clip.accepted for clip in choose_clips(tables, rules, ["overlap"], 1))
+        tables.connection.execute(
+            "CREATE TEMP TABLE hidden AS SELECT * REPLACE (list_prepend('excluded', reasons) AS reasons) FROM rejected;"
+            "CREATE OR REPLACE VIEW rejected AS SELECT * FROM hidden"
+        )
+        assert all(clip.accepted for clip in choose_clips(tables, rules, ["overlap", "excluded"], 1))
 
 
 def test_numbers_that_are_none_and_broken_text(tmp_path: Path) -> None:
