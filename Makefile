@@ -14,7 +14,7 @@ demo: $(VENV)/.run
 	$(BIN)/python beam_runner.py demo
 
 # pyproject.toml says what each mark means.
-SLOW := slow or build or chaos or peers or spark or flink or s3 or az
+SLOW := slow or build or chaos or peers or spark or flink or s3 or az or browser
 
 check: $(VENV)/.dev
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint fast-tests

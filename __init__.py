@@ -13,12 +13,25 @@ if TYPE_CHECKING:
     from voxbeam.pipeline.plan import plan
     from voxbeam.pipeline.repack import release
     from voxbeam.pipeline.verify import verify
+    from voxbeam.reporting.report import report
     from voxbeam.schemas.config import CorpusConfig
     from voxbeam.schemas.errors import VoxbeamError
     from voxbeam.synthesis.synthesizer import Synthesizer
 
 __version__ = "0.1.0"
-__all__ = ["Corpus", "CorpusConfig", "Synthesizer", "VoxbeamError", "__version__", "build", "diff", "plan", "release", "verify"]
+__all__ = [
+    "Corpus",
+    "CorpusConfig",
+    "Synthesizer",
+    "VoxbeamError",
+    "__version__",
+    "build",
+    "diff",
+    "plan",
+    "release",
+    "report",
+    "verify",
+]
 
 _MODULES = {
     "Corpus": "voxbeam.corpus",
@@ -29,6 +42,7 @@ _MODULES = {
     "diff": "voxbeam.pipeline.diff",
     "plan": "voxbeam.pipeline.plan",
     "release": "voxbeam.pipeline.repack",
+    "report": "voxbeam.reporting.report",
     "verify": "voxbeam.pipeline.verify",
 }
 

@@ -15,17 +15,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from voxbeam.schemas.columns import Record, arrow_schema
-from voxbeam.schemas.errors import ModelError, NotInCorpusError, StorageError
-from voxbeam.schemas.formats import SPLITS
+from voxbeam.schemas.errors import ModelError, NotInCorpusError, QueryError, StorageError
+from voxbeam.schemas.formats import FRAME_RATE, SPLITS
 from voxbeam.schemas.identity import IdentityRow
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, key_digest
+from voxbeam.schemas.manifest import EXCLUDED, RecordingRow, RejectedRow, SampleRow, key_digest
 from voxbeam.schemas.release import Release
+from voxbeam.storage.find_segments import by_name, by_query, by_reason
 from voxbeam.storage.releases import load_release, table_batches
 from voxbeam.storage.store import Store
 
 if TYPE_CHECKING:
     from voxbeam.models.codec import Codec
+    from voxbeam.storage.release_tables import ReleaseTables
     from voxbeam.trainer.data.stream import Stream
+    from voxbeam.transforms.audio.source_cut import SourceCutter
 
 
 class Corpus:
@@ -94,13 +97,84 @@ class Corpus:
         """The persons: name, voices, split, confidence and what is doubtful, as Arrow batches (docs/identities.md)."""
         return self._table(IdentityRow, columns, None)
 
+    def sql(self, query: str) -> pa.Table:
+        """The answer of DuckDB to a query of the tables: samples, rejected, recordings, shards, voices, identities, and segments,
+        which is samples and rejected together, with `accepted` (docs/audit.md has examples).
+
+        Memory is bounded but for the result. Raises QueryError for a query that cannot be answered.
+        """
+        with self._lock:
+            return self._tables.arrow(query)
+
+    def find(
+        self, name: str | None = None, *, reason: str | None = None, sql: str | None = None, limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """Segments, accepted and rejected, each as a dict of its columns: text, scores, `accepted`, `reasons`.
+
+        Args:
+            name: a key, or a recording, whose segments are found in order of time.
+            reason: code of a reason: segments that were rejected for it, those that have no other first.
+            sql: a query that returns a column `key`.
+            limit: how many to find at most.
+
+        Raises NotInCorpusError for a name or reason that the release does not have.
+        """
+        given = [(by_name, name), (by_reason, reason), (by_query, sql)]
+        chosen = [(search, value) for search, value in given if value is not None]
+        if len(chosen) != 1:
+            raise QueryError("find needs exactly one of name, reason and sql")
+        ((search, value),) = chosen
+        with self._lock:
+            return search(self._tables, value, limit)
+
     def codes(self, key: str) -> NDArray[np.int16]:
         """Codec codes int16 [8, T] of a sample, 75 frames per second, by one ranged read.
 
         The first call reads all keys of the release and keeps 28 bytes of memory for each. Raises NotInCorpusError for a key that
         is not in the release, StorageError for bytes that do not have the manifest's CRC-32.
         """
-        shard, offset, size, crc32 = self._locate(key)
+        return self._read_codes(key, *self._locate(key))
+
+    def audio(self, key: str) -> NDArray[np.float32]:
+        """Audio float32 [320 · T] of a sample, mono at 24 kHz, in [−1, 1], decoded from its codes by the corpus's own codec.
+
+        Raises ModelError when the codec cannot be loaded or is not the one that made the codes.
+        """
+        return self._decode(self.codes(key))
+
+    def sound(self, segment: dict[str, Any], *, source: bool = False, seconds: float | None = None) -> NDArray[np.float32]:
+        """Audio float32 [S] of a segment that `find` returned, accepted or rejected, mono at 24 kHz.
+
+        A sample is decoded from its codes; a rejected segment, or any with `source`, is cut from its recording. Only its first
+        `seconds`, if given.
+
+        Raises NotInCorpusError for what was left out on purpose (docs/policy.md), StorageError when the recording is not where it
+        was listed, has changed or cannot be decoded, ModelError when the codec cannot be loaded, or what decodes recordings
+        (voxbeam[pipeline]) is not installed.
+        """
+        if segment["accepted"] and not source:
+            place = (segment["shard"], segment["codes_offset"], segment["codes_bytes"], segment["codes_crc32"])
+            return self._decode(
+                self._read_codes(segment["key"], *place)[:, : None if seconds is None else round(seconds * FRAME_RATE)]
+            )
+        if EXCLUDED in segment["reasons"]:
+            raise NotInCorpusError(f"{segment['key']} was left out on purpose: its sound is not for this corpus")
+        start_ms, end_ms = segment["start_ms"], segment["end_ms"]
+        if seconds is not None:
+            end_ms = min(end_ms, start_ms + round(seconds * 1000))
+        with self._lock:
+            query = "SELECT * FROM recordings WHERE recording = $recording"
+            recording = RecordingRow(**self._tables.row(query, {"recording": segment["recording"]}))
+            return self._cutter.cut(recording, start_ms, end_ms, segment["channel"])
+
+    def stream(self, split: str = "train", **options: Any) -> Stream:
+        """Batches for training: `voxbeam.trainer.data.stream.Stream` of this release. `options` are those of Stream."""
+        from voxbeam.trainer.data.stream import Stream
+
+        return Stream(self.uri, split=split, release=self.release.number, **options)
+
+    def _read_codes(self, key: str, shard: str, offset: int, size: int, crc32: int) -> NDArray[np.int16]:
+        """Codes of a sample whose place is known. Raises StorageError for bytes that do not have this CRC-32."""
         content = self.store.get_range(shard, offset, size)
         if zlib.crc32(content) != crc32:
             raise StorageError(
@@ -109,21 +183,10 @@ class Corpus:
         codes: NDArray[np.int16] = np.load(io.BytesIO(content), allow_pickle=False)
         return codes
 
-    def audio(self, key: str) -> NDArray[np.float32]:
-        """Audio float32 [320 · T] of a sample, mono at 24 kHz, in [−1, 1], decoded from its codes by the corpus's own codec.
-
-        Raises ModelError when the codec cannot be loaded or is not the one that made the codes.
-        """
-        codes = self.codes(key)
+    def _decode(self, codes_KT: NDArray[np.int16]) -> NDArray[np.float32]:
         with self._lock:
-            wave: NDArray[np.float32] = self._codec.decode([codes])[0]
-        return wave
-
-    def stream(self, split: str = "train", **options: Any) -> Stream:
-        """Batches for training: `voxbeam.trainer.data.stream.Stream` of this release. `options` are those of Stream."""
-        from voxbeam.trainer.data.stream import Stream
-
-        return Stream(self.uri, split=split, release=self.release.number, **options)
+            wave_S: NDArray[np.float32] = self._codec.decode([codes_KT])[0]
+        return wave_S
 
     def _table(self, record: type[Record], columns: Sequence[str] | None, split: str | None) -> pa.RecordBatchReader:
         return _reader(_schema(record, columns), self._batches(record, columns, split))
@@ -131,6 +194,18 @@ class Corpus:
     def _batches(self, record: type[Record], columns: Sequence[str] | None, split: str | None) -> Iterator[pa.RecordBatch]:
         for batch in table_batches(self.store, self.release, record, columns):
             yield batch if split is None else batch.filter(pc.equal(batch["split"], split))
+
+    @cached_property
+    def _tables(self) -> ReleaseTables:
+        from voxbeam.storage.release_tables import ReleaseTables
+
+        return ReleaseTables(self.store, self.release)
+
+    @cached_property
+    def _cutter(self) -> SourceCutter:
+        from voxbeam.transforms.audio.source_cut import SourceCutter
+
+        return SourceCutter()
 
     @cached_property
     def _codec(self) -> Codec:

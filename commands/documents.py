@@ -102,6 +102,17 @@ FIELDS: dict[str, dict[str, str]] = {
         "deleted": "list of paths that --repair deleted",
         "restored": "list of releases that --repair put back from their copies",
     },
+    "show": {
+        "segments": "list of objects, the segments that were shown, with the columns of samples and rejected, and accepted; "
+        "null where a query was answered that returns no keys",
+        "rows": "list of objects, the answer of a query that returns no keys; else null",
+        "wav": "file that --wav wrote, or null",
+    },
+    "report": {
+        "out": "the page, or null if none was written",
+        "tried": "list of objects, one for each limit of --try and one for all together: limits, kept_ms, kept_samples, lost_ms, "
+        "lost_samples, gained_ms, gained_segments, identities_lost",
+    },
     "gc": {
         "output": "folder or bucket of the corpus",
         "dry_run": "whether the objects are still there",

@@ -21,6 +21,8 @@ VERBS = {
     "diff": "voxbeam.commands.release:diff",
     "status": "voxbeam.commands.corpus:status",
     "verify": "voxbeam.commands.corpus:verify",
+    "show": "voxbeam.commands.show:show",
+    "report": "voxbeam.commands.corpus_report:report",
     "gc": "voxbeam.commands.corpus:gc",
     "config": "voxbeam.commands.info:config",
     "licenses": "voxbeam.commands.info:licenses",

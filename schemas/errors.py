@@ -75,6 +75,10 @@ class SynthesisError(VoxbeamError, ValueError):
     """A text or a prompt that cannot be synthesized."""
 
 
+class QueryError(VoxbeamError, ValueError):
+    """A query that the tables of a release cannot answer."""
+
+
 class StorageError(VoxbeamError, OSError):
     """A folder or bucket that cannot be used."""
 

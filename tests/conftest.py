@@ -58,6 +58,17 @@ def write_audio(speech: NDArray[np.float32]) -> Writer:
     return write
 
 
+@pytest.fixture(scope="session")
+def corpus_uri(tmp_path_factory: pytest.TempPathFactory, speech: NDArray[np.float32]) -> str:
+    """A corpus of two releases made by hand, with real speech and sources to cut (tests/reporting/corpora.py); read only."""
+    from voxbeam.models.threads import pin_threads
+
+    from tests.reporting.corpora import build_by_hand
+
+    pin_threads()
+    return build_by_hand(tmp_path_factory.mktemp("reported [1]*"), speech).root
+
+
 def _write_m4a(path: Path, sound: NDArray[np.float32], rate: int) -> Path:
     import av
 

@@ -1,0 +1,1 @@
+"""Reports: what a release holds, what was rejected and why, and what another limit would keep, as one page."""
