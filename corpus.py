@@ -114,7 +114,10 @@ class Corpus:
 
         Raises ModelError when the codec cannot be loaded or is not the one that made the codes.
         """
-        codes = self.codes(key)
+        return self.decode(self.codes(key))
+
+    def decode(self, codes: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Audio float32 [320 · T] of codes [8, T], as `audio` gives it."""
         with self._lock:
             wave: NDArray[np.float32] = self._codec.decode([codes])[0]
         return wave
