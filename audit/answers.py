@@ -1,7 +1,7 @@
 """Answers: what people said of clips, as signed rows below the corpus that are added and never changed.
 
-`audits/<release>/<plan>/<signer>/<number>.json` is one answer, put create-only. Each names the hash of the one before it, so a row
-that was changed, replaced or taken out of the middle is told; that the last rows are missing cannot be seen.
+`audits/<release>/<plan>/<signer>/<number>.json` is one answer, put create-only. Each names the hash of the one before it, so a
+row that was changed, replaced or taken out of the middle is told; that the last rows are missing cannot be seen.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 In a stratum, the interval of the error is Wilson's (E. B. Wilson, Probable inference, the law of succession, and statistical
 inference, JASA 22, 1927), which is right also for few or no errors, with the correction for a finite population (W. G. Cochran,
-Sampling Techniques, 3rd edition, 1977, section 2.6). The strata are combined by their sizes: the estimate is the weighted mean, and
-its limits come from those of the strata by the method of variance estimates recovery (G. Y. Zou, W. Huang, X. Zhang, A note on
-confidence interval estimation for a linear function of binomial proportions, Computational Statistics & Data Analysis 53, 2009):
+Sampling Techniques, 3rd edition, 1977, section 2.6). The strata are combined by their sizes: the estimate is the weighted
+mean, and its limits come from those of the strata by the method of variance estimates recovery (G. Y. Zou, W. Huang, X. Zhang,
+A note on confidence interval estimation for a linear function of binomial proportions, Computational Statistics & Data
+Analysis 53, 2009):
 lower = p − √Σ Wₕ²(pₕ − lₕ)², upper = p + √Σ Wₕ²(uₕ − pₕ)².
 """
 
@@ -41,7 +42,7 @@ class Estimate:
 
 
 def estimate_stratum(count: Count, confidence: float = CONFIDENCE) -> Estimate:
-    """The error of one stratum: Wilson's interval, narrower as less of the stratum is left, and a point if all of it was heard."""
+    """The error of one stratum: Wilson's interval, narrower as less of it is left, and a point if all of it was heard."""
     n, total = count.heard, count.population
     if n == 0:
         return Estimate(rate=float("nan"), low=0.0, high=1.0)
@@ -57,7 +58,7 @@ def estimate_stratum(count: Count, confidence: float = CONFIDENCE) -> Estimate:
 
 
 def estimate(counts: Sequence[Count], confidence: float = CONFIDENCE) -> Estimate:
-    """The error of the whole. A stratum of which nothing was heard may be all right or all wrong; the rate is that of the others."""
+    """The error of the whole. A stratum of which nothing was heard may be right or wrong; the rate is that of the others."""
     heard = [count for count in counts if count.heard]
     if not heard:
         return Estimate(rate=float("nan"), low=0.0, high=1.0)

@@ -51,7 +51,7 @@ class AuditResult:
         kinds = ", ".join(f"{kind.replace('_', ' ')} {found}" for kind, found in self.by_kind.items())
         return (
             f"Label error: {self.overall}, with the {100 * CONFIDENCE:.0f} % interval in parentheses, by {self.heard} of "
-            f"{len(self.plan.clips)} clips of a stratified sample that people listened to (seed {self.plan.seed}). Of that: {kinds}."
+            f"{len(self.plan.clips)} clips of a stratified sample that people heard (seed {self.plan.seed}). Of that: {kinds}."
         )
 
 

@@ -1,4 +1,4 @@
-"""Session: an audit as its page sees it — clips in order, their audio, and what was answered. Safe to use from several threads."""
+"""Session: an audit as its page sees it — clips in order, their audio, and what was answered. Safe for several threads."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ def source_names(uris: Mapping[str, str]) -> dict[str, str]:
     Recordings of sources beyond the largest three are of "other", and all of them are of "all" where folders do not tell.
     """
     folders = {name: uri.split("/")[:-1] for name, uri in uris.items()}
-    common = len(os.path.commonprefix(list(folders.values())))
+    levels = takewhile(lambda parts: len(set(parts)) == 1, zip(*folders.values(), strict=False))
+    common = sum(1 for _ in levels)
     names = {name: "/".join(parts[common : common + 1]) or "all" for name, parts in folders.items()}
     sizes = Counter(names.values())
     largest = [name for name, _ in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[: MAX_SOURCES - 1]]

@@ -13,12 +13,13 @@ def print_result(result: AuditResult, console: Console) -> None:
     """The label error overall, by kind and by stratum, and who listened."""
     plan = result.plan
     console.print(
-        f"Release {plan.release:06d}, seed {plan.seed}: label error {result.overall}, {100 * CONFIDENCE:.0f} % interval in parentheses",
+        f"Release {plan.release:06d}, seed {plan.seed}: label error {result.overall}, "
+        f"{100 * CONFIDENCE:.0f} % interval in parentheses",
         style="bold",
     )
     console.print(
-        f"{result.heard} of {len(plan.clips)} clips judged, {result.unsure} cannot be said, answers of {len(result.signers)} people, "
-        f"{len(result.disagreements)} clips on which they differ"
+        f"{result.heard} of {len(plan.clips)} clips judged, {result.unsure} cannot be said, "
+        f"answers of {len(result.signers)} people, {len(result.disagreements)} clips on which they differ"
     )
     kinds = new_table("kind", "clips", "of all samples")
     for kind, found in result.by_kind.items():

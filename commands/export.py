@@ -63,8 +63,8 @@ def export(
 
     datasets (Hugging Face), shar (lhotse), nemo and kaldi: the samples of a release of the corpus SOURCE, with a card. The same
     release gives the same bytes, and the same command continues an export that was stopped. Audio is mono FLAC at 24 kHz (WAV
-    for kaldi): `kept` as in the shards, decoded from the `codes`, cut from the `sources`, or `none` at all. With `refer`, nemo and
-    kaldi get no audio: their manifests name the recordings and the times in them.
+    for kaldi): `kept` as in the shards, decoded from the `codes`, cut from the `sources`, or `none` at all. With `refer`, nemo
+    and kaldi get no audio: their manifests name the recordings and the times in them.
 
     croissant: README.md and croissant.json of a release, into the corpus itself.
     """

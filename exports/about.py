@@ -18,7 +18,7 @@ KNOWN = frozenset({
 
 
 def read_about(uri: str) -> dict[str, Any]:
-    """The properties in a YAML file, by path or bucket address. Raises ConfigError for a file that is none, naming a wrong key."""
+    """The properties in a YAML file, by path or bucket address. Raises ConfigError for another file, naming a wrong key."""
     try:
         with open_local(resolve_address(uri)) as path:
             tree = parse_yaml(path.read_bytes())

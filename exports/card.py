@@ -76,8 +76,8 @@ def _origin(facts: ReleaseFacts) -> str:
 def _made(facts: ReleaseFacts) -> str:
     config, models = facts.release.config, facts.release.models
     rules = {name: value for name, value in config.get("filter", {}).items() if isinstance(value, int | float)}
-    text = "## How it was made\n\nDiarization, cuts at pauses, a proof that a segment holds one voice, transcription, scores, rules, "
-    text += "phones and codec tokens, each by a model or a rule; speakers are linked across recordings.\n\n"
+    text = "## How it was made\n\nDiarization, cuts at pauses, a proof that a segment holds one voice, transcription, scores, "
+    text += "rules, phones and codec tokens, each by a model or a rule; speakers are linked across recordings.\n\n"
     text += _table(("rule", "threshold"), [(f"`{name}`", str(value)) for name, value in sorted(rules.items())])
     text += "\n\n" + _table(("model", "hash"), [(f"`{name}`", f"`{value[:16]}`") for name, value in sorted(models.items())])
     if facts.rejected:
@@ -95,9 +95,10 @@ def _quality(facts: ReleaseFacts) -> str:
 def _use(facts: ReleaseFacts) -> str:
     columns = [(f"`{f.name}`", (f.metadata or {}).get(b"doc", b"").decode()) for f in arrow_schema(SampleRow)]
     return (
-        "## Use and limits\n\nMade to train and test speech models. Texts are a recognizer's, not a person's; scores are predictions. "
-        "A speaker's name is what the listing says, an identity is found by voice and can be wrong. Voices are personal data: "
-        "keep to the license and the consent of each sample, and make nobody say what they did not say without their consent.\n\n"
+        "## Use and limits\n\nMade to train and test speech models. Texts are a recognizer's, not a person's; scores are "
+        "predictions. A speaker's name is what the listing says, an identity is found by voice and can be wrong. Voices are "
+        "personal data: keep to the license and the consent of each sample, and make nobody say "
+        "what they did not say without their consent.\n\n"
         "## Columns\n\n" + _table(("column", "meaning"), columns)
     )
 

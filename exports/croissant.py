@@ -76,8 +76,8 @@ def croissant(
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": facts.name,
-        "description": f"{hours(facts.ms)} of speech in {facts.samples} samples, each the words of one person, with text, phones, "
-        f"scores and codec tokens; release {facts.release.name}.",
+        "description": f"{hours(facts.ms)} of speech in {facts.samples} samples, each the words of one person, with text, "
+        f"phones, scores and codec tokens; release {facts.release.name}.",
         "version": f"{facts.release.number}.0.0",
         "license": [_license(name) for name in known] or "https://choosealicense.com/no-permission/",
         "inLanguage": facts.languages,
@@ -118,10 +118,10 @@ def _rai(facts: ReleaseFacts) -> dict[str, Any]:
     return {
         "rai:dataCollection": f"Recordings of speech that were listed ({statuses}), cut at pauses into segments of one speaker.",
         "rai:dataCollectionType": ["Existing recordings", "Software collection"],
-        "rai:dataCollectionRawData": "The recordings are not part of the dataset; the table of recordings has the address, length "
-        "and SHA-256 of each.",
-        "rai:dataCollectionMissingData": "Rejected segments are kept in a table with all their reasons; recordings that cannot be "
-        "used are listed with stage, reason and remedy.",
+        "rai:dataCollectionRawData": "The recordings are not part of the dataset; the table of recordings has the address, "
+        "length and SHA-256 of each.",
+        "rai:dataCollectionMissingData": "Rejected segments are kept in a table with all their reasons; recordings that cannot "
+        "be used are listed with stage, reason and remedy.",
         "rai:dataImputationProtocol": "Nothing is imputed: a value that a stage does not give is null.",
         "rai:dataPreprocessingProtocol": ["Sound is decoded, mixed to one channel and resampled to 24 kHz and 16 kHz."],
         "rai:dataManipulationProtocol": "Segments below the thresholds of the configuration are left out; texts are not edited.",

@@ -94,7 +94,8 @@ import voxbeam
 corpus = voxbeam.Corpus("path/of/this/folder")
 ```
 
-The tars below `shards/` are WebDataset shards, the Parquet files below `manifests/` its tables; `voxbeam export` writes other formats.
+The tars below `shards/` are WebDataset shards, the Parquet files below `manifests/` its tables; `voxbeam export` writes
+other formats.
 """
 
 

@@ -1,7 +1,7 @@
 """Hugging Face `datasets`: a folder of Parquet files and a card, which `load_dataset` takes as it is.
 
-`data/<split>-<number>-of-<total>.parquet` has a row for each sample: every column of the release but its places in the corpus, the
-codes as lists int16 [8][T], and the audio as the file's bytes.
+`data/<split>-<number>-of-<total>.parquet` has a row for each sample: every column of the release but its places in the corpus,
+the codes as lists int16 [8][T], and the audio as the file's bytes.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class HuggingFace:
         }
 
     def loading(self, request: ExportRequest) -> str:
-        text = '## How to load it\n\n```python\nfrom datasets import load_dataset\n\ndata = load_dataset("path/of/this/folder")\n```\n\n'
+        text = "## How to load it\n\n```python\nfrom datasets import load_dataset\n\n"
+        text += 'data = load_dataset("path/of/this/folder")\n```\n\n'
         return text + "`codes` are lists of 8 lists of codec tokens, 75 a second." + request.sound_sentence("`audio` is ")
 
 
@@ -98,6 +99,6 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
         return {"struct": [{"name": f.name, **_feature(f.type)} for f in kind]}
     if pa.types.is_list(kind):
         inner = _feature(kind.value_type)
-        return {"list": inner["dtype"] if "dtype" in inner else inner["struct"] if "struct" in inner else inner}
+        return {"list": inner.get("dtype") or inner.get("struct") or inner}
     names = {"float": "float32", "double": "float64"}
     return {"dtype": names.get(str(kind), str(kind))}

@@ -1,4 +1,4 @@
-"""Kaldi: a data directory for each split, with wav.scp, reco2dur, segments, text, utt2spk and spk2utt in the order of `LC_ALL=C sort`.
+"""Kaldi: a data directory for each split, with wav.scp, reco2dur, segments, text, utt2spk, spk2utt, sorted by bytes.
 
 An utterance is `<identity>-<key>`, so that utterances sort as their speakers do. With audio of its own, each utterance is a
 recording too. Otherwise wav.scp names the recordings; what is no mono WAV file is read through a pipe of ffmpeg, at 16 kHz.

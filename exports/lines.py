@@ -1,4 +1,4 @@
-"""What NeMo and Kaldi have in common: a line for each sample, and a file for its audio unless the recordings themselves are read."""
+"""What NeMo and Kaldi have in common: a line for each sample, and a file for its audio unless the recordings are read."""
 
 from __future__ import annotations
 

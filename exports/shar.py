@@ -54,7 +54,8 @@ class Shar:
         return {}
 
     def loading(self, request: ExportRequest) -> str:
-        text = '## How to load it\n\n```python\nfrom lhotse import CutSet\n\ncuts = CutSet.from_shar(in_dir="path/of/this/folder/train")\n'
+        text = "## How to load it\n\n```python\nfrom lhotse import CutSet\n\n"
+        text += 'cuts = CutSet.from_shar(in_dir="path/of/this/folder/train")\n'
         text += "for cut in cuts:\n    codes = cut.load_codes()  # int16 [8, T], 75 frames a second\n```\n\n"
         text += "The speaker of a supervision is the identity; the listed name is `custom['speaker_name']`."
         return text + request.sound_sentence("The recording of a cut is ")

@@ -75,7 +75,7 @@ def kept_flac(sample: Sample) -> bytes:
     if sample.flac is None:
         raise NotInCorpusError(
             f"{sample.row['key']} has no audio in its shard",
-            remedy="pack the release with pack.keep_audio: true, or take the audio from elsewhere: --audio codes, --audio sources",
+            remedy="pack the release with pack.keep_audio: true, or take it from elsewhere: --audio codes, --audio sources",
         )
     return sample.flac
 

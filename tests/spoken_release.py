@@ -1,4 +1,4 @@
-"""A release of real speech, made by hand in a second: true sources, codes by the shipped codec, and the FLAC that a build would keep."""
+"""A release of real speech, made by hand in a second: sources, codes by the shipped codec, and the FLAC that a build keeps."""
 
 import io
 from dataclasses import replace
@@ -56,6 +56,7 @@ def spoken_release(folder: Path, *, keep_audio: bool = True, per_recording: int 
             (codes,) = codec.encode([wave])
             made = member(
                 name, start, split, speaker=f"Speaker {name}", identity=f"i{name:0>16}", ms=end - start, codes=codes.tobytes(),
+                words=[{"text": "there", "start_ms": start, "end_ms": start + 300, "probability": 0.5}] if number else None,
                 text=f"{TEXT} {number}", language="en", dnsmos_ovrl=2.0 + 0.1 * number, avg_logprob=-0.1 * number,
             )  # fmt: skip
             members.append(replace(made, flac=sink.getvalue() if keep_audio else None))

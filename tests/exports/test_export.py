@@ -64,6 +64,7 @@ def test_datasets_loads_the_folder_as_it_is(spoken: Corpus, out: Path) -> None:
         for sample in data.cast_column("audio", datasets.Audio(decode=False)):
             row = expected.pop(sample["key"])
             assert (sample["text"], sample["speaker"], sample["phone_ids"]) == (row.text, row.speaker, row.phone_ids)
+            assert sample["words"] == row.words
             np.testing.assert_array_equal(np.array(sample["codes"], np.int16), spoken.codes(row.key))
             np.testing.assert_array_equal(sf.read(io.BytesIO(sample["audio"]["bytes"]), dtype="float32")[0], kept(spoken, row))
     assert not expected
@@ -186,7 +187,7 @@ def test_a_place_that_holds_something_else_is_refused(spoken: Corpus, out: Path)
 def test_what_cannot_be_had_is_said(spoken: Corpus, out: Path, tmp_path: Path) -> None:
     with pytest.raises(VoxbeamError, match="has no audio 'refer'; its choices are kept, codes, sources, none"):
         export(spoken, "shar", str(out), sound="refer")
-    with pytest.raises(StorageError, match="2 channels.*--audio sources"):
+    with pytest.raises(StorageError, match=r"2 channels.*--audio sources"):
         export(spoken, "nemo", str(out), sound="refer")
     bare = spoken_release(tmp_path / "bare", keep_audio=False, per_recording=1)
     with pytest.raises(NotInCorpusError, match=r"no audio in its shard.*pack\.keep_audio"):
