@@ -11,15 +11,16 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING, Any
 
 from voxbeam.audit.plan import AuditPlan
 from voxbeam.audit.signing import is_signed, public_name, sign
 from voxbeam.schemas.errors import StorageError, VoxbeamError
 from voxbeam.storage.releases import release_path
 from voxbeam.storage.store import Store
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 RIGHT, UNSURE = "right", "unsure"
 ERRORS = ("wrong_text", "two_voices", "cut_word", "noise")

@@ -37,9 +37,11 @@ class AuditServer:
         self._token = secrets.token_urlsafe(24)
         self.finished = threading.Event()
         """set when somebody pressed Finish"""
-        handler = type("Handler", (_Handler,), {"session": session, "token": self._token, "finished": self.finished})
+        handler: type[_Handler] = type("Handler", (_Handler,), {})
+        handler.session, handler.token, handler.finished = session, self._token, self.finished
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+            handler.port = self.port = self._server.server_port
         except OSError as error:
             raise StorageError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}", remedy="choose another --port") from error
         self._server.daemon_threads = True
@@ -49,7 +51,7 @@ class AuditServer:
     @property
     def address(self) -> str:
         """Of the page, with the token."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/{self._token}/"
+        return f"http://127.0.0.1:{self.port}/{self._token}/"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -61,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers the page's requests. Anything without the token does not exist."""
 
     session: AuditSession
+    port: int
     token: str
     finished: threading.Event
     protocol_version = "HTTP/1.1"
@@ -107,8 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _path(self) -> str | None:
         """What is asked for below the token; None, after an answer, for a request of somebody else."""
-        port = self.server.server_address[1]
-        own = f"127.0.0.1:{port}"
+        own = f"127.0.0.1:{self.port}"
         _, token, path = (*self.path.split("/", 2), "", "")[:3]
         foreign = self.headers.get("Host") != own or self.headers.get("Origin", f"http://{own}") != f"http://{own}"
         if foreign or not secrets.compare_digest(token.encode(), self.token.encode()):

@@ -1,4 +1,7 @@
-"""Signing: the Ed25519 key of the person who listens, made at first use, and the signatures of their answers."""
+"""Signing: the Ed25519 key of the person who listens, made at first use, and the signatures of their answers.
+
+Needs the library of the extra `voxbeam[audit]`, which is imported when a key or a signature is asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,12 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from typing import TYPE_CHECKING, Any
 
 from voxbeam.schemas.errors import VoxbeamError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def key_path() -> Path:
@@ -32,6 +28,9 @@ def open_key(path: Path) -> Ed25519PrivateKey:
 
     Raises VoxbeamError for a file that others can read, or that is no key.
     """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     if not path.exists():
         _write_new(path)
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -47,6 +46,9 @@ def open_key(path: Path) -> Ed25519PrivateKey:
 
 
 def _write_new(path: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 (the mode from the start)
@@ -55,6 +57,8 @@ def _write_new(path: Path) -> None:
 
 def public_name(key: Ed25519PrivateKey) -> str:
     """The public key in hex."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
 
 
@@ -66,6 +70,9 @@ def sign(key: Ed25519PrivateKey, tree: dict[str, Any]) -> bytes:
 
 def is_signed(tree: dict[str, Any]) -> bool:
     """Whether an object has the signature of the public key that it names."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     rest = {name: value for name, value in tree.items() if name != "signature"}
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(tree["public_key"]))

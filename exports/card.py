@@ -1,10 +1,10 @@
 """Card: what a release is, as the README.md of a dataset, with the metadata in YAML that the Hugging Face Hub reads."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
-from voxbeam import __version__
 from voxbeam.exports.facts import UNKNOWN, ReleaseFacts
 from voxbeam.schemas.columns import arrow_schema
 from voxbeam.schemas.manifest import SampleRow
@@ -27,7 +27,7 @@ def write_card(facts: ReleaseFacts, *, loading: str = "", metadata: dict[str, An
     sections = [
         f"# {facts.name}, release {facts.release.name}",
         f"{hours(facts.ms)} of speech in {facts.samples:,} samples, each the words of one person, with text, phones, scores and "
-        f"codec tokens. Made by voxbeam {__version__}; its labels are found by models, not by people.",
+        f"codec tokens. Made by voxbeam (code {facts.release.code_version}); its labels are found by models, not by people.",
         loading,
         _splits(facts),
         _origin(facts),
@@ -107,6 +107,6 @@ def _meaning(reason: str) -> str:
     return REASONS.get(reason, "")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)

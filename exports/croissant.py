@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from voxbeam import __version__
 from voxbeam.exports.card import hours, hub_metadata
 from voxbeam.exports.facts import UNKNOWN, ReleaseFacts
 from voxbeam.schemas.release import ReleaseFile
@@ -131,7 +130,7 @@ def _rai(facts: ReleaseFacts) -> dict[str, Any]:
         ],
         "rai:dataAnnotationAnalysis": [facts.label_error or "No sample has been audited by a person yet."],
         "rai:annotationsPerItem": "One text of one recognizer for each sample; a second recognizer where it was asked.",
-        "rai:machineAnnotationTools": [f"voxbeam {__version__}, with the models for {models}"],
+        "rai:machineAnnotationTools": [f"voxbeam, code version {facts.release.code_version}, with the models for {models}"],
         "rai:dataBiases": [
             f"Recognizers, scores and thresholds were chosen on {', '.join(facts.languages) or 'speech'} of few kinds; accents, "
             "children, singing and far microphones are rejected more often.",

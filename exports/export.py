@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from voxbeam import __version__
 from voxbeam.corpus import Corpus
 from voxbeam.exports.card import write_card
 from voxbeam.exports.croissant import croissant
@@ -29,6 +28,8 @@ from voxbeam.storage.store import Store
 
 FORMATS: dict[str, ExportFormat] = {each.name: each for each in (HuggingFace(), Shar(), NeMo(), Kaldi())}
 CROISSANT = "croissant.json"
+BYTES_VERSION = 1
+"""of what is written: raised with every change that gives other bytes, so that no export is continued with other ones"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def export(
         "release_sha256": hashlib.sha256(content).hexdigest(),
         "format": name,
         "audio": sound,
-        "voxbeam": __version__,
+        "bytes_version": BYTES_VERSION,
     }
     target = Target(out, plan)
     done = Exported(place=target.store.root, facts=facts, sound=sound, resumed=target.complete)

@@ -30,7 +30,7 @@ class NeMo:
                 open_files[row["split"]].write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             files.close()
             for split in splits:
-                request.target.write(f"{split}_manifest.json", lambda local, split=split: (Path(folder) / split).rename(local))
+                request.target.write(f"{split}_manifest.json", (Path(folder) / split).rename)
 
     def metadata(self, request: ExportRequest) -> dict[str, Any]:
         return {}

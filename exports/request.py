@@ -58,9 +58,13 @@ class ExportRequest:
 class ExportFormat(Protocol):
     """A format: writes the objects of the parts that are not there, and says what the card adds."""
 
-    name: str
-    sounds: tuple[str, ...]
-    """where its audio can come from"""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sounds(self) -> tuple[str, ...]:
+        """Where its audio can come from."""
+        ...
 
     def write(self, request: ExportRequest) -> None: ...
 

@@ -28,7 +28,7 @@ class Target:
         if MARKER in found:
             if self.store.get(MARKER) != content:
                 raise StorageError(
-                    f"{self.store.root} holds another export, or one of another release or voxbeam ({MARKER} says which)",
+                    f"{self.store.root} holds another export, or one of another release or version ({MARKER} says which)",
                     remedy="name a new folder with --out, or remove that one",
                 )
         elif found:
@@ -52,7 +52,7 @@ class Target:
         if not self.has(path):
             self.store.put_if_absent(path, content)
 
-    def write(self, path: str, write: Callable[[Path], None]) -> None:
+    def write(self, path: str, write: Callable[[Path], object]) -> None:
         """Puts what `write` writes into a local file."""
         if self.has(path):
             return

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_an_answer_that_is_none_is_refused(server: AuditServer, session: AuditSe
     assert session.answered == 0
 
 
-def picture(page: object, name: str) -> None:
+def picture(page: Any, name: str) -> None:
     if SCREENSHOTS:
         page.screenshot(path=Path(SCREENSHOTS) / f"audit-{name}.png")
 

@@ -26,6 +26,7 @@ from voxbeam.storage.store import Store
 
 from tests.spoken_release import spoken_release
 
+pytestmark = pytest.mark.slow
 CASES = [(name, sound) for name, each in FORMATS.items() for sound in each.sounds]
 
 
