@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-
 from voxbeam.audit.answers import AnswerLog
 from voxbeam.audit.plan import MAX_CLIPS, make_plan
 from voxbeam.audit.session import AuditSession
@@ -11,22 +9,12 @@ from voxbeam.audit.signing import key_path, open_key, public_name
 from voxbeam.corpus import Corpus
 
 
-def open_audit(
-    corpus: Corpus, *, clips: int = MAX_CLIPS, seed: int = 0, sound: str | None = None, who: str | None = None
-) -> AuditSession:
-    """An audit of a release by this user, whose earlier answers count.
+def open_audit(corpus: Corpus, *, who: str, clips: int = MAX_CLIPS, seed: int = 0, sound: str | None = None) -> AuditSession:
+    """An audit of a release by this user, called `who`, whose earlier answers count.
 
     `sound` is `kept`, `codes` or `sources`; None: the kept audio where every sample has it, else audio from the codes.
     """
     plan = make_plan(corpus.store, corpus.release, clips=clips, seed=seed)
     key = open_key(key_path())
-    log = AnswerLog(corpus.store, plan, key, who or _user())
+    log = AnswerLog(corpus.store, plan, key, who)
     return AuditSession(corpus, plan, log, public_name(key), sound)
-
-
-def _user() -> str:
-    """The name of this user; `unknown` on a machine that does not know it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

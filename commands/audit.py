@@ -89,10 +89,11 @@ def _listen(corpus: Corpus, clips: int, seed: int, audio: str | None, name: str 
     from voxbeam.audit.open import open_audit
     from voxbeam.audit.server import AuditServer
     from voxbeam.commands import terminal
+    from voxbeam.commands.user import user_name
 
     console = terminal.stdout()
     with terminal.stderr().status(f"Drawing a sample of release {corpus.name}"):
-        session = open_audit(corpus, clips=clips, seed=seed, sound=audio, who=name)
+        session = open_audit(corpus, who=name or user_name(), clips=clips, seed=seed, sound=audio)
     server = AuditServer(session, port)
     try:
         console.print(f"Audit of release {corpus.name}: {session.answered} of {len(session.plan.clips)} clips answered")
@@ -108,8 +109,8 @@ def _listen(corpus: Corpus, clips: int, seed: int, audio: str | None, name: str 
 def _report(corpus: Corpus, show_result: bool, corrections_file: str | None, as_json: bool) -> int:
     from voxbeam.audit.result import corrections, read_results
     from voxbeam.commands import terminal
+    from voxbeam.commands.audit_document import audit_document
     from voxbeam.commands.audit_report import print_result
-    from voxbeam.commands.documents import audit_document
     from voxbeam.schemas.errors import StorageError
 
     results = read_results(corpus.store, corpus.release)

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from voxbeam.commands.audit_document import AUDIT_FIELDS
+
 if TYPE_CHECKING:
-    from voxbeam.audit.estimate import Estimate
-    from voxbeam.audit.result import AuditResult
     from voxbeam.evaluation.zero_shot import Evaluation
     from voxbeam.pipeline.build import BuildResult
     from voxbeam.pipeline.diff import ReleaseDiff
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from voxbeam.schemas.release import Release
 
 _AGAIN = ("recheck", "rederive")
+_RELEASE = {
+    "output": "folder or bucket of the corpus",
+    "release": "number of the latest release; null with --dry-run",
+    "committed": "whether it is new; false also when its policy is this one already",
+    "wall_s": "seconds that it took",
+    "changes": "list of settings and decisions that differ from the previous release's",
+    "counts": "object: counts of the release, as in releases/NNNNNN.json; null with --dry-run",
+    "preview": "with --dry-run: object: now and then (objects: accepted_ms, rejected_ms, excluded_ms, samples, speakers, "
+    "reasons: reason → ms), lost_speakers, lost_ms and gained_ms (reason → ms); else null",
+    "unknown": "with --dry-run: list of names in the policy that the corpus does not have",
+}
 FIELDS: dict[str, dict[str, str]] = {
     "plan": {
         "recordings": "recordings in the input",
@@ -62,17 +73,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "changes": "list of what changed since the previous release: settings, models, listing",
         "quarantine": "list of objects: recording, stage, reason, error, remedy",
     },
-    "release": {
-        "output": "folder or bucket of the corpus",
-        "release": "number of the latest release; null with --dry-run",
-        "committed": "whether it is new; false also when its policy is this one already",
-        "wall_s": "seconds that it took",
-        "changes": "list of settings and decisions that differ from the previous release's",
-        "counts": "object: counts of the release, as in releases/NNNNNN.json; null with --dry-run",
-        "preview": "with --dry-run: object: now and then (objects: accepted_ms, rejected_ms, excluded_ms, samples, speakers, "
-        "reasons: reason → ms), lost_speakers, lost_ms and gained_ms (reason → ms); else null",
-        "unknown": "with --dry-run: list of names in the policy that the corpus does not have",
-    },
+    "release": _RELEASE,
+    "remove": _RELEASE,
     "diff": {
         "output": "folder or bucket of the corpus",
         "before": "number of the first release",
@@ -108,20 +110,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "bytes": "size of all objects",
         "objects": "list of objects: path, bytes",
     },
-    "audit": {
-        "output": "folder or bucket of the corpus",
-        "release": "number of the release",
-        "seed": "of the sample",
-        "clips": "clips of the sample",
-        "judged": "of these, judged by a person",
-        "unsure": "of these, answered `cannot say`",
-        "label_error": "object: rate, low, high; of all samples, with a 95 % interval",
-        "by_kind": "object: label_error of each kind of error",
-        "by_stratum": "list of objects: stratum, samples, planned, judged, errors, label_error",
-        "signers": "object: answers by public key",
-        "disagreements": "list of keys on which people differ",
-        "wrong_rows": "list of objects: path, what; answers that were changed or taken out",
-    },
+    "audit": AUDIT_FIELDS,
     "evaluate": {
         "out": "folder of the report",
         "utterances": "utterances spoken",
@@ -276,38 +265,6 @@ def gc_document(output: str, dry_run: bool, orphans: Sequence[Orphan]) -> dict[s
         "bytes": sum(orphan.bytes for orphan in orphans),
         "objects": [asdict(orphan) for orphan in orphans],
     }
-
-
-def audit_document(output: str, release: Release, result: AuditResult) -> dict[str, Any]:
-    return {
-        "output": output,
-        "release": release.number,
-        "seed": result.plan.seed,
-        "clips": len(result.plan.clips),
-        "judged": result.heard,
-        "unsure": result.unsure,
-        "label_error": _error(result.overall),
-        "by_kind": {kind: _error(found) for kind, found in result.by_kind.items()},
-        "by_stratum": [
-            {
-                "stratum": each.stratum.name,
-                "samples": each.count.population,
-                "planned": each.stratum.planned,
-                "judged": each.count.heard,
-                "errors": each.count.errors,
-                "label_error": _error(each.estimate),
-            }
-            for each in result.by_stratum
-        ],
-        "signers": result.signers,
-        "disagreements": result.disagreements,
-        "wrong_rows": [asdict(row) for row in result.wrong],
-    }
-
-
-def _error(found: Estimate) -> dict[str, float | None]:
-    """A rate of which nothing is known is null: JSON has no other number for it."""
-    return {"rate": None if found.rate != found.rate else found.rate, "low": found.low, "high": found.high}
 
 
 def evaluate_document(out: str, result: Evaluation) -> dict[str, Any]:

@@ -22,6 +22,7 @@ VERBS = {
     "status": "voxbeam.commands.corpus:status",
     "verify": "voxbeam.commands.corpus:verify",
     "gc": "voxbeam.commands.corpus:gc",
+    "remove": "voxbeam.commands.remove:remove",
     "audit": "voxbeam.commands.audit:audit",
     "config": "voxbeam.commands.info:config",
     "licenses": "voxbeam.commands.info:licenses",

@@ -14,7 +14,9 @@ from voxbeam.audit.result import corrections, label_error_sentence, read_results
 from voxbeam.audit.session import AuditSession
 from voxbeam.audit.signing import canonical, key_path, open_key, public_name
 from voxbeam.corpus import Corpus
+from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import SchemaError, StorageError, VoxbeamError
+from voxbeam.storage.overlays import read_overlays
 from voxbeam.storage.store import Store
 
 
@@ -76,7 +78,7 @@ def test_answers_are_kept_at_once_and_resumed(session: AuditSession) -> None:
     states = [clip["answer"] for clip in again.state()["clips"]]
     assert (states[0], states[3], states[1]) == ("right", "noise", None) and again.answered == 2
     assert again.undo() == 3 and again.undo() == 0 and again.undo() is None
-    assert open_audit(session.corpus).answered == 0 and len(rows(session.corpus)) == 4
+    assert open_audit(session.corpus, who="Ann").answered == 0 and len(rows(session.corpus)) == 4
 
 
 def test_a_row_says_what_was_heard(audited: Corpus) -> None:
@@ -98,13 +100,17 @@ def test_the_result_of_a_whole_release_is_exact(audited: Corpus) -> None:
     assert sentence and "11 of 12 clips" in sentence and "two voices" in sentence
 
 
-def test_corrections_are_lines_of_an_overlay(audited: Corpus) -> None:
+def test_corrections_are_an_overlay_for_the_next_release(audited: Corpus, tmp_path: Path) -> None:
     (result,) = read_results(audited.store, audited.release)
     lines = {line["key"]: line for line in map(json.loads, corrections(result).splitlines())}
     keys = [clip.key for clip in result.plan.clips]
     assert lines.keys() == {keys[9], keys[10]}
     assert lines[keys[9]] | {"at": ""} == {"key": keys[9], "reason": "audit: two voices", "by": "Ann", "at": ""}
     assert lines[keys[10]]["text"] == "what is said" and "reason" not in lines[keys[10]]
+    overlay = tmp_path / "audit.jsonl"
+    overlay.write_bytes(corrections(result))
+    decided = read_overlays(CorpusConfig(overlays=(str(overlay),))).corrections
+    assert (decided.texts, decided.rejected) == ({keys[10]: "what is said"}, {keys[9]: "audit: two voices"})
 
 
 def test_a_changed_row_is_told_and_does_not_count(audited: Corpus) -> None:
