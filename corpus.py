@@ -140,7 +140,7 @@ class Corpus:
 
         Raises ModelError when the codec cannot be loaded or is not the one that made the codes.
         """
-        return self._decode(self.codes(key))
+        return self.decode(self.codes(key))
 
     def sound(self, segment: dict[str, Any], *, source: bool = False, seconds: float | None = None) -> NDArray[np.float32]:
         """Audio float32 [S] of a segment that `find` returned, accepted or rejected, mono at 24 kHz.
@@ -154,7 +154,7 @@ class Corpus:
         """
         if segment["accepted"] and not source:
             place = (segment["shard"], segment["codes_offset"], segment["codes_bytes"], segment["codes_crc32"])
-            return self._decode(
+            return self.decode(
                 self._read_codes(segment["key"], *place)[:, : None if seconds is None else round(seconds * FRAME_RATE)]
             )
         if EXCLUDED in segment["reasons"]:
@@ -183,7 +183,8 @@ class Corpus:
         codes: NDArray[np.int16] = np.load(io.BytesIO(content), allow_pickle=False)
         return codes
 
-    def _decode(self, codes_KT: NDArray[np.int16]) -> NDArray[np.float32]:
+    def decode(self, codes_KT: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Audio float32 [320 · T] of codes [8, T], as `audio` gives it."""
         with self._lock:
             wave_S: NDArray[np.float32] = self._codec.decode([codes_KT])[0]
         return wave_S

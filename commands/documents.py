@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from voxbeam.commands.audit_document import AUDIT_FIELDS
+
 if TYPE_CHECKING:
     from voxbeam.evaluation.zero_shot import Evaluation
     from voxbeam.pipeline.build import BuildResult
@@ -26,6 +28,17 @@ if TYPE_CHECKING:
     from voxbeam.schemas.release import Release
 
 _AGAIN = ("recheck", "rederive")
+_RELEASE = {
+    "output": "folder or bucket of the corpus",
+    "release": "number of the latest release; null with --dry-run",
+    "committed": "whether it is new; false also when its policy is this one already",
+    "wall_s": "seconds that it took",
+    "changes": "list of settings and decisions that differ from the previous release's",
+    "counts": "object: counts of the release, as in releases/NNNNNN.json; null with --dry-run",
+    "preview": "with --dry-run: object: now and then (objects: accepted_ms, rejected_ms, excluded_ms, samples, speakers, "
+    "reasons: reason → ms), lost_speakers, lost_ms and gained_ms (reason → ms); else null",
+    "unknown": "with --dry-run: list of names in the policy that the corpus does not have",
+}
 FIELDS: dict[str, dict[str, str]] = {
     "plan": {
         "recordings": "recordings in the input",
@@ -62,17 +75,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "changes": "list of what changed since the previous release: settings, models, listing",
         "quarantine": "list of objects: recording, stage, reason, error, remedy",
     },
-    "release": {
-        "output": "folder or bucket of the corpus",
-        "release": "number of the latest release; null with --dry-run",
-        "committed": "whether it is new; false also when its policy is this one already",
-        "wall_s": "seconds that it took",
-        "changes": "list of settings and decisions that differ from the previous release's",
-        "counts": "object: counts of the release, as in releases/NNNNNN.json; null with --dry-run",
-        "preview": "with --dry-run: object: now and then (objects: accepted_ms, rejected_ms, excluded_ms, samples, speakers, "
-        "reasons: reason → ms), lost_speakers, lost_ms and gained_ms (reason → ms); else null",
-        "unknown": "with --dry-run: list of names in the policy that the corpus does not have",
-    },
+    "release": _RELEASE,
+    "remove": _RELEASE,
     "diff": {
         "output": "folder or bucket of the corpus",
         "before": "number of the first release",
@@ -119,6 +123,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "bytes": "size of all objects",
         "objects": "list of objects: path, bytes",
     },
+    "audit": AUDIT_FIELDS,
     "evaluate": {
         "out": "folder of the report",
         "utterances": "utterances spoken",

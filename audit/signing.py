@@ -1,0 +1,87 @@
+"""Signing: the Ed25519 key of the person who listens, made at first use, and the signatures of their answers.
+
+Needs the library of the extra `voxbeam[audit]`, which is imported when a key or a signature is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxbeam.schemas.errors import VoxbeamError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+
+def key_path() -> Path:
+    """Where the key of this user is."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(folder) / "voxbeam" / "audit.pem"
+
+
+def open_key(path: Path) -> Ed25519PrivateKey:
+    """The key at a path; a new one, which only its owner can read, if there is none.
+
+    Raises VoxbeamError for a file that others can read, or that is no key.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    if not path.exists():
+        _write_new(path)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise VoxbeamError(f"others can read {path}, the key of your answers (mode {mode:o})", remedy=f"chmod 600 {path}")
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except ValueError as error:
+        raise VoxbeamError(f"{path} is no key", remedy="restore it, or remove it: a new one is made then") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise VoxbeamError(f"{path} is not an Ed25519 key", remedy="remove it: a new one is made then")
+    return key
+
+
+def _write_new(path: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 (the mode from the start)
+        file.write(pem)
+
+
+def public_name(key: Ed25519PrivateKey) -> str:
+    """The public key in hex."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+
+def sign(key: Ed25519PrivateKey, tree: dict[str, Any]) -> bytes:
+    """A JSON object with the public key and the signature of all the rest of it."""
+    tree = {**tree, "public_key": public_name(key)}
+    return canonical({**tree, "signature": key.sign(canonical(tree)).hex()})
+
+
+def is_signed(tree: dict[str, Any]) -> bool:
+    """Whether an object has the signature of the public key that it names."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    rest = {name: value for name, value in tree.items() if name != "signature"}
+    try:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(tree["public_key"]))
+        public.verify(bytes.fromhex(tree["signature"]), canonical(rest))
+    except (InvalidSignature, KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+def canonical(tree: dict[str, Any]) -> bytes:
+    """The one way to write an object: what is signed is these bytes."""
+    return (json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n").encode()

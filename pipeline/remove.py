@@ -1,0 +1,69 @@
+"""Remove: a new release without some recordings or speakers, on purpose. The reason is in the release, and beside it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from voxbeam.pipeline.events import BuildProgress
+from voxbeam.pipeline.repack import ReleaseResult, release
+from voxbeam.schemas.errors import NotInCorpusError
+from voxbeam.schemas.manifest import RecordingRow, SampleRow
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import load_release, table_batches
+from voxbeam.storage.store import Store
+
+_TABLES = {"recordings": RecordingRow, "speakers": SampleRow}
+_COLUMNS = {"recordings": "recording", "speakers": "speaker"}
+_MAX_EXAMPLES = 3
+
+
+def remove(
+    output_uri: str,
+    *,
+    recordings: Sequence[str] = (),
+    speakers: Sequence[str] = (),
+    reason: str,
+    who: str,
+    dry_run: bool = False,
+    runner_args: Sequence[str] = (),
+    on_progress: Callable[[BuildProgress], None] | None = None,
+    now: Callable[[], datetime] | None = None,
+) -> ReleaseResult:
+    """Makes a release that lacks recordings and speakers, besides all that is left out already.
+
+    The order is kept as an overlay, `removals/<hash>.jsonl` below the corpus, with who gave it and when; the release states the
+    exclusions and the reason. Older releases and the units stay as they are. Raises NotInCorpusError, before anything is
+    written, for a name that the latest release does not have.
+    """
+    store = Store(output_uri)
+    previous = load_release(store)
+    wanted = {"recordings": list(recordings), "speakers": list(speakers)}
+    _require_known(store, previous, wanted)
+    excluded = previous.config.get("exclude") or {}
+    policy = {
+        "exclude": {
+            kind: {**(excluded.get(kind) or {}), **dict.fromkeys(names, reason)} for kind, names in wanted.items() if names
+        }
+    }
+    if not dry_run:
+        at = (now or (lambda: datetime.now(UTC)))().isoformat(timespec="seconds")
+        lines = [
+            {_COLUMNS[kind]: name, "reason": reason, "by": who, "at": at} for kind, names in wanted.items() for name in names
+        ]
+        content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+        store.put_named_by_content(f"removals/{hashlib.sha256(content).hexdigest()[:16]}.jsonl", content)
+    return release(output_uri, policy, dry_run=dry_run, runner_args=runner_args, on_progress=on_progress)
+
+
+def _require_known(store: Store, previous: Release, wanted: Mapping[str, Sequence[str]]) -> None:
+    for kind, names in wanted.items():
+        missing = set(names)
+        for batch in table_batches(store, previous, _TABLES[kind], [_COLUMNS[kind]]) if names else ():
+            missing -= set(batch[_COLUMNS[kind]].to_pylist())
+        if missing:
+            told = ", ".join(sorted(missing)[:_MAX_EXAMPLES])
+            raise NotInCorpusError(
+                f"release {previous.name} has no {_COLUMNS[kind]} {told}",
+                remedy=f"take the name from the column `{_COLUMNS[kind]}` of its tables; nothing was removed",
+            )
