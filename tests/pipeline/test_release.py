@@ -78,7 +78,7 @@ def rows(output: Path, record: Any) -> list[Any]:
     [
         ({"filter": {"min_dnsmos_ovrl": 3.5}}, 2),
         ({"filter": {"min_snr_db": 15.0}, "exclude": {"recordings": {"s0-4": "x"}, "speakers": {"s1": "y"}}}, 1),
-        ({"pack": {"valid_fraction": 0.0, "test_fraction": 0.7}}, 1),
+        ({"pack": {"valid_fraction": 0.0, "test_fraction": 0.5}}, 1),
     ],
 )  # fmt: skip
 def test_bytes_are_those_of_a_build_from_nothing(
