@@ -70,7 +70,7 @@ class Changes:
         what = "; ".join([*self.invalidates_units, *self.repacks, *first_few(self.damage, "files"), *first_few(self.listing)])
         again = "all stages run" if len(self.stages) == len(READS) else f"these stages run again: {', '.join(self.stages)}"
         consequence = (
-            f"On every listed recording {again}, except units that an earlier build made with these same settings"
+            f"On every listed recording {again}, fewer where the units of earlier builds know more"
             if self.invalidates_units
             else "Finished units are reused; all shards and manifests are written again"
         )

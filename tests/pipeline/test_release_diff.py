@@ -9,7 +9,7 @@ import pytest
 from voxbeam.pipeline.release_diff import Changes, changes_since
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ListingError
-from voxbeam.schemas.fingerprint import affects_units, fingerprint
+from voxbeam.schemas.fingerprint import READS, affects_units, fingerprint
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
@@ -71,7 +71,7 @@ def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
         "torch: 2.13.0 → 2.14.0",
     )
     assert found.repacks == ("link_speakers.threshold: 0.5 → 0.6", "pack.max_shard_mb: 1024 → 64")
-    assert "goes through all stages" in str(found) and "diarize.threshold: 0.5 → 0.6" in str(found)
+    assert found.stages == tuple(READS) and "all stages run" in str(found) and "diarize.threshold: 0.5 → 0.6" in str(found)
 
 
 def test_policy_repacks(released: Any) -> None:
