@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,41 +92,27 @@ def _from_codes(corpus: Corpus) -> SoundOf:
 
 
 def _from_sources(corpus: Corpus) -> SoundOf:
-    from voxbeam.schemas.config import DecodeConfig
-    from voxbeam.schemas.recording import SourceInfo
-    from voxbeam.schemas.unit import Unit
-    from voxbeam.storage.local_copies import open_sparse
-    from voxbeam.transforms.decode import decode_sandboxed
+    from voxbeam.transforms.audio.source_cut import SourceCutter
 
-    config = DecodeConfig.model_validate(corpus.release.config["decode"])
     recordings = {row.recording: row for row in read_rows(corpus.store, corpus.release, RecordingRow)}
+    cutter = SourceCutter()
 
     def cut(sample: Sample) -> NDArray[np.float32]:
-        values = sample.row
-        row = recordings[values["recording"]]
-        source = SourceInfo(**{field.name: getattr(row, field.name) for field in fields(SourceInfo)})
-        first_ms, last_ms = max(0, values["start_ms"] - _CONTEXT_MS), min(row.duration_ms or 0, values["end_ms"] + _CONTEXT_MS)
-        window = Unit(
-            recording=row.as_listed(), source=source, index=0, start_ms=first_ms, end_ms=last_ms, margin_ms=0, fingerprint="",
-            track=values["channel"],
-        )  # fmt: skip
+        start_ms, end_ms = sample.row["start_ms"], sample.row["end_ms"]
+        row = recordings[sample.row["recording"]]
+        first_ms = max(0, start_ms - _CONTEXT_MS)
+        last_ms = min(row.duration_ms or end_ms, end_ms + _CONTEXT_MS)
         try:
-            with open_sparse(row.uri, source.etag) as (path, fill):
-                if fill is None and path.stat().st_size != source.bytes:
-                    raise _gone(row, values, "is not the file of the build any more")
-                audio, _ = decode_sandboxed(path, config, fill, window)
-        except FileNotFoundError as error:
-            raise _gone(row, values, "is not there any more") from error
-        return audio.slice24k(values["start_ms"], values["end_ms"])
+            wave_S = cutter.cut(row, first_ms, last_ms, sample.row["channel"])
+        except StorageError as error:
+            raise StorageError(
+                f"no audio for {sample.row['key']}: {error.message}",
+                remedy=f"{error.remedy}, or take the audio from elsewhere: --audio kept, --audio codes",
+            ) from error
+        offset = (start_ms - first_ms) * CODEC_SAMPLES_PER_MS
+        return wave_S[offset : offset + (end_ms - start_ms) * CODEC_SAMPLES_PER_MS]
 
     return cut
-
-
-def _gone(row: RecordingRow, values: dict[str, Any], what: str) -> StorageError:
-    return StorageError(
-        f"the recording of {values['key']}, {row.uri}, {what}",
-        remedy="bring it back, or take the audio from elsewhere: --audio kept, --audio codes",
-    )
 
 
 def _exactly(wave_S: NDArray[np.float32], duration_ms: int) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from voxbeam.storage.store import Store
 from tests.spoken_release import spoken_release
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
 CASES = [(name, sound) for name, each in FORMATS.items() for sound in each.sounds]
 
 
@@ -194,7 +196,7 @@ def test_what_cannot_be_had_is_said(spoken: Corpus, out: Path, tmp_path: Path) -
     with pytest.raises(NotInCorpusError, match=r"no audio in its shard.*pack\.keep_audio"):
         export(bare, "shar", str(tmp_path / "kept"), sound="kept")
     (tmp_path / "bare" / "in" / "two.flac").unlink()
-    with pytest.raises(StorageError, match=r"two\.flac, is not there any more; bring it back"):
+    with pytest.raises(StorageError, match=r"two\.flac is not there any more; put the recording back .* --audio kept"):
         export(bare, "shar", str(tmp_path / "sources"), sound="sources")
 
 
@@ -249,3 +251,10 @@ def test_shar_cuts_are_gzip_without_time(spoken: Corpus, out: Path) -> None:
     content = (out / "train" / "cuts.000000.jsonl.gz").read_bytes()
     assert content[4:8] == b"\0\0\0\0" and len(gzip.decompress(content).splitlines()) == 4
     assert Store(str(out)).exists(MARKER)
+
+
+def test_the_example_of_the_documentation(spoken: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "exports.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(example, "docs/exports.md", "exec"), {"corpus": spoken})
+    assert (tmp_path / "exported" / CARD).exists()
