@@ -115,16 +115,21 @@ def read_part_table(store: Store, record: type[Record], path: str) -> pa.Table:
     where = store.uri(path)
     table = _open_table(record, store.get(path), where)
     try:
-        return table.read()
+        rows = table.read()
+        rows.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(where, error) from error
+    return rows
 
 
 def _next_batch(batches: Iterator[pa.RecordBatch], where: str) -> pa.RecordBatch | None:
     try:
-        return next(batches, None)
+        batch = next(batches, None)
+        if batch is not None:
+            batch.validate(full=True)  # texts that are not UTF-8
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(where, error) from error
+    return batch
 
 
 def _damaged(where: str, error: Exception) -> SchemaError:
