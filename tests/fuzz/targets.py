@@ -193,9 +193,12 @@ def _tar_seeds() -> list[bytes]:
     """Two samples; and a member with a long name, a folder and a link."""
     import tarfile
 
-    codes, ids = _npy_seed()[0], json.dumps({"phone_ids": [1, 2], "text": "a b", "speaker": "s", "start_ms": 0}).encode()
-    kinds = {tarfile.PAX_FORMAT: [("k0", tarfile.REGTYPE), ("k1", tarfile.REGTYPE)],
-             tarfile.GNU_FORMAT: [("k" * 120, tarfile.REGTYPE), ("folder", tarfile.DIRTYPE), ("link", tarfile.SYMTYPE)]}  # fmt: skip
+    codes = _npy_seed()[0]
+    ids = json.dumps({"phone_ids": [1, 2], "text": "a b", "speaker": "s", "start_ms": 0}).encode()
+    kinds = {
+        tarfile.PAX_FORMAT: [("k0", tarfile.REGTYPE), ("k1", tarfile.REGTYPE)],
+        tarfile.GNU_FORMAT: [("k" * 120, tarfile.REGTYPE), ("folder", tarfile.DIRTYPE), ("link", tarfile.SYMTYPE)],
+    }
     found = []
     for form, entries in kinds.items():
         sink = io.BytesIO()
