@@ -24,7 +24,7 @@ from voxbeam.transforms.audio.checks import (
     require_whole,
     within_limits,
 )
-from voxbeam.transforms.audio.containers import xing_frames
+from voxbeam.transforms.audio.containers import ogg_links, xing_frames
 from voxbeam.transforms.audio.ffmpeg import REENCODE, describe
 from voxbeam.transforms.audio.header import lacks_length
 from voxbeam.transforms.audio.sparse_file import AudioFile
@@ -77,6 +77,8 @@ def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
 def _guesses(file: AudioFile, header: libsndfile.Header) -> bool:
     """Whether a header's length may be that of the first part of a joined file, or a guess by the rate of its first frames."""
     if header.format == "ogg":
+        return ffmpeg.reads_all_packets(file) and len(ogg_links(file)) > 1
+    if header.format == "flac":
         return ffmpeg.reads_all_packets(file)
     return header.format.startswith(("mp3", "mpeg")) and (ffmpeg.reads_all_packets(file) or xing_frames(file) is None)
 
