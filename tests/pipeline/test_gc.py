@@ -26,10 +26,10 @@ from tests.pipeline.factories import PHONES, draft, small_release
 
 DAY = timedelta(days=1)
 LEFT = (
-    "units/ab/left.arrow",
-    "shards/train/train-000000-left.tar",
-    "manifests/000009-left/samples/x.parquet",
-    "listings/x.parquet",
+    f"units/ab/{'ab' * 16}.arrow",
+    f"shards/train/train-000000-{'cd' * 8}.tar",
+    "manifests/000009-0123abcd/samples/x.parquet",
+    f"listings/{'ef' * 8}.parquet",
 )
 
 
@@ -53,6 +53,29 @@ def test_a_release_stands_on_nothing_that_goes(tmp_path: Path) -> None:
     assert not {orphan.path for orphan in found} & {file.path for file in release.files}
     store.delete([orphan.path for orphan in found])
     assert list(verify_release(store, release)) == []
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_files_of_others_stay(released: bool, tmp_path: Path) -> None:
+    """An output may be a folder that has units/ or shards/ of its user: what voxbeam did not name, it does not delete."""
+    if released:
+        store, _ = small_release(tmp_path)
+    else:
+        store = Store(str(tmp_path))
+    others = (
+        "units/anna/a.wav", "units/ab/left.arrow", "shards/other-000001.tar", "shards/train/train-000001.tar",
+        "shards/train/train-000001-0123456789abcdef.tar.bak", "manifests/train.jsonl", "manifests/parts/mine.parquet",
+        "listings/mine.parquet", "progress/report.pdf", "progress/january/notes.txt",
+    )  # fmt: skip
+    for path in others:
+        store.put_if_absent(path, b"somebody's")
+    age(tmp_path, timedelta(days=30))
+    if released:
+        collect_garbage(str(tmp_path), DAY)
+    else:
+        with pytest.raises(StorageError, match="no corpus"):
+            collect_garbage(str(tmp_path), DAY)
+    assert all(store.exists(path) for path in others)
 
 
 def test_what_is_young_stays(tmp_path: Path) -> None:
