@@ -6,7 +6,7 @@ A folder `units/` or `shards/` may be anybody's.
 import re
 
 _OWN = re.compile(
-    r"units/[0-9a-f]{2}/[0-9a-f]{16,64}(?:\.[a-z0-9]+)+"
+    r"units/[0-9a-f]{2}/[0-9a-f]{32}(?:/[0-9a-f]{16})?\.arrow"
     r"|shards/([a-z]+)/\1-\d{6,}-[0-9a-f]{16}\.tar"
     r"|manifests/parts/[a-z_]+/[^/]+-[0-9a-f]{16}\.parquet|manifests/\d{6,}-[0-9a-f]{8}/.+"
     r"|listings/[0-9a-f]{16}\.parquet"
