@@ -42,8 +42,11 @@ _RELEASE = {
 FIELDS: dict[str, dict[str, str]] = {
     "plan": {
         "recordings": "recordings in the input",
+        "probed": "recordings whose headers were read: drawn at random, or all",
         "unusable": "of the recordings probed, those that would go to quarantine at once",
+        "unusable_kinds": "list of objects: reason, count and example of these",
         "audio_ms": "duration of all recordings",
+        "audio_error": "half of the 95 % interval of audio_ms, as a fraction of it; 0 if all recordings were probed",
         "measured_ms": "duration of the sample that was measured",
         "worker_seconds": "object: stage → seconds of one worker for the whole input",
         "accepted_ms": "speech that would be accepted",
@@ -138,8 +141,11 @@ def plan_document(plan: Plan, rates: GpuRates | None = None, *, gpu: bool = Fals
     foot = plan.footprint
     return {
         "recordings": plan.recordings,
+        "probed": plan.probed,
         "unusable": plan.unusable,
+        "unusable_kinds": [asdict(kind) for kind in plan.unusable_kinds],
         "audio_ms": plan.audio_ms,
+        "audio_error": plan.audio_error,
         "measured_ms": plan.measured_ms,
         "worker_seconds": plan.seconds,
         "accepted_ms": plan.accepted_ms,

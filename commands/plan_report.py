@@ -19,9 +19,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(note)
     workers = os.cpu_count() or 1
     total_s = sum(plan.seconds.values())
-    console.print(
-        f"{plural(plan.recordings, 'recording')}, {hours(plan.audio_ms)}; {plan.unusable} of those probed cannot be used"
-    )
+    drawn = f" ± {plan.audio_error:.0%} by {plan.probed} of them, drawn at random" if plan.probed < plan.recordings else ""
+    console.print(f"{plural(plan.recordings, 'recording')}, {hours(plan.audio_ms)}{drawn}; {_unusable(plan)}")
     console.print(
         f"Estimated from {hours(plan.measured_ms)} of it: "
         f"{hours(plan.accepted_ms)} accepted in {plural(plan.samples, 'sample')}, "
@@ -58,6 +57,13 @@ def _print_redo(plan: Plan, redo: Redo, workers: int, console: Console) -> None:
         f"{plural(redo.new_recordings, 'new recording')}; {plural(redo.units, 'unit')} to write, {redo.reused_units} reused; "
         f"with {plural(workers, 'worker')} about {hours(sum(seconds.values()) * 1000 / workers)}"
     )
+
+
+def _unusable(plan: Plan) -> str:
+    if not plan.unusable:
+        return "all that were probed can be used"
+    kinds = "; ".join(f"{kind.count} × {kind.reason}, e.g. {kind.example}" for kind in plan.unusable_kinds[:5])
+    return f"{plan.unusable} of {plan.probed} probed cannot be used: {kinds}"
 
 
 def print_gpu_plan(plan: Plan, rates: GpuRates | None, console: Console) -> None:

@@ -16,6 +16,7 @@ from voxbeam.pipeline.collection_mark import collection_mark
 from voxbeam.pipeline.steps.unit_file import unit_path
 from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.releases import read_release, read_rows, release_numbers, require_corpus
 from voxbeam.storage.store import Store, is_bucket
 
@@ -62,14 +63,17 @@ def collect_garbage(output_uri: str, older_than: timedelta, *, dry_run: bool = F
 
 
 def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orphan]:
-    """Objects of at least this age that no release refers to; links and what lies behind them do not count."""
+    """Objects of at least this age that no release refers to.
+
+    Only what has a name that voxbeam gives counts, and no link or what lies behind one: the rest is of others.
+    """
     referenced = _referenced_paths(store)
     orphans: list[Orphan] = []
     existing: set[str] = set()
     for folder in FOLDERS:
         for path, size, written in store.walk_with_mtime(f"{folder}/"):
             existing.add(path)
-            if path in referenced or now - written < older_than:
+            if path in referenced or now - written < older_than or not is_own(path):
                 continue
             if is_bucket(store.root) or is_regular(Path(store.root), path):
                 orphans.append(Orphan(path, size))

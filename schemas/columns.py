@@ -6,6 +6,7 @@ Python type. The schema, the validation and docs/columns.md all come from it, so
 
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, Field, field, fields
+from functools import cache
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ def column(arrow_type: pa.DataType, doc: str, *, unit: str = "", default: Any = 
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
+@cache
 def arrow_schema(record: type[Record]) -> pa.Schema:
     """The Arrow schema of a record. Its metadata contains name and version, and for each column documentation and unit."""
     arrow_fields = [

@@ -10,11 +10,12 @@ from typing import Literal, Self
 
 import obstore
 from obstore.exceptions import BaseError
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from voxbeam.schemas.bounded_yaml import parse_yaml, shorten
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.filter_config import FilterConfig
+from voxbeam.schemas.languages import language_code
 from voxbeam.schemas.policy_config import CorrectionsConfig, ExcludeConfig
 from voxbeam.schemas.section import Section
 
@@ -33,6 +34,11 @@ class ListingConfig(Section):
         1_000_000, gt=0, description="a listing with more rows is an error: they are kept in memory, about 1 kB each"
     )
     keep_columns: tuple[str, ...] = Field((), description="further columns of a listing that go into `extra` of `recordings`")
+
+    @field_validator("language")
+    @classmethod
+    def _check_language(cls, text: str) -> str:
+        return language_code(text)
 
 
 class DecodeConfig(Section):

@@ -8,6 +8,45 @@ import pyarrow as pa
 from voxbeam.schemas.columns import column, require
 
 KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_NO_NAMES = frozenset(
+    [
+        "#n/a",
+        "-",
+        "--",
+        ".",
+        "<na>",
+        "<unk>",
+        "?",
+        "??",
+        "anonymous",
+        "n/a",
+        "na",
+        "nan",
+        "nil",
+        "no_speaker",
+        "none",
+        "not_available",
+        "null",
+        "other",
+        "speaker",
+        "speaker_unknown",
+        "spk",
+        "tba",
+        "tbd",
+        "undefined",
+        "unk",
+        "unkn",
+        "unknown",
+        "unknown_speaker",
+        "unnamed",
+        "various",
+    ]
+)
+
+
+def names_nobody(speaker: str) -> bool:
+    """Whether a speaker's name says that nobody knows it: all of those recordings would else be one person's."""
+    return not speaker.strip() or "_".join(speaker.casefold().split()) in _NO_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from voxbeam.schemas.errors import AddressError, ListingError, StorageError
+from voxbeam.schemas.recording import names_nobody
 from voxbeam.storage.address import resolve_address
 from voxbeam.storage.listing_files import (
     Row,
@@ -39,6 +40,7 @@ _COLUMNS = {
     "title": "title", "source_snr_db": "source_snr_db", "text": "text", "transcript": "text", "transcription": "text",
     "sentence": "text", "kaldi_id": "kaldi_id",
 }  # fmt: skip
+_BEGINS = frozenset({"offset", "start", "start_s", "start_ms", "start_sec", "start_time", "begin", "begin_time", "segment_start"})
 _UNUSED = re.compile(r"duration|offset|index|unnamed: \d+|__index_level_\d+__|")
 """columns that are no news: what decoding finds out itself, and the index that pandas writes"""
 
@@ -77,6 +79,8 @@ class Listing:
     keep_columns: Collection[str] = ()
     ignored: Counter[str] = field(default_factory=Counter)
     """columns that are not used, with the number of their values"""
+    nobody: Counter[str] = field(default_factory=Counter)
+    """names of speakers that say that nobody knows the speaker, with the number of their rows"""
 
     def __iter__(self) -> Iterator[ListedRow]:
         """Rows in order. Raises ListingError, with the listing and the place, when it cannot be read or a row cannot be used."""
@@ -120,15 +124,18 @@ class Listing:
             elif column is not None:
                 if (cleaned := read_value(value, column, row.place, name)) is None:
                     continue
+                if column == "speaker" and names_nobody(str(cleaned)):
+                    self.nobody[str(cleaned)] += 1
+                    continue
                 if column in found:
                     raise ListingError(
                         f"{row.place}: the columns {found[column][0]!r} and {name!r} mean the same; leave one of them out"
                     )
                 found[column] = (name, cleaned)
-            elif plain == "offset" and not is_absent(value) and str(value) not in ("0", "0.0"):
+            elif plain in _BEGINS and _is_later(value):
                 raise ListingError(
-                    f"{row.place}: 'offset' is {str(value)[:40]}: a row is a whole file",
-                    remedy="list every file once, without offsets; voxbeam cuts recordings itself",
+                    f"{row.place}: {name!r} is {str(value)[:40]}: a row is a whole file, not a part of one",
+                    remedy="list every file once, without beginnings; voxbeam cuts recordings itself",
                 )
             else:
                 self._other(name, value, row.place, extra)
@@ -141,7 +148,7 @@ class Listing:
         for plain, (name, value) in paths.items():
             if plain != chosen:
                 self._other(name, value, row.place, extra)
-        address = paths[chosen][1]
+        address = _posix(paths[chosen][1], row.place)
         try:
             uri = resolve_address(address, base)
         except AddressError as error:
@@ -155,6 +162,21 @@ class Listing:
                 extra[name] = check_text(str(value), place, name)
         elif not _UNUSED.fullmatch(name.strip().lower()):
             self.ignored[name] += 1
+
+
+def _is_later(value: Any) -> bool:
+    """Whether a value is a time after the beginning of a file."""
+    try:
+        return not is_absent(value) and float(value) > 0
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _posix(address: str, place: str) -> str:
+    """A path that was written on Windows, below the listing, with slashes."""
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", address):
+        raise ListingError(f"{place}: {address[:80]!r} is a path of Windows", remedy="write paths relative to the listing")
+    return address.replace("\\", "/") if "\\" in address and "/" not in address else address
 
 
 def _rows(path: Path, uri: str, max_rows: int) -> Iterator[Row]:

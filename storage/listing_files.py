@@ -104,6 +104,8 @@ def read_json(path: Path, is_path: IsPath) -> Iterator[Row]:
 
 
 def _object(value: Any, place: str) -> dict[str, Any]:
+    if isinstance(value, str):  # a list of paths
+        return {"uri": value}
     if not isinstance(value, dict):
         raise ListingError(f"{place}: {str(value)[:80]!r} is not a set of columns and values")
     return value
@@ -122,7 +124,7 @@ def read_separated(path: Path, is_path: IsPath, suffix: str) -> Iterator[Row]:
     if not any(map(is_path, names)) and suffix == _LIST_SUFFIX and separator is None:
         yield Row("row 1", {"uri": header.strip()})
         for number, (line_number, line) in enumerate(((n, text) for n, text in lines if text.strip()), start=2):
-            yield Row(f"row {number} (line {line_number})", {"uri": line.strip("\r\n")})
+            yield Row(f"row {number} (line {line_number})", {"uri": line.strip()})
         return
     if twice := [name for name in names if name and names.count(name) > 1]:
         raise ListingError(f"line {header_line}: the header names the column {twice[0]!r} twice")
@@ -135,7 +137,7 @@ def read_separated(path: Path, is_path: IsPath, suffix: str) -> Iterator[Row]:
                 f"{place} has {len(fields)} fields, the header has {len(names)}",
                 remedy='put a field that contains the separator in "quotes"',
             )
-        yield Row(place, dict(zip(names, fields, strict=True)))
+        yield Row(place, dict(zip(names, (field.strip(" \t") for field in fields), strict=True)))
 
 
 def _split_header(header: str, is_path: IsPath) -> tuple[str | None, list[str]]:

@@ -3,8 +3,10 @@
 import math
 import re
 from typing import Any
+from unicodedata import normalize
 
 from voxbeam.schemas.errors import ListingError
+from voxbeam.schemas.languages import language_code
 
 _ABSENT = frozenset({"", "nan", "NaN", "None", "null", "NULL", "<NA>"})
 _MAX_FIELD = 128 << 10
@@ -45,7 +47,7 @@ def read_value(value: Any, column: str, place: str, name: str) -> str | float | 
             f"{place}, column {name!r}: {str(value)[:80]!r} is not a name", remedy="write a text or a whole number"
         )
     try:
-        text = check_text(str(value), place, name, _MAX_TEXT if column == "text" else _MAX_FIELD)
+        text = check_text(normalize("NFC", str(value)), place, name, _MAX_TEXT if column == "text" else _MAX_FIELD)
     except ValueError as error:
         if isinstance(error, ListingError):
             raise
@@ -53,10 +55,13 @@ def read_value(value: Any, column: str, place: str, name: str) -> str | float | 
     if column in ("text", "title"):
         return text
     text = text.strip()
+    if column == "language":
+        try:
+            return language_code(text)
+        except ValueError as error:
+            raise ListingError(f"{place}, column {name!r}: {error}") from error
     if column in ("speaker", "recording"):
         return _FLOAT_NAME.sub(r"\1", text) if _FLOAT_NAME.fullmatch(text) else text
-    if column == "language" and (match := re.fullmatch(r"([A-Za-z]{2,3})[-_][A-Za-z0-9_-]+", text)):
-        return match[1].lower()
     return text
 
 

@@ -15,6 +15,7 @@ from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.manifest import TABLES, SampleRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.local_copies import sha256_of
+from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.release_copies import find_copy
 from voxbeam.storage.store import Store
 
@@ -37,7 +38,8 @@ def release_numbers(store: Store) -> list[int]:
 
 def require_corpus(store: Store) -> None:
     """Raises StorageError unless there is a corpus: a release, or what a build has left or is writing."""
-    if not any(True for folder in ("releases", "units", "progress", "shards", "manifests") for _ in store.walk(f"{folder}/")):
+    folders = ("releases", "units", "progress", "shards", "manifests")
+    if not any(is_own(path) for folder in folders for path, _ in store.walk(f"{folder}/")):
         raise StorageError(f"there is no corpus at {store.root}", remedy="check the address; `voxbeam build` makes a corpus")
 
 
@@ -115,16 +117,21 @@ def read_part_table(store: Store, record: type[Record], path: str) -> pa.Table:
     where = store.uri(path)
     table = _open_table(record, store.get(path), where)
     try:
-        return table.read()
+        rows = table.read()
+        rows.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(where, error) from error
+    return rows
 
 
 def _next_batch(batches: Iterator[pa.RecordBatch], where: str) -> pa.RecordBatch | None:
     try:
-        return next(batches, None)
+        batch = next(batches, None)
+        if batch is not None:
+            batch.validate(full=True)  # texts that are not UTF-8
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(where, error) from error
+    return batch
 
 
 def _damaged(where: str, error: Exception) -> SchemaError:

@@ -42,7 +42,7 @@ def discover(address: str, config: ListingConfig) -> Discovered:
     if is_listing(uri):
         listing = Listing(uri=uri, max_rows=config.max_rows, keep_columns=config.keep_columns)
         recordings = list(_from_listing(listing, config))
-        notes = _ignored_columns(listing)
+        notes = (*_ignored_columns(listing), *_nobody(listing))
     else:
         files: InputFiles = BucketFiles(uri) if is_bucket(uri) else FolderFiles(_folder(uri))
         recordings, notes = _from_files(files, config)
@@ -93,13 +93,11 @@ def _from_files(files: InputFiles, config: ListingConfig) -> tuple[list[Recordin
 
 
 def _make_recording(path: str, uri: str, columns: dict[str, Any], config: ListingConfig) -> Recording:
-    defaults = {
-        "recording": recording_id(path),
-        "speaker": speaker_from_path(path, config.speaker_path),
-        "language": config.language,
-        "license": config.license,
-        "consent_basis": config.consent_basis,
-    }
+    defaults = {"language": config.language, "license": config.license, "consent_basis": config.consent_basis}
+    if "recording" not in columns:
+        defaults["recording"] = recording_id(path)
+    if "speaker" not in columns:
+        defaults["speaker"] = speaker_from_path(path, config.speaker_path)
     return Recording(uri=uri, **{**defaults, **columns}).check()
 
 
@@ -140,11 +138,25 @@ def _ignored_columns(listing: Listing) -> tuple[str, ...]:
     )
 
 
+def _nobody(listing: Listing) -> tuple[str, ...]:
+    if not listing.nobody:
+        return ()
+    names = ", ".join(f"{name!r} in {count} {'row' if count == 1 else 'rows'}" for name, count in listing.nobody.most_common(5))
+    return (f"Speakers that count as not known, and not as one person: {names}",)
+
+
 def _without_speaker(recordings: list[Recording]) -> tuple[str, ...]:
     unnamed = sum(recording.speaker is None for recording in recordings)
-    if not unnamed:
-        return ()
-    return (
-        f"{unnamed} of {len(recordings)} recordings name no speaker: every voice in each counts as a speaker of its own, so one "
-        "person's recordings may fall into several splits; name speakers by a listing or by listing.speaker_path",
-    )
+    own = sum(recording.speaker == recording.recording for recording in recordings)
+    notes = []
+    if own:
+        notes.append(
+            f"{own} of {len(recordings)} recordings have their own identifier as speaker: it counts as no name, so voices that "
+            "sound alike may become one person's; list another name where it is one"
+        )
+    if unnamed:
+        notes.append(
+            f"{unnamed} of {len(recordings)} recordings name no speaker: every voice in each counts as a speaker of its own, so "
+            "one person's recordings may fall into several splits; name speakers by a listing or by listing.speaker_path"
+        )
+    return tuple(notes)

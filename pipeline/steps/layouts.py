@@ -13,9 +13,11 @@ import json
 import re
 from pathlib import PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 from voxbeam.pipeline.steps.input_files import InputFiles, in_folder
 from voxbeam.schemas.errors import ListingError
+from voxbeam.schemas.recording import names_nobody
 from voxbeam.storage.listing import Listing
 from voxbeam.storage.listing_text import split_plain
 from voxbeam.storage.listing_values import read_value
@@ -43,7 +45,8 @@ def speaker_from_path(path: str, template: str | None) -> str | None:
             for part in re.split(r"(\{speaker\}|\*)", template)
         )
         match = re.fullmatch(pattern, stem)
-        return match.group("speaker") if match else None
+        speaker = normalize("NFC", match.group("speaker")) if match else ""
+        return None if names_nobody(speaker) else speaker
     if match := _LIBRISPEECH.fullmatch(name):
         return match[1]
     if match := _LIBRITTS.fullmatch(stem):
@@ -171,6 +174,6 @@ class Layout:
             except ListingError:
                 self.files.left_out.add(f"value of {name!r} in a sidecar .json", path)
                 continue
-            if read is not None:
+            if read is not None and not (column == "speaker" and names_nobody(str(read))):
                 columns[column] = read
         return columns

@@ -1,5 +1,6 @@
 """Dropouts and music, planted in clean speech: how many are found, and how much clean speech is lost."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.segment import Segment
 from voxbeam.transforms.audio.repeats import repeated_stretches
 from voxbeam.transforms.audio.signal_quality import background_tonality, dropouts
+from voxbeam.transforms.audio.similar_packets import similar_stretches
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.decode import DecodeAudio
 from voxbeam.transforms.score import Score, load_dnsmos
@@ -190,3 +192,45 @@ def test_packets_that_repeat_a_level_are_dropouts(speech: Wave) -> None:
     loud = int(np.abs(held[RATE : 2 * RATE]).argmax()) + RATE
     held[loud : loud + 800] = held[loud]
     assert dropouts(held, RATE) > 0.01
+
+
+def with_loud_repeats(sound: Wave, lag: int, rng: np.random.Generator) -> tuple[Wave, list[int]]:
+    """A loud packet in two seconds replaced by the one before it, and where."""
+    packets = np.arange(lag, len(sound) - 2 * lag, lag)
+    loud = [at for at in packets if np.square(sound[at : at + lag]).mean() > 0.09 * np.square(sound).mean()]
+    chosen = sorted(rng.choice(loud, min(len(loud), max(1, len(sound) // RATE // 2)), replace=False))
+    broken = sound.copy()
+    for at in chosen:
+        broken[at : at + lag] = sound[at - lag : at]
+    return broken, [int(at) for at in chosen]
+
+
+def encoded(sound: Wave, kind: str, subtype: str) -> Wave:
+    sink = io.BytesIO()
+    sf.write(sink, sound, RATE, format=kind, subtype=subtype)
+    sink.seek(0)
+    return sf.read(sink, dtype="float32")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+def test_repeated_packets_are_found_behind_a_codec(kind: str, subtype: str, clean: list[Wave]) -> None:
+    rng = np.random.default_rng(3)
+    planted = events = utterances = alarms = 0
+    sounds = clean[::5]
+    for sound in sounds:
+        alarms += len(similar_stretches(encoded(sound, kind, subtype)))
+        broken, places = with_loud_repeats(sound, RATE * 20 // 1000, rng)
+        found = similar_stretches(encoded(broken, kind, subtype))
+        hit = [any(abs(start - at) < 30 * RATE // 1000 for start, _ in found) for at in places]
+        planted, events, utterances = planted + len(hit), events + sum(hit), utterances + any(hit)
+    assert alarms <= 1 and events / planted > 0.3 and utterances / len(sounds) > 0.6, (alarms, events, planted, utterances)
+
+
+def test_tones_and_noise_are_no_repeats() -> None:
+    time = np.arange(4 * RATE) / RATE
+    buzz = sum(np.sin(2 * np.pi * 103 * k * time) / k for k in range(1, 20))
+    assert similar_stretches((0.1 * buzz).astype(np.float32)) == []
+    assert similar_stretches(np.zeros(RATE, np.float32)) == [] == similar_stretches(np.zeros(0, np.float32))
+    noise = np.random.default_rng(1).normal(0, 0.1, 4 * RATE).astype(np.float32)
+    assert similar_stretches(noise) == []

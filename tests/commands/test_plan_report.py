@@ -13,8 +13,10 @@ from voxbeam.schemas.config import PackConfig
 
 PLAN = Plan(
     recordings=10,
+    probed=10,
     unusable=0,
     audio_ms=36_000_000,
+    audio_error=0.0,
     measured_ms=60_000,
     seconds={"decode": 60.0, "diarize": 900.0, "transcribe": 1800.0, "tokenize": 90.0},
     accepted_ms=36_000_000,

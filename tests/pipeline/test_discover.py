@@ -474,3 +474,20 @@ def test_a_bucket_that_may_not_be_listed_stops(monkeypatch: pytest.MonkeyPatch) 
             discover("s3://refused-bucket/speech", ListingConfig())
     finally:
         server.shutdown()
+
+
+def test_speakers_that_are_no_names_are_told(tmp_path: Path) -> None:
+    rows = "a.wav,a,a\nb.wav,b,unknown\nc.wav,c,Ann\nd.wav,d,\n"
+    (tmp_path / "l.csv").write_text(f"uri,recording,speaker\n{rows}")
+    found = discover(str(tmp_path / "l.csv"), ListingConfig())
+    assert [recording.speaker for recording in found.recordings] == ["a", None, "Ann", None]
+    nobody, own, unnamed = found.notes
+    assert "'unknown' in 1 row" in nobody and "1 of 4" in own and "2 of 4" in unnamed
+
+
+def test_folders_of_unknown_speakers_name_none(tmp_path: Path) -> None:
+    for name in ("unknown", "e\u0301va", "ann"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.wav").touch()
+    found = discover(str(tmp_path), ListingConfig(speaker_path="{speaker}/*"))
+    assert {recording.speaker for recording in found.recordings} == {None, "\xe9va", "ann"}

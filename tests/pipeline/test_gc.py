@@ -17,19 +17,21 @@ from voxbeam.pipeline.collection_mark import collection_mark, require_no_collect
 from voxbeam.pipeline.gc import collect_garbage, find_orphans
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, read_heartbeat
 from voxbeam.pipeline.steps.release_writer import commit
+from voxbeam.pipeline.steps.unit_file import unit_path
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.errors import SchemaError, StorageError
+from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.releases import release_numbers
 from voxbeam.storage.store import Store
 
-from tests.pipeline.factories import PHONES, draft, small_release
+from tests.pipeline.factories import PHONES, draft, result, small_release
 
 DAY = timedelta(days=1)
 LEFT = (
-    "units/ab/left.arrow",
-    "shards/train/train-000000-left.tar",
-    "manifests/000009-left/samples/x.parquet",
-    "listings/x.parquet",
+    f"units/ab/{'ab' * 16}/{'12' * 8}.arrow",
+    f"shards/train/train-000000-{'cd' * 8}.tar",
+    "manifests/000009-0123abcd/samples/x.parquet",
+    f"listings/{'ef' * 8}.parquet",
 )
 
 
@@ -53,6 +55,36 @@ def test_a_release_stands_on_nothing_that_goes(tmp_path: Path) -> None:
     assert not {orphan.path for orphan in found} & {file.path for file in release.files}
     store.delete([orphan.path for orphan in found])
     assert list(verify_release(store, release)) == []
+
+
+def test_every_file_of_a_corpus_has_a_name_that_is_known(tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    written = [path for path, _ in store.walk() if path.split("/")[0] in (*gc.FOLDERS, "releases")]
+    unit = result(0, 0, 1000, 1000).unit
+    assert len(written) > 5 and all(map(is_own, [*written, *(file.path for file in release.files), unit_path(unit.name)]))
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_files_of_others_stay(released: bool, tmp_path: Path) -> None:
+    """An output may be a folder that has units/ or shards/ of its user: what voxbeam did not name, it does not delete."""
+    if released:
+        store, _ = small_release(tmp_path)
+    else:
+        store = Store(str(tmp_path))
+    others = (
+        "units/anna/a.wav", "units/ab/left.arrow", "shards/other-000001.tar", "shards/train/train-000001.tar",
+        "shards/train/train-000001-0123456789abcdef.tar.bak", "manifests/train.jsonl", "manifests/parts/mine.parquet",
+        "listings/mine.parquet", "progress/report.pdf", "progress/january/notes.txt",
+    )  # fmt: skip
+    for path in others:
+        store.put_if_absent(path, b"somebody's")
+    age(tmp_path, timedelta(days=30))
+    if released:
+        collect_garbage(str(tmp_path), DAY)
+    else:
+        with pytest.raises(StorageError, match="no corpus"):
+            collect_garbage(str(tmp_path), DAY)
+    assert all(store.exists(path) for path in others)
 
 
 def test_what_is_young_stays(tmp_path: Path) -> None:

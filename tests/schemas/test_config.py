@@ -53,6 +53,7 @@ def other(key: str, value: Any) -> Any:
         "transcribe.padding_s": 12.0,
         "transcribe.second_for": "all",
         "listing.speaker_path": "x/{speaker}",
+        "listing.language": "de",
         "identify.min_similarity": 0.5,
         "identify.min_named_similarity": 0.5,
     }
@@ -95,6 +96,7 @@ def test_nothing_and_empty_file_are_the_defaults(tmp_path: Path) -> None:
         ("decode: {window_s: soon}", "decode.window_s"),
         ("decode: {max_channels: 0}", "decode.max_channels"),
         ("transcribe: {engine: siri}", "transcribe.engine"),
+        ("listing: {language: klingonese}", "listing.language"),
         ("pack: 3", "pack"),
     ],
 )

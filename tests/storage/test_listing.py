@@ -175,3 +175,52 @@ def test_too_many_rows(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(tables[name])
     with pytest.raises(ListingError, match=r"listing\.max_rows"):
         read(tmp_path / name, max_rows=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", "path, speaker\n a.wav , x \n", [("a.wav", {"speaker": "x"})]),
+        ("a.csv", "path,start\na.wav,0.0\n", [("a.wav", {})]),
+        ("a.csv", "path\nclips\\a.wav\n", [("clips/a.wav", {})]),
+        ("a.csv", "path,speaker\na.wav,e\u0301\n", [("a.wav", {"speaker": "\xe9"})]),
+        ("a.json", '["a.wav", "b.wav"]', [("a.wav", {}), ("b.wav", {})]),
+        ("a.jsonl", '"a.wav"\n', [("a.wav", {})]),
+        ("a.txt", " a.wav \n b.wav\n", [("a.wav", {}), ("b.wav", {})]),
+        *[
+            ("a.csv", f"path,language\na.wav,{written}\n", [("a.wav", {"language": code})])
+            for written, code in [
+                ("English", "en"), ("eng", "en"), ("EN", "en"), ("en_US", "en"), ("deu", "de"), ("ger", "de"),
+                ("zh-Hant-TW", "zh"), ("nan-tw", "nan"), ("yue", "yue"),
+            ]
+        ],
+    ],
+)  # fmt: skip
+def test_what_is_plain_is_understood(name: str, content: str, expected: list[tuple[str, dict[str, str]]], tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    rows = list(Listing(uri=str(tmp_path / name)))
+    assert [(row.uri, row.columns) for row in rows] == [(str(tmp_path / path), columns) for path, columns in expected]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,start,end\na.wav,0,3\nb.wav,3.5,6\n", "row 2 .*'start' is 3.5"),
+        ("path,begin\na.wav,2\n", "row 1 .*'begin' is 2"),
+        ("path\nC:\\data\\a.wav\n", "row 1 .*Windows"),
+        ("path,language\na.wav,british english\n", "row 1 .*'language'.*'british english' is no language"),
+        ("path,speaker,speaker_id\na.wav,x,y\n", "mean the same"),
+    ],
+)
+def test_what_would_be_misread_is_an_error(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(ListingError, match=message):
+        list(Listing(uri=str(tmp_path / "a.csv")))
+
+
+def test_unknown_speakers_are_not_one_person(tmp_path: Path) -> None:
+    names = ["unknown", "N/A", "-", "UNK", "Anna", "nan"]
+    (tmp_path / "a.csv").write_text("path,speaker\n" + "".join(f"{i}.wav,{name}\n" for i, name in enumerate(names)))
+    listing = Listing(uri=str(tmp_path / "a.csv"))
+    assert [row.columns.get("speaker") for row in listing] == [None, None, None, None, "Anna", None]
+    assert listing.nobody == {"unknown": 1, "N/A": 1, "-": 1, "UNK": 1}

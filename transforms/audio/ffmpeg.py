@@ -7,6 +7,7 @@ addresses are rejected, whatever their suffix.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import av
@@ -28,6 +29,8 @@ _CHECKED = {"flac": {"err_detect": "crccheck+explode"}}
 _STATES_ITS_DURATION = ("mov", "matroska", "asf", "avi", "flv", "ape", "tta", "wv")
 _MAX_ERRORS = 1000
 _MAX_FLAC_GAP = 1 << 22
+_ESTIMATE_BYTES, _ESTIMATE_BUCKET_BYTES = 8 << 20, 1 << 20
+"""what is read of a file to estimate its length, on a disk and in a bucket"""
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 """where files were joined, their tags lie between the frames"""
 REENCODE = "re-encode the recording, e.g. `ffmpeg -i IN OUT.flac`, or remove it from the input"
@@ -108,11 +111,48 @@ def count(file: AudioFile, max_s: float) -> Decoded:
     return decoded
 
 
-def read_header(file: AudioFile) -> tuple[str, int, int, float]:
-    """(format, sample rate, channels, seconds) by the header, without decoding; seconds are an estimate."""
-    with _opened(file) as (container, stream):
-        seconds = (container.duration or 0) / av.time_base
-        return container.format.name.split(",")[0], stream.rate or 0, stream.codec_context.channels or 0, seconds
+def estimate(file: AudioFile) -> tuple[str, int, int, float]:
+    """(format, sample rate, channels, seconds) without decoding: seconds by a header that is reliable, else by the packets.
+
+    Of a file that is larger than is read, the packets at its start are scaled by its bytes.
+    """
+    seconds = 0.0
+    links = ogg_links(file) if reads_all_packets(file) else []
+    for link in links if len(links) > 1 else [None]:
+        with _opened(file, link) as (container, stream):
+            found = container.format.name.split(",")[0], stream.rate or 0, stream.codec_context.channels or 0
+            if container.format.name.startswith(_STATES_ITS_DURATION) and container.duration:
+                return *found, container.duration / av.time_base
+            seconds += _packet_seconds(container, stream, _most_bytes(file))
+    return *found, seconds
+
+
+def reads_all_packets(file: AudioFile) -> bool:
+    """Whether `estimate` reads a whole file."""
+    return _size(file) <= _most_bytes(file)
+
+
+def _most_bytes(file: AudioFile) -> int:
+    return _ESTIMATE_BYTES if isinstance(file, Path) or file.complete else _ESTIMATE_BUCKET_BYTES
+
+
+def _size(file: AudioFile) -> int:
+    return file.stat().st_size if isinstance(file, Path) else file.size
+
+
+def _packet_seconds(container: Any, stream: Any, most_bytes: int) -> float:
+    seconds, size, end = 0.0, 0, 0
+    try:
+        for packet in container.demux(stream):
+            if packet.size and packet.duration:
+                seconds += float(packet.duration * packet.time_base)
+                size += packet.size
+                end = max(end, (packet.pos or 0) + packet.size)
+            if size > most_bytes:
+                return seconds * max(1.0, container.size / end)
+    except (av.EOFError, StopIteration):
+        pass
+    return seconds
 
 
 def blocks(file: AudioFile, rate: int, channels: int, start: int) -> Iterator[NDArray[np.float32]]:

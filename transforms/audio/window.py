@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
 from voxbeam.schemas.audio import Audio
-from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
+from voxbeam.schemas.formats import ASR_RATE, ASR_SAMPLES_PER_MS, CODEC_RATE
 from voxbeam.transforms.audio.checks import AudioInfo, require_bytes
 from voxbeam.transforms.audio.file import read_mono
 from voxbeam.transforms.audio.pauses import find_longest_pause
 from voxbeam.transforms.audio.repeats import repeated_stretches
+from voxbeam.transforms.audio.similar_packets import similar_stretches
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
 _MIN_OFFSET = 5e-4
@@ -54,14 +55,30 @@ def decode(
     def time_ms(sample: int) -> int:
         return min(start_ms + round(sample * 1000 / info.sample_rate), end_ms)
 
+    pcm16k = resample(window, info.sample_rate, ASR_RATE, end_ms - start_ms)
+    exact = ((time_ms(start), time_ms(end)) for start, end in repeated_stretches(raw, info.sample_rate))
+    similar = (
+        (start_ms + start // ASR_SAMPLES_PER_MS, start_ms + end // ASR_SAMPLES_PER_MS) for start, end in similar_stretches(pcm16k)
+    )
     audio = Audio(
         start_ms=start_ms,
         end_ms=end_ms,
-        pcm16k=resample(window, info.sample_rate, ASR_RATE, end_ms - start_ms),
+        pcm16k=pcm16k,
         pcm24k=resample(window, info.sample_rate, CODEC_RATE, end_ms - start_ms),
-        repeats_ms=tuple((time_ms(start), time_ms(end)) for start, end in repeated_stretches(raw, info.sample_rate)),
+        repeats_ms=_joined([*exact, *similar]),
     )
     return audio, float(np.abs(window).max(initial=0.0))
+
+
+def _joined(stretches: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Stretches in order, those that overlap as one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(stretches):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return tuple(joined)
 
 
 def without_offset(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:

@@ -9,12 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_NO_NAMES = frozenset(
-    (
-        *("anonymous", "n/a", "na", "nan", "nil", "no_speaker", "none", "null", "other", "speaker", "spk", "tba", "tbd", "unk"),
-        *("unkn", "unknown", "unknown_speaker", "unnamed", "various", "-", ".", "?", "??"),
-    )
-)
+from voxbeam.schemas.recording import names_nobody
+
 MAX_WEIGHT_MS, MIN_WEIGHT_MS = 30_000, 1_000
 """a voice counts by its speech between these: an embedding is taken from at most 30 s"""
 
@@ -22,7 +18,7 @@ MAX_WEIGHT_MS, MIN_WEIGHT_MS = 30_000, 1_000
 def real_name(listed: str | None, recording: str) -> str | None:
     """The listed name if it names a person: not empty, not a word for "unknown", not the recording or one of its voices."""
     name = (listed or "").strip()
-    if not name or "_".join(name.casefold().split()) in _NO_NAMES or name == recording or name.startswith(f"{recording}_v"):
+    if names_nobody(name) or name == recording or name.startswith(f"{recording}_v"):
         return None
     return name
 
