@@ -13,6 +13,7 @@ from voxbeam.commands.exit_status import DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
 
 if TYPE_CHECKING:
+    from voxbeam.safety.gate import ConsentGate
     from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,7 +38,33 @@ def sampling_options(command: F) -> F:
     return command
 
 
-def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: float, language: str, device: str) -> Synthesizer:
+def consent_options(command: F) -> F:
+    """Whose consent is asked for, and for what."""
+    for option in (
+        click.option(
+            "--purpose",
+            default="personal",
+            show_default=True,
+            metavar="NAME",
+            help="What the speech is for, as a grant names it.",
+        ),
+        click.option("--ledger", metavar="URI", help="Consent ledger to ask.  [default: $VOXBEAM_LEDGER, or that of this user]"),
+    ):
+        command = option(command)
+    return command
+
+
+def open_gate(ledger: str | None, purpose: str) -> ConsentGate:
+    """The gate of `--ledger` and `--purpose`."""
+    from voxbeam.safety.gate import ConsentGate
+    from voxbeam.safety.ledger import Ledger
+
+    return ConsentGate(Ledger(ledger) if ledger is not None else None, purpose)
+
+
+def open_voice(
+    run: str, prompt: Prompt, consent: ConsentGate, *, codec: str, recognizer: str, top_p: float, language: str, device: str
+) -> Synthesizer:
     """The models of a run, with a prompt."""
     from voxbeam.models.speech_metrics import WhisperTranscriber
     from voxbeam.synthesis.sampling import SamplingConfig
@@ -51,6 +78,7 @@ def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: 
         sampling=SamplingConfig(top_p=top_p),
         language=language,
         device=device,
+        consent=consent,
     )
 
 
@@ -86,6 +114,7 @@ def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: 
 )
 @click.option("--continue", "continue_prompt", is_flag=True, help="Continue the prompt itself with the text.")
 @click.option("--stream", is_flag=True, help="Write the sound in chunks, and print the time to the first one.")
+@consent_options
 @sampling_options
 @model_options
 def generate(
@@ -98,10 +127,15 @@ def generate(
     best_of: int,
     continue_prompt: bool,
     stream: bool,
+    ledger: str | None,
+    purpose: str,
     seed: int,
     **models: Any,
 ) -> int:
     """Speak a text in the voice of the first seconds of a recording, with the last checkpoint of RUN.
+
+    Whose voice it is must have allowed it: a grant in the consent ledger covers the recording or the voice, or nothing is spoken
+    (docs/safety.md). `voxbeam consent own-voice` makes a grant of your own voice in a minute.
 
     RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar. Without it, the voice that ships with
     voxbeam speaks English.
@@ -117,7 +151,9 @@ def generate(
     from voxbeam.synthesis.synthesizer import Prompt
     from voxbeam.synthesis.text import left_out
 
-    voice = open_voice(run, Prompt.read(prompt, prompt_text, prompt_seconds), **models)
+    consent, heard = open_gate(ledger, purpose), Prompt.read(prompt, prompt_text, prompt_seconds)
+    consent.require(heard.wave_S, run)  # before models are loaded
+    voice = open_voice(run, heard, consent, **models)
     started = time.monotonic()
     if stream:
         problems = left_out(text)
@@ -150,10 +186,24 @@ def generate(
 @click.option(
     "--best-of", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Make N candidates and keep the best."
 )
+@consent_options
 @sampling_options
 @model_options
-def edit(run: str, audio: Path, replace: str, by: str, out: Path, best_of: int, seed: int, **models: Any) -> int:
+def edit(
+    run: str,
+    audio: Path,
+    replace: str,
+    by: str,
+    out: Path,
+    best_of: int,
+    ledger: str | None,
+    purpose: str,
+    seed: int,
+    **models: Any,
+) -> int:
     """Replace words in a recording, in its own voice. The rest is kept as it is, sample by sample.
+
+    Whose voice it is must have allowed it, as for `voxbeam generate`.
 
     RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar. Without it, the voice that ships with
     voxbeam speaks English.
@@ -166,7 +216,7 @@ def edit(run: str, audio: Path, replace: str, by: str, out: Path, best_of: int, 
     from voxbeam.synthesis.text import left_out
 
     recording = Recording.read(audio)
-    voice = open_voice(run, Prompt(recording.wave_S), **models)
+    voice = open_voice(run, Prompt(recording.wave_S), open_gate(ledger, purpose), **models)
     edited = edit_words(voice, recording, replace, by, candidates=best_of, seed=seed)
     edited.recording.write(out)
     seconds = len(edited.recording.samples_SC) / recording.rate

@@ -34,6 +34,7 @@ from voxbeam.models.speech_metrics import (
 )
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.models.words import word_errors
+from voxbeam.safety.gate import ConsentGate, Permit
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.synthesis.candidates import Candidate, Speech, attempt_seeds, best_of
@@ -92,6 +93,8 @@ class Synthesizer:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     language: str = "en-us"
     device: str = "cpu"
+    consent: ConsentGate = field(default_factory=ConsentGate)
+    """asked before anything is spoken in the voice of the prompt, and again with every sentence and chunk"""
 
     def __post_init__(self) -> None:
         self.ar, self.nar, self.config = load_models(self.run_uri, self.device, self.codec)
@@ -105,6 +108,7 @@ class Synthesizer:
             )
         self.phone_set = replace(self.phone_set, phones=known)
         self.phonemizer = open_phonemizer(self.language)
+        self._permit: Permit | None = None
 
     @classmethod
     def load(
@@ -119,13 +123,14 @@ class Synthesizer:
         sampling: SamplingConfig | None = None,
         language: str = "en-us",
         device: str = "cpu",
+        consent: ConsentGate | None = None,
     ) -> Self:
         """The models of a run's last checkpoint, and the first `prompt_seconds` of an audio file as their prompt.
 
         `run_uri` is the folder or bucket prefix of a training run, or of a folder with the runs `ar` and `nar`; the voice that
         ships if it is left out. Without `prompt_text`, Whisper (`asr_model`) transcribes the prompt when it is first needed.
         `codec` must be the codec of the corpus: 'embedded', 'encodec_24khz', a path, a bucket address or a hub file. `device`
-        is 'cpu' or 'cuda'.
+        is 'cpu' or 'cuda'. `consent` is asked for the prompt; by default with the ledger of this machine (docs/safety.md).
 
         Raises SynthesisError for a prompt that cannot be read, ModelError for a codec that cannot be loaded, CheckpointError
         for a run that cannot be used. All of them are `VoxbeamError`s.
@@ -139,7 +144,16 @@ class Synthesizer:
             sampling=sampling or SamplingConfig(),
             language=language,
             device=device,
+            consent=consent or ConsentGate(),
         )
+
+    def require_consent(self) -> Permit:
+        """Why the prompt may be used now. Raises ConsentError if it may not, or no longer."""
+        if self._permit is None:
+            self._permit = self.consent.require(self.prompt.wave_S, self.run_uri)
+        else:
+            self.consent.recheck(self._permit, self.run_uri)
+        return self._permit
 
     @cached_property
     def prompt_text(self) -> str:
@@ -189,12 +203,15 @@ class Synthesizer:
     def stream(self, text: str, *, chunk_frames: int = 38, seed: int = 0) -> Iterator[NDArray[np.float32]]:
         """Audio in chunks of about `chunk_frames` frames (13 ms each), each as soon as it is final; together the whole text.
 
-        A chunk is delayed by the codec's lookahead. Nothing is tried again. Raises SynthesisError for a text without words.
+        A chunk is delayed by the codec's lookahead. Nothing is tried again. Raises SynthesisError for a text without words, and
+        ConsentError before the next chunk once the consent for the prompt has ended.
         """
         for sentence in split_sentences(text):
             request = self.request(sentence.text)
             chunks = generate_chunks(self.ar, self.nar, request, self.sampling, chunk_frames=chunk_frames, seed=seed)
-            yield from decode_chunks(self.codec, self.prompt_KP, chunks)
+            for wave_S in decode_chunks(self.codec, self.prompt_KP, chunks):
+                self.require_consent()
+                yield wave_S
             if sentence.pause_s:
                 yield _silence(sentence.pause_s)
 
@@ -226,7 +243,8 @@ class Synthesizer:
         return [self._measure(*pair) for pair in zip(sentences, generated, strict=True)]
 
     def request(self, text: str) -> Request:
-        """A text after the prompt. Raises SynthesisError for a text without words."""
+        """A text after the prompt. Raises SynthesisError for a text without words, ConsentError for a prompt without consent."""
+        self.require_consent()
         return self.request_with_context([self.prompt_text], self.prompt_KP, text)
 
     def request_with_context(self, context: Sequence[str], codes_KP: NDArray[np.int16], text: str) -> Request:
