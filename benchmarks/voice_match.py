@@ -2,9 +2,9 @@
 
     python -m benchmarks.voice_match FOLDER
 
-FOLDER has recordings named `<speaker>-….flac` (LibriSpeech) anywhere below it. Of a speaker with several, the first is enrolled whole,
-and prompts are the first three seconds of the others. Of a speaker with one, its last three seconds are the prompt and what comes
-before is enrolled: a prompt of the same session, so those own prompts are counted apart. Two-person prompts are half of each.
+FOLDER has recordings named `<speaker>-….flac` (LibriSpeech) anywhere below it. Of a speaker with several, the first is enrolled
+whole, and prompts are the first three seconds of the others. Of a speaker with one, its last three seconds are the prompt and
+what comes before is enrolled: a prompt of the same session, counted apart. Two-person prompts are half of each.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from voxbeam.synthesis.recording import Recording
 
 PROMPT = 3 * CODEC_RATE
 GAP_S = 0.5
+Scores = list[tuple[float, float]]
+"""of each comparison: the least similar window, and the least similar part"""
 
 
 def main() -> None:
@@ -44,6 +46,10 @@ def main() -> None:
         voices[speaker] = enrolled_voice(first if rest else first[: -PROMPT - round(GAP_S * CODEC_RATE)])
         waves[speaker] = [wave[:PROMPT] for wave in rest] or [first[-PROMPT:]]
         prints[speaker] = [Voiceprint(wave) for wave in waves[speaker]]
+    own: Scores
+    same_session: Scores
+    others: Scores
+    two: Scores
     own, same_session, others, two = [], [], [], []
     names = list(voices)
     for number, speaker in enumerate(names):

@@ -34,6 +34,7 @@ VERBS = {
     "edit": "voxbeam.commands.synthesize:edit",
     "evaluate": "voxbeam.commands.evaluate:evaluate",
     "codec": "voxbeam.commands.codec:codec",
+    "consent": "voxbeam.commands.consent:consent",
 }
 
 

@@ -46,7 +46,7 @@ def consent_options(command: F) -> F:
             default="personal",
             show_default=True,
             metavar="NAME",
-            help="What the speech is for, as a grant names it.",
+            help="What the speech is for, as grants name it.",
         ),
         click.option("--ledger", metavar="URI", help="Consent ledger to ask.  [default: $VOXBEAM_LEDGER, or that of this user]"),
     ):

@@ -1,7 +1,7 @@
 """The statement that a person speaks to consent: fresh words, that nobody can have recorded before, and two minutes to say them.
 
-`heard_problem` compares what a recognizer heard with the statement. It is strict where it matters: every random word, in order, and
-the words of consent without a denial; elsewhere it forgives `MAX_WER`.
+`heard_problem` compares what a recognizer heard with the statement. It is strict where it matters: every random word, in order,
+and the words of consent without a denial; elsewhere it forgives `MAX_WER`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ VALID_FOR = timedelta(seconds=120)
 MAX_WER = 0.15
 N_WORDS = 4
 _CONSENT = ("i", "consent")
-_DENIALS = frozenset("no not never don't do'nt cannot can't won't without refuse deny".split())
-WORDS = tuple(
-    "apple bridge candle dragon eagle forest garden hammer island jacket kitchen ladder mountain needle ocean paper queen river "
-    "silver tiger umbrella valley window yellow anchor basket castle diamond elephant feather guitar honey "
-    "jungle kettle lemon monkey napkin orange pencil rabbit sailor table uncle violin winter zebra "
-    "bottle carpet dinner engine flower hotel insect letter market number pocket rocket summer tunnel village wagon".split()
-)
+_DENIALS = frozenset(("no", "not", "never", "don't", "do'nt", "cannot", "can't", "won't", "without", "refuse", "deny"))
+WORDS = (
+    "apple", "bridge", "candle", "dragon", "eagle", "forest", "garden", "hammer", "island", "jacket", "kitchen", "ladder",
+    "mountain", "needle", "ocean", "paper", "queen", "river", "silver", "tiger", "umbrella", "valley", "window", "yellow",
+    "anchor", "basket", "castle", "diamond", "elephant", "feather", "guitar", "honey", "jungle", "kettle", "lemon", "monkey",
+    "napkin", "orange", "pencil", "rabbit", "sailor", "table", "uncle", "violin", "winter", "zebra", "bottle", "carpet",
+    "dinner", "engine", "flower", "hotel", "insect", "letter", "market", "number", "pocket", "rocket", "summer", "tunnel",
+    "village", "wagon",
+)  # fmt: skip
 """words that recognizers know and do not confuse"""
 
 

@@ -5,6 +5,7 @@ Shapes: S samples at 24 kHz.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from voxbeam.models.speech_metrics import WhisperTranscriber, normalize_words
 from voxbeam.models.spoken_form import spoken_form
+from voxbeam.safety.basis import is_open
 from voxbeam.safety.challenge import Challenge, heard_problem
 from voxbeam.safety.envelope import public_hex
 from voxbeam.safety.events import ANY_MODEL, Event, from_time
@@ -85,6 +87,30 @@ def put_grant(
         "sealed": seal(ledger.store, ledger.keys, subject, personal) if personal is not None else None,
     }
     return ledger.append("grant", body, [ledger.keys.operator(), speaker])
+
+
+def vouch(ledger: Ledger, grant: Event, method: str = "operator") -> Event:
+    """The operator's word that the person behind a grant agreed, without a spoken statement."""
+    body = {"grant": grant.digest, "method": method, "challenge": secrets.token_hex(16), "evidence": secrets.token_hex(32)}
+    return ledger.append("verify", body, [ledger.keys.operator()])
+
+
+def put_licence(ledger: Ledger, work: str, licence: str, recordings: Sequence[str]) -> Event:
+    """That an open licence allows to train on recordings and to pass them on. Raises ConsentError for another licence."""
+    if not is_open(licence):
+        raise ConsentError(
+            f"{licence!r} is not known as an open licence", remedy="ask the speakers for grants, or name an SPDX one"
+        )
+    scopes = ["redistribute", "train"]
+    body = {
+        "work": work,
+        "licence": licence,
+        "scopes": scopes,
+        "recordings": sorted(set(recordings)),
+        "sounds": [],
+        "made_by": None,
+    }
+    return ledger.append("licence", body, [ledger.keys.operator()])
 
 
 def narrow(ledger: Ledger, digest: str, *, scopes: Sequence[str] = (), purposes: Sequence[str] = ()) -> Event:

@@ -7,7 +7,6 @@ what is for the reader to decide (`state.py`).
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +79,6 @@ def open_envelope(content: bytes, where: str) -> Envelope:
         ValueError,
         AttributeError,
         RecursionError,
-        binascii.Error,
         rfc8785.CanonicalizationError,
     ) as error:
         raise _not_intact(where, str(error)) from error

@@ -73,16 +73,13 @@ class Ledger:
             return self.store.exists(_path(1))
 
     def state(self) -> State:
-        """What all events say, read and checked now. Raises LedgerError for a ledger that is not there, not whole or not valid."""
+        """What all events say, read and checked now. Raises LedgerError for a ledger that is absent, not whole or not valid."""
         return self.state_at(self.clock())
 
     def state_at(self, now: datetime) -> State:
         """The same; `now` is compared with what this machine saw before."""
         with _as_ledger_error(self.store):
-            if not self._events:
-                new = self._read_all()
-            else:
-                new = self._read_new()
+            new = self._read_new() if self._events else self._read_all()
             try:
                 self._state = fold(new, self._state)
             except LedgerError:
@@ -104,12 +101,20 @@ class Ledger:
                 self.state()
                 number = len(self._events) + 1
                 content = self._envelope(kind, body, signers)
-                event = parse_event(open_envelope(content, f"the new event ({kind})"), f"the new event ({kind})")
-                fold([*self._events, event])
+                event = self._checked(content, kind)
                 if self.store.put_if_absent(_path(number), content) or self.store.get(_path(number)) == content:
                     self.state()
                     return event
         raise LedgerError(f"others add to the ledger {self.store.root} all the time", remedy="run the command again")
+
+    def _checked(self, content: bytes, kind: str) -> Event:
+        """The event of a new envelope. Raises LedgerError if the ledger would not be valid with it."""
+        try:
+            event = parse_event(open_envelope(content, f"the new event ({kind})"), f"the new event ({kind})")
+            fold([*self._events, event])
+        except LedgerError as error:
+            raise LedgerError(error.message, remedy="nothing was added to the ledger") from error
+        return event
 
     def _envelope(
         self, kind: str, body: Mapping[str, Any], signers: Sequence[Ed25519PrivateKey], *, ledger: str | None = None

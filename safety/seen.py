@@ -27,7 +27,7 @@ class Seen:
     name: str
 
     def check(self, events: list[Event], now: datetime) -> None:
-        """Raises LedgerError if the ledger is shorter than it was, or another, or if it is earlier than it was. Else remembers."""
+        """Raises LedgerError if the ledger is shorter than it was, or another, or the time earlier. Else remembers."""
         store, path = Store(str(self.folder)), f"seen/{self.name}.json"
         where = self.folder / path
         last = events[-1]
@@ -61,6 +61,6 @@ class Seen:
             )
         if events[seq - 1].digest != digest:
             raise LedgerError(
-                f"event {seq} of the consent ledger is not the one that was there before: this is another ledger, or a fork of it",
+                f"event {seq} of the consent ledger is not the one that was there: this is another ledger, or a fork of it",
                 remedy=_RESTORE.format(where),
             )

@@ -1,6 +1,6 @@
 """Sounds of people: the hash that names one, and whether all of one is the voice of a person.
 
-A prompt is bound to a grant by its hash, or by its voice. A voice is compared as a whole and in its parts, so that a clip in which
+A prompt is bound to a grant by its hash, or by its voice. A voice is compared as a whole and in parts, so that a clip in which
 a second person speaks does not pass for the first.
 
 Shapes: S samples at 24 kHz, E = 192 values of a speaker embedding, N windows.
@@ -23,7 +23,7 @@ MIN_ENROLMENT_S = 5.0
 """shorter speech does not tell a voice well enough"""
 WINDOW_S, PART_S = 3.0, 1.5
 MIN_SIMILARITY, MIN_PART_SIMILARITY = 0.58, 0.40
-"""cosines with the enrolled voice that a window, and each part of it, must reach; benchmarks/voice_match.py measures what they admit"""
+"""cosines with the enrolled voice that each window and each part must reach; benchmarks/voice_match.py has the error rates"""
 
 
 def sound_hash(wave_S: NDArray[np.float32]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
-from voxbeam.safety.enrol import Terms, put_grant
+from voxbeam.safety.enrol import Terms, put_grant, vouch
 from voxbeam.safety.events import Event
 from voxbeam.safety.keys import KeyRing
 from voxbeam.safety.ledger import Ledger
@@ -41,8 +40,7 @@ def new_ledger(folder: Path, clock: SetClock | None = None) -> Ledger:
 def grant(ledger: Ledger, terms: Terms = PROMPT, *, name: str = "Ann Lee", **options: object) -> Event:
     """A grant that is verified, as a person in the room would be."""
     made = put_grant(ledger, name, terms, **options)
-    body = {"grant": made.digest, "method": "in-person", "challenge": secrets.token_hex(16), "evidence": secrets.token_hex(32)}
-    ledger.append("verify", body, [ledger.keys.operator()])
+    vouch(ledger, made, "in-person")
     return made
 
 
@@ -52,7 +50,7 @@ def grant_voice(ledger: Ledger, speech_S: np.ndarray, terms: Terms = PROMPT, *, 
 
 
 def allow_prompts(waves: Iterable[np.ndarray], terms: Terms = PROMPT) -> Event:
-    """A grant in the ledger of this test run for the prompts [S] at 24 kHz: the speaker's signature is made here, for the test."""
+    """A grant in the ledger of this test run for the prompts [S] at 24 kHz: the speaker's signature is made here."""
     ledger = Ledger()
     if not ledger.exists():
         ledger.create("Test house")

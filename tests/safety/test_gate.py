@@ -85,7 +85,7 @@ def test_a_voice_that_a_grant_enrolled_is_let_through_and_others_are_not(
 def test_the_right_words_in_the_wrong_voice_and_the_right_voice_under_another_name(
     tmp_path: Path, kennedy: np.ndarray, prompt: np.ndarray
 ) -> None:
-    """A grant of somebody else does not cover a voice, whatever it says; a revoked voice does not come back under another name."""
+    """A grant of somebody else does not cover a voice, whatever it says; nor does one that was revoked."""
     ledger = new_ledger(tmp_path)
     grant_voice(ledger, speech_of("austen_reader", 0, 12), name="John Kennedy")
     with pytest.raises(ConsentError, match="known to have this voice"):

@@ -160,7 +160,7 @@ def test_an_event_that_was_changed_is_noticed(tmp_path: Path) -> None:
             Ledger(ledger.store.root, ledger.keys, ledger.clock).state()
     for forged in (canonical_json(tree | {"payload": other["payload"]}), canonical_json(other)):
         path.write_bytes(forged)
-        with pytest.raises(LedgerError, match="signature does not fit|must be signed by the operator and the speaker"):
+        with pytest.raises(LedgerError, match=r"signature does not fit|must be signed by the operator and the speaker"):
             Ledger(ledger.store.root, ledger.keys, ledger.clock).state()
 
 
