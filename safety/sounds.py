@@ -22,7 +22,7 @@ from voxbeam.schemas.formats import CODEC_RATE
 MIN_ENROLMENT_S = 5.0
 """shorter speech does not tell a voice well enough"""
 WINDOW_S, PART_S = 3.0, 1.5
-MIN_SIMILARITY, MIN_PART_SIMILARITY = 0.58, 0.40
+MIN_SIMILARITY, MIN_PART_SIMILARITY = 0.52, 0.42
 """cosines with the enrolled voice that each window and each part must reach; benchmarks/voice_match.py has the error rates"""
 
 
