@@ -87,10 +87,6 @@ class LedgerError(ConsentError):
     """A consent ledger that cannot be read, or is not what was written. Whatever asks it is refused."""
 
 
-class WatermarkError(VoxbeamError):
-    """Speech that cannot be marked, so that it must not leave."""
-
-
 class StorageError(VoxbeamError, OSError):
     """A folder or bucket that cannot be used."""
 

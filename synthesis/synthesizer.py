@@ -12,7 +12,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +36,9 @@ from voxbeam.models.spoken_form import spoken_form
 from voxbeam.models.words import word_errors
 from voxbeam.safety.gate import ConsentGate, Permit
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
-from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
+from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.candidates import Candidate, Speech, attempt_seeds, best_of
+from voxbeam.synthesis.chunks import decode_chunks
 from voxbeam.synthesis.generate import Generated, Request, generate, generate_chunks
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
@@ -297,21 +298,3 @@ def text_of_prompt(text: str, heard: str) -> str:
 
 def _silence(seconds: float) -> NDArray[np.float32]:
     return np.zeros(round(seconds * CODEC_RATE), np.float32)
-
-
-def decode_chunks(
-    codec: Codec, prompt_KP: NDArray[np.int16], chunks: Iterable[NDArray[np.int16]]
-) -> Iterator[NDArray[np.float32]]:
-    """Audio of codes that arrive in chunks [K, T], each part as soon as no later code can change it.
-
-    The prompt gives the first chunk its context and is not part of the output. The parts together equal the audio of all codes.
-    """
-    codes_KT, returned = prompt_KP, prompt_KP.shape[1]
-    for fresh_KT in chunks:
-        codes_KT = np.concatenate([codes_KT, fresh_KT], axis=1)
-        final = codes_KT.shape[1] - codec.lookahead
-        if final > returned:
-            yield codec.decode([codes_KT])[0][returned * CODEC_HOP : final * CODEC_HOP]
-            returned = final
-    if returned < codes_KT.shape[1]:
-        yield codec.decode([codes_KT])[0][returned * CODEC_HOP :]
