@@ -3,8 +3,8 @@
     python -m benchmarks.watermark FOLDER [--clips 40] [--seconds 5] [--only NAME,…]
 
 FOLDER has speech in .flac, .ogg or .wav anywhere below it; clips are taken at even distances from all files. Each gets a payload
-of its own. "Found" is a mark that `read_mark` reports, with a false-alarm bound of 1e-6 and the speeds of `voxbeam detect`; "right"
-is a mark with the payload that was put in. DNSMOS and the distance of mark and voice are measured on the same clips.
+of its own. "Found" is a mark that `read_mark` reports, with a false-alarm bound of 1e-6 and the speeds of `voxbeam detect`;
+"right" is a mark with the payload that was put in. DNSMOS and the distance of mark and voice are measured on the same clips.
 """
 
 from __future__ import annotations
@@ -169,15 +169,13 @@ def main() -> None:
     payloads = np.random.default_rng(1).integers(0, 1 << 32, len(clips)).tolist()
     marked = [mark_sound(wave_S, payload) for wave_S, payload in zip(clips, payloads, strict=True)]
     distance = [10 * np.log10((a**2).sum() / ((a - b) ** 2).sum()) for a, b in zip(clips, marked, strict=True)]
-    print(
-        f"{len(clips)} clips of {arguments.seconds:g} s; mark below voice: {min(distance):.1f} dB at least, {np.mean(distance):.1f} mean"
-    )
+    below = f"{min(distance):.1f} dB at least, {np.mean(distance):.1f} mean"
+    print(f"{len(clips)} clips of {arguments.seconds:g} s; the mark is below the voice by {below}")
     session = open_model("cpu")
     scores = [[dnsmos(session, resample(wave, CODEC_RATE, ASR_RATE)).ovrl for wave in waves] for waves in (clips, marked)]
     change = np.diff(scores, axis=0)[0]
-    print(
-        f"DNSMOS OVRL {np.mean(scores[0]):.3f} without, {np.mean(scores[1]):.3f} with; change {change.mean():+.3f} ± {change.std():.3f}"
-    )
+    mean = f"DNSMOS OVRL {np.mean(scores[0]):.3f} without, {np.mean(scores[1]):.3f} with"
+    print(f"{mean}; change {change.mean():+.3f} ± {change.std():.3f}")
     unmarked = [read_mark(wave_S, speeds=MORE_SPEEDS) for wave_S in clips]
     print(f"| unmarked | {sum(mark is not None for mark in unmarked)} of {len(clips)} | |", flush=True)
     for name, attack in attacks(clips).items():

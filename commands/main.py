@@ -35,6 +35,7 @@ VERBS = {
     "evaluate": "voxbeam.commands.evaluate:evaluate",
     "codec": "voxbeam.commands.codec:codec",
     "consent": "voxbeam.commands.consent:consent",
+    "detect": "voxbeam.commands.detect:detect",
 }
 
 

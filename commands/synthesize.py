@@ -169,6 +169,7 @@ def generate(
         sf.write(out, wave_S, CODEC_RATE)
         seconds = len(wave_S) / CODEC_RATE
     click.echo(f"{out}: {seconds:.2f} s of speech, made in {time.monotonic() - started:.2f} s")
+    click.echo(describe_mark(out, consent))
     return report_problems(problems)
 
 
@@ -221,8 +222,21 @@ def edit(
     edited.recording.write(out)
     seconds = len(edited.recording.samples_SC) / recording.rate
     click.echo(f"{out}: {seconds:.2f} s of speech; WER of the edit with the words around it: {edited.candidate.wer:.0%}")
+    click.echo(describe_mark(out, voice.consent))
     problem = edited.candidate.problem
     return report_problems((*left_out(by), *((f"{by!r}: {problem}",) if problem else ())))
+
+
+def describe_mark(out: Path, consent: ConsentGate) -> str:
+    """The watermark as it is read from the file that was written; a sound that is short or quiet may not show it by itself."""
+    from voxbeam.synthesis.recording import Recording
+
+    mark = consent.read_mark(Recording.read(out).wave_S)
+    return (
+        f"Watermark: {mark.payload:08x}"
+        if mark
+        else "Watermark: there, but the new sound is too short to read it from this file alone"
+    )
 
 
 def require_usable(out: Path, device: str) -> None:

@@ -12,11 +12,13 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.safety.ledger import Ledger, utc_now
+from voxbeam.safety.keys import KeyRing, key_folder
+from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.made_voices import MADE_VOICES
 from voxbeam.safety.sounds import Voiceprint, sound_hash, voice_from_text
 from voxbeam.safety.state import Grant, State, Use, active_grants, refusal
 from voxbeam.safety.vault import unseal
+from voxbeam.safety.watermark import Mark, Marker, mark_sound, read_mark
 from voxbeam.schemas.errors import ConsentError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.storage.address import resolve_address
@@ -95,9 +97,24 @@ class ConsentGate:
         if why := refusal(state, grant, Use("prompt", self.purpose, model_name(model)), now):
             raise _refused([f"grant {permit.event[:12]}: {why}"])
 
+    def marker(self, permit: Permit) -> Marker:
+        """What marks speech that a permit allows, chunk by chunk."""
+        return Marker(permit.mark, self._mark_key())
+
+    def mark(self, wave_S: NDArray[np.float32], permit: Permit) -> NDArray[np.float32]:
+        """Speech [S] that a permit allows, with a mark that names the permit's event."""
+        return mark_sound(wave_S, permit.mark, self._mark_key())
+
+    def read_mark(self, wave_S: NDArray[np.float32]) -> Mark | None:
+        """The mark that a sound [S] has by the key of this machine."""
+        return read_mark(wave_S, self._mark_key())
+
+    def _mark_key(self) -> bytes:
+        return (self.ledger.keys if self.ledger else KeyRing(key_folder())).watermark()
+
     def _opened(self) -> Ledger:
         if self.ledger is None:
-            self.ledger = Ledger(clock=utc_now)
+            self.ledger = Ledger()
         return self.ledger
 
     def _from_ledger(self, wave_S: NDArray[np.float32], names: set[str], use: Use) -> Permit:

@@ -1,8 +1,8 @@
 """Keys of an operator: one private file each, in a folder that only its owner can read.
 
-`operator.key` signs events, `vault.key` wraps the keys of subjects' personal data, `pseudonym.key` makes pseudonyms, and
-`subjects/<pseudonym>.key` signs for a person who was enrolled on this machine. The folder is `$VOXBEAM_KEYS`, else
-`~/.local/share/voxbeam/keys`. docs/safety.md says how to rotate each.
+`operator.key` signs events, `vault.key` wraps the keys of subjects' personal data, `pseudonym.key` makes pseudonyms,
+`subjects/<pseudonym>.key` signs for a person who was enrolled on this machine, and `watermark.key`, if there is one, marks
+sounds. The folder is `$VOXBEAM_KEYS`, else `~/.local/share/voxbeam/keys`. docs/safety.md says how to rotate each.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from voxbeam.schemas.errors import ConsentError
 
+PUBLIC_KEY = b"voxbeam"
+"""of watermarks that everybody can read, and forge"""
 _BYTES = 32
 
 
@@ -58,6 +60,10 @@ class KeyRing:
         if not plain:
             raise ConsentError("a person needs a name", remedy="give the name that the person says in the statement (--name)")
         return hmac.new(self._read("pseudonym.key", make), plain.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def watermark(self) -> bytes:
+        """Of marks that only this operator can write and read; the public key where there is no `watermark.key`."""
+        return self._read("watermark.key", make=False) if (self.folder / "watermark.key").exists() else PUBLIC_KEY
 
     def stage_operator(self) -> Ed25519PrivateKey:
         """A new operator's key, in `operator.next.key`, for a rotation that has not happened yet."""

@@ -22,11 +22,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from voxbeam.safety.keys import PUBLIC_KEY
 from voxbeam.safety.mark_code import BITS, SYMBOLS, VALUES, decode, pattern, signs, symbol_of_tile
 from voxbeam.schemas.formats import CODEC_RATE
 
-PUBLIC_KEY = b"voxbeam"
-"""of marks that everybody can read; whoever wants a mark that others cannot forge has a key of his own"""
+NO_EVENT = 0
+"""payload of speech that no event of a ledger allowed: that of an evaluation"""
 MAX_DB, MIN_SNR_DB = 1.5, 25.0
 MAX_FALSE_ALARM = 1e-6
 """probability below which a mark is reported"""

@@ -28,12 +28,10 @@ from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
 from voxbeam.models.speech_metrics import (
     WhisperTranscriber,
-    normalize_words,
     speaker_similarity,
     word_error_rate,
 )
 from voxbeam.models.spoken_form import spoken_form
-from voxbeam.models.words import word_errors
 from voxbeam.safety.gate import ConsentGate, Permit
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
 from voxbeam.schemas.formats import CODEC_RATE
@@ -43,7 +41,7 @@ from voxbeam.synthesis.generate import Generated, Request, generate, generate_ch
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.text import left_out, phone_ids, split_sentences
-from voxbeam.synthesis.whole_words import whole_words
+from voxbeam.synthesis.whole_words import text_of_prompt, whole_words
 
 MIN_PROMPT_S = 0.5
 """shorter prompts tell nothing of a voice"""
@@ -156,6 +154,10 @@ class Synthesizer:
             self.consent.recheck(self._permit, self.run_uri)
         return self._permit
 
+    def mark(self, wave_S: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Speech [S] in the voice of the prompt, with the watermark that names the consent for it."""
+        return self.consent.mark(wave_S, self.require_consent())
+
     @cached_property
     def prompt_text(self) -> str:
         """Transcript of the prompt, by Whisper if it was not given.
@@ -196,25 +198,27 @@ class Synthesizer:
         waves: list[NDArray[np.float32]] = []
         problems = [*left_out(text)]
         for sentence in split_sentences(text):
-            best = self.best_candidate(sentence.text, candidates=candidates, seed=seed)
+            best = self._best_candidate(sentence.text, candidates, seed)
             waves += [best.wave_S, _silence(sentence.pause_s)]
             problems += [f"{sentence.text!r}: {best.problem}"] if best.problem else []
-        return Speech(np.concatenate(waves), tuple(problems))
+        return Speech(self.mark(np.concatenate(waves)), tuple(problems))
 
     def stream(self, text: str, *, chunk_frames: int = 38, seed: int = 0) -> Iterator[NDArray[np.float32]]:
         """Audio in chunks of about `chunk_frames` frames (13 ms each), each as soon as it is final; together the whole text.
 
-        A chunk is delayed by the codec's lookahead. Nothing is tried again. Raises SynthesisError for a text without words, and
-        ConsentError before the next chunk once the consent for the prompt has ended.
+        A chunk is delayed by the codec's lookahead and the watermark's (43 ms). Nothing is tried again. Raises SynthesisError for
+        a text without words, and ConsentError before the next chunk once the consent for the prompt has ended.
         """
+        marker = self.consent.marker(self.require_consent())
         for sentence in split_sentences(text):
             request = self.request(sentence.text)
             chunks = generate_chunks(self.ar, self.nar, request, self.sampling, chunk_frames=chunk_frames, seed=seed)
             for wave_S in decode_chunks(self.codec, self.prompt_KP, chunks):
                 self.require_consent()
-                yield wave_S
-            if sentence.pause_s:
-                yield _silence(sentence.pause_s)
+                if len(marked_S := marker.feed(wave_S)):
+                    yield marked_S
+            yield marker.feed(_silence(sentence.pause_s))
+        yield marker.finish()
 
     def continue_prompt(self, text: str, *, seed: int = 0) -> Speech:
         """The prompt followed by a text that continues it (VALL-E-continual, section 5.2)."""
@@ -224,13 +228,18 @@ class Synthesizer:
             if not (problem := self.problem_of(text, generated)):
                 break
         wave_S = self.codec.decode([np.concatenate([self.prompt_KP, generated.codes_KT], axis=1)])[0]
-        return Speech(wave_S, (*left_out(text), *((f"{text!r}: {problem}",) if problem else ())))
+        return Speech(self.mark(wave_S), (*left_out(text), *((f"{text!r}: {problem}",) if problem else ())))
 
     def best_candidate(self, sentence: str, *, candidates: int = 1, seed: int = 0) -> Candidate:
         """The best of several candidates, decoded in one batch: finished, fewest word errors, most similar voice.
 
         If all of them fail, they are made again with other random numbers, up to `ATTEMPTS` times.
         """
+        best = self._best_candidate(sentence, candidates, seed)
+        return replace(best, wave_S=self.mark(best.wave_S))
+
+    def _best_candidate(self, sentence: str, candidates: int, seed: int) -> Candidate:
+        """The same, without a watermark: `speak` marks the whole of what it says."""
         made: list[Candidate] = []
         for attempt_seed in attempt_seeds(seed):
             made += self.synthesize([sentence] * candidates, seed=attempt_seed)
@@ -239,7 +248,7 @@ class Synthesizer:
         return best
 
     def synthesize(self, sentences: Sequence[str], *, seed: int = 0) -> list[Candidate]:
-        """One candidate of every sentence, decoded in one batch."""
+        """One candidate of every sentence, decoded in one batch. For measuring: they have no watermark."""
         generated = generate(self.ar, self.nar, [self.request(text) for text in sentences], self.sampling, seed=seed)
         return [self._measure(*pair) for pair in zip(sentences, generated, strict=True)]
 
@@ -273,27 +282,6 @@ class Synthesizer:
         if seconds < self._count_phones(text) / MAX_PHONES_PER_SECOND:
             return f"the model ended it after {seconds:.2f} s"
         return ""
-
-
-def text_of_prompt(text: str, heard: str) -> str:
-    """The beginning of a text that is the transcript of a prompt, in which Whisper heard `heard`.
-
-    Raises SynthesisError if it is unlike any beginning.
-    """
-    words, spoken = text.split(), normalize_words(heard)
-    errors: list[int] = []
-    for count in range(len(words) + 1):
-        beginning = normalize_words(" ".join(words[:count]))
-        if len(beginning) > 2 * len(spoken):  # from here on, all have more errors than no words at all
-            break
-        errors.append(word_errors(beginning, spoken))
-    best = min(range(len(errors)), key=lambda count: (errors[count], abs(count - len(spoken))))
-    if not best or errors[best] > len(spoken) / 2:
-        raise SynthesisError(
-            f"the text of the prompt is {text!r}, and Whisper hears {heard!r} in it",
-            remedy="give the transcript of the first seconds (--prompt-seconds), or none",
-        )
-    return " ".join(words[:best])
 
 
 def _silence(seconds: float) -> NDArray[np.float32]:

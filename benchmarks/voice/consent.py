@@ -1,7 +1,7 @@
 """Consent for measuring: a ledger for the time of one program, in which whoever runs it vouches for the prompts.
 
 The product has no way around its gate, and this is none: it is a grant, for the purpose `measuring` alone, whose "speaker" is a
-key made here. Run it on made voices, and on readers whose speech may be used so; the sounds are for measuring, not for publishing.
+key made here. Run it on made voices, and on readers whose speech may be used so; the sounds are not for publishing.
 """
 
 from __future__ import annotations

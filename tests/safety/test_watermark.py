@@ -54,8 +54,8 @@ def test_a_mark_is_read_back_and_is_quiet(voice: np.ndarray, marked: np.ndarray)
 def test_what_is_not_marked_has_no_mark(voice: np.ndarray, marked: np.ndarray) -> None:
     for name in ("kennedy", "michael", "two_speakers"):
         (path,) = (DEMO / name).rglob("*.flac")
-        assert read_mark(Recording.read(path, 20).wave_S, speeds=MORE_SPEEDS[::5]) is None
-    assert read_mark(voice, speeds=MORE_SPEEDS) is None
+        assert read_mark(Recording.read(path, 8).wave_S) is None
+    assert read_mark(voice, speeds=MORE_SPEEDS[::5]) is None
     assert read_mark(marked, b"another key") is None
     for nothing in (np.zeros(0, np.float32), np.zeros(100, np.float32), np.zeros(5 * CODEC_RATE, np.float32)):
         assert read_mark(nothing) is None and len(mark_sound(nothing, 1)) == len(nothing)
