@@ -25,14 +25,21 @@ from voxbeam.commands.model_command import ModelCommand
 def detect(file: Path, ledger: str | None) -> int:
     """Read the watermark of FILE, by the key of this machine and by the public one: what it names, and how sure that is.
 
+    C2PA metadata are shown too, with voxbeam[c2pa].
+
     Exit status 1: no mark was found. A machine may have made the sound all the same: marks can be removed, and others have none.
     """
+    from voxbeam.safety.credentials import read_credentials
     from voxbeam.safety.keys import PUBLIC_KEY
     from voxbeam.safety.ledger import Ledger
     from voxbeam.safety.lookup import describe_event
     from voxbeam.safety.watermark import MORE_SPEEDS, SPEEDS, read_mark
     from voxbeam.synthesis.recording import Recording
 
+    if (credentials := read_credentials(file)) is not None:
+        state = "as it was signed" if credentials["valid"] else "changed since it was signed"
+        event = credentials.get("event") or "not named"
+        click.echo(f"{file}: C2PA metadata by {credentials['signer']}, a signer that nobody vouches for; {state}; event {event}")
     wave_S, opened = Recording.read(file).wave_S, Ledger(ledger)
     for key in dict.fromkeys((opened.keys.watermark(), PUBLIC_KEY)):
         mark = read_mark(wave_S, key, SPEEDS) or read_mark(wave_S, key, MORE_SPEEDS)

@@ -113,6 +113,7 @@ def open_voice(
     help="Make N candidates of a sentence, keep one.",
 )
 @click.option("--continue", "continue_prompt", is_flag=True, help="Continue the prompt itself with the text.")
+@click.option("--c2pa", is_flag=True, help="Sign the WAV file with C2PA metadata too; needs voxbeam[c2pa].")
 @click.option("--stream", is_flag=True, help="Write the sound in chunks, and print the time to the first one.")
 @consent_options
 @sampling_options
@@ -127,6 +128,7 @@ def generate(
     best_of: int,
     continue_prompt: bool,
     stream: bool,
+    c2pa: bool,
     ledger: str | None,
     purpose: str,
     seed: int,
@@ -144,6 +146,8 @@ def generate(
         raise click.UsageError("--best-of, --continue and --stream exclude each other")
 
     require_usable(out, models["device"])
+    if c2pa and out.suffix.lower() != ".wav":
+        raise click.UsageError("--c2pa writes to .wav files only")
 
     import soundfile as sf
 
@@ -170,6 +174,11 @@ def generate(
         seconds = len(wave_S) / CODEC_RATE
     click.echo(f"{out}: {seconds:.2f} s of speech, made in {time.monotonic() - started:.2f} s")
     click.echo(describe_mark(out, consent))
+    if c2pa:
+        from voxbeam.safety.credentials import sign_file
+        from voxbeam.safety.keys import KeyRing, key_folder
+
+        sign_file(out, voice.require_consent().event, KeyRing(key_folder()))
     return report_problems(problems)
 
 

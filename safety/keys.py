@@ -80,7 +80,7 @@ class KeyRing:
         path = self.folder / name
         try:
             if make and not path.exists():
-                _write_private(path, os.urandom(_BYTES))
+                write_private(path, os.urandom(_BYTES).hex() + "\n")
             if path.stat().st_mode & 0o077:
                 raise ConsentError(f"others can read the key {path}", remedy=f"chmod 600 {path}")
             content = bytes.fromhex(path.read_text().strip())
@@ -94,7 +94,7 @@ class KeyRing:
         return content
 
 
-def _write_private(path: Path, key: bytes) -> None:
+def write_private(path: Path, content: str) -> None:
     """A new file that only its owner can read; one that is there stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
@@ -102,6 +102,6 @@ def _write_private(path: Path, key: bytes) -> None:
     except FileExistsError:
         return
     with os.fdopen(descriptor, "w") as file:
-        file.write(key.hex() + "\n")
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())

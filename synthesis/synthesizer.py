@@ -217,7 +217,8 @@ class Synthesizer:
                 self.require_consent()
                 if len(marked_S := marker.feed(wave_S)):
                     yield marked_S
-            yield marker.feed(_silence(sentence.pause_s))
+            if len(marked_S := marker.feed(_silence(sentence.pause_s))):
+                yield marked_S
         yield marker.finish()
 
     def continue_prompt(self, text: str, *, seed: int = 0) -> Speech:
