@@ -1,10 +1,11 @@
 """What the watermark survives: clips are marked, attacked and read. Writes the table of docs/safety.md.
 
-    python -m benchmarks.watermark FOLDER [--clips 40] [--seconds 5] [--only NAME,…]
+    python -m benchmarks.watermark FOLDER [--clips 40] [--seconds 5] [--only NAME,…] [--keys 0]
 
 FOLDER has speech in .flac, .ogg or .wav anywhere below it; clips are taken at even distances from all files. Each gets a payload
 of its own. "Found" is a mark that `read_mark` reports, with a false-alarm bound of 1e-6 and the speeds of `voxbeam detect`;
 "right" is a mark with the payload that was put in. DNSMOS and the distance of mark and voice are measured on the same clips.
+With --keys, unmarked clips are read by that many keys instead, for the rate of false alarms.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from numpy.typing import NDArray
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.models.dnsmos import dnsmos, open_model
-from voxbeam.safety.watermark import MORE_SPEEDS, SPEEDS, mark_sound, read_mark
+from voxbeam.safety.mark_code import BITS
+from voxbeam.safety.watermark import MAX_FALSE_ALARM, MORE_SPEEDS, PERIOD, SPEEDS, TILE, likeliest_mark, mark_sound, read_mark
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 
 Wave = NDArray[np.float32]
@@ -163,6 +165,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--only")
+    parser.add_argument("--keys", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     clips = list(read_clips(arguments.folder, arguments.clips, arguments.seconds))
@@ -171,6 +174,9 @@ def main() -> None:
     distance = [10 * np.log10((a**2).sum() / ((a - b) ** 2).sum()) for a, b in zip(clips, marked, strict=True)]
     below = f"{min(distance):.1f} dB at least, {np.mean(distance):.1f} mean"
     print(f"{len(clips)} clips of {arguments.seconds:g} s; the mark is below the voice by {below}")
+    if arguments.keys:
+        print_false_alarms(clips, arguments.keys)
+        return
     session = open_model("cpu")
     scores = [[dnsmos(session, resample(wave, CODEC_RATE, ASR_RATE)).ovrl for wave in waves] for waves in (clips, marked)]
     change = np.diff(scores, axis=0)[0]
@@ -184,6 +190,21 @@ def main() -> None:
         read = [detect(attack(wave_S)) for wave_S in marked]
         right = sum(mark == payload for mark, payload in zip(read, payloads, strict=True))
         print(f"| {name} | {sum(mark is not None for mark in read)} of {len(clips)} | {right} |", flush=True)
+
+
+def print_false_alarms(clips: list[Wave], keys: int) -> None:
+    """Scores of unmarked clips by many keys, a Gumbel distribution fitted to them, and what it says beside the bound."""
+    needed = next(score for score in np.arange(8, 12, 0.01) if bound(score) <= MAX_FALSE_ALARM)
+    found = np.array([likeliest_mark(clip, str(key).encode()).score for key in range(keys) for clip in clips])
+    scale = found.std() * np.sqrt(6) / np.pi
+    chance = -np.expm1(-np.exp(-(needed - (found.mean() - np.euler_gamma * scale)) / scale))
+    print(f"{len(found)} readings of unmarked clips: score {found.mean():.2f} ± {found.std():.2f}, highest {found.max():.2f}")
+    print(f"a mark needs {needed:.2f}; by a Gumbel distribution fitted to these, {chance:.1e} of unmarked clips reach it")
+
+
+def bound(score: float) -> float:
+    """The bound of `read_mark` for a sound of one part at one speed."""
+    return float(np.exp(min(0.0, np.log(TILE * PERIOD) + BITS * np.log(2) - score**2 / 2)))
 
 
 def detect(wave_S: Wave) -> int | None:

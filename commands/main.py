@@ -36,6 +36,7 @@ VERBS = {
     "codec": "voxbeam.commands.codec:codec",
     "consent": "voxbeam.commands.consent:consent",
     "detect": "voxbeam.commands.detect:detect",
+    "takedown": "voxbeam.commands.takedown:takedown",
 }
 
 

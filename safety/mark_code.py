@@ -9,7 +9,7 @@ Shapes: T tiles in time of a period, F frequency bands, V = 256 values of a symb
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -75,7 +75,7 @@ def decode(scores_SV: NDArray[np.floating]) -> tuple[int, float]:
     return int.from_bytes(word[:DATA].tobytes(), "big"), float(sums_W.max())
 
 
-@cache
+@lru_cache(maxsize=4)
 def signs(key: bytes, tiles: int, bands: int) -> NDArray[np.int8]:
     """The signs ±1 [T, F, V] of a key: as good as drawn at random for whoever does not have it."""
     count = tiles * bands * VALUES

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,6 +163,12 @@ def read_mark(wave_S: NDArray[np.float32], key: bytes = PUBLIC_KEY, speeds: Sequ
 
     The same sound gives the same answer on every machine, but for the last digits of the score.
     """
+    mark = likeliest_mark(wave_S, key, speeds)
+    return mark if mark.false_alarm <= MAX_FALSE_ALARM else None
+
+
+def likeliest_mark(wave_S: NDArray[np.float32], key: bytes = PUBLIC_KEY, speeds: Sequence[float] = SPEEDS) -> Mark:
+    """The same, also where it is most likely no mark."""
     found: list[tuple[float, float, float, NDArray[np.float32]]] = []
     for start, part_S in _parts(wave_S):
         energy_NF = np.abs(_spectra(np.concatenate([np.zeros(WINDOW), part_S, np.zeros(WINDOW)]))) ** 2 @ _band_matrix()
@@ -176,7 +182,7 @@ def read_mark(wave_S: NDArray[np.float32], key: bytes = PUBLIC_KEY, speeds: Sequ
     score = total / math.sqrt(SYMBOLS)
     log_tried = math.log(len(found)) + math.log(PERIOD) + BITS * math.log(2)
     false_alarm = math.exp(min(0.0, log_tried - score**2 / 2))
-    return Mark(payload, score, false_alarm, start_s, speed) if false_alarm <= MAX_FALSE_ALARM else None
+    return Mark(payload, score, false_alarm, start_s, speed)
 
 
 def _parts(wave_S: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float64]]]:
@@ -223,7 +229,7 @@ def _places() -> tuple[NDArray[np.int64], ...]:
     return tuple(found)
 
 
-@cache
+@lru_cache(maxsize=4)
 def _signs_by_symbol(key: bytes) -> tuple[NDArray[np.float32], ...]:
     """The signs of each symbol's tiles, [tiles, V]."""
     owner_TF, signs_TFV = symbol_of_tile(PERIOD, BANDS), signs(key, PERIOD, BANDS)
