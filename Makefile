@@ -72,7 +72,7 @@ requirements: $(UV)
 	$(COMPILE) -c requirements/embedded.txt pyproject.toml --extra embedded --extra dataflow -o requirements/dataflow.txt
 	$(COMPILE) -c requirements/embedded.txt pyproject.toml --extra cuda -o requirements/cuda.txt
 	$(COMPILE) -c requirements/embedded.txt pyproject.toml --extra encodec -o requirements/encodec.txt
-	$(COMPILE) -c requirements/dataflow.txt pyproject.toml --extra embedded --extra dataflow --extra encodec --extra openai-whisper --extra moonshine --extra audit \
+	$(COMPILE) -c requirements/dataflow.txt pyproject.toml --extra embedded --extra dataflow --extra encodec --extra openai-whisper --extra moonshine --extra audit --extra c2pa \
 		requirements/dev.in -o requirements/dev.txt
 	$(COMPILE) requirements/benchmarks.in -o requirements/benchmarks.txt
 	$(COMPILE) requirements/fuzz.in -o requirements/fuzz.txt

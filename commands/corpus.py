@@ -106,6 +106,8 @@ def plan(
 @click.option("--remove-unlisted", is_flag=True, help="Next release without recordings taken out of the input.  [default: keep]")
 @click.option("--allow-empty", is_flag=True, help="Commit even if none of the recordings can be used.")
 @click.option("--allow-quarantine", is_flag=True, help="Exit with 0 even if recordings are in quarantine.")
+@click.option("--require-consent", is_flag=True, help="Build only if every recording has a grant or an open licence.")
+@click.option("--ledger", metavar="URI", help="Consent ledger to ask.  [default: $VOXBEAM_LEDGER, or that of this user]")
 @json_option
 @click.pass_obj
 def build(
@@ -117,6 +119,8 @@ def build(
     remove_unlisted: bool,
     allow_empty: bool,
     allow_quarantine: bool,
+    require_consent: bool,
+    ledger: str | None,
     as_json: bool,
 ) -> int:
     """Build a corpus, or extend one with new recordings.
@@ -149,6 +153,8 @@ def build(
             read_config(config, codec),
             remove_unlisted=remove_unlisted,
             allow_empty=allow_empty,
+            require_consent=require_consent,
+            ledger=ledger,
             runner_args=runner_options,
             on_progress=show,
         )

@@ -75,6 +75,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "units": "units processed",
         "reused_units": "units that an earlier build had finished",
         "left_out": "list of objects: kind, count and example of files of the input that are no recordings",
+        "basis": "object: how many recordings may be trained on by a grant, by an open licence, by what the listing only states "
+        "(stated), by a grant that does not hold (refused), or by nothing (missing)",
         "changes": "list of what changed since the previous release: settings, models, listing",
         "quarantine": "list of objects: recording, stage, reason, error, remedy",
     },
@@ -194,6 +196,7 @@ def build_document(output: str, result: BuildResult, quarantine: Sequence[Record
         "units": result.progress.units,
         "reused_units": result.progress.reused_units,
         "left_out": [asdict(kind) for kind in result.left_out],
+        "basis": dict(result.basis.counts) if result.basis else {},
         "changes": [*changes.invalidates_units, *changes.repacks, *changes.listing],
         "quarantine": [
             {name: getattr(row, name) for name in ("recording", "stage", "reason", "error", "remedy")} for row in quarantine

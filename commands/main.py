@@ -34,6 +34,9 @@ VERBS = {
     "edit": "voxbeam.commands.synthesize:edit",
     "evaluate": "voxbeam.commands.evaluate:evaluate",
     "codec": "voxbeam.commands.codec:codec",
+    "consent": "voxbeam.commands.consent:consent",
+    "detect": "voxbeam.commands.detect:detect",
+    "takedown": "voxbeam.commands.takedown:takedown",
 }
 
 

@@ -25,6 +25,8 @@ from voxbeam.transforms.chain import STAGES
 def print_result(result: BuildResult, store: Store, console: Console) -> None:
     """The summary of a build."""
     print_left_out(result.left_out, console)
+    if result.basis is not None:
+        console.print(result.basis.message())
     release, workers = result.release, result.progress
     if release is None:
         job = f"job {result.job_id}" if result.job_id else "the job"

@@ -13,6 +13,7 @@ from voxbeam.commands.exit_status import DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
 
 if TYPE_CHECKING:
+    from voxbeam.safety.gate import ConsentGate
     from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,7 +38,33 @@ def sampling_options(command: F) -> F:
     return command
 
 
-def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: float, language: str, device: str) -> Synthesizer:
+def consent_options(command: F) -> F:
+    """Whose consent is asked for, and for what."""
+    for option in (
+        click.option(
+            "--purpose",
+            default="personal",
+            show_default=True,
+            metavar="NAME",
+            help="What the speech is for, as grants name it.",
+        ),
+        click.option("--ledger", metavar="URI", help="Consent ledger to ask.  [default: $VOXBEAM_LEDGER, or that of this user]"),
+    ):
+        command = option(command)
+    return command
+
+
+def open_gate(ledger: str | None, purpose: str) -> ConsentGate:
+    """The gate of `--ledger` and `--purpose`."""
+    from voxbeam.safety.gate import ConsentGate
+    from voxbeam.safety.ledger import Ledger
+
+    return ConsentGate(Ledger(ledger) if ledger is not None else None, purpose)
+
+
+def open_voice(
+    run: str, prompt: Prompt, consent: ConsentGate, *, codec: str, recognizer: str, top_p: float, language: str, device: str
+) -> Synthesizer:
     """The models of a run, with a prompt."""
     from voxbeam.models.speech_metrics import WhisperTranscriber
     from voxbeam.synthesis.sampling import SamplingConfig
@@ -51,6 +78,7 @@ def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: 
         sampling=SamplingConfig(top_p=top_p),
         language=language,
         device=device,
+        consent=consent,
     )
 
 
@@ -85,7 +113,9 @@ def open_voice(run: str, prompt: Prompt, *, codec: str, recognizer: str, top_p: 
     help="Make N candidates of a sentence, keep one.",
 )
 @click.option("--continue", "continue_prompt", is_flag=True, help="Continue the prompt itself with the text.")
+@click.option("--c2pa", is_flag=True, help="Sign the WAV file with C2PA metadata too; needs voxbeam[c2pa].")
 @click.option("--stream", is_flag=True, help="Write the sound in chunks, and print the time to the first one.")
+@consent_options
 @sampling_options
 @model_options
 def generate(
@@ -98,10 +128,16 @@ def generate(
     best_of: int,
     continue_prompt: bool,
     stream: bool,
+    c2pa: bool,
+    ledger: str | None,
+    purpose: str,
     seed: int,
     **models: Any,
 ) -> int:
     """Speak a text in the voice of the first seconds of a recording, with the last checkpoint of RUN.
+
+    Whose voice it is must have allowed it: a grant in the consent ledger covers the recording or the voice, or nothing is spoken
+    (docs/safety.md). `voxbeam consent own-voice` makes a grant of your own voice in a minute.
 
     RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar. Without it, the voice that ships with
     voxbeam speaks English.
@@ -110,6 +146,8 @@ def generate(
         raise click.UsageError("--best-of, --continue and --stream exclude each other")
 
     require_usable(out, models["device"])
+    if c2pa and out.suffix.lower() != ".wav":
+        raise click.UsageError("--c2pa writes to .wav files only")
 
     import soundfile as sf
 
@@ -117,7 +155,9 @@ def generate(
     from voxbeam.synthesis.synthesizer import Prompt
     from voxbeam.synthesis.text import left_out
 
-    voice = open_voice(run, Prompt.read(prompt, prompt_text, prompt_seconds), **models)
+    consent, heard = open_gate(ledger, purpose), Prompt.read(prompt, prompt_text, prompt_seconds)
+    consent.require(heard.wave_S, run)  # before models are loaded
+    voice = open_voice(run, heard, consent, **models)
     started = time.monotonic()
     if stream:
         problems = left_out(text)
@@ -133,6 +173,12 @@ def generate(
         sf.write(out, wave_S, CODEC_RATE)
         seconds = len(wave_S) / CODEC_RATE
     click.echo(f"{out}: {seconds:.2f} s of speech, made in {time.monotonic() - started:.2f} s")
+    click.echo(describe_mark(out, consent))
+    if c2pa:
+        from voxbeam.safety.credentials import sign_file
+        from voxbeam.safety.keys import KeyRing, key_folder
+
+        sign_file(out, voice.require_consent().event, KeyRing(key_folder()))
     return report_problems(problems)
 
 
@@ -150,10 +196,24 @@ def generate(
 @click.option(
     "--best-of", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Make N candidates and keep the best."
 )
+@consent_options
 @sampling_options
 @model_options
-def edit(run: str, audio: Path, replace: str, by: str, out: Path, best_of: int, seed: int, **models: Any) -> int:
+def edit(
+    run: str,
+    audio: Path,
+    replace: str,
+    by: str,
+    out: Path,
+    best_of: int,
+    ledger: str | None,
+    purpose: str,
+    seed: int,
+    **models: Any,
+) -> int:
     """Replace words in a recording, in its own voice. The rest is kept as it is, sample by sample.
+
+    Whose voice it is must have allowed it, as for `voxbeam generate`.
 
     RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar. Without it, the voice that ships with
     voxbeam speaks English.
@@ -166,13 +226,26 @@ def edit(run: str, audio: Path, replace: str, by: str, out: Path, best_of: int, 
     from voxbeam.synthesis.text import left_out
 
     recording = Recording.read(audio)
-    voice = open_voice(run, Prompt(recording.wave_S), **models)
+    voice = open_voice(run, Prompt(recording.wave_S), open_gate(ledger, purpose), **models)
     edited = edit_words(voice, recording, replace, by, candidates=best_of, seed=seed)
     edited.recording.write(out)
     seconds = len(edited.recording.samples_SC) / recording.rate
     click.echo(f"{out}: {seconds:.2f} s of speech; WER of the edit with the words around it: {edited.candidate.wer:.0%}")
+    click.echo(describe_mark(out, voice.consent))
     problem = edited.candidate.problem
     return report_problems((*left_out(by), *((f"{by!r}: {problem}",) if problem else ())))
+
+
+def describe_mark(out: Path, consent: ConsentGate) -> str:
+    """The watermark as it is read from the file that was written; a sound that is short or quiet may not show it by itself."""
+    from voxbeam.synthesis.recording import Recording
+
+    mark = consent.read_mark(Recording.read(out).wave_S)
+    return (
+        f"Watermark: {mark.payload:08x}"
+        if mark
+        else "Watermark: there, but the new sound is too short to read it from this file alone"
+    )
 
 
 def require_usable(out: Path, device: str) -> None:

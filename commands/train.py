@@ -54,6 +54,12 @@ PRESETS = ("overfit_cpu", "small_cpu", "libritts_1gpu", "librilight_16gpu")
 )
 @click.option("--codec", default="embedded", show_default=True, metavar="NAME", help=CODEC_HELP)
 @click.option("--release", type=int, metavar="NUMBER", help="Release to train on.  [default: the latest]")
+@click.option(
+    "--tombstones",
+    multiple=True,
+    metavar="URI",
+    help="Corpus where takedowns are published, if CORPUS is a copy of it; repeatable.",
+)
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Processes, one per GPU.")
 @click.option("--no-validation", is_flag=True, help="Train without a valid split, for a corpus so small that it has none.")
 def train(
@@ -64,6 +70,7 @@ def train(
     settings: tuple[str, ...],
     codec: str,
     release: int | None,
+    tombstones: tuple[str, ...],
     processes: int,
     no_validation: bool,
 ) -> int:
@@ -86,6 +93,7 @@ def train(
         words = [corpus, "--out", out, "--config", config, "--codec", codec, *(f"--set={setting}" for setting in settings)]
         words += [f"--release={release}"] if release is not None else []
         words += ["--init-from", init_from] if init_from is not None else []
+        words += [f"--tombstones={feed}" for feed in tombstones]
         return run_ranks(["train", *words, *(["--no-validation"] if no_validation else [])], processes)
     if not torch.cuda.is_available():
         pin_threads()
@@ -94,6 +102,7 @@ def train(
             torch.cuda.set_device(local_rank())
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
+        require_current(corpus, release, tombstones)
         train_stream = open_stream(corpus, "train", release, run_config, run_config.prompt_fraction)
         require_trainable(train_stream, run_config)
         valid = speaking = None
@@ -127,6 +136,18 @@ def train(
     if trainer.rank == 0:
         click.echo(f"Step {progress.step} of {run_config.steps}, in {out}")
     return DONE
+
+
+def require_current(corpus: str, release: int | None, tombstones: tuple[str, ...]) -> None:
+    """Raises ConsentError if a release has what a takedown elsewhere names; those of CORPUS itself are always checked."""
+    if not tombstones:
+        return
+    from voxbeam.safety.tombstones import require_no_tombstones
+    from voxbeam.storage.releases import load_release
+    from voxbeam.storage.store import Store
+
+    store = Store(corpus)
+    require_no_tombstones(store, load_release(store, release), [Store(feed) for feed in tombstones])
 
 
 def describe_prompts(asked: float, share: float) -> str:

@@ -14,6 +14,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from voxbeam.evaluation.zero_shot import Evaluation
+from voxbeam.safety.watermark import NO_EVENT, mark_sound
 from voxbeam.schemas.formats import CODEC_RATE
 
 
@@ -25,14 +26,18 @@ def write_page(evaluation: Evaluation, folder: Path) -> None:
 
 
 def page(evaluation: Evaluation) -> str:
-    """The HTML: the table, and below it a row per test case with a player for each of its waveforms."""
+    """The HTML: the table, and below it a row per test case with a player for each of its waveforms.
+
+    The model's have a watermark, which names no event: nobody is asked for the prompts of an evaluation.
+    """
     head = "<tr><th>" + "<th>".join(name.replace("_", " ") for name in asdict(evaluation.rows[0])) + "</tr>"
     table = "".join("<tr>" + "".join(_cell(value) for value in asdict(row).values()) + "</tr>" for row in evaluation.rows)
     columns = "".join(f"<th>{html.escape(name)}" for name in evaluation.waves)
-    by_case = zip(*evaluation.waves.values(), strict=True)
+    waves = evaluation.waves | {"model": [mark_sound(wave_S, NO_EVENT) for wave_S in evaluation.waves["model"]]}
+    by_case = zip(*waves.values(), strict=True)
     cases = "".join(
-        f"<tr><td>{html.escape(case.text)}" + "".join(f"<td>{_player(wave)}" for wave in waves) + "</tr>"
-        for case, waves in zip(evaluation.cases, by_case, strict=True)
+        f"<tr><td>{html.escape(case.text)}" + "".join(f"<td>{_player(wave)}" for wave in sounds) + "</tr>"
+        for case, sounds in zip(evaluation.cases, by_case, strict=True)
     )
     return (
         "<!doctype html><meta charset=utf-8><title>Evaluation</title><style>body{font:16px sans-serif;margin:2em}"

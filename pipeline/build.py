@@ -26,14 +26,17 @@ from voxbeam.pipeline.runners.options import RunnerOptions
 from voxbeam.pipeline.steps.discover import discover
 from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.steps.policy_object import put_policy
+from voxbeam.safety.basis import BasisReport, check_basis
+from voxbeam.safety.ledger import Ledger
 from voxbeam.schemas.columns import to_table
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.fingerprint import fingerprint
+from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.policy import Policy, require_decisions_kept, without_decisions
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
 from voxbeam.storage.overlays import read_overlays
-from voxbeam.storage.releases import latest_release, read_release, release_numbers
+from voxbeam.storage.releases import latest_release, read_release, read_rows, release_numbers
 from voxbeam.storage.store import Store, is_bucket, local_path
 
 
@@ -57,6 +60,8 @@ class BuildResult:
     """files of the input that are no recordings, by kind"""
     identity_changes: tuple[str, ...] = ()
     """one line for each identity of the previous release that was joined into another, was divided, or went to another split"""
+    basis: BasisReport | None = None
+    """why the listed recordings may be trained on, counted"""
 
 
 def build(
@@ -66,6 +71,8 @@ def build(
     *,
     remove_unlisted: bool = False,
     allow_empty: bool = False,
+    require_consent: bool = False,
+    ledger: str | None = None,
     runner_args: Sequence[str] = (),
     on_progress: Callable[[BuildProgress], None] | None = None,
 ) -> BuildResult:
@@ -77,6 +84,8 @@ def build(
         config: what to build; the defaults of `CorpusConfig` if None.
         remove_unlisted: make the next release without the recordings that are not in the input any more. By default they stay.
         allow_empty: commit a release even if none of the recordings can be used.
+        require_consent: build nothing unless every recording of the release has a grant or an open licence (docs/safety.md).
+        ledger: consent ledger to ask; that of this machine if None, and none if there is none.
         runner_args: Beam options, such as "--runner=SparkRunner". By default Beam runs on this machine, one worker per core.
         on_progress: called with an event at every change of phase and about twice a second while the graph runs, from the
             calling thread or another.
@@ -95,8 +104,9 @@ def build(
     run_id, info = uuid.uuid4().hex[:8], BuildInfo(detached=runner.detached, local=runner.local_workers() > 0)
     with heartbeat(store, run_id, info) as announce:
         require_no_collection(store)
-        choices = {"remove_unlisted": remove_unlisted, "allow_empty": allow_empty}
-        result = _build(input_uri, store, config, runner, beam_options, observer, run_id, info, announce, **choices)
+        choices = {"remove_unlisted": remove_unlisted, "allow_empty": allow_empty, "require_consent": require_consent}
+        consent = Ledger(ledger)
+        result = _build(input_uri, store, config, runner, beam_options, observer, run_id, info, announce, consent, **choices)
     if not runner.detached:
         clear_progress(store, run_id)
     return result
@@ -112,9 +122,11 @@ def _build(
     run_id: str,
     info: BuildInfo,
     announce: Callable[[], None],
+    consent: Ledger,
     *,
     remove_unlisted: bool,
     allow_empty: bool,
+    require_consent: bool,
 ) -> BuildResult:
     """The build, while its heartbeat shows that it runs."""
     others = sorted(set(running_builds(store)) - {run_id})
@@ -124,6 +136,8 @@ def _build(
     for note in found.notes:
         observer.report("list", message=note)
     recordings, left_out = found.recordings, found.left_out
+    kept = _kept_recordings(store, recordings) if require_consent and not remove_unlisted else []
+    basis = check_basis([*recordings, *kept], consent, required=require_consent)
     runner.require_bucket_uris(recording.uri for recording in recordings)
     listing, observer.recordings = put_listing(store, recordings), len(recordings)
     observer.report("hash_models")
@@ -171,6 +185,7 @@ def _build(
             wall_s=observer.elapsed_s,
             changes=changes,
             left_out=left_out,
+            basis=basis,
         )
     progress = read_progress(store, job.run_id)
     progress.add(healed)
@@ -196,8 +211,15 @@ def _build(
         wall_s=observer.elapsed_s,
         changes=changes,
         left_out=left_out,
+        basis=basis,
         identity_changes=identity_changes(store, previous, release) if committed and previous is not None else (),
     )
+
+
+def _kept_recordings(store: Store, listed: Sequence[Recording]) -> list[Recording]:
+    """The recordings of the latest release that are not listed now: the next release keeps them."""
+    previous, names = latest_release(store), {recording.recording for recording in listed}
+    return [row for row in read_rows(store, previous, RecordingRow) if row.recording not in names] if previous else []
 
 
 def put_listing(store: Store, recordings: Sequence[Recording]) -> str:

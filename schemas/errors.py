@@ -79,6 +79,14 @@ class QueryError(VoxbeamError, ValueError):
     """A query that the tables of a release cannot answer."""
 
 
+class ConsentError(VoxbeamError):
+    """A use of a voice that nobody allowed, or whose consent cannot be checked."""
+
+
+class LedgerError(ConsentError):
+    """A consent ledger that cannot be read, or is not what was written. Whatever asks it is refused."""
+
+
 class StorageError(VoxbeamError, OSError):
     """A folder or bucket that cannot be used."""
 

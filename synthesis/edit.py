@@ -95,11 +95,13 @@ def edit(
     """A recording of any length with a phrase replaced; an empty replacement removes it. The synthesizer's prompt is not used.
 
     Of several candidates, the one is kept whose transcript, with its context, has the fewest word errors; if all of them fail,
-    they are made again. Raises SynthesisError unless the phrase occurs exactly once.
+    they are made again. Raises SynthesisError unless the phrase occurs exactly once, ConsentError unless a grant covers the
+    recording, or the voice in the part of it that the model hears. The new words have a watermark.
     """
     wave_S = recording.wave_S
     span = find_span(synthesizer.transcriber.transcribe_words(wave_S), phrase, len(wave_S) / CODEC_RATE)
     before_S, after_S = _cut(wave_S, span.from_s, span.start_s), _cut(wave_S, span.end_s, span.to_s)
+    permit = synthesizer.consent.require(np.concatenate([before_S, after_S]), synthesizer.run_uri, within=wave_S)
     text = spoken_form(f"{span.before} {replacement} {span.after}").text
     if not replacement.strip():
         best = _measure(synthesizer, before_S, np.zeros(0, np.float32), after_S, text, "")
@@ -115,7 +117,7 @@ def edit(
                 made.append(_measure(synthesizer, before_S, new_S, after_S, text, synthesizer.problem_of(replacement, one)))
             if not (best := best_of(made)).problem:
                 break
-    new_S = best.wave_S[len(before_S) : len(best.wave_S) - len(after_S)]
+    new_S = synthesizer.consent.mark(best.wave_S[len(before_S) : len(best.wave_S) - len(after_S)], permit)
     return Edited(recording.splice(new_S, span.start_s, span.end_s), best)
 
 

@@ -12,7 +12,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,20 +28,20 @@ from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
 from voxbeam.models.speech_metrics import (
     WhisperTranscriber,
-    normalize_words,
     speaker_similarity,
     word_error_rate,
 )
 from voxbeam.models.spoken_form import spoken_form
-from voxbeam.models.words import word_errors
+from voxbeam.safety.gate import ConsentGate, Permit
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
-from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
+from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.candidates import Candidate, Speech, attempt_seeds, best_of
+from voxbeam.synthesis.chunks import decode_chunks
 from voxbeam.synthesis.generate import Generated, Request, generate, generate_chunks
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.text import left_out, phone_ids, split_sentences
-from voxbeam.synthesis.whole_words import whole_words
+from voxbeam.synthesis.whole_words import text_of_prompt, whole_words
 
 MIN_PROMPT_S = 0.5
 """shorter prompts tell nothing of a voice"""
@@ -92,6 +92,8 @@ class Synthesizer:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     language: str = "en-us"
     device: str = "cpu"
+    consent: ConsentGate = field(default_factory=ConsentGate)
+    """asked before anything is spoken in the voice of the prompt, and again with every sentence and chunk"""
 
     def __post_init__(self) -> None:
         self.ar, self.nar, self.config = load_models(self.run_uri, self.device, self.codec)
@@ -105,6 +107,7 @@ class Synthesizer:
             )
         self.phone_set = replace(self.phone_set, phones=known)
         self.phonemizer = open_phonemizer(self.language)
+        self._permit: Permit | None = None
 
     @classmethod
     def load(
@@ -119,13 +122,14 @@ class Synthesizer:
         sampling: SamplingConfig | None = None,
         language: str = "en-us",
         device: str = "cpu",
+        consent: ConsentGate | None = None,
     ) -> Self:
         """The models of a run's last checkpoint, and the first `prompt_seconds` of an audio file as their prompt.
 
         `run_uri` is the folder or bucket prefix of a training run, or of a folder with the runs `ar` and `nar`; the voice that
         ships if it is left out. Without `prompt_text`, Whisper (`asr_model`) transcribes the prompt when it is first needed.
         `codec` must be the codec of the corpus: 'embedded', 'encodec_24khz', a path, a bucket address or a hub file. `device`
-        is 'cpu' or 'cuda'.
+        is 'cpu' or 'cuda'. `consent` is asked for the prompt; by default with the ledger of this machine (docs/safety.md).
 
         Raises SynthesisError for a prompt that cannot be read, ModelError for a codec that cannot be loaded, CheckpointError
         for a run that cannot be used. All of them are `VoxbeamError`s.
@@ -139,7 +143,20 @@ class Synthesizer:
             sampling=sampling or SamplingConfig(),
             language=language,
             device=device,
+            consent=consent or ConsentGate(),
         )
+
+    def require_consent(self) -> Permit:
+        """Why the prompt may be used now. Raises ConsentError if it may not, or no longer."""
+        if self._permit is None:
+            self._permit = self.consent.require(self.prompt.wave_S, self.run_uri)
+        else:
+            self.consent.recheck(self._permit, self.run_uri)
+        return self._permit
+
+    def mark(self, wave_S: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Speech [S] in the voice of the prompt, with the watermark that names the consent for it."""
+        return self.consent.mark(wave_S, self.require_consent())
 
     @cached_property
     def prompt_text(self) -> str:
@@ -181,22 +198,28 @@ class Synthesizer:
         waves: list[NDArray[np.float32]] = []
         problems = [*left_out(text)]
         for sentence in split_sentences(text):
-            best = self.best_candidate(sentence.text, candidates=candidates, seed=seed)
+            best = self._best_candidate(sentence.text, candidates, seed)
             waves += [best.wave_S, _silence(sentence.pause_s)]
             problems += [f"{sentence.text!r}: {best.problem}"] if best.problem else []
-        return Speech(np.concatenate(waves), tuple(problems))
+        return Speech(self.mark(np.concatenate(waves)), tuple(problems))
 
     def stream(self, text: str, *, chunk_frames: int = 38, seed: int = 0) -> Iterator[NDArray[np.float32]]:
         """Audio in chunks of about `chunk_frames` frames (13 ms each), each as soon as it is final; together the whole text.
 
-        A chunk is delayed by the codec's lookahead. Nothing is tried again. Raises SynthesisError for a text without words.
+        A chunk is delayed by the codec's lookahead and the watermark's (43 ms). Nothing is tried again. Raises SynthesisError for
+        a text without words, and ConsentError before the next chunk once the consent for the prompt has ended.
         """
+        marker = self.consent.marker(self.require_consent())
         for sentence in split_sentences(text):
             request = self.request(sentence.text)
             chunks = generate_chunks(self.ar, self.nar, request, self.sampling, chunk_frames=chunk_frames, seed=seed)
-            yield from decode_chunks(self.codec, self.prompt_KP, chunks)
-            if sentence.pause_s:
-                yield _silence(sentence.pause_s)
+            for wave_S in decode_chunks(self.codec, self.prompt_KP, chunks):
+                self.require_consent()
+                if len(marked_S := marker.feed(wave_S)):
+                    yield marked_S
+            if len(marked_S := marker.feed(_silence(sentence.pause_s))):
+                yield marked_S
+        yield marker.finish()
 
     def continue_prompt(self, text: str, *, seed: int = 0) -> Speech:
         """The prompt followed by a text that continues it (VALL-E-continual, section 5.2)."""
@@ -206,13 +229,18 @@ class Synthesizer:
             if not (problem := self.problem_of(text, generated)):
                 break
         wave_S = self.codec.decode([np.concatenate([self.prompt_KP, generated.codes_KT], axis=1)])[0]
-        return Speech(wave_S, (*left_out(text), *((f"{text!r}: {problem}",) if problem else ())))
+        return Speech(self.mark(wave_S), (*left_out(text), *((f"{text!r}: {problem}",) if problem else ())))
 
     def best_candidate(self, sentence: str, *, candidates: int = 1, seed: int = 0) -> Candidate:
         """The best of several candidates, decoded in one batch: finished, fewest word errors, most similar voice.
 
         If all of them fail, they are made again with other random numbers, up to `ATTEMPTS` times.
         """
+        best = self._best_candidate(sentence, candidates, seed)
+        return replace(best, wave_S=self.mark(best.wave_S))
+
+    def _best_candidate(self, sentence: str, candidates: int, seed: int) -> Candidate:
+        """The same, without a watermark: `speak` marks the whole of what it says."""
         made: list[Candidate] = []
         for attempt_seed in attempt_seeds(seed):
             made += self.synthesize([sentence] * candidates, seed=attempt_seed)
@@ -221,12 +249,13 @@ class Synthesizer:
         return best
 
     def synthesize(self, sentences: Sequence[str], *, seed: int = 0) -> list[Candidate]:
-        """One candidate of every sentence, decoded in one batch."""
+        """One candidate of every sentence, decoded in one batch. For measuring: they have no watermark."""
         generated = generate(self.ar, self.nar, [self.request(text) for text in sentences], self.sampling, seed=seed)
         return [self._measure(*pair) for pair in zip(sentences, generated, strict=True)]
 
     def request(self, text: str) -> Request:
-        """A text after the prompt. Raises SynthesisError for a text without words."""
+        """A text after the prompt. Raises SynthesisError for a text without words, ConsentError for a prompt without consent."""
+        self.require_consent()
         return self.request_with_context([self.prompt_text], self.prompt_KP, text)
 
     def request_with_context(self, context: Sequence[str], codes_KP: NDArray[np.int16], text: str) -> Request:
@@ -256,44 +285,5 @@ class Synthesizer:
         return ""
 
 
-def text_of_prompt(text: str, heard: str) -> str:
-    """The beginning of a text that is the transcript of a prompt, in which Whisper heard `heard`.
-
-    Raises SynthesisError if it is unlike any beginning.
-    """
-    words, spoken = text.split(), normalize_words(heard)
-    errors: list[int] = []
-    for count in range(len(words) + 1):
-        beginning = normalize_words(" ".join(words[:count]))
-        if len(beginning) > 2 * len(spoken):  # from here on, all have more errors than no words at all
-            break
-        errors.append(word_errors(beginning, spoken))
-    best = min(range(len(errors)), key=lambda count: (errors[count], abs(count - len(spoken))))
-    if not best or errors[best] > len(spoken) / 2:
-        raise SynthesisError(
-            f"the text of the prompt is {text!r}, and Whisper hears {heard!r} in it",
-            remedy="give the transcript of the first seconds (--prompt-seconds), or none",
-        )
-    return " ".join(words[:best])
-
-
 def _silence(seconds: float) -> NDArray[np.float32]:
     return np.zeros(round(seconds * CODEC_RATE), np.float32)
-
-
-def decode_chunks(
-    codec: Codec, prompt_KP: NDArray[np.int16], chunks: Iterable[NDArray[np.int16]]
-) -> Iterator[NDArray[np.float32]]:
-    """Audio of codes that arrive in chunks [K, T], each part as soon as no later code can change it.
-
-    The prompt gives the first chunk its context and is not part of the output. The parts together equal the audio of all codes.
-    """
-    codes_KT, returned = prompt_KP, prompt_KP.shape[1]
-    for fresh_KT in chunks:
-        codes_KT = np.concatenate([codes_KT, fresh_KT], axis=1)
-        final = codes_KT.shape[1] - codec.lookahead
-        if final > returned:
-            yield codec.decode([codes_KT])[0][returned * CODEC_HOP : final * CODEC_HOP]
-            returned = final
-    if returned < codes_KT.shape[1]:
-        yield codec.decode([codes_KT])[0][returned * CODEC_HOP :]

@@ -1,6 +1,6 @@
 """Fixtures that all tests share: real speech, and the data beside the repository where it is present."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,16 @@ _SUBTYPES = {
     "mp3": ("mp3", "MP3", "MPEG_LAYER_III"),
 }
 FORMATS = (*_SUBTYPES, "m4a")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A ledger and keys of the tests' own, which commands and Synthesizers use; nothing of the user's is read or written."""
+    folder = tmp_path_factory.mktemp("safety")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("VOXBEAM_LEDGER", str(folder / "ledger"))
+        environment.setenv("VOXBEAM_KEYS", str(folder / "keys"))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,10 @@ import soundfile as sf
 import voxbeam
 from voxbeam import assets
 from voxbeam.models.phones import load_phone_set
+from voxbeam.synthesis.synthesizer import Prompt
 from voxbeam.trainer.training import Trainer
 
+from tests.safety.ledgers import allow_prompts
 from tests.trainer.factories import CONFIG, fake_steps
 
 DOCS = Path(__file__).parents[1] / "docs" / "api.md"
@@ -39,10 +41,11 @@ def test_every_public_name_is_there() -> None:
 
 @pytest.mark.build
 def test_the_examples_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In order, in one namespace, next to a folder `speech`, a prompt and a run of one step."""
+    """In order, in one namespace, next to a folder `speech`, a prompt that its speaker allowed, and a run of one step."""
     shutil.copytree(assets.DEMO / "kennedy", tmp_path / "speech")
     audio, rate = sf.read(next((tmp_path / "speech").rglob("*.flac")))
     sf.write(tmp_path / "prompt.wav", audio, rate)
+    allow_prompts([Prompt.read(tmp_path / "prompt.wav").wave_S])
     config = replace(CONFIG, codebook_size=1024, steps=1, warmup_steps=1)
     Trainer(config, load_phone_set("en-us").phones, fake_steps, None, str(tmp_path / "runs" / "valle")).train()
     monkeypatch.chdir(tmp_path)

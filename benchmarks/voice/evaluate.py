@@ -27,6 +27,8 @@ from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.synthesizer import Synthesizer
 
+from benchmarks.voice.consent import measuring_gate
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -50,8 +52,10 @@ def main() -> None:
     texts = arguments.texts.read_text(encoding="utf-8").splitlines()[: arguments.sentences]
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
+    consent = measuring_gate(arguments.prompts / f"{name}.wav" for name in names)
     speakers = {
-        name: Synthesizer.load(arguments.run, prompt=arguments.prompts / f"{name}.wav", sampling=sampling) for name in names
+        name: Synthesizer.load(arguments.run, prompt=arguments.prompts / f"{name}.wav", sampling=sampling, consent=consent)
+        for name in names
     }
     judge = WhisperTranscriber("embedded-base")
     prompts = np.stack([embed_speaker(speakers[name].prompt.wave_S) for name in names])

@@ -18,6 +18,7 @@ from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
 from voxbeam.trainer.training import Trainer
 
+from tests.safety.ledgers import allow_prompts
 from tests.trainer.factories import CONFIG, fake_steps
 
 TEXT = ("The", "cat,", "the", "dog", "and", "the", "Cat", "sat")
@@ -66,6 +67,7 @@ def test_words_of_a_long_recording_are_replaced(speech: np.ndarray, tmp_path: Pa
     span = find_span(words, phrase, len(recording.wave_S) / CODEC_RATE)
     start, end = round(span.start_s * 44_100), round(span.end_s * 44_100)
     synthesizer = Synthesizer(str(run), Prompt(recording.wave_S))
+    allow_prompts([recording.wave_S])
 
     out = edit(synthesizer, recording, phrase, "").recording.samples_SC
     np.testing.assert_array_equal(out, np.concatenate([recorded[:start], recorded[end:]]))

@@ -20,6 +20,7 @@ from voxbeam.synthesis.candidates import ATTEMPTS, Candidate, best_of
 from voxbeam.synthesis.synthesizer import Prompt, Synthesizer, decode_chunks, text_of_prompt
 from voxbeam.trainer.training import Trainer
 
+from tests.safety.ledgers import allow_prompts
 from tests.trainer.factories import CONFIG, PHONES, fake_steps
 
 
@@ -36,6 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prompt_file(tmp_path_factory: pytest.TempPathFactory, speech: np.ndarray) -> Path:
     path = tmp_path_factory.mktemp("prompt") / "prompt.wav"
     sf.write(path, speech[7 * 16_000 : 13 * 16_000], 16_000)
+    allow_prompts(Prompt.read(path, seconds=seconds).wave_S for seconds in (3, 6))
     return path
 
 
@@ -65,7 +67,9 @@ def test_every_way_to_synthesize(run: Path, prompt_file: Path) -> None:
     assert len(continued) > synthesizer.prompt_KP.shape[1] * 320
     with pytest.raises(ValueError, match="no words"):
         synthesizer.say("...")
-    silent = Synthesizer(str(run), Prompt(np.zeros(3 * CODEC_RATE, np.float32)))
+    silence = Prompt(np.zeros(3 * CODEC_RATE, np.float32))
+    allow_prompts([silence.wave_S])
+    silent = Synthesizer(str(run), silence)
     with pytest.raises(ValueError, match="--prompt-text"):
         silent.say("Hello.")
 

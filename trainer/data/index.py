@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from voxbeam.safety.tombstones import require_no_tombstones
 from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.release import Release
 from voxbeam.storage.bounded_json import parse_object
@@ -77,11 +78,13 @@ def word_separator_id(phones: Sequence[str]) -> int:
 def open_index(uri: str, split: str = "train", release: int | None = None) -> Index:
     """The index of a release (by default the latest), or of plain WebDataset tars if there is no release.
 
-    Plain tars have no splits: all samples are in "train", and every byte is read once. Raises StorageError if there is neither.
+    Plain tars have no splits: all samples are in "train", and every byte is read once. Raises StorageError if there is neither,
+    and ConsentError for a release with a recording that the corpus has taken down since.
     """
     store = Store(uri)
     chosen = _release(store, release)
     if chosen is not None:
+        require_no_tombstones(store, chosen)
         phones = _released_phones(store, chosen)
         content_hash = hashlib.sha256(f"{VERSION}{split}".encode() + chosen.to_json()).hexdigest()[:20]
         folder = _build_index(content_hash, lambda: sample_batches(store, chosen, split, COLUMNS), phones)

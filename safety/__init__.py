@@ -1,0 +1,1 @@
+"""Consent, takedown and marking: who allowed what, and how made speech is recognized (docs/safety.md)."""
