@@ -141,10 +141,8 @@ def attacks(clips: list[Wave]) -> dict[str, Attack]:
         "embedded codec": lambda wave_S: codec.decode(codec.encode([wave_S]))[0],
         "another voice, 10 dB below": mixed(10),
         "another voice, as loud": mixed(0),
-        "subtraction: mark of another payload taken off": lambda wave_S: 2 * wave_S - mark_sound(wave_S, 0x12345678),
-        "subtraction: its own payload, guessed position": lambda wave_S: (
-            2 * wave_S - np.roll(mark_sound(np.roll(wave_S, -999), 1), 999)
-        ),
+        "subtraction of another payload's mark": lambda wave_S: 2 * wave_S - mark_sound(wave_S, 0x12345678),
+        "the same, at another position": lambda wave_S: 2 * wave_S - np.roll(mark_sound(np.roll(wave_S, -999), 1), 999),
     }
 
 

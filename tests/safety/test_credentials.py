@@ -31,7 +31,8 @@ def test_a_file_is_signed_read_and_its_change_noticed(tmp_path: Path, capsys: py
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(content)
-    assert read_credentials(path)["valid"] is False
+    changed = read_credentials(path)
+    assert changed is not None and changed["valid"] is False
     with pytest.raises(ConsentError, match="WAV files only"):
         sign_file(tmp_path / "said.ogg", "", keys)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["keys", "said.wav"]

@@ -12,7 +12,7 @@ from voxbeam.safety.watermark import MIN_SNR_DB, MORE_SPEEDS, Marker, mark_sound
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.recording import Recording
 
-from benchmarks.watermark import crop, noise, stretch, telephone, through
+from benchmarks.watermark import Attack, crop, noise, stretch, telephone, through
 
 PAYLOAD = 0xDEADBEEF
 DEMO = Path(__file__).resolve().parents[2] / "assets" / "demo"
@@ -74,7 +74,7 @@ def test_what_is_not_marked_has_no_mark(voice: np.ndarray, marked: np.ndarray) -
         ("slower", stretch(1 / 1.05)),
     ],
 )
-def test_a_mark_survives(marked: np.ndarray, name: str, attack: object) -> None:
+def test_a_mark_survives(marked: np.ndarray, name: str, attack: Attack) -> None:
     """One clip of what docs/safety.md measures on many."""
     attacked = attack(marked)
     mark = read_mark(attacked) or read_mark(attacked, speeds=MORE_SPEEDS)
