@@ -129,7 +129,20 @@ FIELDS: dict[str, dict[str, str]] = {
         "objects": "list of objects: path, bytes",
     },
     "audit": AUDIT_FIELDS,
-    "evaluate": {
+    "evaluate corpus": {
+        "output": "folder or bucket of the corpus",
+        "release": "number of the release",
+        "recordings": "recordings that were measured",
+        "without_truth": "list of recordings that the truth does not name",
+        "not_built": "list of names of the truth that are in quarantine or that no recording has",
+        "with_tracks": "list of recordings with a track for each channel, which are left out",
+        "unread": "list of samples whose source cannot be read for the codec's loss",
+        "measures": "list of objects: measure, value, low, high (95 % interval), denominator, recordings, about; values are "
+        "fractions, null where the truth lacks what they need",
+        "kinds": "list of objects, of planted defects: kind, planted, kept_out, named, rejections, right, recall, recall_by_name, "
+        "precision",
+    },
+    "evaluate model": {
         "out": "folder of the report",
         "utterances": "utterances spoken",
         "rows": "list of objects, the rows of table.json: the recording, the codec and the model",
