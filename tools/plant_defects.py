@@ -222,7 +222,7 @@ def synthetic(voices: dict[str, list[Phrase]], count: int) -> Iterator[Scene]:
         yield scene
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     for name in ("librispeech", "ljspeech", "synthetic"):
@@ -231,7 +231,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=11, help="defects of each kind (default: %(default)s)")
     parser.add_argument("--more", nargs="*", default=["wrong_text", "second_voice"], help="kinds with one more")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     rng = np.random.default_rng(args.seed)
     counts = {kind: args.each + (kind in args.more) for kind in KINDS}
     queue = [kind for kind in KINDS if kind not in OF_A_RECORDING for _ in range(counts[kind])]
