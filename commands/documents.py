@@ -142,6 +142,20 @@ FIELDS: dict[str, dict[str, str]] = {
         "kinds": "list of objects, of planted defects: kind, planted, kept_out, named, rejections, right, recall, recall_by_name, "
         "precision",
     },
+    "evaluate duplicates": {
+        "output": "folder or bucket of the corpus",
+        "release": "number of the release",
+        "samples": "samples of the release",
+        "pairs": "list of objects: one, other (keys of samples), shared (fraction of words), sound (correlation), same_sound",
+    },
+    "evaluate leak": {
+        "output": "folder or bucket of the corpus",
+        "release": "number of the release",
+        "utterances": "utterances of the test sets",
+        "speakers": "speakers of the test sets",
+        "texts": "list of objects: one (test utterance), other (key of a sample), shared, sound, same_sound",
+        "voices": "list of objects: speaker (of a test set), voice (of the corpus), similarity",
+    },
     "evaluate model": {
         "out": "folder of the report",
         "utterances": "utterances spoken",

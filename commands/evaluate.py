@@ -8,6 +8,8 @@ from voxbeam.commands.command import VoxbeamGroup
 
 WHAT = {
     "corpus": "voxbeam.commands.evaluate_corpus:corpus",
+    "duplicates": "voxbeam.commands.evaluate_leak:duplicates",
+    "leak": "voxbeam.commands.evaluate_leak:leak",
     "model": "voxbeam.commands.evaluate_model:model",
 }
 
