@@ -139,8 +139,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "unread": "list of samples whose source cannot be read for the codec's loss",
         "measures": "list of objects: measure, value, low, high (95 % interval), denominator, recordings, about; values are "
         "fractions, null where the truth lacks what they need",
-        "kinds": "list of objects, of planted defects: kind, planted, kept_out, named, rejections, right, recall, recall_by_name, "
-        "precision",
+        "kinds": "list of objects, of planted defects: kind, planted, kept_out, named, rejections, on_defects, right, recall, "
+        "recall_by_name, precision, precision_by_name",
     },
     "evaluate duplicates": {
         "output": "folder or bucket of the corpus",

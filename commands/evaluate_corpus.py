@@ -114,10 +114,11 @@ def _show(console: Console, result: CorpusEvaluation) -> None:
         if document[name]:
             console.print(f"{len(document[name])} {what}, e.g. {document[name][0]}")
     if result.kinds:
-        kinds = terminal.new_table("defect", "planted", "kept out", "called by name", "alarms", "right")
+        kinds = terminal.new_table("defect", "planted", "kept out", "by name", "alarms", "of bad speech", "by name")
         for kind in document["kinds"]:
-            recall, named, right = (_percent(kind[key]) for key in ("recall", "recall_by_name", "precision"))
-            kinds.add_row(kind["kind"], str(kind["planted"]), recall, named, str(kind["rejections"]), right)
+            recall, named = _percent(kind["recall"]), _percent(kind["recall_by_name"])
+            bad, right = _percent(kind["precision"]), _percent(kind["precision_by_name"])
+            kinds.add_row(kind["kind"], str(kind["planted"]), recall, named, str(kind["rejections"]), bad, right)
         terminal.print_table(console, "Planted defects", kinds)
 
 

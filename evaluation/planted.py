@@ -13,11 +13,22 @@ LEFT = 0.25
 """of a defect's time: with this much in samples, it was not kept out"""
 NO_SEGMENT = "no segment"
 """what stands for a reason where the build finds no speech to cut"""
-_VOICES = ("overlap", "speaker_change", "mixed_voices", "too_short", NO_SEGMENT)
+_VOICES = ("overlap", "speaker_change", "mixed_voices", NO_SEGMENT)
 NAMES: dict[str, tuple[str, ...]] = {
     "wrong_text": ("differs_from_text",),
-    "no_speech": (NO_SEGMENT, "no_text", "no_speech", "no_pause", "low_speech_ratio", "low_dnsmos", "music", "hallucinated_phrase"),
-    "repeated_phrase": ("ngram_loop", "repetitive", "few_unique_words", "repetition"),
+    "no_speech": (
+        NO_SEGMENT,
+        "no_text",
+        "no_speech",
+        "no_pause",
+        "low_speech_ratio",
+        "low_dnsmos",
+        "low_logprob",
+        "music",
+        "hallucinated_phrase",
+        "recognizers_differ",
+    ),
+    "repeated_phrase": ("dropouts", "ngram_loop", "repetitive", "few_unique_words", "repetition"),
     "cut_word": ("cut_word",),
     "second_voice": _VOICES,
     "backchannel": _VOICES,
@@ -60,6 +71,8 @@ class KindResult:
     """it touches a segment that was rejected for a reason of this kind"""
     rejections: int
     """segments rejected for such a reason"""
+    on_defects: int
+    """of those, the ones that touch any defect: the others are of good speech"""
     right: int
     """of those, the ones that touch a defect which has that reason"""
 
@@ -67,7 +80,8 @@ class KindResult:
         return {
             "recall": self.kept_out / self.planted if self.planted else None,
             "recall_by_name": self.named / self.planted if self.planted else None,
-            "precision": self.right / self.rejections if self.rejections else None,
+            "precision": self.on_defects / self.rejections if self.rejections else None,
+            "precision_by_name": self.right / self.rejections if self.rejections else None,
         }
 
 
@@ -101,14 +115,16 @@ def planted_results(recordings: Sequence[BuiltRecording], defects: Iterable[Defe
         planted[defect.kind] += 1
         kept_out[defect.kind] += built is None or _in_samples(built, defect) < LEFT * (defect.end_ms - defect.start_ms)
         named[defect.kind] += built is not None and bool(_reasons(built, defect) & set(NAMES[defect.kind]))
-    alarms = {kind: [0, 0] for kind in NAMES}
+    alarms = {kind: [0, 0, 0] for kind in NAMES}
     for name, built in by_name.items():
         for segment in built.segments:
-            touched = {reason for defect in there[name] if _overlap(segment, defect) > 0 for reason in NAMES[defect.kind]}
+            here = [defect for defect in there[name] if _overlap(segment, defect) > 0]
+            touched = {reason for defect in here for reason in NAMES[defect.kind]}
             for kind, names in NAMES.items():
                 given = set(segment.reasons) & set(names)
                 alarms[kind][0] += bool(given)
-                alarms[kind][1] += bool(given & touched)
+                alarms[kind][1] += bool(given and here)
+                alarms[kind][2] += bool(given & touched)
     return [
         KindResult(
             kind=kind,
@@ -116,7 +132,8 @@ def planted_results(recordings: Sequence[BuiltRecording], defects: Iterable[Defe
             kept_out=kept_out[kind],
             named=named[kind],
             rejections=alarms[kind][0],
-            right=alarms[kind][1],
+            on_defects=alarms[kind][1],
+            right=alarms[kind][2],
         )
         for kind in NAMES
         if planted[kind]

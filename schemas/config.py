@@ -140,6 +140,17 @@ class ScoreConfig(Section):
     dnsmos_every: int = Field(
         3, ge=1, description="score every n-th of DNSMOS's one-second hops; 1 is exact, 3 is off by 0.015 OVRL on average"
     )
+    dnsmos_near: tuple[float, float] | None = Field(
+        (1.8, 2.6),
+        description="score one window first, and the others only if its OVRL lies between these; put a threshold that you mean to "
+        "try in the middle of them; null: always all",
+    )
+
+    @model_validator(mode="after")
+    def _check_near(self) -> Self:
+        if self.dnsmos_near is not None and self.dnsmos_near[0] > self.dnsmos_near[1]:
+            raise ValueError(f"score.dnsmos_near is {list(self.dnsmos_near)}; the lower of the two comes first")
+        return self
 
 
 class PhonemizeConfig(Section):

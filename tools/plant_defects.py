@@ -78,7 +78,6 @@ class Scene:
 
     def write(self, folder: Path, rng: np.random.Generator) -> None:
         wave_S = np.concatenate(self.parts)
-        wave_S = wave_S + rng.normal(0, FLOOR, len(wave_S)) * (wave_S != 0)  # digital zeros of dropouts stay
         pause_S = np.concatenate([np.full(len(part), not part.any()) for part in self.parts])
         wave_S = np.where(pause_S, rng.normal(0, FLOOR, len(wave_S)), wave_S)
         sf.write(folder / f"{self.name}.flac", np.clip(wave_S, -1, 1), ASR_RATE, subtype="PCM_16")
@@ -96,12 +95,12 @@ def read_audio(path: Path, start: float = 0.0, end: float | None = None) -> Wave
 
 
 def leveled(wave_S: Wave) -> Wave:
-    """A phrase at the common level, faded at both ends."""
+    """A phrase at the common level, faded at both ends into the noise of the pauses, which is the same every time."""
     out_S = wave_S * np.float32(LEVEL / np.sqrt(np.mean(np.square(wave_S, dtype=np.float64))))
     ramp = np.linspace(0, 1, 160, dtype=np.float32)
     out_S[:160] *= ramp
     out_S[-160:] *= ramp[::-1]
-    return out_S
+    return np.asarray(out_S + np.random.default_rng(len(out_S)).normal(0, FLOOR, len(out_S)), np.float32)
 
 
 def split_phrases(wave_S: Wave) -> Iterator[Wave]:

@@ -66,12 +66,12 @@ def test_recall_precision_and_names_by_hand():
     kinds = {result.kind: result for result in results}
     assert [kind for kind in NAMES if kind in kinds] == [result.kind for result in results]
     assert (kinds["clipping"].planted, kinds["clipping"].kept_out, kinds["clipping"].named) == (2, 1, 2)
-    assert (kinds["clipping"].rejections, kinds["clipping"].right) == (2, 2)
+    assert (kinds["clipping"].rejections, kinds["clipping"].on_defects, kinds["clipping"].right) == (2, 2, 2)
     assert (kinds["backchannel"].kept_out, kinds["backchannel"].named) == (0, 0)
     assert (kinds["noise"].kept_out, kinds["noise"].named) == (2, 2)
     # low_snr of the segment that is called clipped does not count as right: the defect there is of another name
-    assert (kinds["noise"].rejections, kinds["noise"].right) == (2, 1)
-    assert kinds["noise"].figures()["precision"] == 0.5
+    assert (kinds["noise"].rejections, kinds["noise"].on_defects, kinds["noise"].right) == (2, 2, 1)
+    assert kinds["noise"].figures()["precision"] == 1 and kinds["noise"].figures()["precision_by_name"] == 0.5
     assert (kinds["dropouts"].kept_out, kinds["dropouts"].named) == (1, 0)
 
 
