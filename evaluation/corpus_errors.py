@@ -79,7 +79,9 @@ class CorpusEvaluation:
     def write(self, folder: Path) -> None:
         """Writes evaluation.json, measures.parquet (a row for each recording and figure) and samples.parquet."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "evaluation.json").write_text(json.dumps(self.document(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "evaluation.json").write_text(
+            json.dumps(self.document(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         rows = [
             {"measure": ratio.name, "recording": recording, "numerator": float(numerator), "denominator": float(denominator)}
             for ratio in self.ratios
@@ -181,9 +183,7 @@ def _add_voices(ratios: Ratios, built: BuiltRecording, rows: dict[str, dict[str,
     ratios.add("split_persons", name, sum(len(found) > 1 for found in labels.values()), len(labels))
 
 
-def _add_texts(
-    ratios: Ratios, built: BuiltRecording, rows: dict[str, dict[str, Any]], phonemize: Callable[[str], str]
-) -> None:
+def _add_texts(ratios: Ratios, built: BuiltRecording, rows: dict[str, dict[str, Any]], phonemize: Callable[[str], str]) -> None:
     name = built.recording
     for comparison in compare_texts(built):
         words = len(comparison.hypothesis)
@@ -206,9 +206,7 @@ def _add_texts(
             rows[sample.key]["cut_words"] = cut
 
 
-def _add_codec(
-    result: CorpusEvaluation, corpus: Corpus, count: int, recognizer: str, progress: Progress | None
-) -> None:
+def _add_codec(result: CorpusEvaluation, corpus: Corpus, count: int, recognizer: str, progress: Progress | None) -> None:
     chosen = choose_samples(result.match.recordings, count)
     losses, result.unread = codec_loss(corpus, chosen, WhisperTranscriber(recognizer), progress)
     rows = {row["key"]: row for row in result.samples}

@@ -1,7 +1,8 @@
 """Leaks of a benchmark: whether the sentences, the recordings or the voices of a test set are in a corpus.
 
-The text of a test utterance is compared with those of all samples; where it is found, the sounds are compared too, so that the same
-sentence by another reader is not taken for the recording. Voices are compared by speaker embeddings. Shapes: S samples, E values.
+The text of a test utterance is compared with those of all samples; where it is found, the sounds are compared too, so that
+the same sentence by another reader is not taken for the recording. Voices are compared by speaker embeddings. Shapes: S
+samples, E values.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ def find_leaks(
         text = one.text if one.text is not None else transcriber.transcribe(read_at(one, CODEC_RATE))
         texts[name] = spoken_words(text, "en")
     pairs = similar_texts(texts, sample_words(corpus))
-    result.texts = list(compare_sounds(pairs, lambda name: read_at(utterances[name], ASR_RATE), lambda key: sound_of(corpus, key)))
+    result.texts = list(
+        compare_sounds(pairs, lambda name: read_at(utterances[name], ASR_RATE), lambda key: sound_of(corpus, key))
+    )
     result.voices = _voices(corpus, speakers, same_voice, progress)
     return result
 

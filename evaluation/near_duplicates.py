@@ -1,8 +1,8 @@
 """Near-duplicates: texts that share most of their words, and whether it is also the same sound.
 
-A text is known by the eight smallest hashes of its runs of four words, so that a corpus of any size is compared by sorting, and only
-texts that share one of them are compared word by word. A sound is known by its spectrum over time, aligned in time; level, codec and
-sample rate do not matter, another reading of the same text is something else.
+A text is known by the eight smallest hashes of its runs of four words: only texts that share one of them are compared word by
+word. A sound is known by its spectrum over time, aligned in time; level, codec and sample rate do not matter, another reading
+of the same text is something else.
 
 Shapes: S samples at 16 kHz, T frames of 10 ms, F bands.
 """

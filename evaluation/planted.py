@@ -1,4 +1,4 @@
-"""Planted defects: how many of each kind a build keeps out of its samples, how many it calls by name, and how often it cries wolf."""
+"""Planted defects: how many of each kind a build keeps out of its samples or calls by name, and how many alarms are false."""
 
 import json
 from collections import defaultdict
@@ -45,7 +45,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "duplicate": ("duplicate",),
     "synthetic": ("synthetic",),
 }
-"""reasons that call a kind by its name, or that say so of its sound; a name that no stage gives yet stands for one that is missing"""
+"""reasons that call a kind by its name, or say so of its sound; `cut_word`, `duplicate`, `synthetic`: no stage gives any"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,9 @@ def read_defects(path: Path) -> list[Defect]:
         except (ValueError, KeyError, TypeError) as error:
             raise TruthError(f"{path}, line {number}: {error}", remedy="write recording, kind, start_s, end_s") from error
         if defects[-1].kind not in NAMES:
-            raise TruthError(f"{path}, line {number}: no kind {row['kind']!r}", remedy=f"the kinds are {', '.join(sorted(NAMES))}")
+            raise TruthError(
+                f"{path}, line {number}: no kind {row['kind']!r}", remedy=f"the kinds are {', '.join(sorted(NAMES))}"
+            )
     return defects
 
 
@@ -153,4 +155,3 @@ def _reasons(built: BuiltRecording, defect: Defect) -> set[str]:
     covered = sum(_overlap(segment, defect) for segment in touching)
     nothing = {NO_SEGMENT} if covered < LEFT * (defect.end_ms - defect.start_ms) else set[str]()
     return nothing.union(*(segment.reasons for segment in touching))
-

@@ -27,7 +27,7 @@ class SpeakerErrors:
 
 
 def speaker_errors(built: BuiltRecording, *, collar_s: float, skip_overlap: bool) -> SpeakerErrors:
-    """The parts of the diarization error rate of a recording. Segments count whether accepted or rejected, if they name a speaker.
+    """The parts of the diarization error rate of a recording. Segments count, accepted or rejected, if they name a speaker.
 
     Args:
         built: with turns in its truth.

@@ -72,7 +72,9 @@ def read_truth(paths: Sequence[Path]) -> dict[str, Truth]:
         except OSError as error:
             raise TruthError(f"cannot read {path}: {error.strerror}", remedy="check the path") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
-            raise TruthError(f"{path} is damaged: {error}", remedy="see `voxbeam evaluate corpus --help` for the formats") from error
+            raise TruthError(
+                f"{path} is damaged: {error}", remedy="see `voxbeam evaluate corpus --help` for the formats"
+            ) from error
     if not truth:
         raise TruthError(f"{', '.join(map(str, paths))}: no turn and no word", remedy="give references that name recordings")
     for one in truth.values():

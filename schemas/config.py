@@ -142,15 +142,9 @@ class ScoreConfig(Section):
     )
     dnsmos_near: tuple[float, float] | None = Field(
         (1.8, 2.6),
-        description="score one window first, and the others only if its OVRL lies between these; put a threshold that you mean to "
-        "try in the middle of them; null: always all",
+        description="score one window first, and the others only if its OVRL lies between these: around the thresholds that you "
+        "mean to try; null: always all",
     )
-
-    @model_validator(mode="after")
-    def _check_near(self) -> Self:
-        if self.dnsmos_near is not None and self.dnsmos_near[0] > self.dnsmos_near[1]:
-            raise ValueError(f"score.dnsmos_near is {list(self.dnsmos_near)}; the lower of the two comes first")
-        return self
 
 
 class PhonemizeConfig(Section):
@@ -243,6 +237,9 @@ class CorpusConfig(Section):
         _require_order("filter", self.filter, "min_chars_per_second", "max_chars_per_second")
         if both := self.corrections.texts.keys() & self.corrections.rejected.keys():
             raise ValueError(f"corrections give {min(both)} a text and reject it")
+        near = self.score.dnsmos_near
+        if near is not None and near[0] > near[1]:
+            raise ValueError(f"score.dnsmos_near is {list(near)}; the lower of the two comes first")
         fractions = self.pack.valid_fraction + self.pack.test_fraction
         if fractions >= 1:
             raise ValueError(f"pack.valid_fraction and pack.test_fraction sum to {fractions:g}; nothing is left for training")

@@ -145,7 +145,11 @@ def repeated_phrase(wave_S: Wave, rng: np.random.Generator) -> tuple[Wave, Span]
 def cut_word(wave_S: Wave, rng: np.random.Generator) -> tuple[Wave, Span]:
     """The file begins or ends in the middle of a word, or a piece of 0.25 to 0.45 s is missing from one."""
     kind = int(rng.integers(3))
-    at = loudest(wave_S, ASR_RATE // 4, ASR_RATE) if kind == 0 else loudest(wave_S, len(wave_S) - ASR_RATE, len(wave_S) - ASR_RATE // 4)
+    at = (
+        loudest(wave_S, ASR_RATE // 4, ASR_RATE)
+        if kind == 0
+        else loudest(wave_S, len(wave_S) - ASR_RATE, len(wave_S) - ASR_RATE // 4)
+    )
     if kind == 0:
         return wave_S[at:], (0, ASR_RATE // 4)
     if kind == 1:

@@ -6,9 +6,9 @@ LIBRISPEECH holds <speaker>-….flac; only every second speaker is used (by numb
 holds texts.tsv (id, text) and <id>.ogg; SYNTHETIC segments.tsv (file, start, end, speaker, text) and the files, of a synthesizer;
 KOKORO is the folder of tools of that name, for speech in other languages (without it espeak's).
 
-Phrases of 2.5 to 6 s stand 1.7 s apart, so that each becomes a segment of its own. Writes <name>.flac at 16 kHz, listing.jsonl (what
-`voxbeam build --input` reads), truth.json ({name: [[speaker, start s, end s, text or null], …]}) and defects.jsonl (recording, kind,
-start_s, end_s). The same arguments give the same files.
+Phrases of 2.5 to 6 s stand 1.7 s apart, so that each becomes a segment of its own. Writes <name>.flac at 16 kHz, listing.jsonl
+(what `voxbeam build --input` reads), truth.json ({name: [[speaker, start s, end s, text or null], …]}) and defects.jsonl
+(recording, kind, start_s, end_s). The same arguments give the same files.
 """
 
 import argparse
@@ -187,7 +187,7 @@ def readings(
 
 
 def with_texts(phrases: list[Phrase], wrong: int, rng: np.random.Generator) -> Iterator[Scene]:
-    """Recordings of five sentences with a listed text, in which every second sentence is another one until `wrong` are planted."""
+    """Recordings of five sentences with a listed text; in it every second sentence is another one, until `wrong` are planted."""
     spare = [phrase.text or "" for phrase in phrases[2 * wrong + 10 :]]
     for number in range(0, 2 * wrong + 5, 5):
         scene = Scene(f"lj{number // 5:02d}", "lj")
@@ -251,7 +251,9 @@ def main(argv: list[str] | None = None) -> None:
     (args.out / "truth.json").write_text(json.dumps({scene.name: scene.truth for scene in scenes}, indent=0))
     (args.out / "defects.jsonl").write_text("".join(json.dumps(row) + "\n" for scene in scenes for row in scene.defects))
     seconds = sum(len(part) for scene in scenes for part in scene.parts) / ASR_RATE
-    print(f"{sum(len(s.defects) for s in scenes)} defects of {len(KINDS)} kinds, {len(scenes)} recordings, {seconds / 60:.1f} min")
+    print(
+        f"{sum(len(s.defects) for s in scenes)} defects of {len(KINDS)} kinds, {len(scenes)} recordings, {seconds / 60:.1f} min"
+    )
 
 
 if __name__ == "__main__":

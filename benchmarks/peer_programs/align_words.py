@@ -32,7 +32,9 @@ def main() -> None:
             try:
                 decoder.set_align_text(" ".join(words))
                 decoder.start_utt()
-                decoder.process_raw(np.ascontiguousarray(sound[round(start * 16000) : round(end * 16000)]).tobytes(), full_utt=True)
+                decoder.process_raw(
+                    np.ascontiguousarray(sound[round(start * 16000) : round(end * 16000)]).tobytes(), full_utt=True
+                )
                 decoder.end_utt()
                 found = [s for s in decoder.seg() if s.word not in SILENCE]
             except RuntimeError:

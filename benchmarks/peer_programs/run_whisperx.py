@@ -21,14 +21,19 @@ def main() -> None:
     torch.load = lambda *args, **options: allow(*args, **{**options, "weights_only": False})  # the file of its own wheel
     model = whisperx.load_model(str(get_model_path()), "cpu", compute_type="int8", language="en", threads=2)
     torch.load = allow
-    with open(sys.argv[2], "w", encoding="utf-8") as out:
+    with Path(sys.argv[2]).open("w", encoding="utf-8") as out:
         for path in sorted(Path(sys.argv[1]).glob("*.flac")):
             try:
                 segments = model.transcribe(whisperx.load_audio(str(path)), batch_size=8)["segments"]
             except IndexError:  # a recording in which its VAD hears nothing
                 segments = []
             for segment in segments:
-                row = {"recording": path.stem, "start_s": segment["start"], "end_s": segment["end"], "text": segment["text"].strip()}
+                row = {
+                    "recording": path.stem,
+                    "start_s": segment["start"],
+                    "end_s": segment["end"],
+                    "text": segment["text"].strip(),
+                }
                 out.write(json.dumps(row) + "\n")
 
 

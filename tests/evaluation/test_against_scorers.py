@@ -14,7 +14,7 @@ from voxbeam.evaluation.speaker_errors import speaker_errors
 from voxbeam.evaluation.text_errors import Comparison
 from voxbeam.evaluation.truth import TrueTurn, Truth
 
-WORDS = "the cat sat on a mat and then it went out again".split()
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "then", "it", "went", "out", "again"]
 NIST = "/usr/lib/sctk/bin"
 
 
@@ -45,7 +45,9 @@ def test_words_and_characters_as_by_jiwer(comparisons):
     references, hypotheses = ([" ".join(getattr(c, side)) for c in comparisons] for side in ("reference", "hypothesis"))
     words = sum(len(c.reference) for c in comparisons)
     assert sum(c.word_errors for c in comparisons) / words == pytest.approx(jiwer.wer(references, hypotheses))
-    assert sum(c.character_errors for c in comparisons) / sum(map(len, references)) == pytest.approx(jiwer.cer(references, hypotheses))
+    assert sum(c.character_errors for c in comparisons) / sum(map(len, references)) == pytest.approx(
+        jiwer.cer(references, hypotheses)
+    )
 
 
 @pytest.mark.peers

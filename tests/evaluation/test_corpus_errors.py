@@ -28,7 +28,15 @@ TURNS = {
         ["bob", 9.5, 11.9, "eight"],
     ]
 }
-WORDS = "r 1 0.0 0.5 one\nr 1 0.5 0.7 two\nr 1 1.4 0.9 three\nr 1 3.0 1.0 four\nr 1 4.5 0.5 five\nr 1 7.0 1.0 six\nr 1 8.0 1.0 seven\n"
+WORDS = """\
+r 1 0.0 0.5 one
+r 1 0.5 0.7 two
+r 1 1.4 0.9 three
+r 1 3.0 1.0 four
+r 1 4.5 0.5 five
+r 1 7.0 1.0 six
+r 1 8.0 1.0 seven
+"""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +47,8 @@ def corpus(tmp_path_factory) -> Path:
     def texts(rows):
         said = [TEXTS["r"][number] if row.recording == "r" else "hello" for number, row in enumerate(rows)]
         return [
-            replace(row, text=text, phones=phones) for row, text, phones in zip(rows, said, phonemizer.phonemize(said), strict=True)
+            replace(row, text=text, phones=phones)
+            for row, text, phones in zip(rows, said, phonemizer.phonemize(said), strict=True)
         ]
 
     small_release(folder, tables={"samples": texts})
@@ -124,7 +133,18 @@ def test_planted_defects(corpus, truth, tmp_path, capsys):
         {"recording": "r", "kind": "clipping", "start_s": 7, "end_s": 9},  # accepted
     ]
     defects.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = ["evaluate", "corpus", str(corpus), "--truth", str(truth), "--codec-samples", "0", "--defects", str(defects), "--json"]
+    words = [
+        "evaluate",
+        "corpus",
+        str(corpus),
+        "--truth",
+        str(truth),
+        "--codec-samples",
+        "0",
+        "--defects",
+        str(defects),
+        "--json",
+    ]
     assert main(words) == DONE
     kinds = {row["kind"]: row for row in json.loads(capsys.readouterr().out)["kinds"]}
     assert (kinds["noise"]["recall"], kinds["noise"]["recall_by_name"], kinds["noise"]["precision"]) == (1, 1, 1)

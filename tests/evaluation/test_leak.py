@@ -80,7 +80,10 @@ def test_set(tmp_path, clip, speech) -> Path:
     folder = tmp_path / "test"
     folder.mkdir()
     rows = []
-    for name, sound, text in (("in", clip, PROVERB), ("out", speech[14 * RATE : 19 * RATE], "nobody has ever said this to anyone")):
+    for name, sound, text in (
+        ("in", clip, PROVERB),
+        ("out", speech[14 * RATE : 19 * RATE], "nobody has ever said this to anyone"),
+    ):
         sf.write(folder / f"{name}.wav", sound, RATE)
         rows.append({"uri": f"{name}.wav", "speaker": name, "text": text})
     (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

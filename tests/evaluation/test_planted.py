@@ -77,7 +77,11 @@ def test_recall_precision_and_names_by_hand():
 
 @pytest.mark.parametrize(
     ("line", "says"),
-    [("{", "line 1"), ('{"recording": "r", "kind": "noise"}', "start_s"), ('{"recording":"r","kind":"x","start_s":0,"end_s":1}', "no kind")],
+    [
+        ("{", "line 1"),
+        ('{"recording": "r", "kind": "noise"}', "start_s"),
+        ('{"recording":"r","kind":"x","start_s":0,"end_s":1}', "no kind"),
+    ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, says):
     (tmp_path / "d.jsonl").write_text(line + "\n")
@@ -89,9 +93,7 @@ def test_a_wrong_line_is_named(tmp_path, line, says):
 def test_every_effect_changes_the_span_that_it_names_and_is_the_same_again(speech, kind):
     wave_S = plant_defects.leveled(speech[7 * RATE : 12 * RATE])
     others = [plant_defects.leveled(speech[start * RATE : (start + 3) * RATE]) for start in range(13, 25)]
-    once, again = (
-        plant_defects.spoil(kind, plant_defects.Phrase(wave_S), np.random.default_rng(5), others) for _ in range(2)
-    )
+    once, again = (plant_defects.spoil(kind, plant_defects.Phrase(wave_S), np.random.default_rng(5), others) for _ in range(2))
     assert np.array_equal(once[0], again[0]) and once[1] == again[1]
     out_S, (start, end) = once
     assert out_S.dtype == np.float32 and np.isfinite(out_S).all()

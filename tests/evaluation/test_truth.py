@@ -61,7 +61,9 @@ def test_turns_of_json_with_and_without_text(tmp_path):
 
 
 def test_rttm_and_ctm_add_to_each_other(tmp_path):
-    rttm = put(tmp_path, "t.rttm", "SPKR-INFO a 1 <NA> <NA> <NA> unknown ann <NA>\nSPEAKER a 1 0.500 1.500 <NA> <NA> ann <NA> <NA>\n")
+    rttm = put(
+        tmp_path, "t.rttm", "SPKR-INFO a 1 <NA> <NA> <NA> unknown ann <NA>\nSPEAKER a 1 0.500 1.500 <NA> <NA> ann <NA> <NA>\n"
+    )
     ctm = put(tmp_path, "t.ctm", ";; words\na 1 0.5 0.3 hello\na 1 0.9 0.4 world 0.98\n")
     truth = read_truth([rttm, ctm])["a"]
     assert truth.turns == [TrueTurn(speaker="ann", start_ms=500, end_ms=2000)]
@@ -71,7 +73,9 @@ def test_rttm_and_ctm_add_to_each_other(tmp_path):
 
 def test_stm_and_its_labels(tmp_path):
     lines = "a 1 ann 0.00 2.00 <o,f0,female> good day\na 1 x 2.00 3.00 ignore_time_segment_in_scoring\n"
-    assert read_truth([put(tmp_path, "t.stm", lines)])["a"].turns == [TrueTurn(speaker="ann", start_ms=0, end_ms=2000, text="good day")]
+    assert read_truth([put(tmp_path, "t.stm", lines)])["a"].turns == [
+        TrueTurn(speaker="ann", start_ms=0, end_ms=2000, text="good day")
+    ]
 
 
 def test_textgrid_has_turns_and_words_by_tier(tmp_path):

@@ -123,8 +123,8 @@ def dropouts(waveform_T: Waveform, rate: int) -> float:
 def loops(waveform_T: Waveform, rate: int) -> float:
     """Fraction of the time that plays again what was heard up to two seconds before: a stuck player, a text-to-speech loop.
 
-    Nobody says a word twice with the same waveform. Blocks of 0.4 s are compared with what comes before them at half the rate; one
-    that is the same (correlation of 0.97) at one lag and at few others is a copy. Hum, tones and held notes are alike at many.
+    Nobody says a word twice with the same waveform. Blocks of 0.4 s are compared, at half the rate, with what comes before; one
+    that is the same (correlation of 0.97) at few lags is a copy. Hum, tones and held notes are alike at many.
     """
     half_T = waveform_T[: len(waveform_T) // 2 * 2].astype(np.float64).reshape(-1, 2).mean(axis=1)
     block, reach, least = rate // 5, rate, rate // 8
