@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -126,7 +126,7 @@ def _show(console: Console, result: CorpusEvaluation) -> None:
         terminal.print_table(console, "Planted defects", kinds)
 
 
-def _figure(row: dict[str, float], key: str) -> str:
+def _figure(row: dict[str, Any], key: str) -> str:
     return f"{row[key]:.3f}" if row["measure"] in _SHARES else _percent(row[key])
 
 

@@ -113,7 +113,7 @@ def level(wave_S: Wave, rng: np.random.Generator) -> tuple[Wave, Span]:
 def speed_up(wave_S: Wave, rng: np.random.Generator) -> tuple[Wave, Span]:
     """1.8 to 2.2 times as fast, at the same pitch (FFmpeg's atempo)."""
     graph = av.filter.Graph()
-    source = graph.add_abuffer(sample_rate=ASR_RATE, format="flt", layout="mono", time_base=f"1/{ASR_RATE}")  # type: ignore[arg-type]
+    source = graph.add_abuffer(sample_rate=ASR_RATE, format="flt", layout="mono", time_base=f"1/{ASR_RATE}")
     tempo, sink = graph.add("atempo", f"{rng.uniform(1.8, 2.2):.3f}"), graph.add("abuffersink")
     source.link_to(tempo)
     tempo.link_to(sink)
@@ -125,7 +125,7 @@ def speed_up(wave_S: Wave, rng: np.random.Generator) -> tuple[Wave, Span]:
     parts: list[Wave] = []
     while True:
         try:
-            parts.append(sink.pull().to_ndarray().ravel())  # type: ignore[union-attr]
+            parts.append(sink.pull().to_ndarray().ravel())
         except (av.EOFError, BlockingIOError):
             break
     fast_S = np.concatenate(parts)
@@ -175,6 +175,7 @@ def backchannel(wave_S: Wave, rng: np.random.Generator, other_S: Wave) -> tuple[
 def no_speech(rng: np.random.Generator, babble: list[Wave]) -> Wave:
     """3 to 5 s that recognizers write words for: music, breath-like bursts, hum, a crowd, or speech played backwards."""
     samples, kind = int(rng.uniform(3, 5) * ASR_RATE), int(rng.integers(5))
+    sound_S: NDArray[np.floating]
     if kind == 0:
         sound_S = chords(samples, rng)
     elif kind == 1:

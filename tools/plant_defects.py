@@ -182,7 +182,8 @@ def readings(
             start = scene.add(wave_S, name)
             scene.plant(kind, start, span)
             if kind in ("second_voice", "backchannel"):
-                scene.truth.append(("other", *(round(start + edge / ASR_RATE, 3) for edge in span), None))
+                first, last = (round(start + edge / ASR_RATE, 3) for edge in span)
+                scene.truth.append(("other", first, last, None))
         yield scene
 
 

@@ -6,8 +6,10 @@ Silero is handed to it from the package silero-vad, Whisper tiny.en from meeting
 are on a hub: denoising, Qwen's recognizer and aligner, EnCodec. It has no diarization in this template.
 """
 
+import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -37,7 +39,7 @@ stages:
     args: {{conditions: ["duration > 2", "duration < 15", "metrics.snr > 15", "metrics.dnsmos_ovrl > {dnsmos}"]}}
   - {{name: asr, op: faster_whisper_asr, args: {{model: {model}, language: en, cpu_threads: 1}}}}
   - {{name: normalize, op: normalize_text, args: {{strip_tags: true, collapse_spaces: true}}}}
-  - {{name: pack, op: pack_jsonl, args: {{output_path: {packed}}}}}
+  - {{name: pack, op: pack_jsonl}}
 """
 DNSMOS = 2.2
 """voxbeam's own threshold; its template has none, and its documentation names 3.0"""
@@ -49,24 +51,23 @@ def main() -> None:
         hub = Path(folder, "hub", "snakers4_silero-vad_master")
         (hub / "src").mkdir(parents=True)
         (hub / "hubconf.py").write_text(HUBCONF)
-        packed = Path(folder, "packed.jsonl")
         text = PIPELINE.format(
-            work=Path(folder, "work"),
-            workers=workers,
-            root=Path(root).resolve(),
-            model=get_model_path(),
-            packed=packed,
-            dnsmos=DNSMOS,
+            work=Path(folder, "work"), workers=workers, root=Path(root).resolve(), model=get_model_path(), dnsmos=DNSMOS
         )
         Path(folder, "pipeline.yaml").write_text(text)
         command = [str(Path(sys.executable).with_name("vkit")), "run", str(Path(folder, "pipeline.yaml"))]
         environment = {**os.environ, "TORCH_HOME": folder, "OMP_NUM_THREADS": "1"}
         subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
-        with Path(out).open("w", encoding="utf-8") as target:
-            for line in packed.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
-                found = {"recording": row["origin_id"], "start_s": row["start"], "end_s": row["end"]}
-                target.write(json.dumps({**found, "text": " ".join(s["text"] or "" for s in row["supervisions"])}) + "\n")
+        (cuts,) = Path(folder, "work").glob("*_pack/cuts.jsonl.gz")
+        with Path(out).open("w", encoding="utf-8") as target, gzip.open(cuts, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                cut = json.loads(line)
+                if "recording_id" not in cut:
+                    continue  # the header
+                # its own JSON Lines give the start of the recording for every cut, since it was resampled before
+                name = re.sub(r"(__[a-z]+\d*)+$", "", cut["recording_id"])
+                found = {"recording": name, "start_s": cut["start"], "end_s": cut["start"] + cut["duration"]}
+                target.write(json.dumps({**found, "text": " ".join(s["text"] or "" for s in cut["supervisions"])}) + "\n")
 
 
 if __name__ == "__main__":

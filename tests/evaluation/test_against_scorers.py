@@ -69,7 +69,7 @@ def test_words_as_by_sclite(comparisons, tmp_path: Path):
 @pytest.mark.parametrize("collar", [0.0, 0.25])
 def test_speakers_as_by_md_eval(tmp_path: Path, collar: float):
     md_eval, rng = scorer("md-eval.pl"), np.random.default_rng(4)
-    turns, segments, at = [], [], 0
+    turns, segments, at = list[TrueTurn](), list[BuiltSegment](), 0
     while at < 120_000:
         length, who = int(rng.integers(800, 5000)), str(rng.choice(["ann", "bob", "cid"]))
         turns.append(TrueTurn(speaker=who, start_ms=at, end_ms=at + length))

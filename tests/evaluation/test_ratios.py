@@ -29,6 +29,7 @@ def test_the_interval_holds_the_truth_in_about_95_of_100_cases():
         for number in range(40):
             words = int(rng.integers(20, 60))
             ratio.add(str(number), int(rng.binomial(words, 0.1)), words)
-        low, high = ratio.interval()
-        held += low <= 0.1 <= high
+        interval = ratio.interval()
+        assert interval is not None
+        held += interval[0] <= 0.1 <= interval[1]
     assert 180 <= held <= 198
