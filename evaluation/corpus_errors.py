@@ -58,7 +58,7 @@ class CorpusEvaluation:
     samples: list[dict[str, Any]] = field(default_factory=list)
     """a row for each sample: what it holds, and what is said in it"""
     kinds: list[KindResult] = field(default_factory=list)
-    """of planted defects"""
+    """of planted defects, in recordings that were built"""
     unread: list[str] = field(default_factory=list)
     """samples whose source could not be read for the codec's loss"""
 

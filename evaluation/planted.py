@@ -107,16 +107,18 @@ def read_defects(path: Path) -> list[Defect]:
 
 
 def planted_results(recordings: Sequence[BuiltRecording], defects: Iterable[Defect]) -> list[KindResult]:
-    """Of each kind, in the order of NAMES, what became of its defects. Recordings that were not built keep theirs out."""
+    """Of each kind, in the order of NAMES, what became of its defects in these recordings; those of others do not count."""
     by_name = {built.name: built for built in recordings}
     there = defaultdict[str, list[Defect]](list)
     planted, kept_out, named = (defaultdict[str, int](int) for _ in range(3))
     for defect in defects:
-        there[defect.recording].append(defect)
         built = by_name.get(defect.recording)
+        if built is None:
+            continue
+        there[defect.recording].append(defect)
         planted[defect.kind] += 1
-        kept_out[defect.kind] += built is None or _in_samples(built, defect) < LEFT * (defect.end_ms - defect.start_ms)
-        named[defect.kind] += built is not None and bool(_reasons(built, defect) & set(NAMES[defect.kind]))
+        kept_out[defect.kind] += _in_samples(built, defect) < LEFT * (defect.end_ms - defect.start_ms)
+        named[defect.kind] += bool(_reasons(built, defect) & set(NAMES[defect.kind]))
     alarms = {kind: [0, 0, 0] for kind in NAMES}
     for name, built in by_name.items():
         for segment in built.segments:

@@ -76,9 +76,7 @@ class SegmentRow:
     dnsmos_sig: float | None = column(pa.float32(), "DNSMOS P.835 speech quality, 1–5", default=None)
     dnsmos_bak: float | None = column(pa.float32(), "DNSMOS P.835 background quality, 1–5", default=None)
     dnsmos_windows: int | None = column(
-        pa.int32(),
-        "windows of 9 s that the DNSMOS scores are the mean of; one if it is far from score.dnsmos_near, or all there is",
-        default=None,
+        pa.int32(), "windows of 9 s that the DNSMOS scores are the mean of (score.dnsmos_near)", default=None
     )
     snr_db: float | None = column(pa.float32(), "signal-to-noise ratio", unit="dB", default=None)
     bandwidth_hz: float | None = column(pa.float32(), "highest frequency with speech energy", unit="Hz", default=None)
