@@ -6,6 +6,7 @@ Every figure is a ratio of sums over recordings, with the interval of a bootstra
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -138,6 +139,7 @@ def evaluate_corpus(
     """
     match = match_truth(corpus, truth)
     result = CorpusEvaluation(corpus.uri, corpus.release.number, match, Ratios(ABOUT))
+    logging.getLogger("phonemizer").setLevel(logging.ERROR)  # it comments on every text
     phonemizer = open_phonemizer(str(corpus.release.config["phonemize"]["voice"]))
     for number, built in enumerate(match.recordings):
         if progress:
