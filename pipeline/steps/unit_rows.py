@@ -11,8 +11,8 @@ from voxbeam.schemas.unit import Unit
 from voxbeam.transforms.filter import chars_per_second
 
 _SCORES = (
-    "speech_ratio", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_windows", "snr_db", "bandwidth_hz", "clipping", "loudness_lufs", "dropouts",
-    "background_tonality",
+    "speech_ratio", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_windows", "snr_db", "bandwidth_hz", "clipping",
+    "loudness_lufs", "dropouts", "background_tonality",
 )  # fmt: skip
 _TRANSCRIPT = (
     "text", "language", "language_probability", "avg_logprob", "no_speech_prob", "compression_ratio", "temperature",
