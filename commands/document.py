@@ -58,7 +58,7 @@ def _command(command: VoxbeamCommand, context: click.Context) -> str:
     text += f"\n\n```sh\n{usage}\n```\n\n{_options(command, context)}\nExamples:\n\n```sh\n"
     text += "\n".join(command.examples) + f"\n```\n\nExit status: {statuses}.\n"
     if any("--json" in param.opts for param in command.params):
-        fields = FIELDS[str(command.name)]
+        fields = FIELDS[context.command_path.removeprefix("voxbeam ")]
         text += "\nFields of `--json`:\n\n| field | meaning |\n|---|---|\n"
         text += "".join(f"| `{name}` | {meaning} |\n" for name, meaning in fields.items())
     return text

@@ -129,7 +129,34 @@ FIELDS: dict[str, dict[str, str]] = {
         "objects": "list of objects: path, bytes",
     },
     "audit": AUDIT_FIELDS,
-    "evaluate": {
+    "evaluate corpus": {
+        "output": "folder or bucket of the corpus",
+        "release": "number of the release",
+        "recordings": "recordings that were measured",
+        "without_truth": "list of recordings that the truth does not name",
+        "not_built": "list of names of the truth that are in quarantine or that no recording has",
+        "with_tracks": "list of recordings with a track for each channel, which are left out",
+        "unread": "list of samples whose source cannot be read for the codec's loss",
+        "measures": "list of objects: measure, value, low, high (95 % interval), denominator, recordings, about; values are "
+        "fractions, null where the truth lacks what they need",
+        "kinds": "list of objects, of planted defects: kind, planted, kept_out, named, rejections, on_defects, right, recall, "
+        "recall_by_name, precision, precision_by_name",
+    },
+    "evaluate duplicates": {
+        "output": "folder or bucket of the corpus",
+        "release": "number of the release",
+        "samples": "samples of the release",
+        "pairs": "list of objects: one, other (keys of samples), shared (fraction of words), sound (correlation), same_sound",
+    },
+    "evaluate leak": {
+        "output": "folder or bucket of the corpus",
+        "release": "number of the release",
+        "utterances": "utterances of the test sets",
+        "speakers": "speakers of the test sets",
+        "texts": "list of objects: one (test utterance), other (key of a sample), shared, sound, same_sound",
+        "voices": "list of objects: speaker (of a test set), voice (of the corpus), similarity",
+    },
+    "evaluate model": {
         "out": "folder of the report",
         "utterances": "utterances spoken",
         "rows": "list of objects, the rows of table.json: the recording, the codec and the model",

@@ -1,86 +1,19 @@
-"""`voxbeam evaluate`: zero-shot speech of a model, measured."""
+"""`voxbeam evaluate`: what is measured, of models and of corpora."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from voxbeam.commands.command import json_option
-from voxbeam.commands.exit_status import DONE
-from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
+from voxbeam.commands.command import VoxbeamGroup
 
-Folder = click.Path(path_type=Path, file_okay=False)
+WHAT = {
+    "corpus": "voxbeam.commands.evaluate_corpus:corpus",
+    "duplicates": "voxbeam.commands.evaluate_leak:duplicates",
+    "leak": "voxbeam.commands.evaluate_leak:leak",
+    "model": "voxbeam.commands.evaluate_model:model",
+}
 
 
-@click.command(
-    cls=ModelCommand,
-    short_help="Measure a model on utterances of a corpus.",
-    examples=["voxbeam evaluate runs/first /data/corpus --split test --out report"],
-)
-@click.argument("run")
-@click.argument("corpus")
-@click.option(
-    "--split",
-    type=click.Choice(["train", "valid", "test"]),
-    default="test",
-    show_default=True,
-    help="Split to take utterances from.",
-)
-@click.option("--count", type=click.IntRange(1), default=40, show_default=True, metavar="N", help="Utterances to speak.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for index.html and table.json."
-)
-@click.option("--continual", is_flag=True, help="Prompt each utterance with its own first 3 s.")
-@model_options
-@json_option
-def evaluate(
-    run: str,
-    corpus: str,
-    split: str,
-    count: int,
-    out: Path,
-    continual: bool,
-    recognizer: str,
-    codec: str,
-    seed: int,
-    device: str,
-    as_json: bool,
-) -> int:
-    """Speak utterances of 4 to 10 s of CORPUS again with the model of RUN, and measure them.
-
-    Each is prompted with another utterance of its speaker. Writes a table and a page with the sounds.
-    RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar.
-    """
-    from voxbeam.commands import terminal
-    from voxbeam.commands.documents import evaluate_document
-    from voxbeam.evaluation.html_page import write_page
-    from voxbeam.evaluation.zero_shot import evaluate as run_evaluation
-    from voxbeam.models.speech_metrics import WhisperTranscriber
-    from voxbeam.trainer.data.sampler import SamplerConfig
-    from voxbeam.trainer.data.stream import Stream, StreamConfig
-
-    pin_threads_on_cpu(device)
-    # A few samples from anywhere in the corpus: each is a block of its own.
-    stream = Stream(corpus, split=split, config=StreamConfig(sampler=SamplerConfig(block_samples=1)))
-    result = run_evaluation(
-        run,
-        stream,
-        open_codec(codec, device),
-        WhisperTranscriber(recognizer, device),
-        count,
-        continual=continual,
-        seed=seed,
-        device=device,
-    )
-    write_page(result, out)
-    table = terminal.new_table("", "WER", "similarity", "duration", "truncated", "RTF")
-    for row in result.rows:
-        values = (row.wer, row.speaker_similarity, row.duration_ratio, row.truncated_rate, row.real_time_factor)
-        table.add_row(row.name, *(f"{value:.3f}" for value in values))
-    console = terminal.results(as_json)
-    terminal.print_table(console, f"{len(result.cases)} utterances", table)
-    console.print(f"Listening page: {out / 'index.html'}")
-    if as_json:
-        terminal.print_json(evaluate_document(str(out), result))
-    return DONE
+@click.group(cls=VoxbeamGroup, lazy=WHAT, short_help="Measure a corpus against references, or a model.")
+def evaluate() -> None:
+    """Measurements: of a built corpus against references, and of a model on utterances of a corpus."""

@@ -140,6 +140,11 @@ class ScoreConfig(Section):
     dnsmos_every: int = Field(
         3, ge=1, description="score every n-th of DNSMOS's one-second hops; 1 is exact, 3 is off by 0.015 OVRL on average"
     )
+    dnsmos_near: tuple[float, float] | None = Field(
+        (1.8, 2.6),
+        description="score one window first, and the others only if its OVRL lies between these: around the thresholds that you "
+        "mean to try; null: always all",
+    )
 
 
 class PhonemizeConfig(Section):
@@ -232,6 +237,9 @@ class CorpusConfig(Section):
         _require_order("filter", self.filter, "min_chars_per_second", "max_chars_per_second")
         if both := self.corrections.texts.keys() & self.corrections.rejected.keys():
             raise ValueError(f"corrections give {min(both)} a text and reject it")
+        near = self.score.dnsmos_near
+        if near is not None and near[0] > near[1]:
+            raise ValueError(f"score.dnsmos_near is {list(near)}; the lower of the two comes first")
         fractions = self.pack.valid_fraction + self.pack.test_fraction
         if fractions >= 1:
             raise ValueError(f"pack.valid_fraction and pack.test_fraction sum to {fractions:g}; nothing is left for training")

@@ -51,6 +51,10 @@ class RunnerError(VoxbeamError, ValueError):
     """Options with which a Beam runner cannot work."""
 
 
+class TruthError(VoxbeamError, ValueError):
+    """A file of references that cannot be read, or that fits no recording of a corpus. The message names the line."""
+
+
 class SchemaError(VoxbeamError, ValueError):
     """A record or a table that does not follow its schema. The message names the column."""
 

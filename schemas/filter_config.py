@@ -14,7 +14,7 @@ class FilterConfig(Section):
     min_bandwidth_hz: float | None = Field(3400.0, description="telephone speech")
     max_clipping: float | None = Field(0.001, description="fraction of samples at full scale")
     max_dropouts: float | None = Field(
-        0.005, description="fraction of the time lost to gaps in the middle of sound and to repeated packets"
+        0.005, description="fraction of the time lost to gaps in the middle of sound, repeated packets and loops"
     )
     max_background_tonality: float | None = Field(
         0.15, description="music in the pauses is above this; it counts only where DNSMOS BAK is below max_music_dnsmos_bak"

@@ -33,7 +33,7 @@ def key_digest(key: str) -> int:
 class SegmentRow:
     """A segment, accepted or rejected. Values of stages that it did not reach are null."""
 
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
 
     key: str = column(
         pa.string(), "`<recording>_<start_ms>_<end_ms>`, unique in a release; with `_c<channel>` if the channel is a track"
@@ -75,6 +75,9 @@ class SegmentRow:
     dnsmos_ovrl: float | None = column(pa.float32(), "DNSMOS P.835 overall quality, 1–5", default=None)
     dnsmos_sig: float | None = column(pa.float32(), "DNSMOS P.835 speech quality, 1–5", default=None)
     dnsmos_bak: float | None = column(pa.float32(), "DNSMOS P.835 background quality, 1–5", default=None)
+    dnsmos_windows: int | None = column(
+        pa.int32(), "windows of 9 s that the DNSMOS scores are the mean of (score.dnsmos_near)", default=None
+    )
     snr_db: float | None = column(pa.float32(), "signal-to-noise ratio", unit="dB", default=None)
     bandwidth_hz: float | None = column(pa.float32(), "highest frequency with speech energy", unit="Hz", default=None)
     clipping: float | None = column(pa.float32(), "fraction of samples at full scale", default=None)
@@ -86,7 +89,7 @@ class SegmentRow:
         pa.float32(), "highest probability that anyone but the speaker is heard, mean over 120 ms", default=None
     )
     dropouts: float | None = column(
-        pa.float32(), "fraction of the time lost to gaps in the middle of sound and to repeated packets", default=None
+        pa.float32(), "fraction of the time lost to gaps in the middle of sound, repeated packets and loops", default=None
     )
     background_tonality: float | None = column(
         pa.float32(), "how steady the lines in the spectrum of the pauses are, −1–1; high for music and hum", default=None
@@ -125,7 +128,7 @@ class UnitRow(SegmentRow):
 class SampleRow(SegmentRow):
     """An accepted segment: its text and phones, and where its files are in a shard."""
 
-    VERSION: ClassVar[int] = 6
+    VERSION: ClassVar[int] = 7
 
     split: str = column(pa.string(), "train, valid or test; every identity is in exactly one")
     identity: str = column(

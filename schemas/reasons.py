@@ -17,7 +17,7 @@ REASONS: dict[str, str] = {
     "low_snr": "the noise is too loud: clean the audio, or lower filter.min_snr_db",
     "narrow_band": "high frequencies are missing: use a less compressed source, or lower filter.min_bandwidth_hz",
     "clipped": "the audio is clipped: use a source with a lower level, or raise filter.max_clipping",
-    "dropouts": "sound is missing in the middle of speech, or packets repeat: use a better source, or raise filter.max_dropouts",
+    "dropouts": "sound is missing in the middle of speech, or played twice: use a better source, or raise filter.max_dropouts",
     "music": "music or hum is under the voice: use a source without it, or raise filter.max_background_tonality",
     "quiet": "the audio is almost silent: raise its level, or lower filter.min_loudness_lufs",
     "no_text": "the transcript has no words: expected in noise and music; otherwise use a larger transcribe.model",

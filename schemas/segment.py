@@ -87,9 +87,11 @@ class Scores:
     loudness_lufs: float
     """integrated loudness, ITU-R BS.1770"""
     dropouts: float
-    """fraction of the time in which sound is interrupted by a waveform that stands still, or by a packet that repeats"""
+    """fraction of the time in which sound is interrupted by a waveform that stands still, or is what was just heard once more"""
     background_tonality: float
     """how steady the lines in the spectrum of the pauses are; high for music and hum"""
+    dnsmos_windows: int = 1
+    """windows that the DNSMOS scores are the mean of"""
 
 
 @dataclass(frozen=True, kw_only=True)

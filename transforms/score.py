@@ -16,6 +16,7 @@ from voxbeam.transforms.audio.signal_quality import (
     bandwidth_hz,
     clipping,
     dropouts,
+    loops,
     loudness_lufs,
     snr_db,
 )
@@ -37,6 +38,7 @@ def score(
     speech_ratio: float,
     repeated: float = 0.0,
     dnsmos_every: int = 1,
+    dnsmos_near: tuple[float, float] | None = None,
 ) -> Scores:
     """Scores of one segment; all are finite.
 
@@ -47,6 +49,7 @@ def score(
         speech_ratio: of the segment, as found by the stage `segment`.
         repeated: fraction of the segment in repeated packets, as found by the stage `decode`.
         dnsmos_every: score every n-th of DNSMOS's one-second hops.
+        dnsmos_near: of these one first, and the others only if its overall quality lies between the two.
 
     Raises:
         ValueError: there are no samples, or a score is not finite.
@@ -54,7 +57,7 @@ def score(
     pcm16k_T, pcm24k_T = (
         np.clip(np.nan_to_num(pcm, posinf=1.0, neginf=-1.0), -1, 1).astype(np.float32) for pcm in (pcm16k_T, pcm24k_T)
     )
-    mos = dnsmos(session, pcm16k_T, dnsmos_every)
+    mos = dnsmos(session, pcm16k_T, dnsmos_every, dnsmos_near)
     scores = Scores(
         speech_ratio=speech_ratio,
         dnsmos_ovrl=mos.ovrl,
@@ -64,8 +67,9 @@ def score(
         bandwidth_hz=bandwidth_hz(pcm24k_T, CODEC_RATE),
         clipping=clipping(pcm16k_T),
         loudness_lufs=loudness_lufs(pcm16k_T, ASR_RATE),
-        dropouts=dropouts(pcm16k_T, ASR_RATE) + repeated,
+        dropouts=min(1.0, dropouts(pcm16k_T, ASR_RATE) + repeated + loops(pcm16k_T, ASR_RATE)),
         background_tonality=background_tonality(pcm16k_T, ASR_RATE),
+        dnsmos_windows=mos.windows,
     )
     wrong = [name for name, value in vars(scores).items() if not np.isfinite(value)]
     if wrong:
@@ -96,6 +100,7 @@ class Score(UnitStage):
                     speech_ratio=segment.speech_ratio,
                     repeated=audio.repeated(segment.start_ms, segment.end_ms),
                     dnsmos_every=self.config.dnsmos_every,
+                    dnsmos_near=self.config.dnsmos_near,
                 ),
             )
             if segment.accepted

@@ -11,8 +11,8 @@ from voxbeam.schemas.unit import Unit
 from voxbeam.transforms.filter import chars_per_second
 
 _SCORES = (
-    "speech_ratio", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "snr_db", "bandwidth_hz", "clipping", "loudness_lufs", "dropouts",
-    "background_tonality",
+    "speech_ratio", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_windows", "snr_db", "bandwidth_hz", "clipping",
+    "loudness_lufs", "dropouts", "background_tonality",
 )  # fmt: skip
 _TRANSCRIPT = (
     "text", "language", "language_probability", "avg_logprob", "no_speech_prob", "compression_ratio", "temperature",
@@ -51,6 +51,7 @@ def make_row(unit: Unit, segment: Segment, flac: bytes | None = None) -> UnitRow
         dnsmos_ovrl=s.dnsmos_ovrl if s else None,
         dnsmos_sig=s.dnsmos_sig if s else None,
         dnsmos_bak=s.dnsmos_bak if s else None,
+        dnsmos_windows=s.dnsmos_windows if s else None,
         snr_db=s.snr_db if s else None,
         bandwidth_hz=s.bandwidth_hz if s else None,
         clipping=s.clipping if s else None,

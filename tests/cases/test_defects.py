@@ -16,7 +16,7 @@ from voxbeam.schemas.config import DecodeConfig, ScoreConfig
 from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.segment import Segment
 from voxbeam.transforms.audio.repeats import repeated_stretches
-from voxbeam.transforms.audio.signal_quality import background_tonality, dropouts
+from voxbeam.transforms.audio.signal_quality import background_tonality, dropouts, loops
 from voxbeam.transforms.audio.similar_packets import similar_stretches
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.decode import DecodeAudio
@@ -185,6 +185,27 @@ def test_a_noise_gate_is_no_dropout(speech: Wave) -> None:
     faded = speech[8 * RATE : 10 * RATE] * np.minimum(1, np.minimum(np.arange(2 * RATE), np.arange(2 * RATE)[::-1]) / 800)
     assert dropouts(np.concatenate([pause, faded.astype(np.float32), pause, faded.astype(np.float32), pause]), RATE) == 0
     assert dropouts(pause, RATE) == dropouts(pause[:1], RATE) == background_tonality(pause, RATE) == 0
+
+
+@pytest.mark.parametrize("seconds", [0.8, 1.2, 1.6])
+def test_a_stuck_player_is_found(speech: Wave, seconds: float) -> None:
+    start, length = 9 * RATE, int(seconds * RATE)
+    stuck = np.concatenate(
+        [speech[8 * RATE : start], np.tile(speech[start : start + length], 3), speech[start + length : 14 * RATE]]
+    )
+    noisy = stuck * 0.5 + np.random.default_rng(0).normal(0, 1e-3, len(stuck))
+    for sound in (stuck, noisy.astype(np.float32)):
+        assert loops(sound, RATE) > 0.5 * 2 * length / len(sound)
+
+
+def test_words_said_twice_hum_and_silence_are_no_loops(speech: Wave, clean: list[Wave]) -> None:
+    assert max(loops(sound, RATE) for sound in clean[::3]) == 0
+    slower = soxr.resample(speech[9 * RATE : 10 * RATE], RATE, RATE * 1.03).astype(np.float32)
+    assert loops(np.concatenate([speech[8 * RATE : 10 * RATE], slower, speech[10 * RATE : 12 * RATE]]), RATE) == 0
+    time = np.arange(4 * RATE) / RATE
+    hum = sum(0.05 / k * np.sin(2 * np.pi * 50 * k * time) for k in (1, 2, 3, 5))
+    for sound in (hum, speech[: 4 * RATE] + hum, np.zeros(RATE), np.zeros(0)):
+        assert loops(np.asarray(sound, np.float32), RATE) == 0
 
 
 def test_packets_that_repeat_a_level_are_dropouts(speech: Wave) -> None:

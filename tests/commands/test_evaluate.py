@@ -1,4 +1,4 @@
-"""`voxbeam evaluate`: its table and its JSON document."""
+"""`voxbeam evaluate model`: its table and its JSON document."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from voxbeam.commands import evaluate as command
+from voxbeam.commands import evaluate_model as command
 from voxbeam.commands.documents import FIELDS
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.main import main
@@ -38,6 +38,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_options_reach_the_library(measured: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "evaluate",
+        "model",
         "run",
         "corpus",
         "--out",
@@ -59,8 +60,8 @@ def test_options_reach_the_library(measured: dict[str, Any], tmp_path: Path, cap
 
 
 def test_json(measured: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "run", "corpus", "--out", str(tmp_path), "--json"]) == DONE
+    assert main(["evaluate", "model", "run", "corpus", "--out", str(tmp_path), "--json"]) == DONE
     printed = capsys.readouterr()
     document = json.loads(printed.out)
-    assert list(document) == list(FIELDS["evaluate"]) and document["rows"][0]["wer"] == 0.25
+    assert list(document) == list(FIELDS["evaluate model"]) and document["rows"][0]["wer"] == 0.25
     assert "Listening page" in printed.err

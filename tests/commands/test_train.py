@@ -54,7 +54,7 @@ def test_what_cannot_be_trained_on_is_told(
 
 
 def test_nothing_to_speak_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "run", "corpus", "--out", "o", "--count", "0"]) == UNUSABLE
+    assert main(["evaluate", "model", "run", "corpus", "--out", "o", "--count", "0"]) == UNUSABLE
     assert "0 is not in the range x>=1" in capsys.readouterr().err
 
 

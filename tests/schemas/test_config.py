@@ -56,6 +56,7 @@ def other(key: str, value: Any) -> Any:
         "listing.language": "de",
         "identify.min_similarity": 0.5,
         "identify.min_named_similarity": 0.5,
+        "score.dnsmos_near": None,
     }
     if key in special:
         return special[key]
@@ -103,6 +104,11 @@ def test_nothing_and_empty_file_are_the_defaults(tmp_path: Path) -> None:
 def test_wrong_key_is_named_by_its_path(text: str, path: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"(?m)^  {path}: "):
         CorpusConfig.from_yaml(write(tmp_path, text))
+
+
+def test_bounds_in_the_wrong_order_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the lower of the two comes first"):
+        CorpusConfig.from_yaml(write(tmp_path, "score: {dnsmos_near: [2.6, 1.8]}"))
 
 
 def test_every_wrong_key_is_listed(tmp_path: Path) -> None:

@@ -62,6 +62,20 @@ def test_every_third_window_starts_three_seconds_apart():
         windows(waveform[:0])
 
 
+def test_one_window_says_enough_far_from_where_it_is_asked():
+    waveform = np.concatenate([SPEECH, SPEECH, NOISE])
+    everything, middle = dnsmos(SESSION, waveform, every=3), windows(waveform, 3)[len(windows(waveform, 3)) // 2]
+    assert everything.windows == len(windows(waveform, 3)) > 3
+    near = dnsmos(SESSION, waveform, every=3, near=(0.0, 5.0))
+    assert near.windows == everything.windows
+    assert near.ovrl == pytest.approx(everything.ovrl)
+    one = dnsmos(SESSION, middle)
+    for limits in ((one.ovrl + 0.1, 5.0), (0.0, one.ovrl - 0.1)):
+        assert dnsmos(SESSION, waveform, every=3, near=limits) == one
+    scores = score(SESSION, waveform, waveform, speech_ratio=1.0, dnsmos_every=3, dnsmos_near=(4.9, 5.0))
+    assert (scores.dnsmos_windows, scores.dnsmos_ovrl) == (1, one.ovrl)
+
+
 def test_low_passed_speech_has_its_bandwidth():
     low = sosfiltfilt(butter(10, 4000, fs=24_000, output="sos"), SPEECH_24K).astype(np.float32)
     assert bandwidth_hz(low, 24_000) == pytest.approx(4000, abs=500)
