@@ -122,7 +122,12 @@ def requirements(extra: str) -> frozenset[str]:
 
 
 # Packages that share a top-level name.
-NAMESPACES = {"google.protobuf": "protobuf", "pyannote.audio": "pyannote-audio", "pyannote.core": "pyannote-core", "pyannote.metrics": "pyannote-metrics"}
+NAMESPACES = {
+    "google.protobuf": "protobuf",
+    "pyannote.audio": "pyannote-audio",
+    "pyannote.core": "pyannote-core",
+    "pyannote.metrics": "pyannote-metrics",
+}
 
 
 @cache
