@@ -37,7 +37,7 @@ def test_a_build_that_runs_and_one_that_does_not() -> None:
         probed_ms=400_000,
         quarantined=1,
         already_released_ms=50_000,
-        audio_ms={"failed": 30_000, "reused": 20_000, "tokenize": 180_000},
+        audio_ms={"failed": 30_000, "reused": 20_000, "done": 180_000},
     )
     running = run_line(build_status(Heartbeat(info=INFO, elapsed_s=8995, silent=timedelta(seconds=5)), workers))
     assert (

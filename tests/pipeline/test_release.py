@@ -210,7 +210,7 @@ def test_a_missing_unit_and_older_units_are_named(output: Path) -> None:
     unit = rows(output, RecordingRow)[0].units[0]
     store.delete([unit_path(unit)])
     for dry_run in (True, False):
-        with pytest.raises(DamagedUnitError, match=f"{unit}.*is missing"):
+        with pytest.raises(DamagedUnitError, match=f"{unit_path(unit)}.*is missing"):
             release_with({"filter": {"min_snr_db": 11.0}}, output, dry_run=dry_run)
     (output / "releases" / "000001.json").write_bytes(Release(**{**vars(found), "code_version": 6}).to_json())
     with pytest.raises(StorageError, match="made by an earlier voxbeam"):
