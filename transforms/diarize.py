@@ -16,7 +16,7 @@ from voxbeam.models.campplus import CAMPlusPlus, load_campplus
 from voxbeam.models.oom import empty_cuda_cache, is_out_of_memory
 from voxbeam.models.second_voice import SecondVoice, hear_second_voice, load_second_voice
 from voxbeam.models.speech_activity import MOMENT_MS, SpeechActivity, activity_of_turns, find_activity
-from voxbeam.models.voice_track import BLOCK_FRAMES, BLOCK_MS, FRAME_MS, VoiceEvidence, track_voices
+from voxbeam.models.voice_track import BLOCK_FRAMES, BLOCK_MS, VoiceEvidence, VoiceTrack, track_voices
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE, ASR_SAMPLES_PER_MS
@@ -25,6 +25,7 @@ from voxbeam.storage.store_errors import summarize_error
 from voxbeam.transforms.audio.pauses import HOP_MS, frame_levels_db, pause_mask, true_runs
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 from voxbeam.transforms.cut_island import DIP_MS
+from voxbeam.transforms.voice_times import mixed_times, nearest_voice, second_nearest_voice, turns_of
 from voxbeam.transforms.voices import Voices, find_voices
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,7 @@ MIN_SPEAKER_MS = 200
 SILENCE_PEAK = 1e-4
 """audio that stays below −80 dBFS is silence; the models normalize their input and would find speakers in it"""
 SPEECH, OVERLAP = 0.5, 0.2
-"""probabilities from which a moment counts as speech, and as speech of two"""
-MIXED_MS, MIXED_GAP_MS = 80, 60
-"""a second voice that is heard for less is not one; heard again after less, it has not stopped"""
+"""probabilities from which a moment counts as speech, and from which it is not surely that of one person"""
 CLEAR, CLEAR_SHARE = 0.7, 0.025
 """a second voice is clear from this probability; where this fraction of the frames has one, the unit is a conversation"""
 TALKER_MS = 3000
@@ -56,6 +55,24 @@ class Diarizer:
 
 
 @dataclass(frozen=True)
+class Hearing:
+    """Who speaks in each block of 100 ms, before second voices are looked for."""
+
+    track: VoiceTrack
+    activity: SpeechActivity
+    alone_N: NDArray[np.bool_]
+    """blocks in which one person speaks"""
+    voices: Voices
+    voice_N: NDArray[np.int64]
+    """voice of each block, of the nearest one where nobody speaks alone"""
+
+    @property
+    def voice_U(self) -> NDArray[np.int64]:
+        """Voice of each frame of the track."""
+        return np.repeat(self.voice_N, BLOCK_FRAMES)
+
+
+@dataclass(frozen=True)
 class Diarization:
     """What the stage finds out."""
 
@@ -63,6 +80,8 @@ class Diarization:
     """in order of time, one speaker at a time"""
     speakers: tuple[LocalSpeaker, ...] = ()
     """v1, v2, … in order of amount of speech"""
+    beside: tuple[Turn, ...] = ()
+    """turns of a second speaker at the same time as one of `turns`, in order of time: to show or score a diarization"""
     mixed: tuple[tuple[int, int], ...] = ()
     """start and end in ms of the times in which anyone but the turn's speaker is heard"""
     evidence: VoiceEvidence | None = None
@@ -79,27 +98,40 @@ def diarize(diarizer: Diarizer, pcm16k: NDArray[np.float32], start_ms: int, conf
     """
     if len(pcm16k) < BLOCK_MS * ASR_SAMPLES_PER_MS or float(np.abs(pcm16k).max()) < SILENCE_PEAK:
         return Diarization()
+    heard = listen(diarizer, pcm16k, config)
+    voices, voice_N, activity = heard.voices, heard.voice_N, heard.activity
+    if not len(voices.embeddings_KE):
+        return Diarization()
+    second_U = hear_second_voice(diarizer.second_voice, heard.track, activity, heard.voice_U, voices.embeddings_KE)
+    limit = config.max_second_voice if _is_conversation(voices, second_U) else LONE_LIMIT
+    mixed = mixed_times(second_U, limit)
+    spoken = turns_of(activity.speech_T > SPEECH, voice_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
+    speakers = _rank_speakers(spoken, voices)
+    names = dict(speakers)
+    other_N = second_nearest_voice(voices.voice_N, voice_N)
+    beside = turns_of(activity.overlap_T > SPEECH, other_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
+    turns, beside_turns = (
+        tuple(
+            Turn(start_ms=start_ms + start, end_ms=start_ms + end, speaker=names[voice].label)
+            for start, end, voice in found
+            if voice in names
+        )
+        for found in (spoken, beside)
+    )
+    evidence = VoiceEvidence(
+        start_ms, heard.track, {s.label: voices.embeddings_KE[v] for v, s in speakers}, heard.alone_N, second_U
+    )
+    shifted = tuple((start_ms + start, start_ms + end) for start, end in mixed)
+    return Diarization(turns, tuple(speaker for _, speaker in speakers), beside_turns, shifted, evidence)
+
+
+def listen(diarizer: Diarizer, pcm16k: NDArray[np.float32], config: DiarizeConfig) -> Hearing:
+    """Speech activity and voices of audio [n] of at least a block; the voices may be none."""
     track = track_voices(diarizer.encoder, pcm16k)
     activity, labels_N = _find_activity(diarizer, pcm16k, track.blocks, config.batch)
     alone_N = _most((activity.speech_T > SPEECH) & (activity.overlap_T <= OVERLAP), track.blocks)
     voices = find_voices(track, alone_N, _pause_blocks(pcm16k, track.blocks), config.threshold, labels_N)
-    if not len(voices.embeddings_KE):
-        return Diarization()
-    voice_N = _nearest(voices.voice_N)
-    second_U = hear_second_voice(diarizer.second_voice, track, activity, np.repeat(voice_N, BLOCK_FRAMES), voices.embeddings_KE)
-    limit = config.max_second_voice if _is_conversation(voices, second_U) else LONE_LIMIT
-    mixed = _mixed_times(second_U, limit)
-    spoken = _turns(activity.speech_T > SPEECH, voice_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
-    speakers = _rank_speakers(spoken, voices)
-    names = dict(speakers)
-    turns = [
-        Turn(start_ms=start_ms + start, end_ms=start_ms + end, speaker=names[voice].label)
-        for start, end, voice in spoken
-        if voice in names
-    ]
-    evidence = VoiceEvidence(start_ms, track, {s.label: voices.embeddings_KE[v] for v, s in speakers}, alone_N, second_U)
-    shifted = tuple((start_ms + start, start_ms + end) for start, end in mixed)
-    return Diarization(tuple(turns), tuple(speaker for _, speaker in speakers), shifted, evidence)
+    return Hearing(track, activity, alone_N, voices, nearest_voice(voices.voice_N))
 
 
 @once_per_process
@@ -212,42 +244,10 @@ def _pause_blocks(pcm16k: NDArray[np.float32], blocks: int) -> NDArray[np.bool_]
     return near[:blocks]
 
 
-def _nearest(voice_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The voice of each block, or of the nearest block that has one; the one before, if two are equally near."""
-    known = np.flatnonzero(voice_N >= 0)
-    if not len(known):
-        return np.zeros_like(voice_N)
-    at = np.arange(len(voice_N))
-    after = known[np.clip(np.searchsorted(known, at), 0, len(known) - 1)]
-    before = known[np.clip(np.searchsorted(known, at, "right") - 1, 0, len(known) - 1)]
-    return np.asarray(voice_N[np.where(np.abs(after - at) < np.abs(at - before), after, before)])
-
-
 def _is_conversation(voices: Voices, second_U: NDArray[np.float32]) -> bool:
     """Whether more than one person clearly talks in a unit."""
     spoken_K = np.bincount(voices.voice_N[voices.voice_N >= 0], minlength=len(voices.embeddings_KE)) * BLOCK_MS
     return bool((spoken_K >= TALKER_MS).sum() > 1 or (second_U > CLEAR).mean() > CLEAR_SHARE)
-
-
-def _mixed_times(second_U: NDArray[np.float32], limit: float) -> list[tuple[int, int]]:
-    """Start and end in ms of the times in which a second voice is heard."""
-    times: list[tuple[int, int]] = []
-    for start, end in (true_runs(second_U > limit) * FRAME_MS).tolist():
-        if times and start - times[-1][1] < MIXED_GAP_MS:
-            times[-1] = (times[-1][0], end)
-        else:
-            times.append((start, end))
-    return [(start, end) for start, end in times if end - start >= MIXED_MS]
-
-
-def _turns(speech_T: NDArray[np.bool_], voice_N: NDArray[np.int64], length: int) -> list[tuple[int, int, int]]:
-    """(start, end, voice) in ms of the runs of speech of one voice, in order."""
-    per_block = BLOCK_MS // MOMENT_MS
-    index = np.minimum(np.arange(len(speech_T)) // per_block, len(voice_N) - 1)
-    voice_T = np.where(speech_T, voice_N[index], -1)
-    edges = np.flatnonzero(np.diff(voice_T, prepend=-2, append=-2))
-    runs = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    return [(a * MOMENT_MS, min(length, b * MOMENT_MS), int(voice_T[a])) for a, b in runs if voice_T[a] >= 0]
 
 
 def _rank_speakers(spoken: Sequence[tuple[int, int, int]], voices: Voices) -> list[tuple[int, LocalSpeaker]]:

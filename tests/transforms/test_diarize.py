@@ -53,6 +53,11 @@ def test_a_conversation_has_two_speakers_and_mixed_times(diarizer):
     assert all(a.end_ms <= b.start_ms for a, b in itertools.pairwise(found.turns)), "one speaker at a time"
     assert found.mixed and all(5_000 <= start < end <= 35_000 for start, end in found.mixed)
     assert sum(end - start for start, end in found.mixed) < 15_000
+    assert found.beside, "the people of this sample interrupt each other"
+    for both in found.beside:
+        assert both.speaker in {s.label for s in found.speakers}
+        at_once = {t.speaker for t in found.turns if t.start_ms < both.end_ms and t.end_ms > both.start_ms}
+        assert both.speaker not in at_once, "nobody speaks beside themselves"
     for speaker in found.speakers:
         assert np.isclose(np.linalg.norm(speaker.embedding), 1.0)
         assert 0 < speaker.speech_ms <= spoken[speaker.label]
