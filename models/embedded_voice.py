@@ -1,7 +1,10 @@
 """The voice that ships with voxbeam: the averaged weights of an AR and a NAR model in one safetensors file of 8 bits a value.
 
 A matrix is stored as int8 with one float32 scale for each row (the last dimension); vectors are stored as float16. Both become
-float32 when they are loaded. assets/weights/voice.md says what the models learned from and what they can do.
+float32 when they are loaded. Of a matrix that only ever reads the embeddings of the NAR model's levels, its products with them are
+stored, as float16: they are fewer. assets/weights/voice.md says what the models learned from and what they can do.
+
+Shapes: L levels, D = d_model.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ EMBEDDED_VOICE = "embedded"
 """what is given in place of a run"""
 _KIND = "voice"
 _SCALE = "/scale"
+_MODULATION = "modulation.weight"
+_AT_LEVELS = "/at_levels"
+_LEVELS = "transformer.level_embedding.weight"
 
 
 @cache
@@ -40,6 +46,9 @@ def pack_voice(checkpoints: Mapping[str, Checkpoint]) -> bytes:
                 continue
             if value.ndim < 2:
                 tensors[key] = value.to(torch.float16)
+            elif key.endswith(_MODULATION):
+                levels_LD = checkpoint.tensors[f"{name}/average/{_LEVELS}"].float()
+                tensors[key + _AT_LEVELS] = (levels_LD @ value.float().T).to(torch.float16)
             else:
                 tensors[key], tensors[key + _SCALE] = quantize(value)
     return pack(tensors, _KIND, {name: checkpoint.facts for name, checkpoint in checkpoints.items()})
@@ -54,8 +63,13 @@ def read_voice(path: Path) -> dict[str, Checkpoint]:
     whole = {
         key: dequantize(value, tensors[key + _SCALE]) if value.dtype == torch.int8 else value.float()
         for key, value in tensors.items()
-        if not key.endswith(_SCALE)
+        if not key.endswith((_SCALE, _AT_LEVELS))
     }
+    for key, value in tensors.items():
+        if key.endswith(_AT_LEVELS):
+            levels_LD = whole[f"{key.partition('/')[0]}/average/{_LEVELS}"]
+            # the smallest of the matrices with these products
+            whole[key.removesuffix(_AT_LEVELS)] = (torch.linalg.pinv(levels_LD) @ value.float()).T.contiguous()
     return {
         name: Checkpoint({key: value for key, value in whole.items() if key.startswith(f"{name}/")}, facts[name])
         for name in facts

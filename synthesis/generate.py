@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from voxbeam.models.ar_decoder import ARDecoder
 from voxbeam.models.batch import Batch, TokenizedUtterance, collate
 from voxbeam.models.valle import ARModel, NARModel
-from voxbeam.synthesis.sampling import SamplingConfig, sample_codes
+from voxbeam.synthesis.sampling import SamplingConfig, guided, sample_codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +90,14 @@ def decode_ar(
     generator = torch.Generator(device).manual_seed(seed)
     prompt_BP, lengths_B = batch.codes_BKT[:, 0].long(), batch.frame_lengths_B
     on_gpu = device.type == "cuda"
+    copies = 2 if sampling.guidance else 1  # the second without text
+    without = torch.arange(copies * len(lengths_B), device=device) >= len(lengths_B)
     decoder = ARDecoder(
         ar,
-        batch.phones_BL,
-        batch.phone_lengths_B,
-        prompt_BP,
-        lengths_B,
+        batch.phones_BL.repeat(copies, 1),
+        batch.phone_lengths_B.repeat(copies).masked_fill(without, 0),
+        prompt_BP.repeat(copies, 1),
+        lengths_B.repeat(copies),
         max_frames=max(max_frames),
         dtype=torch.bfloat16 if on_gpu else None,
         static=on_gpu,
@@ -106,14 +108,15 @@ def decode_ar(
     max_B = torch.tensor(max_frames, device=device)
     done_B = torch.zeros(len(max_frames), dtype=torch.bool, device=device)
     for frame in range(max(max_frames)):
-        code_B = sample_codes(decoder.logits_BV, recent_BH, sampling, generator)
+        logits_BV = guided(decoder.logits_BV, sampling.guidance) if sampling.guidance else decoder.logits_BV
+        code_B = sample_codes(logits_BV, recent_BH, sampling, generator)
         output_B = torch.where(done_B | (frame >= max_B), -1, code_B)
         done_B = done_B | (code_B == ar.end_id)
         yield [None if code < 0 else code for code in output_B.tolist()]
         if bool((done_B | (frame + 1 >= max_B)).all()):
             return
         recent_BH = torch.cat([recent_BH[:, 1:], code_B[:, None]], dim=1)
-        decoder.step(code_B.clamp(max=ar.end_id - 1))  # finished utterances continue with any code, which is discarded
+        decoder.step(code_B.clamp(max=ar.end_id - 1).repeat(copies))  # finished utterances continue with any code, which is discarded
 
 
 def decode_nar(

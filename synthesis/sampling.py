@@ -15,12 +15,17 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
-    """Sampling parameters. `repetition_window` and `max_repetition` are K and t_r of VALL-E 2."""
+    """Sampling parameters. `repetition_window` and `max_repetition` are K and t_r of VALL-E 2.
+
+    With `guidance` above zero, codes that the text makes likelier count more (classifier-free guidance, Ho and Salimans 2022,
+    arXiv 2207.12598), for models that also learned speech without its text.
+    """
 
     top_p: float = 0.9
     temperature: float = 1.0
     repetition_window: int = 10
     max_repetition: float = 0.1
+    guidance: float = 0.0
 
 
 def nucleus(logits_BV: Tensor, top_p: float) -> Tensor:
@@ -30,6 +35,12 @@ def nucleus(logits_BV: Tensor, top_p: float) -> Tensor:
     beyond_BV = probability_BV.cumsum(1) - probability_BV >= top_p
     beyond_BV[:, 0] = False
     return logits_BV.masked_fill(beyond_BV.scatter(1, order_BV, beyond_BV), -torch.inf)
+
+
+def guided(logits_CV: Tensor, guidance: float) -> Tensor:
+    """Logits [B, V] of `C` = 2 B utterances, of which the second half are the first without their text."""
+    with_BV, without_BV = logits_CV.float().log_softmax(1).chunk(2)
+    return with_BV + guidance * (with_BV - without_BV)
 
 
 def sample_codes(logits_BV: Tensor, recent_BH: Tensor, config: SamplingConfig, generator: torch.Generator) -> Tensor:

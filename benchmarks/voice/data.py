@@ -1,8 +1,8 @@
 """Utterances with the time of every phone, and packed documents of prompts and targets for training in the speaking condition.
 
 A document is what `Synthesizer.request` makes: the phones of a prompt of about three seconds, a word boundary, the phones of the
-target, and the codes of both. The prompt is a window of another utterance of the same voice; it may begin at any word, and end
-in the middle of one.
+target, and the codes of both. The prompt is a window of another utterance of the same voice; it may begin at any word, and ends
+between two words, as the synthesizer cuts it, or sometimes within one.
 
 Shapes: U utterances, W words, P phones, F codec frames in all, K codebooks, D documents of a batch.
 """
@@ -22,6 +22,8 @@ FIELDS = ("prompt_phone", "prompt_phones", "target_phone", "target_phones", "pro
           "target_frames", "prompt_offset", "target_offset", "guided")  # fmt: skip
 """of a document: first phones and frames in the flat arrays and their numbers; the utterance's phones before each; whether the
 times of its phones are exact"""
+WITHIN_WORD = 0.15
+"""share of the prompts that end at any time"""
 STYLE_STEP = 8
 """of the lengths for which Kokoro has a style, every so many is in the prepared file"""
 MAX_DOCUMENT = 1_900
@@ -42,6 +44,8 @@ class Utterances:
     exact_U: Array
     times_P: Array
     """first frame of each phone"""
+    held_U: Array
+    """is for validation"""
 
     def __post_init__(self) -> None:
         self.phone_at_U = np.cumsum(self.phone_counts_U) - self.phone_counts_U
@@ -59,6 +63,10 @@ class Utterances:
         next_start = np.append(self.word_start_W[1:], 0)
         next_phone = np.append(self.word_phone_W[1:], 0) - 1
         self.word_end_W = np.where(last_W, self.frames_U[self.word_utterance_W], next_start)
+        """where the next word begins"""
+        boundary_W = np.append(np.flatnonzero(first_P)[1:], 1) - 1
+        self.word_close_W = np.where(last_W, self.word_end_W, np.minimum(self.times_P[boundary_W], self.word_end_W))
+        """where the word itself ends"""
         self.word_phone_end_W = np.where(last_W, self.phone_counts_U[self.word_utterance_W], next_phone)
 
 
@@ -72,42 +80,65 @@ def owners(times: Array, counts_U: Array, frames_U: Array) -> Array:
     return np.concatenate(parts).astype(np.int16)
 
 
-def read_rounds(files: list[Path], sentences: dict[str, Array], real: Path | None) -> Utterances:
-    """Utterances of the rounds that `speak.py` made, and of real speech if there is a file of it."""
+Piece = dict[str, Array]
+"""the fields of `Utterances` from one file"""
+
+
+def read_round(file: Path, sentences: dict[str, Array], held: int) -> Piece:
+    """A round that `speak.py` made; one of `held` utterances is for validation (0 for none)."""
     counts_S = sentences["phone_counts"].astype(np.int64)
     at_S = np.cumsum(counts_S) - counts_S
-    voice, counts, frames, phones, owner, codes, exact, times = [], [], [], [], [], [], [], []
-    for file in files:
-        arrays = dict(np.load(file))
-        chosen = arrays["sentence"]
-        voice.append(sentences["identity"][chosen].astype(np.int64))
-        counts.append(counts_S[chosen])
-        frames.append(arrays["frames"].astype(np.int64))
-        phones += [sentences["phones"][at_S[i] : at_S[i] + counts_S[i]] for i in chosen]
-        owner.append(owners(arrays["phone_times"], counts_S[chosen], arrays["frames"]))
-        ends = np.cumsum(counts_S[chosen] + 1) - 1
-        times.append(np.delete(arrays["phone_times"], ends))
-        codes.append(arrays["codes"].astype(np.int16))
-        exact.append(np.ones(len(chosen), bool))
-    if real is not None and real.exists():
-        arrays = dict(np.load(real))
-        names = {name: 10_000 + i for i, name in enumerate(np.unique(arrays["speakers"]))}
-        voice.append(np.array([names[name] for name in arrays["speakers"]]))
-        n = arrays["phone_counts"].astype(np.int64)
-        counts.append(n)
-        frames.append(arrays["frames"].astype(np.int64))
-        phones.append(arrays["phones"])
-        start = arrays["times"].astype(np.float32) * 75
-        with_ends = np.insert(start, np.cumsum(n), arrays["ends"] * 75)
-        owner.append(owners(with_ends, n, arrays["frames"]))
-        times.append(start)
-        codes.append(arrays["codes"].astype(np.int16))
-        exact.append(np.zeros(len(n), bool))
-    return Utterances(  # type: ignore[call-arg]
-        *(np.concatenate(x) for x in (voice, counts, frames, phones, owner)),
-        np.concatenate(codes, 1),
-        *map(np.concatenate, (exact, times)),
-    )
+    arrays = dict(np.load(file))
+    chosen, frames = arrays["sentence"], arrays["frames"].astype(np.int64)
+    counts, times = counts_S[chosen], arrays["phone_times"]
+    return {
+        "voice_U": arrays["identity"].astype(np.int64),
+        "phone_counts_U": counts,
+        "frames_U": frames,
+        "phones_P": np.concatenate([sentences["phones"][at_S[i] : at_S[i] + counts_S[i]] for i in chosen]),
+        "owner_F": owners(times, counts, frames),
+        "codes_KF": arrays["codes"].astype(np.int16),
+        "exact_U": np.ones(len(chosen), bool),
+        "times_P": np.delete(times, np.cumsum(counts + 1) - 1),
+        "held_U": np.arange(len(chosen)) % held == 5 if held else np.zeros(len(chosen), bool),
+    }
+
+
+def read_recorded(file: Path, first_voice: int) -> Piece:
+    """Recordings: their phones have the times of Whisper's words. Codes are packed in ten bits each."""
+    arrays = dict(np.load(file))
+    counts, frames = arrays["phone_counts"].astype(np.int64), arrays["frames"].astype(np.int64)
+    start = arrays["times"].astype(np.float32) * 75
+    with_ends = np.insert(start, np.cumsum(counts), arrays["ends"] * 75)
+    return {
+        "voice_U": first_voice + np.unique(arrays["speakers"], return_inverse=True)[1],
+        "phone_counts_U": counts,
+        "frames_U": frames,
+        "phones_P": arrays["phones"],
+        "owner_F": owners(with_ends, counts, frames),
+        "codes_KF": unpack_codes(arrays["codes"], 8),
+        "exact_U": np.zeros(len(counts), bool),
+        "times_P": start,
+        "held_U": arrays["held"],
+    }
+
+
+def join(pieces: list[Piece]) -> Utterances:
+    """All utterances of some files."""
+    return Utterances(**{name: np.concatenate([piece[name] for piece in pieces], -1) for name in pieces[0]})
+
+
+def pack_codes(codes_KF: Array) -> Array:
+    """Codes of ten bits as bytes."""
+    bits = (codes_KF.reshape(-1, 1) >> np.arange(9, -1, -1)) & 1
+    return np.packbits(bits.astype(np.uint8).ravel())
+
+
+def unpack_codes(packed: Array, codebooks: int) -> Array:
+    """The codes [K, F] of `pack_codes`."""
+    bits = np.unpackbits(packed)
+    bits = bits[: len(bits) // (10 * codebooks) * 10 * codebooks].reshape(-1, 10)
+    return (bits @ (1 << np.arange(9, -1, -1))).astype(np.int16).reshape(codebooks, -1)
 
 
 def draw_documents(data: Utterances, chosen_U: Array, rng: np.random.Generator, prompted: float) -> Array:
@@ -139,6 +170,9 @@ def draw_documents(data: Utterances, chosen_U: Array, rng: np.random.Generator, 
     end = np.minimum(begin + length, data.frames_U[partner])
     middle_W = data.word_utterance_W * 100_000.0 + (data.word_start_W + data.word_end_W) / 2
     w1 = np.maximum(np.searchsorted(middle_W, partner * 100_000.0 + end), w0 + 1)
+    close, following = data.word_close_W[w1 - 1], data.word_end_W[w1 - 1]
+    between = np.round(close + rng.random(n) * (following - close)).astype(np.int64)
+    end = np.where((rng.random(n) < WITHIN_WORD) | (between < begin + 20), end, between)
     p0, p1 = data.word_phone_W[w0], data.word_phone_end_W[w1 - 1]
     t0, t1 = np.zeros(n, np.int64), data.phone_counts_U[chosen_U]
     f0 = np.zeros(n, np.int64)
@@ -151,7 +185,7 @@ def draw_documents(data: Utterances, chosen_U: Array, rng: np.random.Generator, 
     begin, end = np.where(usable, 0, begin), np.where(usable, cut, end)
     p0, p1 = np.where(usable, 0, p0), np.where(usable, data.word_phone_W[wk] - 1, p1)
     t0, f0 = np.where(usable, data.word_phone_W[wk], t0), np.where(usable, cut, f0)
-    silent = (alone & ~usable) | (rng.random(n) >= prompted)
+    silent = (alone & ~usable) | (rng.random(n) >= prompted) | (data.held_U[partner] & ~data.held_U[chosen_U])
     begin, end, p0, p1 = (np.where(silent, 0, x) for x in (begin, end, p0, p1))
     t0, f0 = np.where(silent, 0, t0), np.where(silent, 0, f0)
     columns = {

@@ -25,7 +25,7 @@ from voxbeam.models.words import word_errors
 from voxbeam.synthesis.candidates import best_of
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
-from voxbeam.synthesis.synthesizer import Synthesizer
+from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
 
 from benchmarks.voice.consent import measuring_gate
 
@@ -38,14 +38,15 @@ def main() -> None:
     parser.add_argument("--voices", type=int, default=10)
     parser.add_argument("--sentences", type=int, default=40)
     parser.add_argument("--top-p", type=float, default=SamplingConfig().top_p)
-    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--temperature", type=float, default=SamplingConfig().temperature)
+    parser.add_argument("--guidance", type=float, default=SamplingConfig().guidance)
     parser.add_argument("--takes", type=int, default=1)
     parser.add_argument("--rotate", action="store_true")
     parser.add_argument("--only", help="speak in these voices, by number: several processes can share the work")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    sampling = SamplingConfig(top_p=arguments.top_p, temperature=arguments.temperature)
+    sampling = SamplingConfig(top_p=arguments.top_p, temperature=arguments.temperature, guidance=arguments.guidance)
     names = [path.stem for path in sorted(arguments.prompts.glob("*.wav")) if not path.stem.endswith(".other")][
         : arguments.voices
     ]
@@ -53,18 +54,15 @@ def main() -> None:
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
     consent = measuring_gate(arguments.prompts / f"{name}.wav" for name in names)
-    speakers = {
-        name: Synthesizer.load(arguments.run, prompt=arguments.prompts / f"{name}.wav", sampling=sampling, consent=consent)
-        for name in names
-    }
     judge = WhisperTranscriber("embedded-base")
-    prompts = np.stack([embed_speaker(speakers[name].prompt.wave_S) for name in names])
+    prompts = np.stack([embed_speaker(Prompt.read(arguments.prompts / f"{name}.wav").wave_S) for name in names])
     rows: dict[str, list[dict]] = {"first take": [], "chosen take": []}
     only = [int(number) for number in arguments.only.split(",")] if arguments.only else range(len(names))
     for number, name in enumerate(names):
         if number not in only:
             continue
-        speaker = speakers[name]
+        prompt = arguments.prompts / f"{name}.wav"
+        speaker = Synthesizer.load(arguments.run, prompt=prompt, sampling=sampling, consent=consent)
         other = Recording.read(arguments.prompts / f"{name}.other.wav").wave_S
         ceiling = float(embed_speaker(speaker.codec.decode(speaker.codec.encode([other]))[0]) @ prompts[number])
         mine = texts[number :: len(names)] if arguments.rotate else texts

@@ -22,6 +22,7 @@ RATE = 24_000
 FRAME = 600
 """samples of a frame of the durations"""
 HARMONICS = 9
+VOICED_HZ = 10.0
 RESBLOCKS = ((3, (1, 3, 5)), (7, (1, 3, 5)), (11, (1, 3, 5)))
 """kernel and dilations of the residual blocks of each scale"""
 
@@ -40,6 +41,14 @@ def dequantize(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:
         shape = (-1,) + (1,) * (array.ndim - 1)
         weights[base] = torch.from_numpy((array.astype(np.float32) - zero.reshape(shape)) * scale.reshape(shape))
     return weights
+
+
+def moved(pitch_B1T: Tensor, ratio_B11: Tensor, range_B11: Tensor) -> Tensor:
+    """A pitch in Hz that is `ratio` times as high and moves `range` times as much around its geometric mean."""
+    voiced = pitch_B1T > VOICED_HZ
+    log = pitch_B1T.clamp(min=VOICED_HZ).log()
+    mean = (log * voiced).sum(2, keepdim=True) / voiced.sum(2, keepdim=True).clamp(min=1)
+    return torch.where(voiced, (mean + (log - mean) * range_B11).exp() * ratio_B11, pitch_B1T)
 
 
 @dataclass(frozen=True)
@@ -161,8 +170,13 @@ class Kokoro(nn.Module):
     # --- durations to sound
 
     @torch.inference_mode()
-    def speak(self, prosody_BTC: Tensor, text_BTC: Tensor, style_BC: Tensor) -> Tensor:
-        """Sound [B, S] of sentences whose features were repeated to frames (S = 600 T)."""
+    def speak(
+        self, prosody_BTC: Tensor, text_BTC: Tensor, style_BC: Tensor, melody: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Sound [B, S] of sentences whose features were repeated to frames (S = 600 T).
+
+        `melody`: factors [B] of the pitch, and of its movement around its mean.
+        """
         h_BCT = self.lstms["predictor.shared"](prosody_BTC)[0].transpose(1, 2)
         manner, timbre = style_BC[:, 128:], style_BC[:, :128]
         curves = []
@@ -172,6 +186,8 @@ class Kokoro(nn.Module):
                 x = self.residual(x, f"predictor.{name}.{index}", manner, upsample=index == 1)
             curves.append(self.conv(x, f"predictor.{name}_proj"))
         pitch_B1T, energy_B1T = curves
+        if melody is not None:
+            pitch_B1T = moved(pitch_B1T, *(factor_B[:, None, None] for factor_B in melody))
         text_BCT = text_BTC.transpose(1, 2)
         pitch, energy = (
             self.conv(x, f"decoder.{n}_conv", stride=2, padding=1) for n, x in (("F0", pitch_B1T), ("N", energy_B1T))
@@ -251,7 +267,7 @@ class Kokoro(nn.Module):
         cycles_BHT = (pitch_BT[:, None] * harmonics / RATE) % 1
         phase_BHT = cycles_BHT.cumsum(2) * 2 * math.pi * 300
         phase_BHS = F.interpolate(phase_BHT, scale_factor=300, mode="linear")
-        voiced_B1S = (pitch_BT > 10).float().repeat_interleave(300, 1)[:, None]
+        voiced_B1S = (pitch_BT > VOICED_HZ).float().repeat_interleave(300, 1)[:, None]
         sines_BHS = 0.1 * phase_BHS.sin() * voiced_B1S
         if self.noise:  # as the model was trained; its export has none
             sines_BHS = sines_BHS + torch.randn_like(sines_BHS) * torch.where(voiced_B1S > 0, 0.003, 0.1 / 3)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ FILLER = 1024
 """positions of a piece of padding"""
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 """queries, keys and values [N, H, C] to [N, H, C]"""
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -140,14 +142,59 @@ def after(
     return x + F.dropout(h, dropout)
 
 
+def ar_inputs(
+    is_frame_N: Tensor, position_N: Tensor, phone_N: Tensor, code_N: Tensor, phones_PD: Tensor, codes_VD: Tensor
+) -> Tensor:
+    """Embedded phones and codes [N, D]."""
+    D = codes_VD.shape[1]
+    row_N = torch.where(is_frame_N, phones_PD.shape[0] + code_N, phone_N)
+    return D**0.5 * F.embedding(row_N, torch.cat([phones_PD, codes_VD])) + sinusoids(position_N, D)
+
+
+def nar_inputs(
+    is_frame_N: Tensor, in_prompt_N: Tensor, position_N: Tensor, phone_N: Tensor, codes_KN: Tensor, level: Tensor,
+    phones_PD: Tensor, codes_KVD: Tensor,
+) -> Tensor:  # fmt: skip
+    """Embedded phones, and sums of the embedded codes that a level sees [N, D]."""
+    D = codes_KVD.shape[2]
+    frames_ND = codes_KVD.new_zeros(())
+    for codebook in range(codes_KVD.shape[0]):
+        visible_N1 = (is_frame_N & (in_prompt_N | (codebook < level)))[:, None]
+        frames_ND = frames_ND + F.embedding(codes_KN[codebook], codes_KVD[codebook]) * visible_N1
+    x_ND = torch.where(is_frame_N[:, None], frames_ND, F.embedding(phone_N, phones_PD))
+    return D**0.5 * x_ND + sinusoids(position_N, D)
+
+
+def score(y_ND: Tensor, table_VD: Tensor, target_N: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of the losses and of the right codes."""
+    V = table_VD.shape[0]
+    # a multiple of eight rows, for tensor cores
+    logits_NV = F.linear(y_ND, F.pad(table_VD, (0, 0, 0, -V % 8)))[:, :V].float()
+    loss = (F.cross_entropy(logits_NV, target_N, reduction="none") * weight_N).sum()
+    return loss, ((logits_NV.detach().argmax(1) == target_N) * weight_N).sum()
+
+
+def final_norm(x_ND: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    return F.layer_norm(x_ND.float(), x_ND.shape[-1:]) * gain + bias
+
+
 class Packed:
-    """Runs a model over layouts. `compiled` compiles the halves of its blocks."""
+    """Runs a model over layouts. `compiled` compiles its parts, of which attention is none."""
 
     def __init__(self, model: ARModel | NARModel, size: int, longest: int, *, compiled: bool, dropout: float) -> None:
         self.model, self.size, self.longest, self.dropout = model, size, longest, dropout
-        self.before = torch.compile(before, dynamic=False) if compiled else before
-        self.after = torch.compile(after, dynamic=False) if compiled else after
         self.n_phones = model.text_embedding.end_id
+        self.compiled = compiled
+        self.compile(compiled)
+
+    def compile(self, compiled: bool) -> None:
+        """Compiled parts from now on, or plain ones."""
+
+        def part(function: Function) -> Function:
+            return torch.compile(function, dynamic=False) if compiled else function
+
+        self.lay_out, self.before, self.after, self.score = part(lay_out), part(before), part(after), part(score)
+        self.ar_inputs, self.nar_inputs, self.final_norm = part(ar_inputs), part(nar_inputs), part(final_norm)
 
     def blocks(
         self, x_ND: Tensor, attention: Attention, level_1: Tensor | None, keep: Sequence[int], dropout: float
@@ -173,7 +220,7 @@ class Packed:
                 layer.up_proj.weight, layer.up_proj.bias, layer.down_proj.weight, layer.down_proj.bias, dropout,
             )  # fmt: skip
         gain, bias = modulation(transformer.norm)
-        return F.layer_norm(x_ND.float(), x_ND.shape[-1:]) * gain + bias, kept
+        return self.final_norm(x_ND, gain, bias), kept
 
     def ar(
         self, documents_DF: Tensor, corpus: Corpus, *, corrupt: float = 0.0, taught: int = 0, layers: Sequence[int] = ()
@@ -181,25 +228,21 @@ class Packed:
         """Sums of the loss and of right codes, number of codes, and the mean loss of the taught heads."""
         model = self.model
         assert isinstance(model, ARModel)
-        layout = lay_out(documents_DF, corpus, self.size, self.n_phones, start=True)
+        layout = self.lay_out(documents_DF, corpus, self.size, self.n_phones, start=True)
         code_N = corpus.codes_KF[0, layout.frame_N.clamp(min=0)].long()
         if corrupt:
             random = torch.rand(code_N.shape, device=code_N.device) < corrupt
             code_N = torch.where(random, torch.randint_like(code_N, model.end_id), code_N)
         code_N = torch.where(layout.frame_N < 0, model.start_id, code_N)
-        table = torch.cat([model.text_embedding.embedding.weight, model.code_embedding.weight])
-        row_N = torch.where(layout.is_frame_N, self.n_phones + 1 + code_N, layout.phone_N)
-        D = table.shape[1]
-        x_ND = D**0.5 * F.embedding(row_N, table) + sinusoids(layout.position_N, D)
+        target_N = torch.where(layout.next_frame_N < 0, model.end_id, corpus.codes_KF[0, layout.next_frame_N.clamp(min=0)].long())
+        codes_VD = model.code_embedding.weight
+        x_ND = self.ar_inputs(
+            layout.is_frame_N, layout.position_N, layout.phone_N, code_N, model.text_embedding.embedding.weight, codes_VD
+        )
         dropout = self.dropout if model.training else 0.0
         y_ND, kept = self.blocks(x_ND, attention_within(layout, True, self.longest), None, layers, dropout)
-        target_N = torch.where(layout.next_frame_N < 0, model.end_id, corpus.codes_KF[0, layout.next_frame_N.clamp(min=0)].long())
-        codes = model.end_id + 1
-        # a multiple of eight rows, for tensor cores
-        logits_NV = F.linear(y_ND, F.pad(model.code_embedding.weight[:codes], (0, 0, 0, -codes % 8)))[:, :codes].float()
         weight_N = layout.is_frame_N.float()
-        loss = (F.cross_entropy(logits_NV, target_N, reduction="none") * weight_N).sum()
-        right = ((logits_NV.argmax(1) == target_N) * weight_N).sum()
+        loss, right = self.score(y_ND, codes_VD[: model.end_id + 1], target_N, weight_N)
         guide = self.guide(layout, kept, taught) if taught else loss.new_zeros(())
         return loss, right, weight_N.sum(), guide
 
@@ -232,27 +275,20 @@ class Packed:
         """As `ar`, of codebook `level` of all documents."""
         model = self.model
         assert isinstance(model, NARModel)
-        layout = lay_out(documents_DF, corpus, self.size, self.n_phones, start=False)
+        layout = self.lay_out(documents_DF, corpus, self.size, self.n_phones, start=False)
         codes_KN = corpus.codes_KF[:, layout.frame_N.clamp(min=0)].long()
         target_N = codes_KN.gather(0, level.view(1, 1).expand(1, self.size))[0]
         table_KVD = model.code_embeddings_KVD
         if corrupt:
             random = (torch.rand(codes_KN.shape, device=codes_KN.device) < corrupt) & ~layout.in_prompt_N
             codes_KN = torch.where(random, torch.randint_like(codes_KN, table_KVD.shape[1]), codes_KN)
-        D = table_KVD.shape[2]
-        frames_ND = 0.0
-        for codebook in range(model.n_codebooks):
-            visible_N1 = (layout.is_frame_N & (layout.in_prompt_N | (codebook < level)))[:, None]
-            frames_ND = frames_ND + F.embedding(codes_KN[codebook], table_KVD[codebook]) * visible_N1
-        x_ND = torch.where(
-            layout.is_frame_N[:, None], frames_ND, F.embedding(layout.phone_N, model.text_embedding.embedding.weight)
-        )
-        x_ND = D**0.5 * x_ND + sinusoids(layout.position_N, D)
+        x_ND = self.nar_inputs(
+            layout.is_frame_N, layout.in_prompt_N, layout.position_N, layout.phone_N, codes_KN, level,
+            model.text_embedding.embedding.weight, table_KVD,
+        )  # fmt: skip
         dropout = self.dropout if model.training else 0.0
         y_ND, kept = self.blocks(x_ND, attention_within(layout, False, self.longest), level.view(1), layers, dropout)
-        logits_NV = F.linear(y_ND, table_KVD[level.view(1)][0]).float()
         weight_N = (layout.is_frame_N & ~layout.in_prompt_N).float()
-        loss = (F.cross_entropy(logits_NV, target_N, reduction="none") * weight_N).sum()
-        right = ((logits_NV.argmax(1) == target_N) * weight_N).sum()
+        loss, right = self.score(y_ND, table_KVD.index_select(0, level.view(1))[0], target_N, weight_N)
         guide = self.guide(layout, kept, taught) if taught else loss.new_zeros(())
         return loss, right, weight_N.sum(), guide

@@ -1,12 +1,12 @@
 """Sentences, voices and styles for `benchmarks/voice/speak.py`, prepared where espeak-ng is: one npz file.
 
-    python -m benchmarks.voice.prepare HOME OUT.npz --lines LJSPEECH.tsv [--lines MORE.txt] [--words LIST] [--sentences 24000]
+    python -m benchmarks.voice.prepare HOME OUT.npz --lines LJSPEECH.tsv [--lines MORE.txt] [--words LIST] [--sentences 32000]
 
 HOME has voices/*.bin (styles of Kokoro-82M) and vocab.json. A line's last column, after | or a tab, is its text. The sentences of
-the list --hold-out are left out, and parts of them. Four named voices are held out, and ten mixtures.
+the list --hold-out are left out, and parts of them. Four named voices are held out. `identities.py` draws the voices.
 
-The file: styles [V, R, 256] of each named voice at every `STYLE_STEP`-th length, identities (three voices, weights, speed, pitch
-ratio, room), and sentences: Kokoro tokens, phone ids, and for each token the phone that it belongs to.
+The file: styles [V, R, 256] of each named voice at every `STYLE_STEP`-th length, identities, and sentences: Kokoro tokens, phone
+ids, and for each token the phone that it belongs to.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from voxbeam.models.phones import load_phone_set, open_phonemizer
 from voxbeam.models.spoken_form import spoken_form
 
 from benchmarks.voice.data import STYLE_STEP
+from benchmarks.voice.identities import draw_identities
 
-HELD_OUT = ("af_bella", "am_fenrir", "bf_emma", "bm_lewis")
-"""named voices that no training identity contains"""
 MARKS = ",.;:!?"
 NAMES = [
     "Anna",
@@ -84,7 +83,14 @@ FRAMES = (
     "If the {n} is {a}, turn left at {P}.", "You can {v} it with a {n} or a {n}.", "{N} and {N} live near {P}.",
     "The weather in {P} will be {a} {T}.", "Call me back at {c}, {c}, {c}, {c}.", "I have never seen such a {a} {n} before.",
     "She bought a {n}, a {a} {n} and {c} {n}s.", "Open the {n} and {v} slowly.", "Is this your {n}, {N}?",
-    "Yes, I would love to {v}.",
+    "Yes, I would love to {v}.", "A {a} {n} lay on the {a} {n}.", "The {n} fell under the {a} {n}.",
+    "He put the {n} beside the {n}.",
+    "We saw {c} {n}s and a {n} on the way to {P}.", "They {v} the {n} before {T}.", "It was a {a}, {a} {n}.",
+    "The {a} {n} and the {a} {n} were hard to {v}.", "My {n} likes to {v} every day.", "Let us {v} the {n}, and then go to {P}.",
+    "Would you rather {v} or {v}?", "The {n} of the {n} is {a} {T}.", "{N}'s {n} is lighter and cheaper than mine.",
+    "Press the {n} until the {n} turns {a}.", "You may {v} when the {n} is {a}.", "{N} has been to {P} {c} times.",
+    "Take the {a} {n} from the {n} and {v} it.", "The meeting with {N} was moved to {c} o'clock.", "{c} and {c} make {c}.",
+    "I was about to {v} when {N} came in.", "The old {n} stood near {P} for {c} years.", "Well, I don't know.", "No, not {T}.",
 )  # fmt: skip
 COUNTS = [
     "one",
@@ -116,8 +122,8 @@ def main() -> None:
     parser.add_argument("--lines", type=Path, action="append", required=True)
     parser.add_argument("--words", type=Path, help="folder with nounlist.txt, verblist.txt and adjectivelist.txt")
     parser.add_argument("--hold-out", type=Path, help="texts that must not be used, one a line")
-    parser.add_argument("--sentences", type=int, default=24_000)
-    parser.add_argument("--identities", type=int, default=400)
+    parser.add_argument("--sentences", type=int, default=32_000)
+    parser.add_argument("--identities", type=int, default=6_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
@@ -129,9 +135,6 @@ def main() -> None:
     sentences = phonemize(texts[: arguments.sentences], vocabulary)
     names, styles = read_styles(arguments.home / "voices")
     arrays = {"voices": np.array(names), "styles": styles, **draw_identities(names, arguments.identities, arguments.seed)}
-    numbers = np.random.default_rng(arguments.seed)
-    train = np.flatnonzero(~arrays["held_out"])
-    arrays["identity"] = numbers.choice(train, len(sentences)).astype(np.int16)
     arrays["token_counts"] = np.array([len(tokens) for tokens, _, _ in sentences], np.uint16)
     arrays["phone_counts"] = np.array([len(phones) for _, phones, _ in sentences], np.uint16)
     arrays["tokens"] = np.concatenate([tokens for tokens, _, _ in sentences]).astype(np.uint8)
@@ -149,7 +152,7 @@ def collect(arguments: argparse.Namespace, rng: random.Random) -> list[str]:
         lines = [line for line in lines if 8 <= len(line) <= 200]
         found += lines
         clauses = [part.strip() for line in lines for part in re.split(r"[,;:.]", line)]
-        found += rng.sample([part for part in clauses if 4 <= len(part) <= 45], len(lines) // 8)
+        found += rng.sample([part for part in clauses if 4 <= len(part) <= 60], len(lines) // 3)
     words = sorted({word for line in found for word in re.findall(r"\b[a-z]{2,12}\b", line)})
     if arguments.words is not None:
         nouns, verbs, adjectives = (
@@ -165,11 +168,11 @@ def collect(arguments: argparse.Namespace, rng: random.Random) -> list[str]:
             "a": adjectives,
             "c": COUNTS,
         }
-        for _ in range(3500):
+        for _ in range(9_000):
             text = re.sub(r"\{(\w)\}", lambda match: rng.choice(slots[match[1]]), rng.choice(FRAMES))
             found.append(text[0].upper() + text[1:])
         words += nouns + adjectives
-    found += [" ".join(rng.sample(words, rng.randint(1, 12))) + rng.choice((".", ".", "?", "")) for _ in range(1800)]
+    found += [" ".join(rng.sample(words, rng.randint(1, 10))) + rng.choice((".", ".", "?", "")) for _ in range(3_000)]
     return list(dict.fromkeys(found))
 
 
@@ -227,41 +230,6 @@ def read_styles(folder: Path) -> tuple[list[str], np.ndarray]:
     names = sorted(path.stem for path in folder.glob("*.bin") if path.stem[1] in "fm")
     rows = [np.fromfile(folder / f"{name}.bin", np.float32).reshape(-1, 256)[::STYLE_STEP] for name in names]
     return names, np.stack(rows).astype(np.float16)
-
-
-def draw_identities(names: list[str], count: int, seed: int) -> dict[str, np.ndarray]:
-    """Named English voices, then mixtures. The last ten and the voices of `HELD_OUT` are for evaluation."""
-    rng = np.random.default_rng(seed)
-    english = [i for i, name in enumerate(names) if name[0] in "ab" and name not in HELD_OUT]
-    foreign = [i for i, name in enumerate(names) if name[0] not in "ab"]
-    voices = np.zeros((count, 3), np.int16)
-    weights = np.zeros((count, 3), np.float32)
-    pitch = np.ones(count, np.float32)
-    for row in range(count):
-        if row < len(english):
-            voices[row], weights[row] = english[row], (1, 0, 0)
-            continue
-        chosen = rng.choice(english, 3, replace=False)
-        weights[row] = rng.dirichlet((0.6, 0.6, 0.6))
-        if rng.random() < 0.3:
-            chosen[2] = rng.choice(foreign)
-            weights[row] = weights[row] * (0.7, 0.7, 0) + (0, 0, rng.uniform(0.1, 0.5))
-        voices[row], weights[row] = chosen, weights[row] / weights[row].sum()
-        if rng.random() < 0.5:
-            pitch[row] = rng.uniform(0.86, 1.17)
-    held_out = np.zeros(count, bool)
-    for row, name in enumerate(HELD_OUT):
-        voices[count - 1 - row], weights[count - 1 - row], pitch[count - 1 - row] = names.index(name), (1, 0, 0), 1
-    held_out[-14:] = True
-    room = np.where((rng.random(count) < 0.3) & ~held_out & (np.arange(count) >= len(english)), 1, 0)
-    return {
-        "identity_voices": voices,
-        "identity_weights": weights,
-        "identity_pitch": pitch,
-        "identity_speed": rng.uniform(0.9, 1.15, count).astype(np.float32),
-        "identity_room": room.astype(np.int8),
-        "held_out": held_out,
-    }
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Makes speech of prepared sentences by Kokoro on a GPU, as codes of the embedded codec with the time of every phone.
 
-    python -m benchmarks.voice.speak PACK OUT [--seconds 110] [--round 7000]
+    python -m benchmarks.voice.speak PACK OUT [--seconds 110] [--round 4000] [--part 0/2]
 
 PACK has sentences.npz (`prepare.py`) and kokoro-*.npz.xz (its weights). OUT gets round-N.npz as soon as a round of sentences is
-made, unless it is there, and `done` at the end. A round has sentences of all lengths and voices.
+made, unless it is there. A round has sentences of all lengths, and identities that no other round has, beside the named voices.
+Several processes can share the rounds.
 
 Shapes: B sentences, S samples at 24 kHz, T codec frames (75 a second), K codebooks, I identities.
 """
@@ -16,7 +17,6 @@ import lzma
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,17 @@ from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec, fol
 from voxbeam.storage.safetensors_io import unpack
 
 from benchmarks.voice.data import STYLE_STEP
+from benchmarks.voice.identities import CHANNELS
 from benchmarks.voice.kokoro import FRAME, RATE, Kokoro, dequantize, expand
 
 HOP = 320
 ROOM_SAMPLES = 9_600
+SPACE, PAUSES = 16, (1, 2, 3)
+"""Kokoro tokens: the blank between words, and the marks at which a speaker pauses"""
+PER_IDENTITY = 12
+"""utterances of an identity that is not a named voice"""
+NAMED_SHARE = 0.08
+"""of the utterances, by the named voices as they are"""
 
 
 def main() -> None:
@@ -41,38 +48,36 @@ def main() -> None:
     parser.add_argument("pack", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=float, default=110, help="no new batch after this time")
-    parser.add_argument("--round", type=int, default=7000)
-    parser.add_argument("--frames", type=int, default=12_000, help="frames of 25 ms of a batch")
-    parser.add_argument("--sentences", type=int, default=10**9)
-    parser.add_argument("--half", action="store_true")
+    parser.add_argument("--round", type=int, default=4000)
+    parser.add_argument("--part", default="0/1", help="which of how many processes this is")
+    parser.add_argument("--frames", type=int, default=20_000, help="frames of 25 ms of a batch")
+    parser.add_argument("--rounds", type=int, default=10**9)
+    parser.add_argument("--full", action="store_true", help="the vocoder in single precision")
     parser.add_argument("--safe", action="store_true", help="without the compiler, in small batches")
     arguments = parser.parse_args()
+    part, parts = map(int, arguments.part.split("/"))
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch._dynamo.config.suppress_errors = True  # what does not compile runs as it is
     maker = Maker(
         arguments.pack,
         time.monotonic() + arguments.seconds,
         3_000 if arguments.safe else arguments.frames,
-        arguments.half,
+        not (arguments.full or arguments.safe),
         not arguments.safe,
     )
-    total = min(arguments.sentences, len(maker.token_counts))
     made = 0.0
-    # the first round is short, so that training can begin
-    firsts = [0, *range(min(arguments.round // 3, total), total, arguments.round)]
-    for number, (first, end) in enumerate(pairwise([*dict.fromkeys(firsts), total])):
-        if (arguments.out / f"round-{number}.npz").exists():
+    for number in range(part, arguments.rounds, parts):
+        if (arguments.out / f"round-{number:03d}.npz").exists():
             continue
-        arrays = maker.make(np.arange(first, end))
+        arrays = maker.make(*maker.draw(number, arguments.round, number < parts))
         if arrays is not None:
             temporary = arguments.out / f"part-{number}.tmp.npz"
             np.savez(temporary, **arrays)
-            temporary.rename(arguments.out / f"round-{number}.npz")
+            temporary.rename(arguments.out / f"round-{number:03d}.npz")
             made += arrays["frames"].sum() / 75 / 3600
-            print(f"speak: round {number}, {made:.2f} hours, {time.monotonic() - maker.began:.1f} s", flush=True)
+            print(f"speak {part}: round {number}, {made:.2f} hours, {time.monotonic() - maker.began:.1f} s", flush=True)
         if time.monotonic() > maker.deadline:
             break
-    (arguments.out / "done").touch()
 
 
 def load_pack(folder: Path) -> dict[str, NDArray[np.generic]]:
@@ -96,6 +101,15 @@ def load_embedded_codec(device: str) -> CodecModel:
     return model.eval().to(device)
 
 
+def minimum_phase(gain_dB: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """The causal filter of a gain at the frequencies of a real Fourier transform."""
+    cepstrum = np.fft.irfft(gain_dB * (np.log(10) / 20))
+    half = len(cepstrum) // 2
+    cepstrum[1:half] *= 2
+    cepstrum[half + 1 :] = 0
+    return np.exp(np.fft.rfft(cepstrum))
+
+
 class Maker:
     """Models and sentences on one device."""
 
@@ -111,18 +125,34 @@ class Maker:
         self.network = Kokoro(dequantize(load_pack(pack)), self.device, compiled=cuda and compiled, half=half)
         self.codec = load_embedded_codec(self.device)
         self.styles = torch.from_numpy(self.data["styles"].astype(np.float32)).to(self.device)
-        self.rooms, self.tilt_I, self.snr_I = self._rooms()
+        self.channels, self.tilt_C, self.snr_C, self.level_C = self._channels()
         self.generator = np.random.default_rng(1)
         print(f"speak: loaded after {time.monotonic() - self.began:.1f} s", flush=True)
 
-    def style(self, identity_B: NDArray[np.int64], length: int) -> Tensor:
-        row = min((length - 3) // STYLE_STEP, self.styles.shape[1] - 1)
-        weights = torch.from_numpy(self.data["identity_weights"][identity_B]).to(self.device)
-        voices = torch.from_numpy(self.data["identity_voices"][identity_B].astype(np.int64)).to(self.device)
-        return (self.styles[voices, max(row, 0)] * weights[..., None]).sum(1)
+    def draw(self, number: int, size: int, first: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Sentences of a round, and their identities. The first rounds are short, so that training can begin."""
+        count, identities = len(self.token_counts), len(self.data["identity_pitch"])
+        order = np.random.default_rng(number * size // count).permutation(count)
+        chosen = order[number * size % count :][: size // 3 if first else size]
+        rng = np.random.default_rng(1_000 + number)
+        named = int((self.data["identity_timbre_weights"][:, 0] == 1).sum())
+        block = size // PER_IDENTITY
+        identity = named + (number * block + rng.integers(0, block // 3 if first else block, len(chosen))) % (identities - named)
+        identity = np.where(rng.random(len(chosen)) < NAMED_SHARE, rng.integers(0, named, len(chosen)), identity)
+        return chosen, identity
 
-    def make(self, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.generic]] | None:
+    def style(self, identity_B: NDArray[np.int64], length: int) -> Tensor:
+        row = max(0, min((length - 3) // STYLE_STEP, self.styles.shape[1] - 1))
+        halves = []
+        for half, kind in enumerate(("timbre", "manner")):
+            weights = torch.from_numpy(self.data[f"identity_{kind}_weights"][identity_B]).to(self.device)
+            voices = torch.from_numpy(self.data[f"identity_{kind}"][identity_B].astype(np.int64)).to(self.device)
+            halves.append((self.styles[voices, row, 128 * half : 128 * half + 128] * weights[..., None]).sum(1))
+        return torch.cat(halves, 1)
+
+    def make(self, chosen: NDArray[np.int64], identity: NDArray[np.int64]) -> dict[str, NDArray[np.generic]] | None:
         """Codes, frames and phone times of sentences; None if the time is over."""
+        self.identity = dict(zip(chosen.tolist(), identity.tolist(), strict=True))
         plans = self._plan(chosen)
         order = sorted(plans, key=lambda index: int(plans[index][0].sum()))
         batches: list[list[int]] = []
@@ -141,6 +171,7 @@ class Maker:
             return None
         return {
             "sentence": np.array([row[0] for row in rows]),
+            "identity": np.array([self.identity[row[0]] for row in rows]),
             "frames": np.array([row[1].shape[1] for row in rows]),
             "codes": np.concatenate([row[1] for row in rows], 1),
             "phone_times": np.concatenate([row[2] for row in rows]),
@@ -152,19 +183,32 @@ class Maker:
         for length in np.unique(lengths):
             group = chosen[lengths == length]
             for part in np.array_split(group, math.ceil(len(group) / 64)):
-                identity = self.data["identity"][part].astype(np.int64)
+                identity = self._identities(part)
                 tokens = np.stack([self.data["tokens"][self.token_at[i] : self.token_at[i] + length] for i in part])
                 style = self.style(identity, int(length))
                 speed = self.data["identity_speed"][identity] / self.data["identity_pitch"][identity]
                 planned = self.network.plan(
                     torch.from_numpy(tokens.astype(np.int64)).to(self.device), style, torch.from_numpy(speed).to(self.device)
                 )
-                durations = planned.durations_BL.cpu().numpy()
+                durations = self._rhythm(planned.durations_BL.cpu().numpy(), tokens)
                 prosody, text = planned.prosody_BLC.to(torch.bfloat16), planned.text_BLC.to(torch.bfloat16)
                 plans |= {int(i): (durations[row], prosody[row], text[row], style[row]) for row, i in enumerate(part)}
             if time.monotonic() > self.deadline:
                 break
         return plans
+
+    def _identities(self, sentences: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.array([self.identity[int(i)] for i in sentences])
+
+    def _rhythm(self, durations_BL: NDArray[np.int64], tokens_BL: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Durations with some irregularity; some speakers pause between words, or longer or shorter at marks."""
+        rng, shape = self.generator, durations_BL.shape
+        changed = durations_BL * np.exp(rng.normal(0, 0.13, shape))
+        mark = np.isin(tokens_BL, PAUSES)
+        changed *= np.where(mark & (rng.random((shape[0], 1)) < 0.4), rng.uniform(0.4, 2.2, shape), 1)
+        pausing = (tokens_BL == SPACE) & (rng.random((shape[0], 1)) < 0.25) & (rng.random(shape) < 0.08)
+        changed += pausing * rng.uniform(4, 26, shape)
+        return np.maximum(1, np.floor(changed + rng.random(shape))).astype(np.int64)
 
     def _try(
         self, batch: list[int], plans: dict[int, tuple[NDArray[np.int64], Tensor, Tensor, Tensor]]
@@ -186,7 +230,10 @@ class Maker:
     ) -> list[tuple[int, NDArray[np.int16], NDArray[np.float32]]]:
         frames = max(int(plans[i][0].sum()) for i in batch)
         prosody, text = expand([(plans[i][1], plans[i][2]) for i in batch], [plans[i][0] for i in batch], frames)
-        wave_BS = self.network.speak(prosody.float(), text.float(), torch.stack([plans[i][3] for i in batch])).nan_to_num(0.0)
+        identity = self._identities(np.array(batch))
+        melody = [torch.from_numpy(self.data[f"identity_{kind}"][identity]).to(self.device) for kind in ("melody", "liveliness")]
+        style = torch.stack([plans[i][3] for i in batch])
+        wave_BS = self.network.speak(prosody.float(), text.float(), style, (melody[0], melody[1])).nan_to_num(0.0)
         rng = self.generator
         starts, ends, times = [], [], []
         for i in batch:
@@ -196,7 +243,6 @@ class Maker:
             starts.append(max(0, int(at_L[1] - rng.uniform(0.02, 0.15) * RATE)))
             ends.append(min(frames * FRAME, int(phone_times[-1] + rng.uniform(0.12, 0.3) * RATE)))
             times.append(phone_times)
-        identity = self.data["identity"][np.array(batch)].astype(np.int64)
         pitch = self.data["identity_pitch"][identity]
         lengths = [int((end - start) / ratio) for start, end, ratio in zip(starts, ends, pitch, strict=True)]
         with torch.inference_mode():
@@ -225,47 +271,52 @@ class Maker:
         mask = torch.arange(size, device=device) < torch.from_numpy(lengths).to(device)[:, None]
         wave = wave * mask
         n = 1 << (size + ROOM_SAMPLES - 1).bit_length()
-        index = torch.from_numpy(identity).to(device)
+        index = torch.from_numpy(self.data["identity_channel"][identity].astype(np.int64)).to(device)
         dry = wave.square().sum(1, keepdim=True).sqrt()
-        wave = torch.fft.irfft(torch.fft.rfft(wave, n) * torch.fft.rfft(self.rooms[index], n), n)[:, :size]
+        wave = torch.fft.irfft(torch.fft.rfft(wave, n) * torch.fft.rfft(self.channels[index], n), n)[:, :size]
         wave = wave * dry / wave.square().sum(1, keepdim=True).sqrt().clamp(min=1e-6)
         rms = dry / torch.from_numpy(lengths).to(device)[:, None].float().sqrt()
         spectrum = torch.fft.rfft(torch.randn_like(wave))
         frequency = torch.arange(spectrum.shape[1], device=device) / spectrum.shape[1] + 0.01
-        noise = torch.fft.irfft(spectrum * frequency ** -self.tilt_I[index][:, None], size)
+        noise = torch.fft.irfft(spectrum * frequency ** -self.tilt_C[index][:, None], size)
         noise = noise / noise.square().mean(1, keepdim=True).sqrt()
-        wave = wave + noise * rms * 10 ** (-self.snr_I[index][:, None] / 20)
-        level = 10 ** (-(26 + 4 * torch.rand(len(wave), 1, device=device) - 2 + self.level_I[index][:, None]) / 20)
+        snr = self.snr_C[index][:, None] + 4 * torch.rand(len(wave), 1, device=device) - 2
+        wave = wave + noise * rms * 10 ** (-snr / 20)
+        level = 10 ** (-(26 + 4 * torch.rand(len(wave), 1, device=device) - 2 + self.level_C[index][:, None]) / 20)
         wave = wave * level / rms.clamp(min=1e-5)
         return wave.clamp(-1, 1) * mask
 
-    def _rooms(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Impulse responses [I, S], tilt of the noise's spectrum and ratio of speech to noise in dB [I] of each identity."""
+    def _channels(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rooms and microphones: impulse responses [C, S], and [C] each: tilt of the noise's spectrum, ratio of speech to noise
+        in dB, level in dB. The first is none."""
         rng = np.random.default_rng(2)
-        count = len(self.data["identity_room"])
-        rooms = np.zeros((count, ROOM_SAMPLES), np.float32)
-        rooms[:, 0] = 1
-        snr = np.full(count, 70.0)
-        t = np.arange(ROOM_SAMPLES) / RATE
-        for row in np.flatnonzero(self.data["identity_room"]):
-            decay = rng.uniform(0.12, 0.55)
-            tail = rng.standard_normal(ROOM_SAMPLES) * 10 ** (-3 * t / decay) * (t > rng.uniform(0.001, 0.006))
-            # walls take the high frequencies first
-            tail = np.convolve(tail, np.hanning(rng.integers(3, 9)), "same")
-            rooms[row] += tail / np.sqrt((tail**2).sum()) * 10 ** (-rng.uniform(2, 16) / 20)
-            if rng.random() < 0.3:  # a telephone or a cheap microphone
-                cut = rng.uniform(3_000, 8_000)
-                spectrum = np.fft.rfft(rooms[row])
-                spectrum *= 1 / (1 + (np.fft.rfftfreq(ROOM_SAMPLES, 1 / RATE) / cut) ** 8)
-                rooms[row] = np.fft.irfft(spectrum, ROOM_SAMPLES)
-            snr[row] = rng.uniform(18, 45)
-        tilt = rng.uniform(0, 1, count)
-        self.level_I = torch.from_numpy(rng.uniform(-4, 5, count).astype(np.float32)).to(self.device)
-        return (
-            torch.from_numpy(rooms.astype(np.float32)).to(self.device),
-            torch.from_numpy(tilt.astype(np.float32)).to(self.device),
-            torch.from_numpy(snr.astype(np.float32)).to(self.device),
-        )
+        rooms = np.zeros((CHANNELS, ROOM_SAMPLES), np.float32)
+        snr = np.full(CHANNELS, 70.0)
+        t, frequency = np.arange(ROOM_SAMPLES) / RATE, np.fft.rfftfreq(ROOM_SAMPLES, 1 / RATE)
+        octave = np.log2(np.maximum(frequency, 50) / 1_000)
+        for row in range(CHANNELS):
+            room = np.zeros(ROOM_SAMPLES)
+            room[0] = 1
+            if row > 0 and rng.random() < 0.45:
+                decay = rng.uniform(0.12, 0.6)
+                tail = rng.standard_normal(ROOM_SAMPLES) * 10 ** (-3 * t / decay) * (t > rng.uniform(0.001, 0.006))
+                # walls take the high frequencies first
+                tail = np.convolve(tail, np.hanning(rng.integers(3, 9)), "same")
+                room += tail / np.sqrt((tail**2).sum()) * 10 ** (-rng.uniform(3, 20) / 20)
+            gain = np.zeros_like(octave)
+            if row > 0 and rng.random() < 0.65:  # a microphone, and where it stands
+                gain += rng.uniform(-2, 2) * octave
+                for _ in range(rng.integers(1, 4)):
+                    gain += rng.uniform(-6, 6) * np.exp(-(((octave - rng.uniform(-3, 3)) / rng.uniform(0.3, 1.2)) ** 2))
+                gain -= 40 * np.maximum(0, np.log2(rng.uniform(30, 130) / np.maximum(frequency, 5)))
+            if row > 0 and rng.random() < 0.5:  # recorded at 16 kHz, compressed, or cheap
+                cut = rng.choice((rng.uniform(3_300, 8_000), 7_800.0), p=(0.4, 0.6))
+                gain -= 10 * np.log10(1 + (frequency / cut) ** rng.choice((8, 16, 48)))
+            rooms[row] = np.fft.irfft(np.fft.rfft(room) * minimum_phase(np.maximum(gain, -90)), ROOM_SAMPLES)
+            if row > 0 and rng.random() < 0.6:
+                snr[row] = rng.uniform(16, 50)
+        tilt, level = rng.uniform(0, 1, CHANNELS), rng.uniform(-4, 6, CHANNELS)
+        return tuple(torch.from_numpy(x.astype(np.float32)).to(self.device) for x in (rooms, tilt, snr, level))  # type: ignore[return-value]
 
 
 if __name__ == "__main__":

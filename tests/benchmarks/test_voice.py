@@ -29,7 +29,7 @@ def data() -> Utterances:
     times = np.concatenate([[*start, count * 4.0] for start, count in zip(starts, counts, strict=True)])
     return Utterances(
         np.array([0, 0, 0, 0, 1, 1, 1, 1, 2]), counts, frames, np.concatenate(phones), owners(times, counts, frames),
-        rng.integers(0, 32, (8, frames.sum())), np.ones(9, bool), np.concatenate(starts),
+        rng.integers(0, 32, (8, frames.sum())), np.ones(9, bool), np.concatenate(starts), np.zeros(9, bool),
     )  # fmt: skip
 
 

@@ -6,12 +6,16 @@ import pytest
 import torch
 
 from voxbeam.assets import VOICE_WEIGHTS
+from voxbeam.models.batch import TokenizedUtterance, collate
 from voxbeam.models.checkpoint import Checkpoint
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.models.embedded_voice import dequantize, pack_voice, quantize, read_voice
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set
+from voxbeam.models.transformer import TransformerConfig
+from voxbeam.models.valle import ModelConfig, NARModel
 from voxbeam.schemas.errors import CheckpointError
+from voxbeam.storage.safetensors_io import unpack
 
 
 def checkpoint(name: str) -> Checkpoint:
@@ -38,6 +42,30 @@ def test_a_voice_comes_back_within_half_a_step_of_each_row(tmp_path: Path) -> No
             assert after.dtype == torch.float32 and after.shape == value.shape
             most = value.abs().amax(-1, keepdim=True) / 254 if value.ndim > 1 else value.abs() * 2**-11
             assert ((after - value).abs() <= most * 1.001 + 1e-12).all()
+
+
+def test_the_modulations_of_all_levels_come_back(tmp_path: Path) -> None:
+    """Of a real NAR model: the loss of every level is about that of before."""
+    torch.manual_seed(0)
+    config = ModelConfig(
+        n_phones=9, codebook_size=32, transformer=TransformerConfig(n_layers=2, n_heads=2, d_model=32, d_ff=64, dropout=0.0)
+    )
+    model = NARModel(config).eval()
+    for name, parameter in model.named_parameters():
+        if "modulation" in name:  # as large as after training
+            torch.nn.init.normal_(parameter, std=0.2)
+    saved = {"nar": Checkpoint({f"nar/average/{name}": p.detach() for name, p in model.named_parameters()}, {"step": 1})}
+    file = tmp_path / "voice.safetensors"
+    file.write_bytes(pack_voice(saved))
+    stored, _ = unpack(file.read_bytes(), "voice")
+    assert not any(key.endswith("modulation.weight") for key in stored)
+    again = NARModel(config).eval()
+    again.load_state_dict({key.removeprefix("nar/average/"): value for key, value in read_voice(file)["nar"].tensors.items()})
+    codes = torch.randint(0, 32, (1, 8, 20)).to(torch.int16).numpy()
+    batch = collate([TokenizedUtterance(key="a", phones_L=torch.arange(1, 8).numpy(), codes_KT=codes[0], prompt_frames=5)])
+    for level in range(1, 8):
+        before, after = (one(batch, torch.tensor([level]), torch.tensor([5])).loss.item() for one in (model, again))
+        assert after == pytest.approx(before, rel=2e-3)
 
 
 def test_a_row_of_zeros_stays_zero() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from voxbeam.models.speech_metrics import speaker_similarity, word_error_rate
 from voxbeam.models.valle import ARModel, NARModel
 from voxbeam.synthesis.generate import Request, decode_ar, decode_nar, generate, generate_chunks, request_batch
-from voxbeam.synthesis.sampling import SamplingConfig, nucleus, sample_codes
+from voxbeam.synthesis.sampling import SamplingConfig, guided, nucleus, sample_codes
 
 from tests.trainer.factories import MODEL, SIZES
 
@@ -118,3 +118,21 @@ def test_a_voice_is_like_itself(speech: np.ndarray) -> None:
     assert speaker_similarity(one, one) == pytest.approx(1, abs=1e-4)
     assert speaker_similarity(one, two) < 1
     assert speaker_similarity(one, two[:10]) == 0
+
+
+def test_guidance_prefers_codes_that_the_text_makes_likelier() -> None:
+    with_text, without = torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[2.0, 0.0, 0.0]])
+    plain = with_text.softmax(1)
+    for strength in (0.5, 2.0):
+        mixed = guided(torch.cat([with_text, without]), strength).softmax(1)
+        assert mixed[0, 1] > plain[0, 1] and mixed[0, 0] < plain[0, 0]
+    assert torch.allclose(guided(torch.cat([with_text, with_text]), 3.0).softmax(1), plain)
+
+
+def test_a_batch_says_with_guidance_what_each_request_says_alone(models: tuple[ARModel, NARModel]) -> None:
+    sampling = replace(GREEDY, guidance=50.0)
+    together = generate(*models, REQUESTS, sampling)
+    plain = generate(*models, REQUESTS, GREEDY)
+    for made, lone in zip(together, REQUESTS, strict=True):
+        assert np.array_equal(made.codes_KT, generate(*models, [lone], sampling)[0].codes_KT)
+    assert any(not np.array_equal(made.codes_KT, other.codes_KT) for made, other in zip(together, plain, strict=True))
