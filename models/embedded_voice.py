@@ -1,8 +1,8 @@
 """The voice that ships with voxbeam: the averaged weights of an AR and a NAR model in one safetensors file of 8 bits a value.
 
 A matrix is stored as int8 with one float32 scale for each row (the last dimension); vectors are stored as float16. Both become
-float32 when they are loaded. Of a matrix that only ever reads the embeddings of the NAR model's levels, its products with them are
-stored, as float16: they are fewer. assets/weights/voice.md says what the models learned from and what they can do.
+float32 when they are loaded. Of a matrix that only ever reads the embeddings of the NAR model's levels, its products with them
+are stored, as float16: they are fewer. assets/weights/voice.md says what the models learned from and what they can do.
 
 Shapes: L levels, D = d_model.
 """
@@ -24,6 +24,8 @@ from voxbeam.storage.safetensors_io import pack, unpack
 
 EMBEDDED_VOICE = "embedded"
 """what is given in place of a run"""
+EMBEDDED_GUIDANCE = 1.0
+"""of the sampling; chosen on other sentences and voices than those of its card"""
 _KIND = "voice"
 _SCALE = "/scale"
 _MODULATION = "modulation.weight"

@@ -9,6 +9,7 @@ Shapes: B utterances, L phones, P prompt frames, T frames, K codebooks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,11 @@ from voxbeam.models.batch import Batch, TokenizedUtterance, collate
 from voxbeam.models.valle import ARModel, NARModel
 from voxbeam.synthesis.sampling import SamplingConfig, guided, sample_codes
 
+MIN_PHONES_PER_SECOND = 5
+"""slower than anybody speaks: a longer utterance is a loop, and is truncated"""
+MAX_PHONES_PER_SECOND = 30
+"""faster than anybody speaks: a shorter utterance ended too soon"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -32,6 +38,8 @@ class Request:
     prompt_KP: NDArray[np.int16]
     max_frames: int
     """generation stops here unless the model ends it earlier"""
+    min_frames: int = 0
+    """the model cannot end it before"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,15 @@ class Generated:
     """the model generated the end token; False if generation was truncated at `max_frames`"""
 
 
+def frame_limits(phones: int, frame_rate: float) -> tuple[int, int]:
+    """The frames before which a text of so many phones cannot end, and those after which it is cut.
+
+    A text that ends as soon as it can was still ended too early: its speech is faster than `MAX_PHONES_PER_SECOND`.
+    """
+    least = math.ceil(phones / MAX_PHONES_PER_SECOND * frame_rate) - 1
+    return max(0, least), round((1 + phones / MIN_PHONES_PER_SECOND) * frame_rate)
+
+
 @torch.inference_mode()
 def generate(
     ar: ARModel, nar: NARModel, requests: Sequence[Request], sampling: SamplingConfig, *, seed: int = 0
@@ -51,7 +68,8 @@ def generate(
     batch = request_batch(requests, model_device(ar))
     first_codes: list[list[int]] = [[] for _ in requests]
     finished = [False] * len(requests)
-    for code_B in decode_ar(ar, batch, [request.max_frames for request in requests], sampling, seed):
+    least, most = [request.min_frames for request in requests], [request.max_frames for request in requests]
+    for code_B in decode_ar(ar, batch, most, sampling, seed, min_frames=least):
         for row, code in enumerate(code_B):
             if code == ar.end_id:
                 finished[row] = True
@@ -68,7 +86,7 @@ def generate_chunks(
     """The codes of one request in chunks [K, ≤ chunk_frames], each as soon as it is complete."""
     batch = request_batch([request], model_device(ar))
     prompt_KP, fresh = request.prompt_KP, list[int]()
-    for (code,) in decode_ar(ar, batch, [request.max_frames], sampling, seed):
+    for (code,) in decode_ar(ar, batch, [request.max_frames], sampling, seed, min_frames=[request.min_frames]):
         if code is not None and code != ar.end_id:
             fresh.append(code)
         if len(fresh) == chunk_frames:
@@ -80,11 +98,17 @@ def generate_chunks(
 
 
 def decode_ar(
-    ar: ARModel, batch: Batch, max_frames: Sequence[int], sampling: SamplingConfig, seed: int
+    ar: ARModel,
+    batch: Batch,
+    max_frames: Sequence[int],
+    sampling: SamplingConfig,
+    seed: int,
+    *,
+    min_frames: Sequence[int] | None = None,
 ) -> Iterator[list[int | None]]:
     """Codes of the first codebook, frame by frame: one per utterance, the end token once, and None from then on.
 
-    An utterance that reaches its `max_frames` gives None as well.
+    An utterance that reaches its `max_frames` gives None as well. The end token is not drawn before `min_frames`.
     """
     device = batch.phones_BL.device
     generator = torch.Generator(device).manual_seed(seed)
@@ -106,9 +130,12 @@ def decode_ar(
         decoder.capture()
     recent_BH = torch.full((len(max_frames), sampling.repetition_window), -1, device=device)
     max_B = torch.tensor(max_frames, device=device)
+    min_B = torch.tensor(min_frames or [0] * len(max_frames), device=device)
+    is_end_V = torch.arange(ar.end_id + 1, device=device) == ar.end_id
     done_B = torch.zeros(len(max_frames), dtype=torch.bool, device=device)
     for frame in range(max(max_frames)):
         logits_BV = guided(decoder.logits_BV, sampling.guidance) if sampling.guidance else decoder.logits_BV
+        logits_BV = logits_BV.masked_fill((frame < min_B)[:, None] & is_end_V, -torch.inf)
         code_B = sample_codes(logits_BV, recent_BH, sampling, generator)
         output_B = torch.where(done_B | (frame >= max_B), -1, code_B)
         done_B = done_B | (code_B == ar.end_id)
@@ -116,7 +143,9 @@ def decode_ar(
         if bool((done_B | (frame + 1 >= max_B)).all()):
             return
         recent_BH = torch.cat([recent_BH[:, 1:], code_B[:, None]], dim=1)
-        decoder.step(code_B.clamp(max=ar.end_id - 1).repeat(copies))  # finished utterances continue with any code, which is discarded
+        decoder.step(
+            code_B.clamp(max=ar.end_id - 1).repeat(copies)
+        )  # finished utterances continue with any code, which is discarded
 
 
 def decode_nar(

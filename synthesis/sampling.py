@@ -7,7 +7,7 @@ Shapes: B utterances, V codes (the last is the end token), H recent codes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,14 +18,19 @@ class SamplingConfig:
     """Sampling parameters. `repetition_window` and `max_repetition` are K and t_r of VALL-E 2.
 
     With `guidance` above zero, codes that the text makes likelier count more (classifier-free guidance, Ho and Salimans 2022,
-    arXiv 2207.12598), for models that also learned speech without its text.
+    arXiv 2207.12598), for models that also learned speech without its text, as the voice that ships did. None is what is best
+    for that voice (`models/embedded_voice.py`), and zero for another.
     """
 
     top_p: float = 0.9
     temperature: float = 1.0
     repetition_window: int = 10
     max_repetition: float = 0.1
-    guidance: float = 0.0
+    guidance: float | None = None
+
+    def with_guidance(self, default: float) -> SamplingConfig:
+        """With this guidance if it has none."""
+        return self if self.guidance is not None else replace(self, guidance=default)
 
 
 def nucleus(logits_BV: Tensor, top_p: float) -> Tensor:
@@ -38,9 +43,15 @@ def nucleus(logits_BV: Tensor, top_p: float) -> Tensor:
 
 
 def guided(logits_CV: Tensor, guidance: float) -> Tensor:
-    """Logits [B, V] of `C` = 2 B utterances, of which the second half are the first without their text."""
+    """Logits [B, V] of `C` = 2 B utterances, of which the second half are the first without their text.
+
+    The end token keeps its probability: it has none without a text, which would count for far too much.
+    """
     with_BV, without_BV = logits_CV.float().log_softmax(1).chunk(2)
-    return with_BV + guidance * (with_BV - without_BV)
+    codes_BV = (with_BV + guidance * (with_BV - without_BV))[:, :-1].log_softmax(1)
+    end_B1 = with_BV[:, -1:]
+    going_on_B1 = torch.log1p(-end_B1.exp().clamp(max=1 - 1e-6))
+    return torch.cat([codes_BV + going_on_B1, end_B1], 1)
 
 
 def sample_codes(logits_BV: Tensor, recent_BH: Tensor, config: SamplingConfig, generator: torch.Generator) -> Tensor:

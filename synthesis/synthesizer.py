@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, Codec, load_codec
 from voxbeam.models.codec_weights import codec_weights
-from voxbeam.models.embedded_voice import EMBEDDED_VOICE
+from voxbeam.models.embedded_voice import EMBEDDED_GUIDANCE, EMBEDDED_VOICE
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
 from voxbeam.models.speech_metrics import (
@@ -37,7 +37,7 @@ from voxbeam.schemas.errors import CheckpointError, SynthesisError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.candidates import Candidate, Speech, attempt_seeds, best_of
 from voxbeam.synthesis.chunks import decode_chunks
-from voxbeam.synthesis.generate import Generated, Request, generate, generate_chunks
+from voxbeam.synthesis.generate import MAX_PHONES_PER_SECOND, Generated, Request, frame_limits, generate, generate_chunks
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.text import left_out, phone_ids, split_sentences
@@ -47,10 +47,6 @@ MIN_PROMPT_S = 0.5
 """shorter prompts tell nothing of a voice"""
 _BEYOND_S = 0.1
 """read after the end of a prompt: it tells whether the recording goes on, and the resampler does not fade out in the prompt"""
-MIN_PHONES_PER_SECOND = 5
-"""slower than anybody speaks: a longer utterance is a loop, and is truncated"""
-MAX_PHONES_PER_SECOND = 30
-"""faster than anybody speaks: a shorter utterance ended too soon"""
 
 
 @dataclass(frozen=True)
@@ -107,6 +103,7 @@ class Synthesizer:
             )
         self.phone_set = replace(self.phone_set, phones=known)
         self.phonemizer = open_phonemizer(self.language)
+        self.sampling = self.sampling.with_guidance(EMBEDDED_GUIDANCE if self.run_uri == EMBEDDED_VOICE else 0.0)
         self._permit: Permit | None = None
 
     @classmethod
@@ -261,8 +258,8 @@ class Synthesizer:
     def request_with_context(self, context: Sequence[str], codes_KP: NDArray[np.int16], text: str) -> Request:
         """A text after codes whose transcript is `context`. Raises SynthesisError for no words, or a symbol without any."""
         ids = phone_ids([*context, text], self.phonemizer, self.phone_set)
-        seconds = 1 + self._count_phones(text) / MIN_PHONES_PER_SECOND
-        return Request(phones_L=np.array(ids, np.int64), prompt_KP=codes_KP, max_frames=round(seconds * self.codec.frame_rate))
+        least, most = frame_limits(self._count_phones(text), self.codec.frame_rate)
+        return Request(phones_L=np.array(ids, np.int64), prompt_KP=codes_KP, min_frames=least, max_frames=most)
 
     def _count_phones(self, text: str) -> int:
         """Phones of a text, with the marks between them."""

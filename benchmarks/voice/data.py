@@ -136,8 +136,8 @@ def pack_codes(codes_KF: Array) -> Array:
 
 def unpack_codes(packed: Array, codebooks: int) -> Array:
     """The codes [K, F] of `pack_codes`."""
-    bits = np.unpackbits(packed)
-    bits = bits[: len(bits) // (10 * codebooks) * 10 * codebooks].reshape(-1, 10)
+    flat = np.unpackbits(packed)
+    bits = flat[: len(flat) // (10 * codebooks) * 10 * codebooks].reshape(-1, 10)
     return (bits @ (1 << np.arange(9, -1, -1))).astype(np.int16).reshape(codebooks, -1)
 
 

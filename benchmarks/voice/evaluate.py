@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=40)
     parser.add_argument("--top-p", type=float, default=SamplingConfig().top_p)
     parser.add_argument("--temperature", type=float, default=SamplingConfig().temperature)
-    parser.add_argument("--guidance", type=float, default=SamplingConfig().guidance)
+    parser.add_argument("--guidance", type=float)
     parser.add_argument("--takes", type=int, default=1)
     parser.add_argument("--rotate", action="store_true")
     parser.add_argument("--only", help="speak in these voices, by number: several processes can share the work")

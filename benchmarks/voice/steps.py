@@ -47,13 +47,15 @@ class Muon:
         named = dict(model.named_parameters())
         hidden = {name: p for name, p in named.items() if p.ndim == 2 and ".layers." in name and "modulation" not in name}
         others = {name: p for name, p in named.items() if name not in hidden}
-        self.square, self.wide = [], []
+        self.square: list[Tensor] = []
+        self.wide: list[Tensor] = []
         for p in hidden.values():
             square = p.shape[0] % d_model == 0 and p.shape[1] == d_model and p.shape[0] <= 3 * d_model
             (self.square if square else self.wide).append(p)
         self.d_model, self.rate, self.decay, self.scale = d_model, rate, decay, scale
         self.momentum = {id(p): torch.zeros_like(p) for p in hidden.values()}
-        self.hidden, self.others = list(hidden.values()), list(others.values())
+        self.hidden: list[Tensor] = list(hidden.values())
+        self.others: list[Tensor] = list(others.values())
         matrices = [p for p in self.others if p.ndim >= 2]
         rest = [p for p in self.others if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
@@ -139,7 +141,7 @@ class State:
             self.sums += torch.stack([loss.detach(), right.float(), codes, guide.detach() / count])
         with torch.no_grad():
             self.optimizer.step()
-            change = torch._foreach_sub(self.parameters, self.average)  # type: ignore[arg-type]
+            change = torch._foreach_sub(self.parameters, self.average)
             torch._foreach_mul_(change, self.controls[2])
             torch._foreach_add_(self.average, change)
 

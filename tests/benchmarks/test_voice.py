@@ -8,8 +8,19 @@ from voxbeam.models.batch import Batch, TokenizedUtterance, collate
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import ARModel, ModelConfig, NARModel
 
-from benchmarks.voice.data import FIELDS, Utterances, document_lengths, draw_documents, owners, pack_documents
+from benchmarks.voice.data import (
+    FIELDS,
+    Utterances,
+    document_lengths,
+    draw_documents,
+    owners,
+    pack_codes,
+    pack_documents,
+    unpack_codes,
+)
+from benchmarks.voice.identities import HELD_OUT, draw_identities
 from benchmarks.voice.packed import Corpus, Packed, lay_out
+from benchmarks.voice.steps import State
 
 N_PHONES, SIZE = 20, 1500
 CONFIG = ModelConfig(
@@ -102,3 +113,51 @@ def test_each_frame_knows_its_phone(data: Utterances) -> None:
     true = data.phones_P[(data.phone_at_U[utterance] + owner.numpy())[inside]]
     said = layout.phone_N[layout.owner_N[known]].numpy()[inside]
     assert (said == true).mean() > 0.95  # words that a prompt cuts in two are the exception
+
+
+def test_most_prompts_end_between_two_words(data: Utterances) -> None:
+    documents = draw_documents(data, np.repeat(np.arange(8), 40), np.random.default_rng(4), 1.0)
+    ends = documents[:, FIELDS.index("prompt_frame")] + documents[:, FIELDS.index("prompt_frames")]
+    utterance = np.searchsorted(data.frame_at_U, ends - 1, "right") - 1
+    at = ends - data.frame_at_U[utterance]
+    # a word is three phones of four frames each; its boundary takes four more
+    between = (at % 16 >= 12) | (at % 16 == 0) | (at >= data.phone_counts_U[utterance] * 4)
+    assert 0.7 < between.mean() < 1
+
+
+def test_codes_come_back_from_ten_bits() -> None:
+    codes = np.random.default_rng(0).integers(0, 1024, (8, 37))
+    packed = pack_codes(codes)
+    assert len(packed) == 8 * 37 * 10 / 8
+    assert np.array_equal(unpack_codes(packed, 8), codes)
+
+
+def test_no_identity_has_a_voice_that_is_held_out() -> None:
+    names = [*HELD_OUT, "af_sky", "am_adam", "bf_lily", "bm_george", "ef_dora", "jm_kumo", "zf_xiaoni"]
+    drawn = draw_identities(names, 300, seed=0)
+    for kind in ("timbre", "manner"):
+        voices, weights = drawn[f"identity_{kind}"], drawn[f"identity_{kind}_weights"]
+        assert not np.isin(voices, range(len(HELD_OUT))).any()
+        assert np.allclose(weights.sum(1), 1, atol=1e-5)
+    plain = drawn["identity_channel"][:4] == 0
+    assert plain.all() and (drawn["identity_timbre_weights"][:4, 0] == 1).all()
+
+
+def test_steps_learn_and_the_average_follows(data: Utterances) -> None:
+    torch.manual_seed(0)
+    corpus = to_corpus(data)
+    (batch, *_) = pack_documents(draw_documents(data, np.arange(9), np.random.default_rng(1), 0.8), SIZE, 12)
+    model = ARModel(CONFIG)
+    packed = Packed(model, SIZE, 512, compiled=False, dropout=0.0)
+    state = State("ar", model, packed, lambda rows, _: packed.ar(rows, corpus), rate=0.02, decay=0.1, count=1, most=12)
+    losses = []
+    for _ in range(25):
+        state.step([torch.from_numpy(batch)], [1], scale=100.0, guide=0.0)  # a warm-up of 300 steps makes it small at first
+        loss, _, codes, _ = state.read()
+        losses.append(loss / codes)
+    assert losses[-1] < losses[0] - 0.3
+    assert state.check(losses[-1])
+    moved = [p.detach().clone() for p in state.parameters]
+    assert not state.check(float("nan"))  # back to the average that was kept
+    assert all(torch.equal(p, kept) for p, kept in zip(state.parameters, state.kept, strict=True))
+    assert any(not torch.equal(p, before) for p, before in zip(state.parameters, moved, strict=True))

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from voxbeam.models.speech_metrics import speaker_similarity, word_error_rate
 from voxbeam.models.valle import ARModel, NARModel
-from voxbeam.synthesis.generate import Request, decode_ar, decode_nar, generate, generate_chunks, request_batch
+from voxbeam.synthesis.generate import (
+    MAX_PHONES_PER_SECOND,
+    Request,
+    decode_ar,
+    decode_nar,
+    frame_limits,
+    generate,
+    generate_chunks,
+    request_batch,
+)
 from voxbeam.synthesis.sampling import SamplingConfig, guided, nucleus, sample_codes
 
 from tests.trainer.factories import MODEL, SIZES
@@ -85,6 +94,29 @@ def test_generation_ends_where_the_model_ends_it(models: tuple[ARModel, NARModel
     assert len({made.codes_KT.shape[1] for made in many}) > 1
 
 
+def test_a_text_does_not_end_before_its_first_possible_frame(models: tuple[ARModel, NARModel]) -> None:
+    ar, nar = models
+    with torch.no_grad():  # a model that always wants to end
+        kept = ar.code_embedding.weight[ar.end_id].clone()
+        ar.code_embedding.weight[ar.end_id] = 100 * ar.transformer.norm.norm.bias + 1
+        ar.transformer.norm.norm.bias += 1
+    try:
+        at_once, later = generate(ar, nar, [REQUESTS[0], replace(REQUESTS[1], min_frames=6)], GREEDY)
+    finally:
+        with torch.no_grad():
+            ar.code_embedding.weight[ar.end_id] = kept
+            ar.transformer.norm.norm.bias -= 1
+    assert at_once.finished and at_once.codes_KT.shape[1] == 0
+    assert later.finished and later.codes_KT.shape[1] == 6
+
+
+def test_a_text_that_ends_as_soon_as_it_can_ended_too_early() -> None:
+    for phones in (1, 2, 40, 41):
+        least, most = frame_limits(phones, 75)
+        assert least / 75 < phones / MAX_PHONES_PER_SECOND <= (least + 1) / 75
+        assert most > least
+
+
 def test_chunks_join_to_the_first_book_of_the_whole(models: tuple[ARModel, NARModel]) -> None:
     chunks = list(generate_chunks(*models, REQUESTS[2], GREEDY, chunk_frames=6))
     (whole,) = generate(*models, REQUESTS[2:], GREEDY)
@@ -121,11 +153,13 @@ def test_a_voice_is_like_itself(speech: np.ndarray) -> None:
 
 
 def test_guidance_prefers_codes_that_the_text_makes_likelier() -> None:
-    with_text, without = torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[2.0, 0.0, 0.0]])
+    """The last is the end token, which keeps its probability."""
+    with_text, without = torch.tensor([[2.0, 1.0, 0.0, 1.0]]), torch.tensor([[2.0, 0.0, 0.0, -9.0]])
     plain = with_text.softmax(1)
     for strength in (0.5, 2.0):
         mixed = guided(torch.cat([with_text, without]), strength).softmax(1)
         assert mixed[0, 1] > plain[0, 1] and mixed[0, 0] < plain[0, 0]
+        assert mixed[0, 3] == pytest.approx(plain[0, 3].item(), rel=1e-5)
     assert torch.allclose(guided(torch.cat([with_text, with_text]), 3.0).softmax(1), plain)
 
 
