@@ -3,8 +3,8 @@
     python -m benchmarks.voice.recorded OUT.npz FILE… [--changed 2] [--speaker "^[0-9]+"] [--hold-out NAME,NAME]
 
 A copy is another voice by another microphone: resampled, so that pitch, formants and rate move together, filtered, and half of
-the time with noise. The speaker is what `--speaker` finds in a file's name, else the name. Those of --hold-out are for validation,
-without copies. What Whisper finds no three words in, or words that the phone set lacks, is left out.
+the time with noise. The speaker is what `--speaker` finds in a file's name, else the name. Those of --hold-out are for
+validation, without copies. What Whisper finds no three words in, or words that the phone set lacks, is left out.
 
 Shapes: S samples at 24 kHz.
 """
