@@ -99,13 +99,13 @@ def test_a_text_does_not_end_before_its_first_possible_frame(models: tuple[ARMod
     with torch.no_grad():  # a model that always wants to end
         kept = ar.code_embedding.weight[ar.end_id].clone()
         ar.code_embedding.weight[ar.end_id] = 100 * ar.transformer.norm.norm.bias + 1
-        ar.transformer.norm.norm.bias += 1
+        ar.transformer.norm.norm.bias.add_(1)
     try:
         at_once, later = generate(ar, nar, [REQUESTS[0], replace(REQUESTS[1], min_frames=6)], GREEDY)
     finally:
         with torch.no_grad():
             ar.code_embedding.weight[ar.end_id] = kept
-            ar.transformer.norm.norm.bias -= 1
+            ar.transformer.norm.norm.bias.sub_(1)
     assert at_once.finished and at_once.codes_KT.shape[1] == 0
     assert later.finished and later.codes_KT.shape[1] == 6
 
