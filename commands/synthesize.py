@@ -11,6 +11,7 @@ import click
 
 from voxbeam.commands.exit_status import DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
+from voxbeam.schemas.formats import SOUND_ENDINGS
 
 if TYPE_CHECKING:
     from voxbeam.safety.gate import ConsentGate
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FORMATS = (".wav", ".flac", ".ogg", ".aiff")
 FilePath = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -89,12 +89,18 @@ def open_voice(
         'voxbeam generate --prompt me.wav --text "Hello." --out hello.wav',
         'voxbeam generate runs/first --prompt me.wav --text "Hello." --out hello.wav',
         'voxbeam generate runs/first --prompt me.wav --text "Hello." --out hello.wav --best-of 4',
+        "voxbeam generate --prompt me.wav --script lines.jsonl --out sounds",
     ],
     statuses=[WRONG],
 )
 @click.argument("run", default="embedded")
-@click.option("--text", required=True, help="Text to speak; sentences are spoken one after the other.")
-@click.option("--prompt", type=FilePath, required=True, help="Recording of the voice.")
+@click.option("--text", help="Text to speak; sentences are spoken one after the other.")
+@click.option(
+    "--script",
+    type=FilePath,
+    help="Speak the lines of a file instead: .txt, or .jsonl with text, voice, prompt_text, out and seed.",
+)
+@click.option("--prompt", type=FilePath, help="Recording of the voice; a line of a script may name another.")
 @click.option(
     "--prompt-text",
     metavar="TEXT",
@@ -103,7 +109,12 @@ def open_voice(
 @click.option(
     "--prompt-seconds", type=click.FloatRange(0.5, 30), default=3.0, show_default=True, help="Seconds of the recording to use."
 )
-@click.option("--out", type=FilePath, required=True, help="WAV file to write.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="WAV file to write; with --script, the folder of the sounds and their report.",
+)
 @click.option(
     "--best-of",
     type=click.IntRange(1),
@@ -120,8 +131,9 @@ def open_voice(
 @model_options
 def generate(
     run: str,
-    text: str,
-    prompt: Path,
+    text: str | None,
+    script: Path | None,
+    prompt: Path | None,
     prompt_text: str | None,
     prompt_seconds: float,
     out: Path,
@@ -141,7 +153,22 @@ def generate(
 
     RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar. Without it, the voice that ships with
     voxbeam speaks English.
+
+    With --script, every line is a sound in the folder --out. Consent is asked for every voice, and every line is read, before
+    anything is spoken. The same command goes on after a stop: it passes over the sounds that are there. A line whose takes all
+    failed, or that has something unspoken, is in report.jsonl with its errors, and the exit status is 1.
     """
+    if (text is None) == (script is None):
+        raise click.UsageError("give --text or --script, one of them")
+    if script is not None:
+        if best_of > 1 or continue_prompt or stream or c2pa:
+            raise click.UsageError("--script excludes --best-of, --continue, --stream and --c2pa")
+        from voxbeam.commands.speak_script import speak_script
+
+        return speak_script(run, script, out, prompt, prompt_text, prompt_seconds, open_gate(ledger, purpose), seed, models)
+    assert text is not None
+    if prompt is None:
+        raise click.UsageError("give the recording of the voice (--prompt)")
     if (best_of > 1) + continue_prompt + stream > 1:
         raise click.UsageError("--best-of, --continue and --stream exclude each other")
 
@@ -250,8 +277,10 @@ def describe_mark(out: Path, consent: ConsentGate) -> str:
 
 def require_usable(out: Path, device: str) -> None:
     """Raises UsageError for what would fail only after a model has worked: a folder, a format or a GPU that is not there."""
-    if out.suffix.lower() not in FORMATS:
-        raise click.UsageError(f"--out {out} has none of the endings {', '.join(FORMATS)}, which tell its format")
+    if out.suffix.lower() not in SOUND_ENDINGS:
+        raise click.UsageError(f"--out {out} has none of the endings {', '.join(SOUND_ENDINGS)}, which tell its format")
+    if out.is_dir():
+        raise click.UsageError(f"--out {out} is a folder; name a file")
     if not out.absolute().parent.is_dir():
         raise click.UsageError(f"the folder of --out, {out.absolute().parent}, does not exist; create it first")
     pin_threads_on_cpu(device)

@@ -16,6 +16,8 @@ N_CODEBOOKS = 8
 CODEBOOK_SIZE = 1024
 """codes are 0 … CODEBOOK_SIZE − 1"""
 SPLITS = ("train", "valid", "test")
+SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".aiff")
+"""of files that speech is written to"""
 
 _AUDIO_NAMES = """
 3g2 3gp 3gpp aac ac3 adts aif aifc aiff aiffc amr ape asf au avi bwf caf dts eac3 ec3 f4a f4v flac flv m2a m2ts m4a m4b m4r m4v

@@ -13,6 +13,7 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -142,6 +143,14 @@ class Synthesizer:
             device=device,
             consent=consent or ConsentGate(),
         )
+
+    def in_voice_of(self, prompt: Prompt) -> Self:
+        """The same models with another prompt; its consent is asked for anew."""
+        other = copy(self)
+        other.prompt, other._permit = prompt, None
+        for known in ("prompt_text", "prompt_KP", "_whole_words"):
+            vars(other).pop(known, None)
+        return other
 
     def require_consent(self) -> Permit:
         """Why the prompt may be used now. Raises ConsentError if it may not, or no longer."""
