@@ -18,7 +18,7 @@ from voxbeam.synthesis.text import Sentence, split_sentences
 
 MAX_SEED = 2**32 - 1
 _KEYS: dict[str, type] = {"text": str, "voice": str, "prompt_text": str, "out": str, "seed": int}
-_SHOWN = 10
+SHOWN = 10
 """bad lines that an error names"""
 
 
@@ -56,8 +56,8 @@ def read_script(path: Path, *, voice: Voice | None = None, seed: int = 0) -> lis
     try:
         rows = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise SynthesisError(f"{path}:{line}: that is not UTF-8", remedy="save the script as UTF-8") from error
+        number = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise SynthesisError(f"{path}:{number}: that is not UTF-8", remedy="save the script as UTF-8") from error
     except OSError as error:
         raise SynthesisError(f"cannot read the script {path}: {error.strerror}", remedy="check the path") from error
     fields = _json_fields if path.suffix.lower() == ".jsonl" else _text_fields
@@ -86,8 +86,8 @@ def read_script(path: Path, *, voice: Voice | None = None, seed: int = 0) -> lis
 def raise_named(wrong: list[str], kind: Callable[..., Exception], remedy: str) -> None:
     """Raises an error that names what is wrong, if anything is."""
     if wrong:
-        more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
-        raise kind("\n".join([*wrong[:_SHOWN], *more]), remedy=remedy)
+        more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        raise kind("\n".join([*wrong[:SHOWN], *more]), remedy=remedy)
 
 
 def _text_fields(row: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.storage.store import Store
 from voxbeam.synthesis.candidates import attempt_seeds
 from voxbeam.synthesis.generate import Generated, Request, generate
-from voxbeam.synthesis.script import Line, Voice, raise_named
+from voxbeam.synthesis.script import SHOWN, Line, Voice, raise_named
 from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
 from voxbeam.synthesis.text import left_out
 
@@ -71,8 +71,12 @@ def read_voices(lines: Sequence[Line], seconds: float, consent: ConsentGate, run
     prompts: dict[Voice, Prompt] = {}
     wrong: list[str] = []
     refused: list[str] = []
-    for voice in dict.fromkeys(line.voice for line in lines):
-        where = ", ".join(line.where for line in lines if line.voice == voice)
+    of_voice: dict[Voice, list[str]] = {}
+    for line in lines:
+        of_voice.setdefault(line.voice, []).append(line.where)
+    for voice, places in of_voice.items():
+        more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+        where = ", ".join(places[:SHOWN]) + more
         try:
             prompts[voice] = Prompt.read(voice.path, voice.text, seconds)
             consent.require(prompts[voice].wave_S, run_uri)
@@ -198,8 +202,8 @@ def _speak_batch(
     hashes: Mapping[str, str],
 ) -> list[tuple[SpokenLine, bytes]]:
     """The sounds of a batch as files, with what to report of each."""
-    for voice in {line.voice for line in batch}:
-        voices[voice].require_consent()
+    for named in {line.voice for line in batch}:
+        voices[named].require_consent()
     pieces = [
         (voices[line.voice], sentence.text, request)
         for line in batch
