@@ -24,7 +24,7 @@ from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.identity.evidence import Calibration, Scores
 
-from benchmarks.synthetic import MakeUpSpeech, made_up_build
+from benchmarks.synthetic import CONFIG, MakeUpSpeech, made_up_build
 from tests.pipeline.test_build import visible_bytes
 
 pytestmark = pytest.mark.slow
@@ -77,7 +77,9 @@ def run_build(folder: Path, output: str, people: dict[str, str], names: dict[str
     calibration.write_text(json.dumps(CALIBRATION.to_json()))
     identify = {"min_similarity": 0.6, "calibration": str(calibration)}
     listed = {"license": "CC0-1.0", "consent_basis": "consent"}
-    config = CorpusConfig.model_validate({"listing": listed, "identify": identify, "pack": PACK.model_dump()})
+    config = CorpusConfig.model_validate(
+        {"filter": CONFIG["filter"], "listing": listed, "identify": identify, "pack": PACK.model_dump()}
+    )
     with made_up_build(SpeakOf):
         return build(str(listing), str(folder / output), config, runner_args=["--direct_num_workers=1"])
 
