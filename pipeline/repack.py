@@ -24,8 +24,8 @@ from voxbeam.pipeline.release_diff import changed_settings, repacking_changes
 from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import RunnerOptions
 from voxbeam.pipeline.steps.policy_object import put_policy
-from voxbeam.schemas.bounded_yaml import parse_yaml
-from voxbeam.schemas.config import CorpusConfig, read_uri
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.config_file import read_sections, wrong_keys
 from voxbeam.schemas.errors import ConfigError, ModelError, StorageError
 from voxbeam.schemas.fingerprint import EVIDENCE_VERSION
 from voxbeam.schemas.policy import Policy, with_decisions, without_decisions
@@ -112,8 +112,7 @@ def merge_policy(previous: Release, policy: Mapping[str, Any] | CorpusConfig | s
     try:
         before, config = CorpusConfig.model_validate(previous.config), CorpusConfig.model_validate(merged)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{where}not a policy for release {previous.name}: {wrong}") from error
+        raise ConfigError(f"{where}not a policy for release {previous.name}: {'; '.join(wrong_keys(error))}") from error
     if needs_build := changed_settings(before, config):
         raise ConfigError(
             f"{where}not only a policy: {'; '.join(needs_build)}",
@@ -123,12 +122,7 @@ def merge_policy(previous: Release, policy: Mapping[str, Any] | CorpusConfig | s
 
 
 def _read_tree(uri: str | Path) -> dict[str, Any]:
-    try:
-        tree = parse_yaml(read_uri(uri)) or {}
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no configuration at {uri}") from error
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{uri} cannot be read as YAML: {error}") from error
+    tree = read_sections(uri)
     if not isinstance(tree, dict):
         raise ConfigError(f"{uri} is no configuration: it has no sections")
     return tree

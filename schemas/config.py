@@ -8,11 +8,9 @@ fingerprint. The others are policy, which is applied when units are packed.
 from pathlib import Path
 from typing import Literal, Self
 
-import obstore
-from obstore.exceptions import BaseError
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from voxbeam.schemas.bounded_yaml import parse_yaml, shorten
+from voxbeam.schemas.config_file import read_sections, wrong_keys
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.languages import language_code
@@ -259,22 +257,12 @@ class CorpusConfig(Section):
 
         Raises ConfigError for a file that cannot be read; its message lists every wrong key.
         """
+        tree = read_sections(uri)
         try:
-            return cls.model_validate(parse_yaml(read_uri(uri)) or {})
-        except FileNotFoundError as error:
-            raise ConfigError(f"there is no configuration at {uri}") from error
+            return cls.model_validate(tree)
         except ValidationError as error:
-            wrong = [
-                f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (found {shorten(e['input'])})"
-                if e["loc"]
-                else f"  {e['msg'].removeprefix('Value error, ')}"
-                for e in error.errors()
-            ]
-            raise ConfigError(f"{uri} has wrong keys; `voxbeam config` lists all keys:\n" + "\n".join(wrong)) from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{uri} is not YAML that can be read: {error}") from error
-        except (OSError, BaseError) as error:
-            raise ConfigError(f"cannot read the configuration {uri}: {error}") from error
+            wrong = "".join(f"\n  {line}" for line in wrong_keys(error))
+            raise ConfigError(f"{uri} has wrong keys; `voxbeam config` lists all keys:{wrong}") from error
 
 
 def _require_order(section: str, values: BaseModel, low: str, high: str) -> None:
@@ -282,11 +270,3 @@ def _require_order(section: str, values: BaseModel, low: str, high: str) -> None
     least, most = getattr(values, low), getattr(values, high)
     if least is not None and most is not None and least > most:
         raise ValueError(f"{section}.{low} ({least:g}) is over {section}.{high} ({most:g})")
-
-
-def read_uri(uri: str | Path) -> bytes:
-    """The bytes of a local file or of an object in a bucket."""
-    if isinstance(uri, Path) or "://" not in uri or uri.startswith("file://"):
-        return Path(str(uri).removeprefix("file://")).read_bytes()
-    root, _, name = uri.rpartition("/")
-    return bytes(obstore.get(obstore.store.from_url(root), name).bytes())
