@@ -1,6 +1,8 @@
 """Unit rows: a segment as a row of its unit's file, and back."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +13,8 @@ from voxbeam.schemas.unit import Unit
 from voxbeam.transforms.filter import chars_per_second
 
 _SCORES = (
-    "speech_ratio", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_windows", "snr_db", "bandwidth_hz", "clipping",
-    "loudness_lufs", "dropouts", "background_tonality",
+    "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_windows", "snr_db", "bandwidth_hz", "clipping", "loudness_lufs",
+    "dropouts", "background_tonality",
 )  # fmt: skip
 _TRANSCRIPT = (
     "text", "language", "language_probability", "avg_logprob", "no_speech_prob", "compression_ratio", "temperature",
@@ -22,7 +24,7 @@ _TRANSCRIPT = (
 
 def make_row(unit: Unit, segment: Segment, flac: bytes | None = None) -> UnitRow:
     """A segment as a row of its unit's file."""
-    t, s = segment.transcript, segment.scores
+    t = segment.transcript
     recording = unit.recording.recording
     return UnitRow(
         key=sample_key(recording, segment.start_ms, segment.end_ms, unit.track),
@@ -33,31 +35,12 @@ def make_row(unit: Unit, segment: Segment, flac: bytes | None = None) -> UnitRow
         start_ms=segment.start_ms,
         end_ms=segment.end_ms,
         duration_ms=segment.duration_ms,
-        text=t.text if t else None,
-        language=t.language if t else None,
-        language_probability=t.language_probability if t else None,
-        avg_logprob=t.avg_logprob if t else None,
-        no_speech_prob=t.no_speech_prob if t else None,
-        compression_ratio=t.compression_ratio if t else None,
-        temperature=t.temperature if t else None,
-        used_fallback=t.used_fallback if t else None,
+        **_values(t, _TRANSCRIPT),
         chars_per_second=chars_per_second(t.text, segment.duration_ms) if t else None,
-        reference_wer=t.reference_wer if t else None,
-        second_wer=t.second_wer if t else None,
-        second_repeats=t.second_repeats if t else None,
         speech_ratio=segment.speech_ratio,
         voice_distance=segment.voice_distance,
         second_voice=segment.second_voice,
-        dnsmos_ovrl=s.dnsmos_ovrl if s else None,
-        dnsmos_sig=s.dnsmos_sig if s else None,
-        dnsmos_bak=s.dnsmos_bak if s else None,
-        dnsmos_windows=s.dnsmos_windows if s else None,
-        snr_db=s.snr_db if s else None,
-        bandwidth_hz=s.bandwidth_hz if s else None,
-        clipping=s.clipping if s else None,
-        loudness_lufs=s.loudness_lufs if s else None,
-        dropouts=s.dropouts if s else None,
-        background_tonality=s.background_tonality if s else None,
+        **_values(segment.scores, _SCORES),
         phones=segment.phones,
         phone_ids=list(segment.phone_ids),
         words=[asdict(word) for word in t.words] if t and t.words else None,
@@ -80,13 +63,16 @@ def as_segment(row: UnitRow) -> Segment:
         speech_ratio=row.speech_ratio,
         voice_distance=row.voice_distance,
         second_voice=row.second_voice,
-        transcript=Transcript(**{name: getattr(row, name) for name in _TRANSCRIPT}, words=words)
-        if row.text is not None
-        else None,
-        scores=Scores(**{name: getattr(row, name) for name in _SCORES}) if row.dnsmos_ovrl is not None else None,
+        transcript=Transcript(**_values(row, _TRANSCRIPT), words=words) if row.text is not None else None,
+        scores=Scores(speech_ratio=row.speech_ratio, **_values(row, _SCORES)) if row.dnsmos_ovrl is not None else None,
         phones=row.phones,
         phone_ids=tuple(row.phone_ids),
         codes=codes,
         rejected_by=row.rejected_by,
         reasons=tuple(row.reasons),
     )
+
+
+def _values(of: Transcript | Scores | UnitRow | None, names: Sequence[str]) -> dict[str, Any]:
+    """Fields by name; None each, of nothing."""
+    return {name: None if of is None else getattr(of, name) for name in names}
