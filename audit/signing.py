@@ -49,17 +49,17 @@ def _write_new(path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    from voxbeam.safety.keys import write_private
+
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 (the mode from the start)
-        file.write(pem)
+    write_private(path, pem.decode())
 
 
 def public_name(key: Ed25519PrivateKey) -> str:
     """The public key in hex."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from voxbeam.safety.keys import public_hex
 
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+    return public_hex(key)
 
 
 def sign(key: Ed25519PrivateKey, tree: dict[str, Any]) -> bytes:

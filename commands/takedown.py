@@ -44,7 +44,7 @@ def publish(
     First build a release without them: take them out of the listing, then `voxbeam build --remove-unlisted`. From now on nothing
     trains on a release that has them. The old release stays readable, and its shards stay where they are.
     """
-    from voxbeam.safety.envelope import public_hex
+    from voxbeam.safety.keys import public_hex
     from voxbeam.safety.ledger import Ledger
     from voxbeam.safety.takedown import publish_takedown
     from voxbeam.storage.store import Store

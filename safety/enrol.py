@@ -17,8 +17,8 @@ from voxbeam.models.speech_metrics import WhisperTranscriber, normalize_words
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.safety.basis import is_open
 from voxbeam.safety.challenge import Challenge, heard_problem
-from voxbeam.safety.envelope import public_hex
 from voxbeam.safety.events import ANY_MODEL, Event, from_time
+from voxbeam.safety.keys import public_hex
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.sounds import enrolled_voice, sound_hash, voice_to_text
 from voxbeam.safety.vault import seal, shred

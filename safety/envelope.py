@@ -16,6 +16,7 @@ import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from voxbeam.safety.keys import public_hex
 from voxbeam.schemas.errors import LedgerError
 from voxbeam.storage.bounded_json import parse_object
 
@@ -38,11 +39,6 @@ class Envelope:
 def canonical_json(tree: Mapping[str, Any]) -> bytes:
     """The one way to write a JSON object (RFC 8785)."""
     return bytes(rfc8785.dumps(dict(tree)))
-
-
-def public_hex(key: Ed25519PrivateKey) -> str:
-    """The public key of a private one, in hex."""
-    return key.public_key().public_bytes_raw().hex()
 
 
 def seal_envelope(payload: Mapping[str, Any], keys: Sequence[Ed25519PrivateKey]) -> bytes:

@@ -94,6 +94,11 @@ class KeyRing:
         return content
 
 
+def public_hex(key: Ed25519PrivateKey) -> str:
+    """The public key of a private one, in hex."""
+    return key.public_key().public_bytes_raw().hex()
+
+
 def write_private(path: Path, content: str) -> None:
     """A new file that only its owner can read; one that is there stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

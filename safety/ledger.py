@@ -18,9 +18,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from voxbeam.safety.envelope import open_envelope, public_hex, seal_envelope
+from voxbeam.safety.envelope import open_envelope, seal_envelope
 from voxbeam.safety.events import EVENT_TYPE, NO_EVENT, Event, from_time, parse_event
-from voxbeam.safety.keys import KeyRing, data_folder, key_folder
+from voxbeam.safety.keys import KeyRing, data_folder, key_folder, public_hex
 from voxbeam.safety.seen import Seen
 from voxbeam.safety.state import State, fold
 from voxbeam.schemas.errors import ConsentError, LedgerError, VoxbeamError

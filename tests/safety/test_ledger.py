@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from voxbeam.safety import enrol
-from voxbeam.safety.envelope import canonical_json, open_envelope, public_hex, seal_envelope
+from voxbeam.safety.envelope import canonical_json, open_envelope, seal_envelope
 from voxbeam.safety.events import SCOPES, from_time
-from voxbeam.safety.keys import KeyRing
+from voxbeam.safety.keys import KeyRing, public_hex
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.state import State, Use, fold, refusal
 from voxbeam.safety.vault import shred, unseal

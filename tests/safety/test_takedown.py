@@ -12,7 +12,8 @@ from voxbeam.commands.exit_status import DONE, UNUSABLE
 from voxbeam.commands.main import main
 from voxbeam.pipeline.steps.commit import commit
 from voxbeam.pipeline.steps.release_writer import write_part
-from voxbeam.safety.envelope import public_hex, seal_envelope
+from voxbeam.safety.envelope import seal_envelope
+from voxbeam.safety.keys import public_hex
 from voxbeam.safety.merkle import Leaf, Tree, excludes, includes
 from voxbeam.safety.takedown import check_releases, check_statement, publish_takedown, release_tree
 from voxbeam.schemas.errors import ConsentError, LedgerError
