@@ -19,7 +19,7 @@ from voxbeam.audit.server import AuditServer
 from voxbeam.audit.session import AuditSession
 from voxbeam.corpus import Corpus
 
-from tests.audit.browser import open_page
+from tests.servers.browser import open_page
 
 SCREENSHOTS = os.environ.get("VOXBEAM_SCREENSHOTS")
 """folder for pictures of the page, to look at"""

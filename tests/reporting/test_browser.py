@@ -1,6 +1,5 @@
 """The report in a real browser: it loads without errors, filters work, sound plays."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ import pytest
 import voxbeam
 
 from tests.reporting.corpora import HOSTILE
+from tests.servers.browser import chromium
+from tests.servers.processes import wait_for
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
@@ -24,14 +24,8 @@ def report(corpus_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--mute-audio"])
-        yield chromium
-        chromium.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(params=["desk", "phone", "dark"])
@@ -57,11 +51,7 @@ def rows(page: Any) -> int:
 
 def wait_until(page: Any, condition: str) -> None:
     """Asks the page until a condition holds; its policy forbids what Playwright's own waiting does."""
-    for _ in range(100):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(100)
-    pytest.fail(f"never: {condition}")
+    wait_for(lambda: bool(page.evaluate(condition)), 10, condition)
 
 
 def test_a_reason_filters_the_table(page: Any) -> None:

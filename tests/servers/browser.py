@@ -36,17 +36,25 @@ def chromium_program() -> str | None:
 
 
 @contextmanager
-def open_page(address: str, **options: Any) -> Iterator[OpenPage]:
-    """Opens an address in a new browser. Skips the test where there is no browser."""
+def chromium() -> Iterator[Any]:
+    """A new browser. Skips the test where there is none."""
     program = chromium_program()
     if program is None:
         pytest.skip("chromium is not installed (apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
-    origin = "/".join(address.split("/")[:3])
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=program, args=["--mute-audio", *as_root])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def open_page(address: str, **options: Any) -> Iterator[OpenPage]:
+    """Opens an address in a new browser. Skips the test where there is no browser."""
+    origin = "/".join(address.split("/")[:3])
+    with chromium() as browser:
         page = browser.new_page(**options)
         opened = OpenPage(page)
         page.on("console", lambda message: opened.errors.append(message.text) if message.type in ("error", "warning") else None)
@@ -58,4 +66,3 @@ def open_page(address: str, **options: Any) -> Iterator[OpenPage]:
         )
         page.goto(address)
         yield opened
-        browser.close()
