@@ -9,6 +9,7 @@ from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ListingError, StorageError
 from voxbeam.schemas.fingerprint import EVIDENCE_VERSION, READS, affects_units, stage_fingerprints
 from voxbeam.schemas.identity import IdentityRow
+from voxbeam.schemas.leaves import leaves_by_name
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.schemas.policy import DECISIONS, changed_decisions
 from voxbeam.schemas.recording import Recording
@@ -236,14 +237,7 @@ def _repacks(key: str) -> bool:
 
 def _changed_keys(old: dict[str, object], new: dict[str, object]) -> Iterator[tuple[str, str]]:
     """Settings that differ, each with a text that says so. Decisions are not among them."""
-    before, now = (_flat({k: v for k, v in tree.items() if k not in (*DECISIONS, "overlays")}) for tree in (old, new))
+    before, now = (leaves_by_name({k: v for k, v in tree.items() if k not in (*DECISIONS, "overlays")}) for tree in (old, new))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             yield key, f"{key}: {before.get(key)!r} → {now.get(key)!r}"
-
-
-def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from voxbeam.schemas.errors import SchemaError, StorageError
+from voxbeam.schemas.leaves import leaves_by_name
 from voxbeam.storage.release_tables import ReleaseTables
 from voxbeam.storage.releases import read_release
 
@@ -30,7 +30,8 @@ def compare_with_previous(tables: ReleaseTables) -> dict[str, Any] | None:
             "counts": [
                 {"name": name, "before": previous.counts.get(name, 0), "now": release.counts.get(name, 0)} for name in _COUNTS
             ],
-            "settings": _changes(_flat(previous.config), _flat(release.config)) + _changes(previous.models, release.models),
+            "settings": _changes(leaves_by_name(previous.config), leaves_by_name(release.config))
+            + _changes(previous.models, release.models),
             "samples": _samples(tables),
             "reasons": _reasons(tables),
             "scores": _scores(tables),
@@ -84,15 +85,3 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[dict[str, str]
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]
-
-
-def _flat(tree: dict[str, Any]) -> dict[str, Any]:
-    return dict(_leaves(tree, ""))
-
-
-def _leaves(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -8,6 +8,7 @@ from typing import Any
 
 from voxbeam.models.checkpoint import Checkpoint
 from voxbeam.schemas.errors import CheckpointError
+from voxbeam.schemas.leaves import leaves_by_name
 
 _FIXED = ("config.train_models", "config.seed", "model", "data")
 """settings of which the state of a run is a state: with others, it would be another run from its first step on"""
@@ -20,7 +21,7 @@ def require_same_run(saved: Checkpoint, current: Mapping[str, Any], where: str) 
 
     Raises CheckpointError for a difference that makes it another run.
     """
-    before, now = _flat({name: saved.facts.get(name) for name in current}), _flat(_as_json(dict(current)))
+    before, now = leaves_by_name({name: saved.facts.get(name) for name in current}), leaves_by_name(_as_json(dict(current)))
     names = sorted(name for name in before.keys() | now.keys() if not name.startswith(_IN_MODEL))
     differing = [name for name in names if before.get(name) != now.get(name)]
     fixed = [name for name in differing if any(name == one or name.startswith(f"{one}.") for one in _FIXED)]
@@ -35,15 +36,6 @@ def require_same_run(saved: Checkpoint, current: Mapping[str, Any], where: str) 
 
 def _as_json(tree: Any) -> Any:
     return json.loads(json.dumps(tree))
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """The leaves of a tree by their names, joined with dots; a list is a leaf."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        name: leaf for key, value in tree.items() for name, leaf in _flat(value, f"{prefix}.{key}" if prefix else key).items()
-    }
 
 
 def _difference(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:
