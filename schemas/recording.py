@@ -1,5 +1,6 @@
 """Recording: one audio file as listed, and what its bytes are."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -8,6 +9,8 @@ import pyarrow as pa
 from voxbeam.schemas.columns import column, require
 
 KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+LISTED_DURATION = "duration"
+"""column of a listing that states how long a recording is, in seconds in NeMo's manifests and most others"""
 _NO_NAMES = frozenset(
     [
         "#n/a",
@@ -67,7 +70,9 @@ class Recording:
     source_snr_db: float | None = column(pa.float32(), "SNR as stated by the source (LibriLight)", unit="dB", default=None)
     text: str | None = column(pa.string(), "reference text, as listed", default=None)
     extra: list[tuple[str, str]] | None = column(
-        pa.map_(pa.string(), pa.string()), "further columns of the listing, those that listing.keep_columns names", default=None
+        pa.map_(pa.string(), pa.string()),
+        "further columns of the listing: duration, and those that listing.keep_columns names",
+        default=None,
     )
 
     def check(self) -> Self:
@@ -77,6 +82,15 @@ class Recording:
         )
         require(bool(self.uri), f"recording {self.recording} has no uri; give its path or address")
         return self
+
+    @property
+    def listed_seconds(self) -> float | None:
+        """How long the listing says that it is. None where it says nothing, or not in seconds."""
+        try:
+            seconds = float(dict(self.extra or []).get(LISTED_DURATION, "nan"))
+        except ValueError:
+            return None
+        return seconds if 0 < seconds < math.inf else None
 
 
 @dataclass(frozen=True, kw_only=True)

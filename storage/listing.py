@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from voxbeam.schemas.errors import AddressError, ListingError, StorageError
-from voxbeam.schemas.recording import names_nobody
+from voxbeam.schemas.recording import LISTED_DURATION, names_nobody
 from voxbeam.storage.address import resolve_address
 from voxbeam.storage.listing_files import (
     Row,
@@ -41,7 +41,7 @@ _COLUMNS = {
     "sentence": "text", "kaldi_id": "kaldi_id",
 }  # fmt: skip
 _BEGINS = frozenset({"offset", "start", "start_s", "start_ms", "start_sec", "start_time", "begin", "begin_time", "segment_start"})
-_UNUSED = re.compile(r"duration|offset|index|unnamed: \d+|__index_level_\d+__|")
+_UNUSED = re.compile(r"offset|index|unnamed: \d+|__index_level_\d+__|")
 """columns that are no news: what decoding finds out itself, and the index that pandas writes"""
 
 
@@ -132,6 +132,9 @@ class Listing:
                         f"{row.place}: the columns {found[column][0]!r} and {name!r} mean the same; leave one of them out"
                     )
                 found[column] = (name, cleaned)
+            elif plain == LISTED_DURATION:
+                if not is_absent(value):
+                    extra[LISTED_DURATION] = check_text(str(value), row.place, name)
             elif plain in _BEGINS and _is_later(value):
                 raise ListingError(
                     f"{row.place}: {name!r} is {str(value)[:40]}: a row is a whole file, not a part of one",

@@ -9,7 +9,7 @@ _OWN = re.compile(
     r"units/[0-9a-f]{2}/[0-9a-f]{32}(?:/[0-9a-f]{16})?\.arrow"
     r"|shards/([a-z]+)/\1-\d{6,}-[0-9a-f]{16}\.tar"
     r"|manifests/parts/[a-z_]+/[^/]+-[0-9a-f]{16}\.parquet|manifests/\d{6,}-[0-9a-f]{8}/.+"
-    r"|listings/[0-9a-f]{16}\.parquet"
+    r"|listings/(?:[0-9a-f]{16}\.parquet|policy-[0-9a-f]{16}\.json)"
     r"|progress/[0-9a-f]{1,8}/(?:errors/)?[^/]+|progress/(?:create-check|clock)-[0-9a-f]{32}"
     r"|releases/\d{6,}\.json"
 )

@@ -19,6 +19,9 @@ from voxbeam.storage.local_copies import open_local, open_sparse, open_versioned
 from voxbeam.transforms.audio.checks import AudioInfo
 from voxbeam.transforms.decode import BUILD_AGAIN, estimate_sandboxed, object_errors_are_stage_errors, probe_sandboxed
 
+_LONGER_S, _LONGER_SHARE = 1.0, 1.02
+"""by how much a file may be longer than its listing says: the header of a compressed file is that wrong"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
@@ -68,7 +71,21 @@ def probe(recording: Recording, config: DecodeConfig, *, identify: bool = True) 
     except OSError as error:
         unreadable = StageError("unreadable", str(error), "check that the file exists, and its owner and mode")
         return Probed(recording=recording, failure=Failure.from_exception("probe", unreadable))
+    if failure := _part_of_a_file(recording, source):
+        return Probed(recording=recording, failure=Failure.from_exception("probe", failure))
     return Probed(recording=recording, source=source)
+
+
+def _part_of_a_file(recording: Recording, source: SourceInfo) -> StageError | None:
+    """The listing's duration is shorter: the row, its text and its speaker are about the beginning of the file only."""
+    listed, found = recording.listed_seconds, source.duration_ms / 1000
+    if listed is None or found <= max(listed + _LONGER_S, listed * _LONGER_SHARE):
+        return None
+    return StageError(
+        "part_of_file",
+        f"the listing says {listed:.1f} s, the file has {found:.1f} s: the row names a part of it",
+        "list whole files; where the column `duration` is not in seconds, rename it or leave it out",
+    )
 
 
 def _identify(path: Path, etag: str | None, config: DecodeConfig) -> SourceInfo:

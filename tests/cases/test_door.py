@@ -1,6 +1,7 @@
 """The door, by whole commands: what is asked is what is built, and what is taken out is told."""
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -13,15 +14,18 @@ import soundfile as sf
 from voxbeam import assets
 from voxbeam.commands.terminal import printable
 from voxbeam.pipeline.build import build
+from voxbeam.pipeline.steps.discover import discover
 from voxbeam.pipeline.steps.probe import probe
 from voxbeam.pipeline.verify import verify_release
-from voxbeam.schemas.config import CorpusConfig, DecodeConfig
+from voxbeam.schemas.config import CorpusConfig, DecodeConfig, ListingConfig
 from voxbeam.schemas.errors import AddressError, ConfigError, EmptyReleaseError, StorageError
 from voxbeam.schemas.manifest import RecordingRow, SampleRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.storage.address import resolve_address
 from voxbeam.storage.releases import read_rows
 from voxbeam.storage.store import Store
+
+from tests.audio_fixtures import SAMPLE
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = assets.DEMO / "kennedy" / "inaugural_address_1961" / "ask_not.flac"
@@ -117,6 +121,21 @@ def test_addresses_that_cannot_be_read(address: str, remedy: str) -> None:
     with pytest.raises(AddressError) as caught:
         resolve_address(address, "s3://bucket/x")
     assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("listed", "fails"),
+    [
+        (0.5, True), (29.0, False), (30.0, False), (30_000.0, False), (10.0, True), ("00:00:30", False), (None, False),
+        (0, False), (float("inf"), False), (-1.0, False),
+    ],
+)  # fmt: skip
+def test_a_row_about_the_beginning_of_a_file_does_not_stand_for_all_of_it(listed: object, fails: bool, tmp_path: Path) -> None:
+    """NeMo's manifests name parts of files by `duration` (and `offset`): their text is not that of the file."""
+    (tmp_path / "a.jsonl").write_text(json.dumps({"audio_filepath": str(SAMPLE), "text": "hello", "duration": listed}))
+    (recording,) = discover(str(tmp_path / "a.jsonl"), ListingConfig()).recordings
+    failure = probe(recording, DecodeConfig()).failure
+    assert (failure is not None and failure.reason == "part_of_file" and "30.0 s" in failure.error) == fails
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE, errno.EDQUOT, errno.ENFILE])

@@ -23,6 +23,8 @@ from voxbeam.pipeline.release_diff import Changes
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.storage.own_paths import is_own
+from voxbeam.storage.release_copies import COPIES
 from voxbeam.storage.releases import latest_release, read_rows
 from voxbeam.storage.store import Store
 
@@ -66,6 +68,11 @@ def test_every_law_holds(corpus: Path) -> None:
     release = latest_release(store)
     assert release is not None
     assert list(verify_release(store, release)) == []
+
+
+def test_every_file_that_a_build_leaves_is_known_to_collection_and_purge(corpus: Path) -> None:
+    """A file with a name that `own_paths` does not know would stay for ever, whatever it holds."""
+    assert [path for path, _ in Store(str(corpus)).walk() if not is_own(path) and not path.startswith(f"{COPIES}/")] == []
 
 
 def test_accounting_law_to_one_frame(corpus: Path) -> None:

@@ -16,10 +16,13 @@ from voxbeam.pipeline import gc
 from voxbeam.pipeline.collection_mark import collection_mark, require_no_collection
 from voxbeam.pipeline.gc import collect_garbage, find_orphans
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, read_heartbeat
+from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.pipeline.steps.release_writer import commit
 from voxbeam.pipeline.steps.unit_file import unit_path
 from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import SchemaError, StorageError
+from voxbeam.schemas.policy import Policy
 from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.releases import release_numbers
 from voxbeam.storage.store import Store
@@ -32,6 +35,7 @@ LEFT = (
     f"shards/train/train-000000-{'cd' * 8}.tar",
     "manifests/000009-0123abcd/samples/x.parquet",
     f"listings/{'ef' * 8}.parquet",
+    f"listings/policy-{'ef' * 8}.json",
 )
 
 
@@ -59,6 +63,7 @@ def test_a_release_stands_on_nothing_that_goes(tmp_path: Path) -> None:
 
 def test_every_file_of_a_corpus_has_a_name_that_is_known(tmp_path: Path) -> None:
     store, release = small_release(tmp_path)
+    put_policy(store, Policy.of(CorpusConfig()))
     made_up = unit_path("u0")  # the factory's unit has a name of its own
     written = [path for path, _ in store.walk() if path.split("/")[0] in (*gc.FOLDERS, "releases") and path != made_up]
     unit = result(0, 0, 1000, 1000).unit
