@@ -22,8 +22,9 @@ check: $(VENV)/.dev
 fast-tests: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not ($(SLOW))" $(PYTEST_ARGS)
 
+# Two processes: each holds every model in the end, about 5 GB.
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
