@@ -97,7 +97,7 @@ def track_voices(encoder: CAMPlusPlus, pcm16k: NDArray[np.float32]) -> VoiceTrac
     found = [np.zeros((0, encoder.channels), np.float16)]
     for start in range(0, blocks * BLOCK_MS * FRAMES_PER_SECOND // 1000, excerpt):
         first = max(0, start - margin)
-        samples = np.ascontiguousarray(pcm16k[first * hop : (start + excerpt + margin) * hop])
+        samples = pcm16k[first * hop : (start + excerpt + margin) * hop].copy()  # torch wants an array that may be written to
         features_TF = fbank(torch.from_numpy(samples).to(device))
         frames_CU = encoder.frames((features_TF - features_TF.mean(dim=0))[None])[0]
         kept_CU = frames_CU[:, (start - first) // 2 : (start - first + excerpt) // 2]

@@ -6,7 +6,7 @@ build.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.cost_model import Footprint, footprint
@@ -29,6 +29,7 @@ from voxbeam.transforms.base import UnitStage, UnitState
 from voxbeam.transforms.chain import build_stages
 
 _SAMPLE_WINDOW_MS = 60_000
+_SURE = 0.99  # of the length that a header states
 
 OnProgress = Callable[[PlanProgress], None]
 
@@ -181,6 +182,8 @@ def _sample_units(usable: Sequence[Probed], config: CorpusConfig, sample_ms: int
 def _middle_window(probed: Probed, config: CorpusConfig) -> Unit:
     recording, source = probed.recording, probed.source
     assert source is not None
+    # The length is what the header says; the sound may end a little earlier.
+    source = replace(source, frames=round(source.frames * _SURE), duration_ms=round(source.duration_ms * _SURE))
     start = max(0, (source.duration_ms - _SAMPLE_WINDOW_MS) // 2)
     end = min(source.duration_ms, start + _SAMPLE_WINDOW_MS)
     margin = round(config.decode.margin_s * 1000)

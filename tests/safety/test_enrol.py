@@ -1,5 +1,7 @@
 """Enrolment: a statement with fresh words, said in time by one person; everything else grants nothing."""
 
+import contextlib
+import io
 import re
 import threading
 from dataclasses import replace
@@ -94,18 +96,22 @@ def test_the_commands_of_the_ledger(tmp_path: Path, capsys: pytest.CaptureFixtur
     monkeypatch.setenv("VOXBEAM_LEDGER", str(tmp_path / "ledger"))
     monkeypatch.setenv("VOXBEAM_KEYS", str(tmp_path / "keys"))
     said = tmp_path / "say.wav"
-    statements: list[str] = []
     speak = tts_voice()
+    done, screen = threading.Event(), io.StringIO()
 
     def answer() -> None:
-        while not statements:
-            statements.extend(re.findall(r"(?m)^    (I, Joe, .*)$", capsys.readouterr().out))
-        sf.write(tmp_path / "part.wav", speak(statements[0]), RATE)
-        (tmp_path / "part.wav").rename(said)
+        statement = None
+        while statement is None and not done.wait(0.1):
+            statement = re.search(r"(?m)^    (I, Joe, .*)\n", screen.getvalue())
+        if statement is not None:
+            sf.write(tmp_path / "part.wav", speak(statement[1]), RATE)
+            (tmp_path / "part.wav").rename(said)
 
     thread = threading.Thread(target=answer)
     thread.start()
-    status = main(["consent", "own-voice", "--name", "Joe", "--recording", str(said)])
+    with contextlib.redirect_stdout(screen):
+        status = main(["consent", "own-voice", "--name", "Joe", "--recording", str(said)])
+    done.set()
     thread.join()
     assert status == DONE
     assert main(["consent", "own-voice", "--name", "Joe", "--recording", str(said)]) == UNUSABLE
