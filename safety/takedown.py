@@ -8,7 +8,6 @@ learned from it, no statement shows.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -24,13 +23,12 @@ from voxbeam.schemas.errors import LedgerError, VoxbeamError
 from voxbeam.schemas.identity import VoiceRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from voxbeam.schemas.release import Release
+from voxbeam.schemas.sample_keys import recording_of
 from voxbeam.storage.releases import load_release, table_batches
 from voxbeam.storage.store import Store
 from voxbeam.storage.tar_members import tar_members
 
 STATEMENT_TYPE = "voxbeam.takedown/2"
-_KEY = re.compile(r"(.+)_\d{8,}_\d{8,}(?:_c\d+)?")
-"""key of a sample, which begins with its recording"""
 
 
 def release_tree(store: Store, release: Release) -> Tree:
@@ -191,6 +189,5 @@ def _in_shards(store: Store, shards: Sequence[Leaf], names: set[str]) -> Iterato
                 raise LedgerError(f"{store.uri(leaf.recording)} does not have its hash", remedy="run `voxbeam verify`")
             file.seek(0)
             for member in tar_members(file):
-                key = member.name.partition(".")[0]
-                if (match := _KEY.fullmatch(key)) and match[1] in names:
-                    yield f"{match[1]} in {leaf.recording}, as {key}"
+                if (name := recording_of(member.name.partition(".")[0])) in names:
+                    yield f"{name} in {leaf.recording}, as {member.name}"

@@ -74,6 +74,8 @@ def release_without(store: Store, previous: Release, recordings: set[str]) -> Re
     kept = [file for file in previous.files if file.kind not in replaced_kinds and file.path not in made.replaced]
     shards_file = write_part(store, "shards", "shards", list(sorted(shards, key=attrgetter("shard"))))
     files = [*kept, *made.files, shards_file]
+    if not any(file.kind == "recordings" for file in files):
+        files.append(write_part(store, "recordings", "done-000000", []))
     header = ReleaseHeader(
         number=previous.number + 1,
         parent=previous.number,

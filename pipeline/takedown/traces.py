@@ -1,6 +1,5 @@
 """Traces: what a release says of recordings beside their own rows: decisions in its configuration, and identities."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,15 +8,9 @@ from voxbeam.pipeline.steps.link import assign_split
 from voxbeam.schemas.config import PackConfig
 from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.identity import IdentityRow
+from voxbeam.schemas.sample_keys import recording_of
 
 _ATTEMPTS = 1_000_000
-_KEY = re.compile(r"(.+)_\d{8,}_\d{8,}(?:_c\d+)?")
-
-
-def recording_of(key: str) -> str | None:
-    """The recording of a segment, by its key; None for what is no key."""
-    match = _KEY.fullmatch(key)
-    return match[1] if match else None
 
 
 def clean_decisions(

@@ -73,7 +73,7 @@ def test_a_statement_is_checked_by_whoever_has_the_key_and_the_releases(tmp_path
     content = publish_takedown(ledger, corpus, 1, ["r"], made.body["subject"])
     key = public_hex(ledger.keys.operator())
     statement = check_statement(content, key)
-    assert statement["recordings"] == ["r"] and statement["files_shared"] >= 2
+    assert statement["recordings"] == ["r"] and statement["shards_shared"] == 2
     assert ledger.state().grants[made.digest].revoked and list(ledger.state().tombstones) == ["r"]
     check_releases(statement, corpus, corpus)
     with pytest.raises(ConsentError, match="has r, taken down by"):
