@@ -94,8 +94,10 @@ def _model(run: str, out: str | None, card: Path | None, others: dict[str, objec
         raise click.UsageError(f"--out {out} does not end in .safetensors; {_REMEDY}")
 
     from voxbeam.models.load_valle import export_models
+    from voxbeam.safety.blocks import require_not_blocked
 
     path = Path(out)
+    require_not_blocked(run)
     facts = export_models(run, path, card=card.read_text() if card else "")
     click.echo(f"{path}: weights of step {facts['step']}, {path.stat().st_size / 1e6:.1f} MB")
     return DONE

@@ -37,6 +37,7 @@ VERBS = {
     "consent": "voxbeam.commands.consent:consent",
     "detect": "voxbeam.commands.detect:detect",
     "takedown": "voxbeam.commands.takedown:takedown",
+    "whois": "voxbeam.commands.whois:whois",
 }
 
 

@@ -1,4 +1,4 @@
-"""`voxbeam takedown publish` and `verify`: that recordings are gone from a corpus, said so that others can check it."""
+"""`voxbeam takedown`: a person out of a corpus, and that recordings are gone from it, said so that others can check it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,28 @@ from voxbeam.commands.exit_status import DONE
 File = click.Path(path_type=Path, dir_okay=False)
 
 
+class TakedownGroup(VoxbeamGroup):
+    """The commands of takedown; without the name of one, options are those of `person`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
+            args = ["person", *args]
+        return super().parse_args(ctx, args)
+
+
 @click.group(
-    cls=VoxbeamGroup,
-    lazy={name: f"{__name__}:{name}" for name in ("publish", "verify")},
-    short_help="State that recordings were taken down, and check such a statement.",
+    cls=TakedownGroup,
+    lazy={
+        **{name: f"voxbeam.commands.takedown_person:{name}" for name in ("person", "purge", "checkpoints")},
+        **{name: f"{__name__}:{name}" for name in ("publish", "verify")},
+    },
+    short_help="Take a person out of a corpus, with proof.",
 )
 def takedown() -> None:
-    """Takedown: tombstones that keep a release out of training, and a signed statement with proofs (docs/safety.md)."""
+    """Takedown: a release without a person, tombstones that keep older ones out of training, and a signed statement with proofs.
+
+    `voxbeam takedown --corpus URI --speaker NAME …` is `voxbeam takedown person …`. docs/safety.md explains it.
+    """
 
 
 @click.command(
@@ -41,8 +56,8 @@ def publish(
 ) -> int:
     """Publish tombstones in CORPUS, and write a signed statement that the recordings were in a release and are not in the latest.
 
-    First build a release without them: take them out of the listing, then `voxbeam build --remove-unlisted`. From now on nothing
-    trains on a release that has them. The old release stays readable, and its shards stay where they are.
+    For a latest release that is without them already, such as after `voxbeam build --remove-unlisted`; `voxbeam takedown person`
+    makes one itself. From now on nothing trains on a release that has them. The old release stays readable.
     """
     from voxbeam.safety.keys import public_hex
     from voxbeam.safety.ledger import Ledger
@@ -63,7 +78,7 @@ def publish(
 )
 @click.argument("statement", type=File)
 @click.option("--key", required=True, metavar="HEX", help="Public key of the operator, from a source that you trust.")
-@click.option("--corpus", metavar="URI", help="Corpus with both releases: their recordings are hashed anew.")
+@click.option("--corpus", metavar="URI", help="Corpus with both releases: their roots are made anew, tables and new shards read.")
 @click.option("--copy", metavar="URI", help="Where the release before is, if it is not in CORPUS any more.")
 def verify(statement: Path, key: str, corpus: str | None, copy: str | None) -> int:
     """Check STATEMENT: its signature and its proofs, and with --corpus the releases themselves."""

@@ -18,6 +18,7 @@ from voxbeam.models.codec import Codec
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.speech_metrics import WhisperTranscriber, embed_speaker, word_error_rate
 from voxbeam.models.spoken_form import spoken_form
+from voxbeam.safety.blocks import require_not_blocked
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.schemas.formats import CODEC_RATE, FRAME_RATE
 from voxbeam.synthesis.generate import Request, generate
@@ -74,6 +75,7 @@ def evaluate(
     With `continual`, each utterance is prompted by its own first 3 s and continued (VALL-E-continual, section 5.2). Raises
     CheckpointError if the run does not match the corpus, ValueError if no speaker of the split has two suitable utterances.
     """
+    require_not_blocked(run_uri)
     ar, nar, config = load_models(run_uri, device, codec)
     phones = stream.index.phones
     if config.n_phones != len(phones) or phones != (config.phones or phones):

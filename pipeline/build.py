@@ -28,6 +28,7 @@ from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.safety.basis import BasisReport, check_basis
 from voxbeam.safety.ledger import Ledger
+from voxbeam.safety.tombstones import FOLDER, read_tombstones
 from voxbeam.schemas.columns import to_table
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.fingerprint import fingerprint
@@ -135,7 +136,7 @@ def _build(
     found = discover(input_uri, config.listing)
     for note in found.notes:
         observer.report("list", message=note)
-    recordings, left_out = found.recordings, found.left_out
+    recordings, left_out = _without_taken_down(store, found.recordings, observer), found.left_out
     kept = _kept_recordings(store, recordings) if require_consent and not remove_unlisted else []
     basis = check_basis([*recordings, *kept], consent, required=require_consent)
     runner.require_bucket_uris(recording.uri for recording in recordings)
@@ -214,6 +215,15 @@ def _build(
         basis=basis,
         identity_changes=identity_changes(store, previous, release) if committed and previous is not None else (),
     )
+
+
+def _without_taken_down(store: Store, recordings: Sequence[Recording], observer: BuildObserver) -> Sequence[Recording]:
+    """The listed recordings but for those that were taken down, of which the user is told."""
+    tombstones = read_tombstones(store)
+    left = [one for one in recordings if not tombstones.naming(one.recording)] if tombstones else recordings
+    if count := len(recordings) - len(left):
+        observer.report("list", message=f"{count} recordings of the input were taken down ({FOLDER}), and are left out")
+    return left
 
 
 def _kept_recordings(store: Store, listed: Sequence[Recording]) -> list[Recording]:

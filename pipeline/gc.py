@@ -8,6 +8,7 @@ exclude each other (`collection_mark.py`). All ages are by the store's clock.
 """
 
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -67,7 +68,7 @@ def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orp
 
     Only what has a name that voxbeam gives counts, and no link or what lies behind one: the rest is of others.
     """
-    referenced = _referenced_paths(store)
+    referenced = referenced_paths(store, release_numbers(store))
     orphans: list[Orphan] = []
     existing: set[str] = set()
     for folder in FOLDERS:
@@ -99,10 +100,10 @@ def is_regular(root: Path, path: str) -> bool:
         return False
 
 
-def _referenced_paths(store: Store) -> set[str]:
-    """Paths of every file of every release, and of the units of its recordings."""
+def referenced_paths(store: Store, releases: Iterable[int]) -> set[str]:
+    """Paths of every file of some releases, and of the units of their recordings."""
     paths: set[str] = set()
-    for number in release_numbers(store):
+    for number in releases:
         release = read_release(store, number)
         paths.update(file.path for file in release.files)
         for row in read_rows(store, release, RecordingRow):

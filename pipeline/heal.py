@@ -12,6 +12,7 @@ from voxbeam.pipeline.job import CODE_VERSION, Job
 from voxbeam.pipeline.progress import WorkerProgress, clear_progress, read_progress
 from voxbeam.pipeline.release_diff import first_few
 from voxbeam.pipeline.steps.policy_object import put_policy
+from voxbeam.safety.tombstones import find_taken_down
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.fingerprint import fingerprint
@@ -44,6 +45,9 @@ def heal(
         keep_copy(store, release)
     _copy_from_other_releases(store, releases.values())
     for number, release in releases.items():
+        if _is_taken_down(store, release):
+            observer.report("run", message=f"Release {release.name} is damaged, and stays so: it has what was taken down")
+            continue
         parent = releases.get(release.parent) if release.parent is not None else None
         for extends in _ways(release, parent):
             damaged = [file.path for file in damaged_files(store, release)]
@@ -76,6 +80,14 @@ def heal(
             progress.add(read_progress(store, job.run_id))
             clear_progress(store, job.run_id)
     return progress
+
+
+def _is_taken_down(store: Store, release: Release) -> bool:
+    """Whether a release that is damaged has a recording that was taken down. Without its table only the commit can tell."""
+    damaged = damaged_files(store, release)
+    if not damaged or any(file.kind == "recordings" for file in damaged):
+        return False
+    return find_taken_down(store, release) is not None
 
 
 def _copy_from_other_releases(store: Store, releases: Iterable[Release]) -> None:

@@ -49,14 +49,14 @@ def check_header(store: Store, release: Release) -> Iterator[Problem]:
         split = file.path.rpartition("-")[2].removesuffix(".txt")
         if store.get(file.path) != shard_list(release.files, split):
             yield Problem(where=file.path, what="does not list the shards of the release")
-    for name, found in _counted(store, release).items():
+    for name, found in count_rows(store, release).items():
         if release.counts.get(name, 0) != found:
             yield Problem(where=where, what=f"it counts {release.counts.get(name, 0)} {name}, its tables have {found}")
     for name in release.counts.keys() - _COUNTS:
         yield Problem(where=where, what=f"it counts {name!r}, which is no count of a release")
 
 
-def _counted(store: Store, release: Release) -> Counter[str]:
+def count_rows(store: Store, release: Release) -> Counter[str]:
     """The counts of a release, from the rows of its tables."""
     counts = Counter(dict.fromkeys(_COUNTS, 0))
     for shard in read_rows(store, release, ShardRow):

@@ -150,14 +150,16 @@ class ConsentGate:
 
     def _voice(self, grant: Grant) -> NDArray[np.float32] | None:
         """The enrolled voice of a grant; None if it has none, or once it is shredded."""
-        if grant.sealed is None:
-            return None
         if grant.digest not in self._voices:
-            ledger = self._opened()
-            personal = unseal(ledger.store, ledger.keys, grant.subject, grant.sealed)
-            voice = personal.get("voice") if personal else None
-            self._voices[grant.digest] = voice_from_text(voice) if isinstance(voice, str) else None
+            self._voices[grant.digest] = enrolled_voice_of(self._opened(), grant)
         return self._voices[grant.digest]
+
+
+def enrolled_voice_of(ledger: Ledger, grant: Grant) -> NDArray[np.float32] | None:
+    """The enrolled voice [E] of a grant; None if it has none, or once it is shredded."""
+    personal = unseal(ledger.store, ledger.keys, grant.subject, grant.sealed) if grant.sealed is not None else None
+    voice = personal.get("voice") if personal else None
+    return voice_from_text(voice) if isinstance(voice, str) else None
 
 
 def _refused(reasons: list[str]) -> ConsentError:

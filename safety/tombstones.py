@@ -1,34 +1,107 @@
 """Tombstones: signed statements in a corpus that recordings were taken down, at a fixed address below it, `tombstones/`.
 
+Their numbers leave no gap, so that a reader sees when one is missing. They name recordings and files by hashes: whoever has a
+recording recognizes it, and the feed itself does not say who was in the corpus. Who can guess an identifier can check the guess.
+
 Whoever trains on a release reads them first: a release that still has such a recording, and every older copy of it, is refused. A
 copy elsewhere does not get new tombstones by itself; name the address where they are published (`voxbeam train --tombstones`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from voxbeam.safety.envelope import open_envelope, seal_envelope
-from voxbeam.safety.events import from_time
+from voxbeam.safety.events import from_time, to_time
 from voxbeam.safety.ledger import utc_now
 from voxbeam.schemas.errors import ConsentError, LedgerError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.release import Release
-from voxbeam.storage.releases import table_batches
+from voxbeam.storage.releases import require_corpus, table_batches
 from voxbeam.storage.store import Store
 
 FOLDER = "tombstones/"
-TOMBSTONE_TYPE = "voxbeam.tombstone/1"
-_PATH = re.compile(r"tombstones/\d{6}\.json")
-_FIELDS = {"type", "at", "recordings", "event"}
+TOMBSTONE_TYPE = "voxbeam.tombstone/2"
+_PATH = re.compile(r"tombstones/(\d{6})\.json")
+_FIELDS = {"type", "at", "recordings", "files", "event", "purge_after"}
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def put_tombstone(store: Store, recordings: Iterable[str], event: str, key: Ed25519PrivateKey) -> str:
-    """Publishes that recordings were taken down by an event of the ledger; returns the path of the statement."""
-    payload = {"type": TOMBSTONE_TYPE, "at": from_time(utc_now()), "recordings": sorted(set(recordings)), "event": event}
+def recording_hash(recording: str) -> str:
+    """What a tombstone names a recording by."""
+    return hashlib.sha256(b"voxbeam recording " + recording.encode()).hexdigest()
+
+
+def file_hash(sha256: str) -> str:
+    """What a tombstone names a file by, given the SHA-256 of its bytes: the manifests of a corpus do not have this hash."""
+    return hashlib.sha256(b"voxbeam file " + sha256.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """One statement."""
+
+    path: str
+    at: datetime
+    recordings: frozenset[str]
+    """by `recording_hash`"""
+    files: frozenset[str]
+    """by `file_hash`"""
+    event: str
+    """of the consent ledger; empty without one"""
+    purge_after: datetime | None
+    """when everything of the recordings is to be deleted; None if nobody asked for that"""
+
+
+@dataclass(frozen=True)
+class Tombstones:
+    """The tombstones of a corpus, oldest first."""
+
+    all: tuple[Tombstone, ...] = ()
+    _recordings: dict[str, str] = field(default_factory=dict, repr=False)
+    _files: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, tombstones: Iterable[Tombstone]) -> Tombstones:
+        found = tuple(tombstones)
+        recordings = {name: one.path for one in found for name in one.recordings}
+        return cls(found, recordings, {name: one.path for one in found for name in one.files})
+
+    def __bool__(self) -> bool:
+        return bool(self.all)
+
+    def naming(self, recording: str, sha256: str | None = None) -> str | None:
+        """Path of a statement that took a recording down, by its identifier or by the hash of its file; None if none did."""
+        by_name = self._recordings.get(recording_hash(recording))
+        return by_name or (self._files.get(file_hash(sha256)) if sha256 else None)
+
+
+def put_tombstone(
+    store: Store,
+    recordings: Mapping[str, str | None],
+    event: str,
+    key: Ed25519PrivateKey,
+    *,
+    purge_after: datetime | None = None,
+) -> str:
+    """Publishes that recordings were taken down by an event of the ledger; returns the path of the statement.
+
+    `recordings` maps identifiers to the SHA-256 of their files, where that is known.
+    """
+    payload = {
+        "type": TOMBSTONE_TYPE,
+        "at": from_time(utc_now()),
+        "recordings": sorted(map(recording_hash, recordings)),
+        "files": sorted({file_hash(sha256) for sha256 in recordings.values() if sha256}),
+        "event": event,
+        "purge_after": from_time(purge_after) if purge_after is not None else None,
+    }
     content = seal_envelope(payload, [key])
     number = 1 + sum(1 for _ in store.walk(FOLDER))
     while not store.put_if_absent(path := f"{FOLDER}{number:06d}.json", content):
@@ -36,31 +109,69 @@ def put_tombstone(store: Store, recordings: Iterable[str], event: str, key: Ed25
     return path
 
 
-def taken_down(store: Store) -> dict[str, str]:
-    """Recording → path of the statement that took it down. Raises LedgerError for a statement that was changed."""
-    found: dict[str, str] = {}
+def read_tombstones(store: Store) -> Tombstones:
+    """All tombstones of a corpus. Raises LedgerError for a statement that was changed, is none, or is missing."""
+    found: list[Tombstone] = []
     for path, _ in store.walk(FOLDER):
         where = store.uri(path)
         payload = open_envelope(store.get(path), where).payload
-        recordings = payload.get("recordings") or []
-        named = isinstance(recordings, list) and all(isinstance(one, str) for one in recordings)
-        if not _PATH.fullmatch(path) or payload.keys() != _FIELDS or payload["type"] != TOMBSTONE_TYPE or not named:
+        if not _PATH.fullmatch(path) or not _is_tombstone(payload):
             raise LedgerError(f"{where} is no tombstone", remedy="restore it from a copy, or remove what is no tombstone")
-        found |= dict.fromkeys(recordings, path)
-    return found
+        if path != f"{FOLDER}{len(found) + 1:06d}.json":
+            raise LedgerError(
+                f"tombstone {len(found) + 1} of {store.root} is missing", remedy="restore it from a copy of the corpus"
+            )
+        purge = payload["purge_after"]
+        found.append(
+            Tombstone(
+                path=path,
+                at=to_time(payload["at"]),
+                recordings=frozenset(payload["recordings"]),
+                files=frozenset(payload["files"]),
+                event=payload["event"],
+                purge_after=to_time(purge) if purge is not None else None,
+            )
+        )
+    return Tombstones.of(found)
+
+
+def _is_tombstone(payload: Mapping[str, object]) -> bool:
+    if payload.keys() != _FIELDS or payload["type"] != TOMBSTONE_TYPE or not isinstance(payload["event"], str):
+        return False
+    hashes = [payload["recordings"], payload["files"]]
+    if not all(isinstance(some, list) and all(isinstance(one, str) and _HASH.fullmatch(one) for one in some) for some in hashes):
+        return False
+    times = [payload["at"], *([payload["purge_after"]] if payload["purge_after"] is not None else [])]
+    try:
+        return all(isinstance(time, str) and bool(to_time(time)) for time in times)
+    except ValueError:
+        return False
+
+
+def find_taken_down(store: Store, release: Release, feeds: Sequence[Store] = ()) -> tuple[str, str] | None:
+    """A recording of a release that was taken down, and the address of the statement; None if there is none.
+
+    Asked are the tombstones of the corpus, and of feeds elsewhere. Raises StorageError for a feed that is no corpus: an address
+    with a slip would otherwise be one without takedowns.
+    """
+    for feed in feeds:
+        if not any(True for _ in feed.walk(FOLDER)):
+            require_corpus(feed)
+    read = [(source, tombstones) for source in (store, *feeds) if (tombstones := read_tombstones(source))]
+    if not read:
+        return None
+    for batch in table_batches(store, release, RecordingRow, ["recording", "sha256", "status"]):
+        for row in batch.to_pylist():
+            for source, tombstones in read if row["status"] != "quarantined" else ():
+                if path := tombstones.naming(row["recording"], row["sha256"]):
+                    return row["recording"], source.uri(path)
+    return None
 
 
 def require_no_tombstones(store: Store, release: Release, feeds: Sequence[Store] = ()) -> None:
     """Raises ConsentError for a release with a recording that was taken down, by the corpus itself or by a feed elsewhere."""
-    gone: dict[str, str] = {}
-    for source in (store, *feeds):
-        gone |= {recording: source.uri(path) for recording, path in taken_down(source).items()}
-    if not gone:
-        return
-    for batch in table_batches(store, release, RecordingRow, ["recording", "status"]):
-        for row in batch.to_pylist():
-            if row["recording"] in gone and row["status"] != "quarantined":
-                raise ConsentError(
-                    f"release {release.name} of {store.root} has {row['recording']}, taken down by {gone[row['recording']]}",
-                    remedy="train on a release without it: the latest one of the corpus, copied anew where this is a copy",
-                )
+    if (found := find_taken_down(store, release, feeds)) is not None:
+        raise ConsentError(
+            f"release {release.name} of {store.root} has {found[0]}, taken down by {found[1]}",
+            remedy="train on a release without it: the latest one of the corpus, copied anew where this is a copy",
+        )

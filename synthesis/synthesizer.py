@@ -33,6 +33,7 @@ from voxbeam.models.speech_metrics import (
     word_error_rate,
 )
 from voxbeam.models.spoken_form import spoken_form
+from voxbeam.safety.blocks import require_not_blocked
 from voxbeam.safety.gate import ConsentGate, Permit
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
 from voxbeam.schemas.formats import CODEC_RATE
@@ -79,7 +80,8 @@ class Prompt:
 class Synthesizer:
     """Trained models with a prompt. `Synthesizer.load` opens all parts by name.
 
-    Raises CheckpointError for a run without checkpoints, without one of the models, or of another codec or language.
+    Raises CheckpointError for a run without checkpoints, without one of the models, or of another codec or language, and
+    ConsentError for one that is blocked.
     """
 
     run_uri: str
@@ -93,6 +95,7 @@ class Synthesizer:
     """asked before anything is spoken in the voice of the prompt, and again with every sentence and chunk"""
 
     def __post_init__(self) -> None:
+        require_not_blocked(self.run_uri)
         self.ar, self.nar, self.config = load_models(self.run_uri, self.device, self.codec)
         self.phone_set = load_phone_set(self.language)
         # later versions of a phone set only append: a run knows the beginning

@@ -25,6 +25,7 @@ from voxbeam.models.batch import Batch
 from voxbeam.models.codec import Codec
 from voxbeam.models.load_valle import averaged_weights, read_models
 from voxbeam.models.valle import ModelConfig
+from voxbeam.safety.blocks import require_not_blocked
 from voxbeam.schemas.errors import CheckpointError, TrainingError
 from voxbeam.trainer.configs import TrainConfig
 from voxbeam.trainer.meter import StepMeter
@@ -139,7 +140,10 @@ class Trainer:
         return self.progress
 
     def start_from(self, run_uri: str) -> None:
-        """Begins with the averaged weights of another run. Raises CheckpointError for other sizes, phones or codec."""
+        """Begins with the averaged weights of another run. Raises CheckpointError for other sizes, phones or codec,
+        and ConsentError for a run that is blocked.
+        """
+        require_not_blocked(run_uri)
         saved = read_models(run_uri, best=True)
         for state in self.states:
             checkpoint.require_codec(saved[state.name], self.codec_sha256, run_uri)

@@ -1,7 +1,7 @@
 """Probe: reads the bytes of every listed recording once, for its hash, its true length and its format."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -11,6 +11,7 @@ from voxbeam.pipeline.error_reports import reporting_errors, reports_errors
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.progress import WorkerProgress
 from voxbeam.pipeline.steps.counting import CountingFn
+from voxbeam.safety.tombstones import Tombstones, read_tombstones
 from voxbeam.schemas.config import DecodeConfig
 from voxbeam.schemas.errors import Failure, StageError, StorageError
 from voxbeam.schemas.manifest import EXCLUDED, RecordingRow
@@ -41,6 +42,19 @@ def excluded_row(recording: Recording, source: SourceInfo, reason: str) -> Recor
     """The manifest row of a recording that is left out on purpose."""
     told = Failure(stage="exclude", reason="excluded", error=reason, remedy="take it out of exclude.recordings to have it again")
     return RecordingRow(**vars(recording), **vars(source), status=EXCLUDED, units=[], **vars(told))
+
+
+def refuse_taken_down(probed: Probed, tombstones: Tombstones) -> Probed:
+    """The same, or a failure for the bytes of a recording that was taken down, under whatever name: nothing of it is processed.
+
+    What the listing says of a person is left out of the row.
+    """
+    source = probed.source
+    if source is None or not (path := tombstones.naming(probed.recording.recording, source.sha256)):
+        return probed
+    error = StageError("taken_down", f"these bytes were taken down ({path})", "take the recording out of the input")
+    bare = replace(probed.recording, speaker=None, title=None, text=None, extra=None)
+    return Probed(recording=bare, failure=Failure.from_exception("probe", error))
 
 
 def read_job_listing(path: str, job: Job) -> Iterator[Recording]:
@@ -105,10 +119,16 @@ def _source(info: AudioInfo, size: int, sha256: str, etag: str | None) -> Source
 class ProbeRecordings(CountingFn):
     """Recording → (hash of its bytes, Probed)."""
 
+    tombstones = Tombstones()
+
+    def setup(self) -> None:
+        with reporting_errors(self.job):
+            self.tombstones = read_tombstones(self.job.store)
+
     @reports_errors
     def process(self, keyed: tuple[str, Iterable[Recording]]) -> Iterator[tuple[str, Probed]]:
         for recording in keyed[1]:
-            probed = probe(recording, self.job.config.decode)
+            probed = refuse_taken_down(probe(recording, self.job.config.decode), self.tombstones)
             change = WorkerProgress(
                 probed=1, probed_ms=probed.source.duration_ms if probed.source else 0, quarantined=int(probed.failure is not None)
             )

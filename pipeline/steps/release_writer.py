@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from voxbeam.pipeline.collection_mark import require_no_collection
+from voxbeam.safety.tombstones import find_taken_down
 from voxbeam.schemas.columns import Record, to_table
-from voxbeam.schemas.errors import CommitConflictError, StorageError
+from voxbeam.schemas.errors import CommitConflictError, ConsentError, StorageError
 from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.manifest import TABLES
 from voxbeam.schemas.release import Release, ReleaseFile
@@ -63,6 +64,15 @@ def _require_files(store: Store, release: Release) -> None:
         raise StorageError(
             f"{store.uri(file.path)} is gone or does not have {file.bytes} bytes",
             remedy="run the same command again: what is finished is kept, and this file is made again",
+        )
+
+
+def _require_nobody_taken_down(store: Store, release: Release) -> None:
+    """Raises ConsentError for a release with a recording that was taken down, if need be while it was made."""
+    if (found := find_taken_down(store, release)) is not None:
+        raise ConsentError(
+            f"{found[0]} was taken down ({found[1]}), so there is no release with it",
+            remedy="run the same command again, which leaves it out; if the latest release has it, finish the takedown first",
         )
 
 
@@ -127,6 +137,7 @@ def commit(
         files=tuple(sorted(files, key=lambda file: (file.kind, file.path))),
     )
     _require_files(store, release)
+    _require_nobody_taken_down(store, release)
     require_no_collection(store)
     content = release.to_json()
     if not store.put_if_absent(release_path(release.number), content) and store.get(release_path(release.number)) != content:

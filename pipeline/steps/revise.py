@@ -68,7 +68,7 @@ class ReviseSamples(beam.DoFn):
             with store.local_copy(shard) as tar:
                 for split in SPLITS:
                     chosen = [row for row in samples if row.split == split]
-                    for made, made_rows in write_shards(store, split, group, _packed(store, tar, chosen), max_bytes):
+                    for made, made_rows in write_shards(store, split, group, packed_samples(store, tar, chosen), max_bytes):
                         yield WriterOutput(files=shard_files(store, made, made_rows), shards=[made])
         yield WriterOutput(replaced=replaced)
 
@@ -88,7 +88,7 @@ def _revised(table: pa.Table, find: Callable[[str, str], tuple[str, float | None
     return table
 
 
-def _packed(store: Store, tar: Path, rows: Iterable[SampleRow]) -> Iterator[PackedSample]:
+def packed_samples(store: Store, tar: Path, rows: Iterable[SampleRow]) -> Iterator[PackedSample]:
     """Samples with the bytes of their members. Raises StorageError for codes that are not those of the manifest."""
     with tar.open("rb") as file:
 

@@ -122,7 +122,8 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[
     )  # fmt: skip
     recordings = [
         RecordingRow(
-            recording=name, uri=f"{name}.wav", status="done", **vars(source(12_000)), accepted_ms=accepted, rejected_ms=lost,
+            recording=name, uri=f"{name}.wav", status="done", accepted_ms=accepted, rejected_ms=lost,
+            **vars(source(12_000, hashlib.sha256(name.encode()).hexdigest())),
             non_speech_ms=12_000 - accepted - lost, samples=accepted // 2000, rejections=lost // 1000, units=["u0"],
         )
         for name, accepted, lost in (("q", 4000, 0), ("r", 6000, 1000))

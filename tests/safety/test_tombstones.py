@@ -8,7 +8,7 @@ import pytest
 from voxbeam.commands.exit_status import UNUSABLE
 from voxbeam.commands.main import main
 from voxbeam.safety.keys import KeyRing
-from voxbeam.safety.tombstones import put_tombstone, require_no_tombstones, taken_down
+from voxbeam.safety.tombstones import put_tombstone, read_tombstones, require_no_tombstones
 from voxbeam.schemas.errors import ConsentError, LedgerError
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index import open_index
@@ -21,10 +21,13 @@ def test_a_release_that_ignores_a_tombstone_is_refused(tmp_path: Path, capsys: p
     shutil.copytree(tmp_path / "corpus", tmp_path / "copy")
     key = KeyRing(tmp_path / "keys").operator(make=True)
     assert len(open_index(store.root)) == 3
-    put_tombstone(store, ["somebody-else"], "0" * 64, key)
+    put_tombstone(store, {"somebody-else": None}, "0" * 64, key)
     assert len(open_index(store.root)) == 3
-    path = put_tombstone(store, ["r"], "1" * 64, key)
-    assert path == "tombstones/000002.json" and taken_down(store) == {"somebody-else": "tombstones/000001.json", "r": path}
+    path = put_tombstone(store, {"r": None}, "1" * 64, key)
+    found = read_tombstones(store)
+    assert path == "tombstones/000002.json" and found.naming("r") == path and found.naming("q") is None
+    assert found.naming("somebody-else") == "tombstones/000001.json"
+    assert b"somebody-else" not in store.get("tombstones/000001.json"), "the feed does not name anybody"
     with pytest.raises(ConsentError, match="has r, taken down by"):
         open_index(store.root)  # the index of before is in the cache, and does not help
     copy = Store(str(tmp_path / "copy"))
@@ -37,7 +40,7 @@ def test_a_release_that_ignores_a_tombstone_is_refused(tmp_path: Path, capsys: p
 @pytest.mark.parametrize("damage", ["changed", "foreign", "renamed"])
 def test_a_tombstone_that_was_touched_is_an_error_and_no_permission(tmp_path: Path, damage: str) -> None:
     store, _ = small_release(tmp_path / "corpus")
-    path = tmp_path / "corpus" / put_tombstone(store, ["r"], "1" * 64, KeyRing(tmp_path / "keys").operator(make=True))
+    path = tmp_path / "corpus" / put_tombstone(store, {"r": None}, "1" * 64, KeyRing(tmp_path / "keys").operator(make=True))
     if damage == "changed":
         path.write_bytes(path.read_bytes().replace(b'"sig":"', b'"sig":"A'))
     elif damage == "foreign":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from voxbeam.safety.tombstones import require_no_tombstones
 from voxbeam.schemas.errors import StorageError
+from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.release import Release
 from voxbeam.storage.bounded_json import parse_object
 from voxbeam.storage.cache import cache_folder
@@ -85,10 +87,7 @@ def open_index(uri: str, split: str = "train", release: int | None = None) -> In
     chosen = _release(store, release)
     if chosen is not None:
         require_no_tombstones(store, chosen)
-        phones = _released_phones(store, chosen)
-        content_hash = hashlib.sha256(f"{VERSION}{split}".encode() + chosen.to_json()).hexdigest()[:20]
-        folder = _build_index(content_hash, lambda: sample_batches(store, chosen, split, COLUMNS), phones)
-        return _load_index(folder, store, split, chosen.number, phones)
+        return index_release(store, chosen, split)
     tars = identify_tars(store)
     if tars and split != "train":
         raise StorageError(f"plain tars have no split {split!r}; put its samples into a folder of their own and name that folder")
@@ -99,6 +98,27 @@ def open_index(uri: str, split: str = "train", release: int | None = None) -> In
     content_hash = hashlib.sha256(f"{VERSION}{store.root}{tars}".encode() + content).hexdigest()[:20]
     folder = _build_index(content_hash, lambda: tar_batches(store, [path for path, _ in tars], len(phones)), phones)
     return _load_index(folder, store, split, None, phones)
+
+
+def index_release(store: Store, release: Release, split: str) -> Index:
+    """The index of a release. Nothing is asked of tombstones: to say what a run learned from, and not to train."""
+    phones = _released_phones(store, release)
+    folder = _build_index(released_hash(release, split), lambda: sample_batches(store, release, split, COLUMNS), phones)
+    return _load_index(folder, store, split, release.number, phones)
+
+
+def released_hash(release: Release, split: str) -> str:
+    """The name of the index of a split of a release."""
+    return hashlib.sha256(f"{VERSION}{split}".encode() + release.to_json()).hexdigest()[:20]
+
+
+def forget_index(release: Release) -> None:
+    """Deletes what this machine's cache has of a release: texts and phones in its indexes, and codes in its blocks."""
+    folder = cache_folder() / "stream"
+    for split in SPLITS:
+        name = released_hash(release, split)
+        for path in (folder / name, *(folder / "blocks").glob(f"{name}-*")):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def parse_phones(content: bytes, where: str) -> list[str]:

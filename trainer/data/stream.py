@@ -91,13 +91,7 @@ class Stream:
         self.index = open_index(uri, split, release)
         self.rank, self.world = rank, world
         self.separator = word_separator_id(self.index.phones)
-        self.sampler = BatchSampler(
-            self.index.arrays["frames"],
-            self.config.sampler,
-            croppable_N=np.diff(self.index.arrays["word_frames_start"]) > 0,
-            crop_frames=_frames(self.config.crop_s),
-            prompts=prompt_source(self.index, round(self.config.crop_s[1] * FRAME_RATE)),
-        )
+        self.sampler = make_sampler(self.index, self.config.sampler, self.config.crop_s)
         blocks = BlockCache(self.index, self.config.sampler.block_samples, self.config.cache_bytes)
         self.reader = open_code_reader(self.index, blocks)
 
@@ -182,6 +176,17 @@ class Stream:
         words_W2 = self.index.ragged("word_frames", sample).reshape(-1, 2)
         draw = int(hash64(np.array([sample]), self.config.sampler.seed, epoch, length)[0])
         return crop(utterance, words_W2, self.separator, length, draw)
+
+
+def make_sampler(index: Index, config: SamplerConfig, crop_s: tuple[float, float]) -> BatchSampler:
+    """The batches of every epoch over an index."""
+    return BatchSampler(
+        index.arrays["frames"],
+        config,
+        croppable_N=np.diff(index.arrays["word_frames_start"]) > 0,
+        crop_frames=_frames(crop_s),
+        prompts=prompt_source(index, round(crop_s[1] * FRAME_RATE)),
+    )
 
 
 def prompt_source(index: Index, longest_whole: int) -> PromptSource:

@@ -1,0 +1,194 @@
+"""Purge: deletes everything that is left of recordings that were taken down, once their time of grace is over.
+
+What goes: every release that has them, with its copy, manifests, and the shards that no other release has; all units of their
+windows; and what killed builds left behind, since nobody can tell what is in it. What stays is scanned afterwards (`scan.py`).
+Releases that never had them, and all that these refer to, are not touched.
+
+A purge and a build exclude each other, as a garbage collection and a build do. One that was killed goes on when it is run again:
+the releases and their tables, which tell what to delete, go last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from voxbeam.pipeline.build_record import BUILDS
+from voxbeam.pipeline.collection_mark import collection_mark
+from voxbeam.pipeline.gc import referenced_paths
+from voxbeam.pipeline.steps.unit_file import read_header_and_table, window_folder
+from voxbeam.pipeline.steps.windows import plan_windows
+from voxbeam.pipeline.takedown.person import Person
+from voxbeam.pipeline.takedown.scan import Finding, scan
+from voxbeam.safety.tombstones import Tombstone, Tombstones, read_tombstones
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.errors import ConsentError, SchemaError
+from voxbeam.schemas.identity import VoiceRow
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.schemas.release import Release
+from voxbeam.storage.own_paths import is_own
+from voxbeam.storage.release_copies import copy_path
+from voxbeam.storage.releases import read_release, read_rows, release_numbers, release_path
+from voxbeam.storage.store import Store
+from voxbeam.trainer.data.index import forget_index
+
+_LEFT_BY_BUILDS = ("listings/", "progress/", "manifests/", "shards/")
+"""where objects lie that no release refers to"""
+_LAST = ("releases/", "copies/", "manifests/")
+
+
+@dataclass
+class Purged:
+    """What a purge deleted, or with `dry_run` would."""
+
+    due: list[Tombstone] = field(default_factory=list)
+    later: list[Tombstone] = field(default_factory=list)
+    """whose time has not come"""
+    releases: list[int] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    bytes: int = 0
+    scanned: int = 0
+    """objects that were read afterwards"""
+    findings: list[Finding] = field(default_factory=list)
+    """what was found in them of the person"""
+
+
+def purge(store: Store, now: datetime, *, dry_run: bool = False, on_step: Callable[[str], None] = lambda step: None) -> Purged:
+    """Deletes what is left of recordings whose tombstones say that it is to be deleted by now.
+
+    Raises ConsentError while the latest release has such a recording, StorageError while a build runs.
+    """
+    tombstones = read_tombstones(store).all
+    timed = [one for one in tombstones if one.purge_after is not None]
+    result = Purged(
+        due=[one for one in timed if one.purge_after is not None and one.purge_after <= now],
+        later=[one for one in timed if one.purge_after is not None and one.purge_after > now],
+    )
+    if not result.due:
+        return result
+    with collection_mark(store) as mark:
+        mark.renew()
+        on_step("look for what is left")
+        person, windows, doomed = _find_doomed(store, Tombstones.of(result.due))
+        result.releases = [release.number for release in doomed]
+        sizes = dict(store.walk())
+        result.paths = _doomed_paths(store, sizes, doomed, windows, person)
+        result.bytes = sum(sizes.get(path, 0) for path in result.paths)
+        if dry_run:
+            return result
+        on_step("delete it")
+        mark.renew()
+        _drop_removals(store, person)
+        last = [path for path in result.paths if path.startswith(_LAST)]
+        store.delete([path for path in result.paths if path not in set(last)])
+        for release in doomed:
+            forget_index(release)
+        on_step("scan what stays")
+        result.scanned, result.findings = scan(store, person, skip=set(last))
+        mark.renew()
+        store.delete(sorted(last, key=lambda path: not path.startswith("releases/")))
+    return result
+
+
+def _find_doomed(store: Store, due: Tombstones) -> tuple[Person, set[str], list[Release]]:
+    """What is known of the recordings, the folders of their units, and the releases that have them."""
+    person, windows, doomed, staying = Person(), set[str](), list[Release](), set[str]()
+    numbers = release_numbers(store)
+    for number in numbers:
+        release = read_release(store, number)
+        rows = [row for row in read_rows(store, release, RecordingRow)]
+        gone = [row for row in rows if due.naming(row.recording, row.sha256)]
+        if not gone:
+            staying |= {name for row in rows for name in (row.speaker, row.title) if name}
+            staying |= {voice.speaker for voice in read_rows(store, release, VoiceRow)}
+            continue
+        if number == numbers[-1]:
+            raise ConsentError(
+                f"the latest release of {store.root} still has {gone[0].recording}, which was taken down",
+                remedy="finish the takedown first: `voxbeam takedown` makes a release without it",
+            )
+        doomed.append(release)
+        config = CorpusConfig.model_validate(release.config)
+        for row in gone:
+            person.add_recording(row)
+            windows |= {window_folder(name.partition("-")[0]) for name in row.units}
+            if row.sha256 is not None:
+                units = plan_windows(row.as_listed(), row.as_source(), config.decode, release.fingerprint)
+                windows |= {window_folder(unit.window) for unit in units}
+        _add_rows(store, release, person, {row.recording for row in gone})
+    person.names -= staying
+    return person, windows, doomed
+
+
+def _add_rows(store: Store, release: Release, person: Person, recordings: set[str]) -> None:
+    """Adds what the other tables of a release say of recordings."""
+    for voice in read_rows(store, release, VoiceRow):
+        if voice.recording in recordings:
+            person.names |= {name for name in (voice.speaker, voice.name) if name}
+    for sample in read_rows(store, release, SampleRow):
+        if sample.recording in recordings:
+            person.add_segment(sample, _codes(store, sample))
+    for rejected in read_rows(store, release, RejectedRow):
+        if rejected.recording in recordings:
+            person.add_segment(rejected)
+
+
+def _codes(store: Store, sample: SampleRow) -> bytes:
+    """The codes of a sample; nothing where an earlier purge, which was killed, has deleted its shard."""
+    try:
+        return store.get_range(sample.shard, sample.codes_offset, sample.codes_bytes)
+    except FileNotFoundError:
+        return b""
+
+
+def _doomed_paths(store: Store, sizes: dict[str, int], doomed: list[Release], windows: set[str], person: Person) -> list[str]:
+    """What to delete: of releases, of units, and of what builds left behind."""
+    numbers = {release.number for release in doomed}
+    kept = referenced_paths(store, [number for number in release_numbers(store) if number not in numbers])
+    paths = {path for release in doomed for path in (release_path(release.number), copy_path(release.number))}
+    paths |= {file.path for release in doomed for file in release.files}
+    for path in sizes:
+        if path.startswith(tuple(windows)):
+            paths.add(path)
+        elif path.startswith(_LEFT_BY_BUILDS):
+            if is_own(path) or path.startswith("listings/policy-"):
+                paths.add(path)
+        elif path.startswith("units/"):
+            if is_own(path) and path not in kept and _may_have(store, path, person):
+                paths.add(path)
+        elif path.startswith(f"{BUILDS}/") and person.is_named_in(store.get(path)):
+            paths.add(path)
+    return sorted((paths - kept) & sizes.keys())
+
+
+def _may_have(store: Store, path: str, person: Person) -> bool:
+    """Whether a unit that no release refers to is of a person's recording, or cannot be read."""
+    try:
+        _, table = read_header_and_table(store.get(path))
+    except SchemaError:
+        return True
+    return not person.recordings.isdisjoint(table["recording"].to_pylist())
+
+
+def _drop_removals(store: Store, person: Person) -> None:
+    """Takes the person's lines out of the orders of earlier removals (pipeline/remove.py)."""
+    for path, _ in list(store.walk("removals/")):
+        content = store.get(path)
+        lines = content.decode(errors="replace").splitlines(keepends=True)
+        left = "".join(line for line in lines if not _names(line, person)).encode()
+        if left == content:
+            continue
+        if left:
+            store.replace(path, left)
+        else:
+            store.delete([path])
+
+
+def _names(line: str, person: Person) -> bool:
+    try:
+        tree = json.loads(line)
+        return tree.get("recording") in person.recordings or tree.get("speaker") in person.names
+    except (ValueError, AttributeError):
+        return person.is_named_in(line.encode())

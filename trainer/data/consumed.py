@@ -1,0 +1,142 @@
+"""Consumed: at which steps a run read samples of recordings that were taken down.
+
+The batches of a run are a function of its release and settings (`sampler.py`), so they are planned again, up to the last
+checkpoint. That the plan is right is checked: it must end at the loader state that the checkpoint has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxbeam.models.checkpoint import SUFFIX, Checkpoint, checkpoint_store, read, read_file, saved_steps
+from voxbeam.models.load_valle import MODELS
+from voxbeam.safety.tombstones import Tombstones, read_tombstones
+from voxbeam.schemas.errors import CheckpointError, StorageError
+from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.sample_keys import recording_of
+from voxbeam.storage.releases import load_release, table_batches
+from voxbeam.storage.store import Store
+from voxbeam.trainer.data.index import Index, index_release
+from voxbeam.trainer.data.sampler import LoaderPosition, SamplerConfig
+from voxbeam.trainer.data.stream import make_sampler
+
+
+@dataclass(frozen=True)
+class ReadStep:
+    """A step that read samples of the recordings."""
+
+    step: int
+    """its number: a checkpoint of this step or a later one learned from them"""
+    samples: list[str]
+    """keys"""
+    prompts: list[str]
+    """keys of samples that acoustic prompts were taken from"""
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """What a run, or a model of an exported file, learned from the recordings."""
+
+    where: str
+    saved: list[int]
+    """steps of its checkpoints"""
+    total_steps: int
+    """of the last of them"""
+    steps: list[ReadStep]
+    init_from: str | None
+    """what its weights began with, which may have learned from them too"""
+
+    @property
+    def samples(self) -> int:
+        """Different samples that were read."""
+        return len({key for step in self.steps for key in (*step.samples, *step.prompts)})
+
+
+def find_consumed(run_uri: str, corpus: Store) -> list[Consumed]:
+    """What the models of a run learned from recordings that a corpus has taken down.
+
+    Raises CheckpointError for a run without checkpoints or of plain tars, StorageError for a corpus or release that is not that
+    of the run.
+    """
+    tombstones = read_tombstones(corpus)
+    planned: dict[str, list[ReadStep]] = {}
+    found = []
+    for where, saved, checkpoint, data in _runs(run_uri):
+        step, facts = int(checkpoint.facts["step"]), f"{data} {checkpoint.facts['step']}"
+        if facts not in planned:
+            planned[facts] = list(_read_steps(corpus, tombstones, data, step, checkpoint.facts.get("loader_state"), where))
+        found.append(Consumed(where, saved, step, planned[facts], checkpoint.facts.get("init_from")))
+    return found
+
+
+def _runs(run_uri: str) -> Iterator[tuple[str, list[int], Checkpoint, dict[str, Any]]]:
+    """Name, saved steps, last checkpoint and data of each run that a model's weights are from."""
+    folder = run_uri.rstrip("/")
+    if folder.endswith(SUFFIX):
+        checkpoint = read_file(folder)
+        for name in MODELS:
+            yield f"{folder} ({name})", [int(checkpoint.facts["step"])], checkpoint, checkpoint.facts["data"].get(name, {})
+        return
+    store = checkpoint_store(folder)
+    parts = [f"{folder}/{name}" for name in MODELS] if not saved_steps(store) else [folder]
+    for part in parts if any(saved_steps(checkpoint_store(part)) for part in parts) else [folder]:
+        if part == folder or saved_steps(checkpoint_store(part)):
+            checkpoint = read(checkpoint_store(part))
+            yield part, saved_steps(checkpoint_store(part)), checkpoint, checkpoint.facts["data"]
+
+
+def _read_steps(
+    corpus: Store, tombstones: Tombstones, data: dict[str, Any], total: int, loader_state: int | None, where: str
+) -> Iterator[ReadStep]:
+    if not isinstance(data.get("release"), int):
+        raise CheckpointError(
+            f"{where} does not say which release it learned from", remedy="only runs of `voxbeam train` on a release do"
+        )
+    release = load_release(corpus, data["release"])
+    index = index_release(corpus, release, data["split"])
+    if index.content_hash != data["samples"]:
+        raise StorageError(
+            f"release {release.name} of {corpus.root} is not what {where} learned from",
+            remedy="name the corpus that it was trained on, or a copy of it",
+        )
+    names = {name for name in SamplerConfig.__dataclass_fields__}
+    config = SamplerConfig(**{name: value for name, value in data.items() if name in names})
+    low, high = data["crop_s"]
+    sampler = make_sampler(index, config, (low, high))
+    gone_N = _gone(index, corpus, release.number, tombstones)
+    last = LoaderPosition(0, 0, 0)
+    for step, (position, batch) in enumerate(islice(sampler.iter_from(last), total), start=1):
+        last = LoaderPosition(position.epoch, position.window, position.batch + 1)
+        samples, prompts = batch.samples[gone_N[batch.samples]], batch.prompts[batch.prompts >= 0]
+        prompts = prompts[gone_N[prompts]]
+        if len(samples) or len(prompts):
+            yield ReadStep(step, _keys(index, samples), _keys(index, prompts))
+    if loader_state is not None and int(last) != loader_state:
+        raise CheckpointError(
+            f"{where} is at loader state {loader_state} after {total} steps, and its settings lead to {int(last)}",
+            remedy="ask with the voxbeam that trained it",
+        )
+
+
+def _gone(index: Index, corpus: Store, number: int, tombstones: Tombstones) -> NDArray[np.bool_]:
+    """Which samples of an index are of recordings that were taken down."""
+    release = load_release(corpus, number)
+    gone = {
+        row["recording"]
+        for batch in table_batches(corpus, release, RecordingRow, ["recording", "sha256"])
+        for row in batch.to_pylist()
+        if tombstones.naming(row["recording"], row["sha256"])
+    }
+    if not gone:
+        return np.zeros(len(index), bool)
+    return np.fromiter((recording_of(index.key(n)) in gone for n in range(len(index))), bool, len(index))
+
+
+def _keys(index: Index, samples: NDArray[np.int64]) -> list[str]:
+    return sorted({index.key(int(sample)) for sample in samples})
