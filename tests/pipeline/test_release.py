@@ -23,6 +23,7 @@ from voxbeam.storage.releases import latest_release, read_rows
 from voxbeam.storage.store import Store
 
 from benchmarks.synthetic import CONFIG, made_up_build
+from tests.pipeline.factories import contents
 
 SETTINGS: dict[str, Any] = {**CONFIG, "pack": {"valid_fraction": 0.3, "test_fraction": 0.3}}
 RECORDINGS = [f"s{number % 2}-{number}" for number in range(6)]
@@ -62,11 +63,6 @@ def latest(output: Path) -> tuple[Store, Release]:
     found = latest_release(store)
     assert found is not None
     return store, found
-
-
-def contents(release: Release | None) -> set[tuple[str, str]]:
-    assert release is not None
-    return {(file.kind, file.sha256) for file in release.files}
 
 
 def rows(output: Path, record: Any) -> list[Any]:
