@@ -97,19 +97,13 @@ def make_plan(store: Store, release: Release, *, clips: int = MAX_CLIPS, seed: i
 
     Memory: 40 bytes for each sample of the release.
     """
-    folders = source_names({row.recording: row.uri for row in read_rows(store, release, RecordingRow)})
-    names = sorted(set(folders.values()) | {"other"})
-    number = {name: index for index, name in enumerate(names)}
-    sources, hashes, scores = list[NDArray[np.int8]](), list[NDArray[np.uint64]](), list[list[NDArray[np.float32]]]()
-    for batch in table_batches(store, release, SampleRow, ["key", "recording", *SCORES]):
-        found = (number[folders.get(recording, "other")] for recording in batch["recording"].to_pylist())
-        sources.append(np.fromiter(found, np.int8, batch.num_rows))
-        hashes.append(np.fromiter((_draw(seed, key) for key in batch["key"].to_pylist()), np.uint64, batch.num_rows))
-        scores.append([sign * _floats(batch[name]) for name, sign in SCORES.items()])
-    if not sources:
+    cells, names = sample_strata(store, release)
+    if not len(cells):
         raise StorageError(f"release {release.name} of {store.root} has no samples to listen to")
-    bands = weakness_bands([np.concatenate(parts) for parts in zip(*scores, strict=True)])
-    cells = np.concatenate(sources).astype(np.int64) * len(BANDS) + bands
+    hashes = [
+        np.fromiter((_draw(seed, key) for key in batch["key"].to_pylist()), np.uint64, batch.num_rows)
+        for batch in table_batches(store, release, SampleRow, ["key"])
+    ]
     draws = np.concatenate(hashes)
     sizes = Counter(cells.tolist())
     planned = allot(dict(sorted(sizes.items())), min(clips, MAX_CLIPS))
@@ -118,8 +112,7 @@ def make_plan(store: Store, release: Release, *, clips: int = MAX_CLIPS, seed: i
         members = np.flatnonzero(cells == cell)
         chosen |= dict.fromkeys(members[np.argsort(draws[members], kind="stable")[:size]].tolist(), cell)
     keys = _keys(store, release, sorted(chosen))
-    strata = {cell: Stratum(name=f"{names[cell // len(BANDS)]}, {BANDS[cell % len(BANDS)]}", population=sizes[cell],
-                            planned=size) for cell, size in planned.items()}  # fmt: skip
+    strata = {cell: Stratum(name=names[cell], population=sizes[cell], planned=size) for cell, size in planned.items()}
     order: list[tuple[float, int, str]] = []
     for cell, stratum in strata.items():
         drawn = sorted((int(draws[row]), keys[row]) for row, of in chosen.items() if of == cell)
@@ -131,6 +124,23 @@ def make_plan(store: Store, release: Release, *, clips: int = MAX_CLIPS, seed: i
         strata=tuple(strata.values()),
         clips=tuple(Clip(key=key, stratum=strata[cell].name) for _, cell, key in sorted(order)),
     )
+
+
+def sample_strata(store: Store, release: Release) -> tuple[NDArray[np.int64], list[str]]:
+    """The stratum of every sample [N] of a release, in the order of its table, and the names of all strata by number."""
+    folders = source_names({row.recording: row.uri for row in read_rows(store, release, RecordingRow)})
+    names = sorted(set(folders.values()) | {"other"})
+    number = {name: index for index, name in enumerate(names)}
+    sources, scores = list[NDArray[np.int8]](), list[list[NDArray[np.float32]]]()
+    for batch in table_batches(store, release, SampleRow, ["recording", *SCORES]):
+        found = (number[folders.get(recording, "other")] for recording in batch["recording"].to_pylist())
+        sources.append(np.fromiter(found, np.int8, batch.num_rows))
+        scores.append([sign * _floats(batch[name]) for name, sign in SCORES.items()])
+    strata = [f"{name}, {band}" for name in names for band in BANDS]
+    if not sources:
+        return np.empty(0, np.int64), strata
+    bands = weakness_bands([np.concatenate(parts) for parts in zip(*scores, strict=True)])
+    return np.concatenate(sources).astype(np.int64) * len(BANDS) + bands, strata
 
 
 def _draw(seed: int, key: str) -> int:

@@ -34,8 +34,8 @@ def audit_document(output: str, release: Release, result: AuditResult) -> dict[s
         "clips": len(result.plan.clips),
         "judged": result.heard,
         "unsure": result.unsure,
-        "label_error": _error(result.overall),
-        "by_kind": {kind: _error(found) for kind, found in result.by_kind.items()},
+        "label_error": label_error(result.overall),
+        "by_kind": {kind: label_error(found) for kind, found in result.by_kind.items()},
         "by_stratum": [
             {
                 "stratum": each.stratum.name,
@@ -43,7 +43,7 @@ def audit_document(output: str, release: Release, result: AuditResult) -> dict[s
                 "planned": each.stratum.planned,
                 "judged": each.count.heard,
                 "errors": each.count.errors,
-                "label_error": _error(each.estimate),
+                "label_error": label_error(each.estimate),
             }
             for each in result.by_stratum
         ],
@@ -53,6 +53,6 @@ def audit_document(output: str, release: Release, result: AuditResult) -> dict[s
     }
 
 
-def _error(found: Estimate) -> dict[str, float | None]:
+def label_error(found: Estimate) -> dict[str, float | None]:
     """A rate of which nothing is known is null: JSON has no other number for it."""
     return {"rate": None if found.rate != found.rate else found.rate, "low": found.low, "high": found.high}

@@ -11,34 +11,21 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from voxbeam.commands.audit_document import AUDIT_FIELDS
+from voxbeam.commands.release_document import DIFF_FIELDS, RELEASE_FIELDS
 
 if TYPE_CHECKING:
     from voxbeam.evaluation.zero_shot import Evaluation
     from voxbeam.pipeline.build import BuildResult
-    from voxbeam.pipeline.diff import ReleaseDiff
     from voxbeam.pipeline.events import VerifyProgress
     from voxbeam.pipeline.gc import Orphan
     from voxbeam.pipeline.gpu_rates import GpuRates
     from voxbeam.pipeline.plan import Plan
-    from voxbeam.pipeline.preview import Outcome, Preview
-    from voxbeam.pipeline.repack import ReleaseResult
     from voxbeam.pipeline.status import BuildStatus, CorpusStatus
     from voxbeam.pipeline.verify import Problem
     from voxbeam.schemas.manifest import RecordingRow
     from voxbeam.schemas.release import Release
 
 _AGAIN = ("recheck", "rederive")
-_RELEASE = {
-    "output": "folder or bucket of the corpus",
-    "release": "number of the latest release; null with --dry-run",
-    "committed": "whether it is new; false also when its policy is this one already",
-    "wall_s": "seconds that it took",
-    "changes": "list of settings and decisions that differ from the previous release's",
-    "counts": "object: counts of the release, as in releases/NNNNNN.json; null with --dry-run",
-    "preview": "with --dry-run: object: now and then (objects: accepted_ms, rejected_ms, excluded_ms, samples, speakers, "
-    "reasons: reason → ms), lost_speakers, lost_ms and gained_ms (reason → ms); else null",
-    "unknown": "with --dry-run: list of names in the policy that the corpus does not have",
-}
 FIELDS: dict[str, dict[str, str]] = {
     "plan": {
         "recordings": "recordings in the input",
@@ -80,16 +67,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "changes": "list of what changed since the previous release: settings, models, listing",
         "quarantine": "list of objects: recording, stage, reason, error, remedy",
     },
-    "release": _RELEASE,
-    "remove": _RELEASE,
-    "diff": {
-        "output": "folder or bucket of the corpus",
-        "before": "number of the first release",
-        "after": "number of the second release",
-        "settings": "list of settings, decisions, models and libraries that differ",
-        "totals": "list of objects: why, change, segments, ms",
-        "parquet": "file with one row for each change, or null",
-    },
+    "release": RELEASE_FIELDS,
+    "remove": RELEASE_FIELDS,
+    "diff": DIFF_FIELDS,
     "status": {
         "output": "folder or bucket of the corpus",
         "releases": "list of release numbers",
@@ -228,45 +208,6 @@ def build_document(output: str, result: BuildResult, quarantine: Sequence[Record
         "quarantine": [
             {name: getattr(row, name) for name in ("recording", "stage", "reason", "error", "remedy")} for row in quarantine
         ],
-    }
-
-
-def release_document(output: str, result: ReleaseResult) -> dict[str, Any]:
-    return {
-        "output": output,
-        "release": result.release.number if result.release else None,
-        "committed": result.committed,
-        "wall_s": round(result.wall_s, 3),
-        "changes": list(result.changes),
-        "counts": _counts(result.release) if result.release else None,
-        "preview": _preview(result.preview) if result.preview else None,
-        "unknown": list(result.unknown),
-    }
-
-
-def _preview(preview: Preview) -> dict[str, Any]:
-    def outcome(of: Outcome) -> dict[str, Any]:
-        plain = {name: getattr(of, name) for name in ("accepted_ms", "rejected_ms", "excluded_ms", "samples")}
-        return {**plain, "speakers": len(of.speakers), "reasons": dict(sorted(of.ms.items()))}
-
-    return {
-        "now": outcome(preview.now),
-        "then": outcome(preview.then),
-        "lost_speakers": preview.lost_speakers,
-        "lost_ms": dict(sorted(preview.lost_ms.items())),
-        "gained_ms": dict(sorted(preview.gained_ms.items())),
-    }
-
-
-def diff_document(output: str, found: ReleaseDiff, parquet: str | None) -> dict[str, Any]:
-    names = ("why", "change", "segments", "ms")
-    return {
-        "output": output,
-        "before": found.before.number,
-        "after": found.after.number,
-        "settings": list(found.settings),
-        "totals": [dict(zip(names, row, strict=True)) for row in found.totals()],
-        "parquet": parquet,
     }
 
 

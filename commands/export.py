@@ -130,7 +130,7 @@ def _corpus(source: str, name: str, out: str, release: int | None, audio: str | 
 def _describe(source: str, release: int | None, about: str | None) -> int:
     from voxbeam.commands import terminal
     from voxbeam.exports.about import read_about
-    from voxbeam.exports.export import describe_release
+    from voxbeam.exports.describe import describe_release
     from voxbeam.storage.releases import load_release
     from voxbeam.storage.store import Store
 

@@ -35,17 +35,26 @@ def release(runner_options: list[str], output: str, config: str, dry_run: bool, 
     """
     from voxbeam.commands import terminal
     from voxbeam.commands.display import showing_build
-    from voxbeam.commands.documents import release_document
+    from voxbeam.commands.label_error import LabelError
+    from voxbeam.commands.release_document import release_document
     from voxbeam.commands.release_report import print_release_result
     from voxbeam.pipeline.repack import release as make_release
     from voxbeam.storage.address import resolve_address
     from voxbeam.storage.store import Store
 
+    error = LabelError(output) if dry_run else None
     with showing_build(output, terminal.stderr()) as show:
-        result = make_release(output, resolve_address(config), dry_run=dry_run, runner_args=runner_options, on_progress=show)
-    print_release_result(result, Store(output), terminal.results(as_json))
+        result = make_release(
+            output,
+            resolve_address(config),
+            dry_run=dry_run,
+            runner_args=runner_options,
+            on_progress=show,
+            on_judged=error.forecast.add if error and error.forecast else None,
+        )
+    print_release_result(result, error, Store(output), terminal.results(as_json))
     if as_json:
-        terminal.print_json(release_document(output, result))
+        terminal.print_json(release_document(output, result, error))
     return DONE
 
 
@@ -65,7 +74,7 @@ def diff(output: str, before: int, after: int, parquet: str | None, as_json: boo
     Causes are input, exclude, corrections, threshold, identities and model (docs/policy.md).
     """
     from voxbeam.commands import terminal
-    from voxbeam.commands.documents import diff_document
+    from voxbeam.commands.release_document import diff_document
     from voxbeam.commands.release_report import print_diff
     from voxbeam.pipeline.diff import diff as compare
 

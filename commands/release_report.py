@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from voxbeam.commands.display import hours, plural
+from voxbeam.commands.label_error import LabelError
 from voxbeam.commands.report import print_release
 from voxbeam.commands.terminal import new_table, print_table
 from voxbeam.pipeline.diff import ReleaseDiff
@@ -12,12 +13,14 @@ from voxbeam.pipeline.repack import ReleaseResult
 from voxbeam.storage.store import Store
 
 
-def print_release_result(result: ReleaseResult, store: Store, console: Console) -> None:
-    """The new release, or what it would be."""
+def print_release_result(result: ReleaseResult, error: LabelError | None, store: Store, console: Console) -> None:
+    """The new release, or what it would be and how wrong its labels would be."""
     for change in result.changes:
         console.print(change)
     if result.preview is not None:
         print_preview(result.preview, console)
+        if error is not None:
+            error.print(console)
     elif result.committed and result.release is not None:
         console.print(f"Committed release {result.release.name} in {result.wall_s:.1f} s, without sound and without models")
         print_release(store, result.release, console)

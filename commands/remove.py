@@ -50,12 +50,14 @@ def remove(
 
     from voxbeam.commands import terminal
     from voxbeam.commands.display import showing_build
-    from voxbeam.commands.documents import release_document
+    from voxbeam.commands.label_error import LabelError
+    from voxbeam.commands.release_document import release_document
     from voxbeam.commands.release_report import print_release_result
     from voxbeam.commands.user import user_name
     from voxbeam.pipeline.remove import remove as make_release
     from voxbeam.storage.store import Store
 
+    error = LabelError(output) if dry_run else None
     with showing_build(output, terminal.stderr()) as show:
         result = make_release(
             output,
@@ -66,8 +68,9 @@ def remove(
             dry_run=dry_run,
             runner_args=runner_options,
             on_progress=show,
+            on_judged=error.forecast.add if error and error.forecast else None,
         )
-    print_release_result(result, Store(output), terminal.results(as_json))
+    print_release_result(result, error, Store(output), terminal.results(as_json))
     if as_json:
-        terminal.print_json(release_document(output, result))
+        terminal.print_json(release_document(output, result, error))
     return DONE

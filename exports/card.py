@@ -17,11 +17,15 @@ _HUB_LICENSES = {
 """SPDX identifiers that the Hub knows, there in lower case"""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
 
+MAX_VALUES = 20
+"""of a license, a consent basis or a language that a card lists"""
 
-def write_card(facts: ReleaseFacts, *, loading: str = "", metadata: dict[str, Any] | None = None) -> str:
+
+def write_card(facts: ReleaseFacts, *, loading: str = "", metadata: dict[str, Any] | None = None, later: str = "") -> str:
     """The text of a card: a pure function of the facts. It contains no time, host or path.
 
-    `loading` is a paragraph in Markdown on how to read the files beside the card, `metadata` further keys for the YAML.
+    `loading` is a paragraph in Markdown on how to read the files beside the card, `metadata` further keys for the YAML, `later`
+    a sentence on where the label error is found once people have listened.
     """
     front = yaml.safe_dump({**hub_metadata(facts), **(metadata or {})}, sort_keys=False, allow_unicode=True, width=100)
     sections = [
@@ -32,7 +36,7 @@ def write_card(facts: ReleaseFacts, *, loading: str = "", metadata: dict[str, An
         _splits(facts),
         _origin(facts),
         _made(facts),
-        _quality(facts),
+        _quality(facts, later),
         _use(facts),
     ]
     return f"---\n{front}---\n\n" + "\n\n".join(section for section in sections if section) + "\n"
@@ -68,9 +72,16 @@ def _splits(facts: ReleaseFacts) -> str:
 def _origin(facts: ReleaseFacts) -> str:
     text = "## Where it is from\n\n"
     text += ", ".join(f"{n:,} recordings {status}" for status, n in facts.recordings.items()) + ".\n\n"
-    rows = [(name.replace("_", " "), value, hours(ms)) for name, values in facts.ms_by.items() for value, ms in values.items()]
+    rows = [row for name, values in facts.ms_by.items() for row in _groups(name.replace("_", " "), values)]
     text += _table(("", "value", "time"), rows)
     return text + "\n\nLicense and consent are those that the listing of the recordings states; each sample carries its own."
+
+
+def _groups(name: str, values: dict[str, int]) -> list[tuple[str, str, str]]:
+    """The values with the most time, a row for each; the others together."""
+    shown, others = list(values.items())[:MAX_VALUES], list(values.values())[MAX_VALUES:]
+    rows = [(name, value, hours(ms)) for value, ms in shown]
+    return [*rows, (name, f"{len(others):,} others", hours(sum(others)))] if others else rows
 
 
 def _made(facts: ReleaseFacts) -> str:
@@ -86,8 +97,9 @@ def _made(facts: ReleaseFacts) -> str:
     return text
 
 
-def _quality(facts: ReleaseFacts) -> str:
+def _quality(facts: ReleaseFacts, later: str) -> str:
     error = facts.label_error or "Nobody has listened to a sample of it yet (`voxbeam audit`): the label error is not known."
+    error = f"{error} {later}".rstrip()
     rows = [(f"`{name}`", *(f"{value:.3g}" for value in values)) for name, values in facts.quantiles.items()]
     return f"## How good it is\n\n{error}\n\n" + _table(("column", "5 %", "50 %", "95 %"), rows)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from voxbeam.exports.card import hours, hub_metadata
+from voxbeam.exports.card import MAX_VALUES, hours, hub_metadata
 from voxbeam.exports.facts import UNKNOWN, ReleaseFacts
 from voxbeam.schemas.release import ReleaseFile
 
@@ -111,7 +111,9 @@ def croissant(
 def _rai(facts: ReleaseFacts) -> dict[str, Any]:
     """The fields of responsible AI, from what the release knows of itself."""
     models = ", ".join(sorted(facts.release.models)) or "those of its configuration"
-    consent = ", ".join(f"{name} ({hours(ms)})" for name, ms in facts.ms_by["consent_basis"].items())
+    bases = list(facts.ms_by["consent_basis"].items())
+    more = f", and {len(bases) - MAX_VALUES:,} others" if len(bases) > MAX_VALUES else ""
+    consent = ", ".join(f"{name} ({hours(ms)})" for name, ms in bases[:MAX_VALUES]) + more
     top = max((split.identities for split in facts.splits.values()), default=0)
     statuses = ", ".join(f"{n} {status}" for status, n in facts.recordings.items())
     return {

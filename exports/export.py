@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from voxbeam.corpus import Corpus
 from voxbeam.exports.card import write_card
 from voxbeam.exports.croissant import croissant
+from voxbeam.exports.describe import CROISSANT
 from voxbeam.exports.facts import ReleaseFacts, gather_facts
 from voxbeam.exports.hugging_face import HuggingFace, export_schema
 from voxbeam.exports.kaldi import Kaldi
@@ -19,15 +19,10 @@ from voxbeam.exports.request import ExportFormat, ExportRequest
 from voxbeam.exports.shar import Shar
 from voxbeam.exports.sound import choose_sound
 from voxbeam.exports.target import CARD, Target
-from voxbeam.schemas.columns import arrow_schema
 from voxbeam.schemas.errors import VoxbeamError
-from voxbeam.schemas.manifest import SampleRow
-from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import release_path
-from voxbeam.storage.store import Store
 
 FORMATS: dict[str, ExportFormat] = {each.name: each for each in (HuggingFace(), Shar(), NeMo(), Kaldi())}
-CROISSANT = "croissant.json"
 BYTES_VERSION = 1
 """of what is written: raised with every change that gives other bytes, so that no export is continued with other ones"""
 
@@ -85,33 +80,3 @@ def export(
         target.put(CROISSANT, croissant(facts, schema, "data/*.parquet"))
     target.put(CARD, write_card(facts, loading=chosen.loading(request), metadata=chosen.metadata(request)).encode())
     return done
-
-
-_IN_PLACE = """## How to load it
-
-```python
-import voxbeam
-
-corpus = voxbeam.Corpus("path/of/this/folder")
-```
-
-The tars below `shards/` are WebDataset shards, the Parquet files below `manifests/` its tables; `voxbeam export` writes
-other formats.
-"""
-
-
-def describe_release(
-    store: Store, release: Release, *, label_error: str | None = None, about: dict[str, Any] | None = None
-) -> dict[str, bytes]:
-    """The card and the Croissant description of a release where it is: objects by their path below the corpus.
-
-    `about` is what only people know of it (croissant.py). Both are derived from the release and no part of it.
-    """
-    facts = gather_facts(store, release, label_error)
-    samples = release.files_of_kind("samples")
-    folder = samples[0].path.rsplit("/", 1)[0] if samples else "manifests/none"
-    others = [file for file in release.files if file.kind != "samples"]
-    return {
-        CARD: write_card(facts, loading=_IN_PLACE).encode(),
-        CROISSANT: croissant(facts, arrow_schema(SampleRow), f"{folder}/*.parquet", files=others, about=about),
-    }

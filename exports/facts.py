@@ -1,4 +1,7 @@
-"""Facts: what a card says of a release, gathered in one pass over its tables, in bounded memory but for the scores' quantiles."""
+"""Facts: what a card says of a release, gathered in one pass over its tables, in memory that grows with persons only.
+
+Quantiles are of values rounded to four digits, which are counted: exact to what a card prints, and the same in any order.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ GROUPS = ("language", "license", "consent_basis")
 SCORES = ("duration_ms", "dnsmos_ovrl", "snr_db", "bandwidth_hz", "avg_logprob", "voice_distance", "second_voice")
 """columns whose quantiles a card lists"""
 _QUANTILES = (0.05, 0.5, 0.95)
+_DIGITS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ def gather_facts(store: Store, release: Release, label_error: str | None = None)
     sizes: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     identities: dict[str, set[str]] = {split: set() for split in SPLITS}
     ms_by: dict[str, Counter[str]] = {name: Counter() for name in GROUPS}
-    values: dict[str, list[np.ndarray]] = {name: [] for name in SCORES}
+    values: dict[str, Counter[float]] = {name: Counter() for name in SCORES}
     without_audio = 0
     columns = ["split", "identity", "flac_bytes", *GROUPS, *SCORES]
     for batch in table_batches(store, release, SampleRow, columns):
@@ -81,14 +85,15 @@ def gather_facts(store: Store, release: Release, label_error: str | None = None)
         for name in GROUPS:
             ms_by[name].update({value or UNKNOWN: ms for value, ms, _ in _totals(batch, name)})
         for name in SCORES:
-            values[name].append(batch[name].drop_null().to_numpy(zero_copy_only=False).astype(np.float32))
+            values[name].update(_counted(batch[name]))
         without_audio += batch["flac_bytes"].null_count
     rejected, recordings = Counter[str](), Counter[str]()
     for batch in table_batches(store, release, RejectedRow, ["reasons"]):
-        rejected.update(pc.list_flatten(batch["reasons"]).to_pylist())
+        counted = pc.value_counts(pc.list_flatten(batch["reasons"]))
+        rejected.update(dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)))
     for batch in table_batches(store, release, RecordingRow, ["status"]):
         recordings.update(batch["status"].to_pylist())
-    found = {name: np.concatenate(parts) for name, parts in values.items() if sum(map(len, parts))}
+    found = {name: counts for name, counts in values.items() if counts}
     return ReleaseFacts(
         name=store.root.rstrip("/").rsplit("/", 1)[-1],
         release=release,
@@ -98,7 +103,7 @@ def gather_facts(store: Store, release: Release, label_error: str | None = None)
             if size["samples"]
         },
         ms_by={name: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))) for name, counts in ms_by.items()},
-        quantiles={name: _quantiles(array) for name, array in found.items()},
+        quantiles={name: _quantiles(counts) for name, counts in found.items()},
         rejected=dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
         recordings=dict(sorted(recordings.items())),
         keeps_audio=without_audio == 0 and bool(found),
@@ -113,6 +118,19 @@ def _totals(batch: pa.RecordBatch, column: str) -> list[tuple[str, int, int]]:
     return [(row["value"], row["ms_sum"], row["ms_count"]) for row in rows]
 
 
-def _quantiles(values: np.ndarray) -> tuple[float, float, float]:
-    low, middle, high = np.quantile(values.astype(np.float64), _QUANTILES)
-    return float(low), float(middle), float(high)
+def _counted(column: pa.Array) -> dict[float, int]:
+    """How often each value occurs, rounded to _DIGITS significant digits. Neither null nor NaN counts."""
+    values = column.drop_null().to_numpy(zero_copy_only=False).astype(np.float64)
+    values = values[np.isfinite(values)]
+    size = np.abs(values)
+    scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.where(size > 0, size, 1.0))))
+    rounded, times = np.unique(np.rint(values * scale) / scale, return_counts=True)
+    return dict(zip(rounded.tolist(), times.tolist(), strict=True))
+
+
+def _quantiles(counts: Counter[float]) -> tuple[float, float, float]:
+    """Values below or at which these fractions are."""
+    values = sorted(counts)
+    ranks = np.cumsum([counts[value] for value in values])
+    low, middle, high = (values[int(np.searchsorted(ranks, fraction * ranks[-1]))] for fraction in _QUANTILES)
+    return low, middle, high

@@ -1,6 +1,7 @@
 """Preview: what another policy would make of the units of a release, beside what the release's own policy makes of them."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from voxbeam.pipeline.events import BuildObserver
@@ -14,6 +15,10 @@ from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
 from voxbeam.storage.store import Store
+
+Judged = dict[str, tuple[int, list[str]]]
+"""key → duration in ms and reasons, of the segments of a recording by one policy; a recording that is left out has none"""
+OnJudged = Callable[[Judged, Judged, tuple[Policy, Policy]], None]
 
 
 @dataclass(kw_only=True)
@@ -61,18 +66,23 @@ class Preview:
         return tuple(f"{where}: {name}" for where, names in named for name in sorted(names) if name not in self.seen)
 
 
-def preview(store: Store, release: Release, config: CorpusConfig, observer: BuildObserver) -> Preview:
-    """Reads every unit of a release once for each policy. Raises DamagedUnitError for one that is missing or damaged."""
+def preview(
+    store: Store, release: Release, config: CorpusConfig, observer: BuildObserver, on_judged: OnJudged | None = None
+) -> Preview:
+    """Reads every unit of a release once for each policy. Raises DamagedUnitError for one that is missing or damaged.
+
+    `on_judged` is called for each recording with what becomes of its segments now and then, and with both policies.
+    """
     made, total = Preview(), WorkerProgress()
     configs = (CorpusConfig.model_validate(release.config), config)
-    policies = tuple(Policy.of(each) for each in configs)
+    policies = (Policy.of(configs[0]), Policy.of(configs[1]))
     named = {name for kind, names in (*config.exclude, *config.corrections) for name in names}
     observer.recordings = release.counts["recordings"]
     for row in read_rows(store, release, RecordingRow):
         if row.status not in (*RELEASED, EXCLUDED):
             continue
         made.seen |= {row.recording} & named
-        judged: list[dict[str, tuple[int, list[str]]]] = []
+        judged: list[Judged] = []
         for each, policy, outcome in zip(configs, policies, (made.now, made.then), strict=True):
             if row.recording in policy.exclude.recordings:
                 outcome.excluded_ms += row.total_ms
@@ -82,6 +92,8 @@ def preview(store: Store, release: Release, config: CorpusConfig, observer: Buil
                 made.seen |= {name for voice in finished.voices for name in (voice.voice, voice.speaker)} & named
                 judged.append(_tally(store, policy, finished, outcome, made.seen, named))
         _compare(made, judged[0], judged[1])
+        if on_judged is not None:
+            on_judged(judged[0], judged[1], policies)
         total.add(
             WorkerProgress(probed=1, probed_ms=row.total_ms, reused_units=len(row.units), audio_ms={"reused": row.total_ms})
         )
@@ -100,9 +112,9 @@ def _summarize(store: Store, row: RecordingRow, config: CorpusConfig, policy: Po
 
 def _tally(
     store: Store, policy: Policy, recording: FinishedRecording, outcome: Outcome, seen: set[str], named: set[str]
-) -> dict[str, tuple[int, list[str]]]:
-    """Adds a recording to an outcome; returns the duration and the reasons of each of its segments by key."""
-    judged: dict[str, tuple[int, list[str]]] = {}
+) -> Judged:
+    """Adds a recording to an outcome; returns what becomes of each of its segments."""
+    judged: Judged = {}
     for unit in recording.row.units:
         for row in judged_rows(store, policy, recording, unit):
             judged[row.key] = row.duration_ms, row.reasons
@@ -122,7 +134,7 @@ def _tally(
     return judged
 
 
-def _compare(made: Preview, now: dict[str, tuple[int, list[str]]], then: dict[str, tuple[int, list[str]]]) -> None:
+def _compare(made: Preview, now: Judged, then: Judged) -> None:
     """Adds what one recording's segments lose and gain. A recording that is left out has no segments."""
     for key in now.keys() | then.keys():
         before, after = now.get(key), then.get(key)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from voxbeam.pipeline.events import BuildProgress
+from voxbeam.pipeline.preview import OnJudged
 from voxbeam.pipeline.repack import ReleaseResult, release
 from voxbeam.schemas.errors import NotInCorpusError
 from voxbeam.schemas.manifest import RecordingRow, SampleRow
@@ -28,6 +29,7 @@ def remove(
     dry_run: bool = False,
     runner_args: Sequence[str] = (),
     on_progress: Callable[[BuildProgress], None] | None = None,
+    on_judged: OnJudged | None = None,
     now: Callable[[], datetime] | None = None,
 ) -> ReleaseResult:
     """Makes a release that lacks recordings and speakers, besides all that is left out already.
@@ -53,7 +55,7 @@ def remove(
         ]
         content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
         store.put_named_by_content(f"removals/{hashlib.sha256(content).hexdigest()[:16]}.jsonl", content)
-    return release(output_uri, policy, dry_run=dry_run, runner_args=runner_args, on_progress=on_progress)
+    return release(output_uri, policy, dry_run=dry_run, runner_args=runner_args, on_progress=on_progress, on_judged=on_judged)
 
 
 def _require_known(store: Store, previous: Release, wanted: Mapping[str, Sequence[str]]) -> None:

@@ -18,7 +18,7 @@ from voxbeam.pipeline.excluded_identities import resolve_identities
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.model_fingerprints import calibration_hash
-from voxbeam.pipeline.preview import Preview, preview
+from voxbeam.pipeline.preview import OnJudged, Preview, preview
 from voxbeam.pipeline.progress import clear_progress, read_progress
 from voxbeam.pipeline.release_diff import changed_settings, repacking_changes
 from voxbeam.pipeline.runners.launch import run_job
@@ -63,6 +63,7 @@ def release(
     dry_run: bool = False,
     runner_args: Sequence[str] = (),
     on_progress: Callable[[BuildProgress], None] | None = None,
+    on_judged: OnJudged | None = None,
 ) -> ReleaseResult:
     """Makes a new release of the same units by another policy, or says what it would be.
 
@@ -74,6 +75,7 @@ def release(
         dry_run: read the units and compare the two policies; write nothing.
         runner_args: Beam options, as for `build`.
         on_progress: called with events, as by `build`.
+        on_judged: of a dry run: called for each recording with what becomes of its segments by both policies.
 
     Raises a VoxbeamError: ConfigError for what needs a build, StorageError where there is no release.
     """
@@ -90,7 +92,7 @@ def release(
     _require_same_phones(previous, config)
     found: dict[str, Any] = {"previous": previous, "changes": tuple(changes)}
     if dry_run:
-        seen = preview(store, previous, config, observer)
+        seen = preview(store, previous, config, observer, on_judged)
         unknown = seen.unknown_names(config)
         return ReleaseResult(**found, release=None, committed=False, preview=seen, unknown=unknown, wall_s=observer.elapsed_s)
     if not changes:

@@ -10,7 +10,7 @@ from voxbeam.schemas.columns import require
 from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.manifest import TABLES
 
-KINDS = frozenset({"shard", "shard_list", "phones", *TABLES})
+KINDS = frozenset({"shard", "shard_list", "phones", "card", "croissant", *TABLES})
 MAX_BYTES = 1 << 30
 """a release of 12 million samples takes 1 MB"""
 _PATH = re.compile(r"(shards|manifests)(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
@@ -24,11 +24,12 @@ class ReleaseFile:
     path: str
     """below the corpus"""
     kind: str
-    """`shard`, `shard_list`, `phones`, or the name of the table that it is a part of (schemas/manifest.py: TABLES)"""
+    """`shard`, `shard_list`, `phones`, `card`, `croissant`, or the name of the table that it is a part of
+    (schemas/manifest.py: TABLES)"""
     sha256: str
     bytes: int
     rows: int
-    """samples of a shard, lines of a list, or rows of a part of a table"""
+    """samples of a shard, phones, lines of a list, a card or a description, or rows of a part of a table"""
 
     def check(self) -> "ReleaseFile":
         """Raises SchemaError unless every field has its type and the path is below the corpus."""

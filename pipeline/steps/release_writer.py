@@ -4,11 +4,12 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from voxbeam.exports.describe import describe_within
 from voxbeam.pipeline.collection_mark import require_no_collection
 from voxbeam.safety.tombstones import find_taken_down
 from voxbeam.schemas.columns import Record, to_table
@@ -51,11 +52,31 @@ def shard_list(files: Iterable[ReleaseFile], split: str) -> bytes:
 def _write_shard_lists(store: Store, folder: str, files: list[ReleaseFile]) -> list[ReleaseFile]:
     lists: list[ReleaseFile] = []
     for split in SPLITS:
-        content, path = shard_list(files, split), f"{folder}/shards-{split}.txt"
-        store.put_named_by_content(path, content)
-        digest = hashlib.sha256(content).hexdigest()
-        lists.append(ReleaseFile(path=path, kind="shard_list", sha256=digest, bytes=len(content), rows=content.count(b"\n")))
+        content = shard_list(files, split)
+        lists.append(_put_lines(store, f"{folder}/shards-{split}.txt", "shard_list", content))
     return lists
+
+
+def _write_descriptions(store: Store, folder: str, release: Release) -> list[ReleaseFile]:
+    """The card and the Croissant description of a release that has all of its other files.
+
+    Named by their content: they state the configuration, in which two builds that race and find the same may differ.
+    """
+    return [
+        _put_lines(store, f"{folder}/{kind}-{hashlib.sha256(content).hexdigest()[:16]}.{suffix}", kind, content)
+        for (kind, suffix), content in describe_within(store, release, folder).items()
+    ]
+
+
+def _put_lines(store: Store, path: str, kind: str, content: bytes) -> ReleaseFile:
+    """Puts a text that follows from the other files of a release."""
+    store.put_named_by_content(path, content)
+    digest = hashlib.sha256(content).hexdigest()
+    return ReleaseFile(path=path, kind=kind, sha256=digest, bytes=len(content), rows=content.count(b"\n"))
+
+
+def _in_order(files: Iterable[ReleaseFile]) -> tuple[ReleaseFile, ...]:
+    return tuple(sorted(files, key=lambda file: (file.kind, file.path)))
 
 
 def _require_files(store: Store, release: Release) -> None:
@@ -134,10 +155,11 @@ def commit(
         models=header.models,
         counts=counts,
         labels=labels or {},
-        files=tuple(sorted(files, key=lambda file: (file.kind, file.path))),
+        files=_in_order(files),
     )
     _require_files(store, release)
     _require_nobody_taken_down(store, release)
+    release = replace(release, files=_in_order([*files, *_write_descriptions(store, folder, release)]))
     require_no_collection(store)
     content = release.to_json()
     if not store.put_if_absent(release_path(release.number), content) and store.get(release_path(release.number)) != content:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from voxbeam.exports.describe import DESCRIPTIONS
 from voxbeam.pipeline.steps.pack import shard_files
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, put_part, write_part
 from voxbeam.pipeline.steps.revise import packed_samples
@@ -70,7 +71,7 @@ def release_without(store: Store, previous: Release, recordings: set[str]) -> Re
                 made.files.append(put_part(store, kind, _stem(file.path), left))
     _rewrite_identities(store, previous, made)
     shards = [row for row in read_rows(store, previous, ShardRow) if row.shard not in made.replaced] + made.shards
-    replaced_kinds = ("shards", "phones", "shard_list")
+    replaced_kinds = ("shards", "phones", "shard_list", *DESCRIPTIONS)
     kept = [file for file in previous.files if file.kind not in replaced_kinds and file.path not in made.replaced]
     shards_file = write_part(store, "shards", "shards", list(sorted(shards, key=attrgetter("shard"))))
     files = [*kept, *made.files, shards_file]

@@ -17,7 +17,8 @@ import soundfile as sf
 import yaml
 
 from voxbeam.corpus import Corpus
-from voxbeam.exports.export import FORMATS, describe_release, export
+from voxbeam.exports.describe import DESCRIPTIONS, describe_release
+from voxbeam.exports.export import FORMATS, export
 from voxbeam.exports.parts import part_tables, plan_parts
 from voxbeam.exports.target import CARD, MARKER
 from voxbeam.schemas.errors import NotInCorpusError, StorageError, VoxbeamError
@@ -229,7 +230,14 @@ def test_croissant_of_a_release_validates_and_its_records_are_the_samples(spoken
     assert len([name for name in tree if name.startswith("rai:")]) == 17 and all(tree[n] for n in tree if n.startswith("rai:"))
     assert "http://mlcommons.org/croissant/RAI/1.0" in tree["conformsTo"] and tree["url"] == "https://example.org"
     named = {file["contentUrl"]: file["sha256"] for file in tree["distribution"] if "sha256" in file}
-    assert named.keys() == {file.path for file in spoken.release.files if file.kind != "samples"}
+    assert named.keys() == {f.path for f in spoken.release.files if f.kind not in ("samples", *DESCRIPTIONS)}
+
+
+def test_croissant_that_a_release_has_reads_its_samples(spoken: Corpus) -> None:
+    (file,) = spoken.release.files_of_kind("croissant")
+    described = mlcroissant.Dataset(str(Path(spoken.store.root) / file.path))
+    assert not described.metadata.ctx.issues.errors
+    assert sorted(record["samples/key"].decode() for record in described.records("samples")) == sorted(rows(spoken))
 
 
 def test_croissant_of_an_export_reads_its_files(spoken: Corpus, out: Path) -> None:

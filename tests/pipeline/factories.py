@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from voxbeam.exports.describe import DESCRIPTIONS
 from voxbeam.pipeline.job import CODE_VERSION
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
 from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
@@ -170,3 +171,9 @@ def release_of(folder: Path, members: dict[str, list[PackedSample]]) -> Store:
             files.append(write_part(store, "samples", f"{split}-{len(files)}", list(rows)))
     commit(store, draft(), files, {}, WITH_SEPARATOR)
     return store
+
+
+def contents(release: Release | None) -> set[tuple[str, str]]:
+    """Kind and hash of the files of a release, but of those that state its number."""
+    assert release is not None
+    return {(file.kind, file.sha256) for file in release.files if file.kind not in DESCRIPTIONS}

@@ -44,7 +44,7 @@ def build_again(folder: Path) -> BuildResult:
 def test_every_kind_of_file_is_healed_at_once(number: int, how: str, grown: Path) -> None:
     output = grown / "out"
     before = visible_bytes(output)
-    for kind in ("shard", "samples", "rejected", "recordings", "shards", "shard_list", "phones"):
+    for kind in ("shard", "samples", "rejected", "recordings", "shards", "shard_list", "phones", "card", "croissant"):
         files = [file for file in read_release(Store(str(output)), number).files_of_kind(kind) if file.bytes]
         for file in files[:1]:
             harm(output / file.path, how)

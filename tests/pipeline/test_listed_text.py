@@ -12,6 +12,8 @@ from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from voxbeam.storage.releases import read_rows
 from voxbeam.storage.store import Store
 
+from tests.pipeline.factories import contents
+
 pytestmark = pytest.mark.build
 
 
@@ -20,12 +22,6 @@ def build_listed(folder: Path, text: str | None, output: Path) -> BuildResult:
     listing = folder / "listing.jsonl"
     listing.write_text(json.dumps({"recording": "austen", "uri": str(audio), "transcript": text}) + "\n")
     return build(str(listing), str(output), runner_args=("--direct_num_workers=1",))
-
-
-def contents(outcome: BuildResult) -> set[tuple[str, str]]:
-    """Kind and hash of the files of a release."""
-    assert outcome.release is not None
-    return {(file.kind, file.sha256) for file in outcome.release.files}
 
 
 def test_another_text_gives_what_a_build_from_nothing_gives(tmp_path: Path) -> None:
@@ -49,5 +45,5 @@ def test_another_text_gives_what_a_build_from_nothing_gives(tmp_path: Path) -> N
     assert list(verify_release(store, changed.release)) == []
 
     from_nothing = build_listed(tmp_path, text, fresh)
-    assert contents(from_nothing) == contents(changed)
+    assert contents(from_nothing.release) == contents(changed.release)
     assert build_listed(tmp_path, text, output).progress.units == 0

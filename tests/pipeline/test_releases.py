@@ -1,10 +1,14 @@
 """Releases: one commit, whoever tries, and as often as he likes."""
 
+import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from posixpath import normpath
 
 import pytest
 
+from voxbeam.exports.describe import DESCRIPTIONS
 from voxbeam.pipeline.steps.release_writer import commit, table_bytes, write_part
 from voxbeam.schemas.columns import to_table
 from voxbeam.schemas.errors import CommitConflictError, SchemaError
@@ -51,6 +55,21 @@ def test_parts_move_into_the_release(tmp_path: Path) -> None:
     assert {f.path.split("/")[1][:7] for f in release.files if f.kind != "shard"} == {"000001-"}
     assert len(list(read_rows(store, release, SampleRow))) == 5
     assert release.files_of_kind("phones")[0].rows == 5
+
+
+def test_a_release_describes_itself_wherever_it_is(tmp_path: Path) -> None:
+    """Its card and its Croissant name neither the place nor the folder: the release file is the same, byte for byte."""
+    store, release = small_release(tmp_path / "here")
+    _, other = small_release(tmp_path / "quite" / "elsewhere")
+    assert release.to_json() == other.to_json()
+    (card,), (croissant,) = (release.files_of_kind(kind) for kind in DESCRIPTIONS)
+    text, tree = store.get(card.path).decode(), json.loads(store.get(croissant.path))
+    assert "# speech-corpus, release 000001" in text and "in 5 samples" in text and "voxbeam audit --result" in text
+    assert tree["version"] == "1.0.0" and text.count("\n") == card.rows
+    folder = card.path.rpartition("/")[0]
+    for file in tree["distribution"]:
+        if "sha256" in file:
+            assert hashlib.sha256(store.get(normpath(f"{folder}/{file['contentUrl']}"))).hexdigest() == file["sha256"]
 
 
 def test_second_of_two_drafts_is_told_and_the_first_is_intact(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS
-from voxbeam.pipeline.build import BuildResult
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.fingerprint import READS, SOUND, stage_fingerprints
@@ -18,6 +17,7 @@ from voxbeam.transforms.chain import STAGES
 from voxbeam.transforms.decode import DecodeAudio
 from voxbeam.transforms.reuse import _COST, _FILL, stages_to_run
 
+from tests.pipeline.factories import contents
 from tests.pipeline.test_build import copy_speakers, run_build
 
 MODELS = {"libraries": "soxr=1 torch=2 onnxruntime=1 phonemizer=3"}
@@ -73,11 +73,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def contents(outcome: BuildResult) -> set[tuple[str, str]]:
-    assert outcome.release is not None
-    return {(file.kind, file.sha256) for file in outcome.release.files}
-
-
 @pytest.mark.build
 @pytest.mark.parametrize(
     ("settings", "run", "workers"),
@@ -103,7 +98,7 @@ def test_only_the_stages_that_differ_run(
     assert found is not None and found.number == 2 and list(verify_release(store, found)) == []
     whole = run_build(base / "in", tmp_path / "whole", config=config)
     assert set(whole.progress.seconds) == CUT | HEARD | {"phonemize"}
-    assert contents(outcome) == contents(whole)
+    assert contents(outcome.release) == contents(whole.release)
     assert {path for path, _ in Store(str(tmp_path / "whole")).walk("units/")} < {path for path, _ in store.walk("units/")}
     back = run_build(base / "in", tmp_path / "out")
     assert (back.progress.units, back.progress.reused_units, dict(back.progress.seconds)) == (0, 1, {}), "the first one is there"

@@ -20,7 +20,9 @@ def test_a_good_release_has_no_problem(tmp_path: Path) -> None:
     assert list(verify_release(*small_release(tmp_path))) == []
 
 
-@pytest.mark.parametrize("kind", ["shard", "samples", "rejected", "recordings", "shards", "phones", "shard_list"])
+@pytest.mark.parametrize(
+    "kind", ["shard", "samples", "rejected", "recordings", "shards", "phones", "shard_list", "card", "croissant"]
+)
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
 def test_every_harmed_file_is_reported(kind: str, harm: str, tmp_path: Path) -> None:
     store, release = small_release(tmp_path)
@@ -125,3 +127,19 @@ def test_the_list_of_shards(tmp_path: Path) -> None:
     )
     problems = list(verify_release(store, changed(release, files=files)))
     assert [problem.what for problem in problems if problem.where == path] == ["does not list the shards of the release"]
+
+
+def test_the_description_of_another_release_is_reported(tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    (file,) = release.files_of_kind("croissant")
+    other = store.get(file.path).replace(b'"version": "1.0.0"', b'"version": "7.0.0"')
+    store.replace(f"{file.path}.other", other)
+    rewritten = replace(file, path=f"{file.path}.other", sha256=hashlib.sha256(other).hexdigest(), bytes=len(other))
+    found = changed(release, files=tuple(rewritten if each is file else each for each in release.files))
+    assert [p.what for p in verify_release(store, found) if p.where == rewritten.path] == [
+        "does not name the files of the release"
+    ]
+    found = changed(release, files=tuple(each for each in release.files if each.kind != "card"))
+    assert "it lists 0 files of the kind card, not one" in {problem.what for problem in verify_release(store, found)}
+    older = changed(release, files=tuple(each for each in release.files if each.kind not in ("card", "croissant")))
+    assert list(verify_release(store, older)) == [], "of an earlier voxbeam"
