@@ -150,6 +150,7 @@ _ROOMS = (
 """what stands before a number that is read as a code"""
 VERSIONS: tuple[Rule, ...] = (
     rule(rf"\b({_ROOMS}) (\d{{3,4}})\b(?![.,:/]?\d)", lambda m: f"{m[1]} {code(m[2])}"),
+    rule(r"(?<=[Vv]ersion )[vV]\.?\s?(?=\d)", lambda m: ""),
     rule(r"\b[vV](?:er)?\.?\s?(?=\d+\.\d)", lambda m: "version"),
     rule(r"(?<![\w.])(\d{1,3}(?:\.\d{3}){2,})(?![\d]|[.:]\d)", lambda m: number(m[1].replace(".", ""))),
     rule(r"(?<![\w.])(\d{1,6}(?:\.\d{1,6}){2,})(?::(\d{1,5}))?(?![\d]|[.:]\d)", _version),

@@ -2,7 +2,7 @@
 
 import re
 
-from voxbeam.models.spoken_form.numbers import cardinal, ordinal, plural, spell, two_digits, year
+from voxbeam.models.spoken_form.numbers import cardinal, number, ordinal, plural, spell, two_digits, year
 from voxbeam.models.spoken_form.rule import Rule, choice, listed, rule
 
 _MONTHS = (
@@ -130,10 +130,10 @@ RULES: tuple[Rule, ...] = (
         _day_first,
     ),
     rule(rf"\b({_YEAR})/(\d\d)(?![\d/])", lambda m: f"{year(m[1])} {two_digits(m[2])}"),
-    rule(rf"\b({choice(list(_SHORT_BOOKS))})\.? (?=\d+:\d)", lambda m: f"{_SHORT_BOOKS[m[1]]} "),
+    rule(rf"\b({choice(list(_SHORT_BOOKS))})\.? (?=\d+:\d)", lambda m: _SHORT_BOOKS[m[1]]),
     rule(
         r"\b([123]) (?=(?:Samuel|Kings|Chronicles|Corinthians|Thessalonians|Timothy|Peter|John) \d)",
-        lambda m: f"{ordinal(m[1])} ",
+        lambda m: ordinal(m[1]),
     ),
     rule(rf"\b({choice(_BOOKS)}) (\d{{1,3}}):(\d{{1,3}})(?:\s?-\s?(\d{{1,3}}))?\b", _verse),
     rule(r"(?<=\d)\s?-\s?(?=\d\d?:\d\d)|(?<=:\d\d)\s?-\s?(?=\d)|(?i:(?<=\d[ap]m)|(?<=\d [ap]m))\s?-\s?(?=\d)", lambda m: "to"),
@@ -142,7 +142,11 @@ RULES: tuple[Rule, ...] = (
     rule(_CLOCK, _time),
     rule(_HALF_DAY, _time),
     rule(r"(?<![\d:.,])(\d{1,2}):([0-5]\d)(?::([0-5]\d))?(?:\.(\d+))?(?![\d:])", lambda m: _stopwatch(m)),
-    rule(r"(?<![\d:.,])(\d{1,3}):(\d{1,3})(?![\d:]|\.\d)", lambda m: f"{cardinal(m[1])} to {cardinal(m[2])}"),
+    rule(
+        r"(?<![\w:.,])(?:(\d+)h\s?(\d+)m|(\d+)m(?=\s?\d+s))(?:\s?(\d+(?:\.\d+)?)s)?\b",
+        lambda m: _lasting((m[1], "hour"), (m[2] or m[3], "minute"), (m[4], "second")),
+    ),
+    rule(r"(?<![\d:.,])(\d{1,3}):(\d{1,6})(?![\d:]|\.\d)", lambda m: f"{cardinal(m[1])} to {cardinal(m[2])}"),
     rule(r"\b([01]\d|2[0-4])([0-5]\d) (?=hours\b)", lambda m: f"{_military(m[1], m[2])} "),
     rule(r"(?<=[a-z])-(?='?\d{2,4}'?s\b)", lambda m: " "),
     rule(r"(?<![\w.,$€£])'?(\d{3}0|\d0)'?s\b", _decade),
@@ -154,6 +158,11 @@ RULES: tuple[Rule, ...] = (
 
 def _military(hour: str, minute: str) -> str:
     return f"{two_digits(hour)} {'hundred' if minute == '00' else two_digits(minute)}"
+
+
+def _lasting(*parts: tuple[str | None, str]) -> str:
+    """Hours, minutes and seconds, those that there are."""
+    return " ".join(f"{number(count)} {unit}{'' if count == '1' else 's'}" for count, unit in parts if count)
 
 
 def _stopwatch(match: re.Match[str]) -> str:

@@ -109,7 +109,16 @@ def _degrees(match: re.Match[str]) -> str:
 
 
 SIGNS_OF = re.compile(rf"\d\s?(?:[-]?(?:{_UNIT}|s|in\.)(?![A-Za-z])|[°%‰'\"]|(?:feet|foot) \d)")
+_DIRECTIONS = {"N": " north", "S": " south", "E": " east", "W": " west"}
 RULES: tuple[Rule, ...] = (
+    rule(
+        r"""(?<=\d)°\s?(\d{1,2})'(?:\s?(\d{1,2}(?:\.\d+)?)(?:"|''))?(?:\s?([NSEW])\b)?""",
+        lambda m: (
+            f" degrees {number(m[1])} minutes" + (f" {number(m[2])} seconds" if m[2] else "") + _DIRECTIONS.get(m[3] or "", "")
+        ),
+    ),
+    rule(r"(?<=\d)°\s?([NSEW])\b", lambda m: f" degrees{_DIRECTIONS[m[1]]}"),
+    rule(r"(?<![\w.,])(\d+\.\d+)s\b", lambda m: f"{number(m[1])} seconds"),
     rule(
         r"""\b(\d{1,2})(?:\s?'\s?|\s?(?:ft|feet|foot)\.?\s)(\d{1,2}(?:\.\d+)?)(?:"|''|\s?in(?:ches)?\b\.?)""",
         lambda m: f"{number(m[1])} foot {number(m[2])}",
@@ -118,10 +127,6 @@ RULES: tuple[Rule, ...] = (
     rule(rf"({NUMBER})\s?in\.(?=\s+[a-z]|\s*[,;)])", lambda m: f"{number(m[1])} inch{'' if m[1] == '1' else 'es'}"),
     rule(r"(\d[\d.]*\s?(?:'|\"|[a-z]{1,2}))\s?[x×]\s?(?=\d)", lambda m: f"{m[1]} by "),
     rule(rf"{_ARTICLE}(?<![\w'])(?:{_QUANTITY})\"(?!\w)", _inches),
-    rule(
-        r"""(?<=\d)°\s?(\d{1,2})'(?:\s?(\d{1,2}(?:\.\d+)?)")?""",
-        lambda m: f" degrees {number(m[1])} minutes" + (f" {number(m[2])} seconds" if m[2] else ""),
-    ),
     rule(
         r"(?<=\d)(\s?(?:%|°[CF]?|'|\"|[A-Za-zμ]{1,3}))\s?-\s?(?=\d+(?:\.\d+)?\s?(?:%|°|'|\"|[a-zμ]))",
         lambda m: f"{m[1].rstrip()} to",

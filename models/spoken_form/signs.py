@@ -72,6 +72,28 @@ def _power(match: re.Match[str]) -> str:
     return f"{base} to the power of {'minus ' if power[0] == '-' else ''}{cardinal(power.lstrip('-'))}"
 
 
+def _scientific(match: re.Match[str]) -> str:
+    minus = "minus " if match[2] in "-−" and match[2] else ""
+    return f"{number(match[1])} times ten to the power of {minus}{cardinal(match[3])}"
+
+
+def _hexadecimal(match: re.Match[str]) -> str:
+    return f"zero x {' '.join(cardinal(c) if c.isdigit() else c.upper() for c in match[1])}"
+
+
+COMPOUND: tuple[Rule, ...] = (
+    rule(r"(?<![\w.])0[xX]([0-9A-Fa-f]{1,16})\b(?!\.\d)", _hexadecimal),
+    rule(r"(?<![\w.,])(\d+(?:\.\d+)?)[eE]([-−+])(\d{1,3})(?![\w]|[.,]\d)", _scientific),
+    rule(r"(?<![\w.,])(\d+\.\d+)[eE]()(\d{1,3})(?![\w]|[.,]\d)", _scientific),
+    rule(r"(?<=\dst|\dnd|\drd|\dth)\s?-\s?(?=\d+(?:st|nd|rd|th)\b)", lambda m: " to "),
+    rule(r"(?<![\w.,'])(\d{1,3}(?:'\d{3})+)(?![\w']|[.,]\d)", lambda m: m[1].replace("'", ",")),
+    rule(r"(?<![\w.,/])(\d+\.\d+)/(\d+)(?![\w/]|[.,]\d)", lambda m: f"{number(m[1])} out of {number(m[2])}"),
+    rule(r"\b(BC|BCE|CE|AD)\s?-\s?(?=AD\b|\d)", lambda m: f"{m[1]} to "),
+    rule(r"(?<=\d )CE\b", lambda m: "C E"),
+    rule(r"(?<![\w.])(\d+)x(?=\s?[-+*/=^])", lambda m: f"{number(m[1])} x"),
+    rule(r"(?<![\w.^*])(\d+)(?:\^|\*\*)(-?\d{1,4})(?![\w]|[.,]\d)", _power),
+)
+"""numbers of several parts, of which no other rule may take one"""
 MINUS: tuple[Rule, ...] = (
     rule(r"(thousand|[mbtr]illion)\s?-\s?(?=[$€£]?\d)", lambda m: f"{m[1]} to "),
     rule(r"(?<=[¢%€])\s?-\s?(?=[\d$€£])", lambda m: " to "),

@@ -24,6 +24,7 @@ _FIRST: _Stages = (
     (_NUMERAL, roman.RULES),
 )
 _DIGITS: _Stages = (
+    (re.compile(r"\d[eExX^*']|\d(?:st|nd|rd|th)\s?-|\.\d+/\d|\b(?:BC|CE|AD)"), signs.COMPOUND),
     (re.compile(r"\d{3}"), codes.PHONES),
     (re.compile(r"[-−+][$€£¥₹]?\.?\d|[¢%€]\s?-"), signs.MINUS),
     (

@@ -25,6 +25,7 @@ PIECES = (
     "[", "]", "_", "km", "ft", "mph", "m/s", "am", "p.m.", "st", "th", "s", "II", "IV", "XIV", "Henry", "Chapter",
     "World War", "Dr.", "St.", "Main", "No.", "Jan.", "May", "U.S.", "Ph.D.", "AT&T", "FBI", "CO2", "www.",
     "example.com", "bob@mail.org", "a", "A", "I", "the", "and", "é", "ß", "ř", "я", "😀", "x", "v",
+    "h", "e", "0x", "BC", "CE", "N", "Gen.", "1:1",
 )  # fmt: skip
 WRITTEN = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 
