@@ -23,7 +23,7 @@ import numpy as np
 from voxbeam.models.phones import load_phone_set
 from voxbeam.pipeline.job import CODE_VERSION
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
-from voxbeam.pipeline.steps.shards import make_sample, write_shards
+from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
 from voxbeam.pipeline.takedown.find import find_person
 from voxbeam.pipeline.takedown.purge import purge
 from voxbeam.pipeline.takedown.take_down import take_down
@@ -100,7 +100,7 @@ def _recording(name: str, speaker: str) -> RecordingRow:
     )  # fmt: skip
 
 
-def _sample(name: str, speaker: str, start: int, rng: np.random.Generator) -> object:
+def _sample(name: str, speaker: str, start: int, rng: np.random.Generator) -> PackedSample:
     row = UnitRow(
         key=sample_key(name, start, start + MS), recording=name, unit="u", local_speaker="v1", start_ms=start, end_ms=start + MS,
         duration_ms=MS, text=f"these are words {rng.integers(1 << 40)} that were made up", speech_ratio=0.9, phones="a | b",

@@ -19,8 +19,8 @@ from voxbeam.pipeline.repack import release as repack
 from voxbeam.pipeline.steps.probe import Probed, refuse_taken_down
 from voxbeam.pipeline.steps.unit_file import read_header_and_table
 from voxbeam.pipeline.takedown.find import find_person
-from voxbeam.pipeline.takedown.person import codes_excerpt
-from voxbeam.pipeline.takedown.purge import purge
+from voxbeam.pipeline.takedown.person import Person, codes_excerpt
+from voxbeam.pipeline.takedown.purge import add_rows, purge
 from voxbeam.pipeline.takedown.scan import UNREADABLE, scan
 from voxbeam.pipeline.takedown.take_down import take_down
 from voxbeam.pipeline.verify import verify_release
@@ -286,7 +286,7 @@ def test_the_same_bytes_under_another_name_are_quarantined(store: Store, folder:
     renamed = replace(row.as_listed(), recording="x", speaker="Ann Lee", text="what Ann said")
     refused = refuse_taken_down(Probed(recording=renamed, source=row.as_source()), read_tombstones(store))
     assert refused.failure is not None and refused.failure.reason == "taken_down"
-    assert refused.recording.speaker is refused.recording.text is refused.source is None
+    assert (refused.recording.speaker, refused.recording.text, refused.source) == (None, None, None)
     other = Probed(recording=renamed, source=source(sha256="7" * 64))
     assert refuse_taken_down(other, read_tombstones(store)) is other
 
@@ -352,14 +352,11 @@ def test_everybody_of_a_corpus_can_be_taken_down(store: Store, folder: Path) -> 
 
 def test_the_scan_reads_what_is_compressed(store: Store) -> None:
     """Every kind of object of a corpus with the person is found by the product's scan."""
-    from voxbeam.pipeline.takedown.person import Person
-    from voxbeam.pipeline.takedown.purge import _add_rows
-
     release, person = load_release(store), Person()
     for row in read_rows(store, release, RecordingRow):
         if row.recording in ANNA:
             person.add_recording(row)
-    _add_rows(store, release, person, set(ANNA))
+    add_rows(store, release, person, set(ANNA))
     read, findings = scan(store, person)
     assert read == sum(1 for _ in store.walk())
     found = {(finding.path.split("/")[0], finding.what) for finding in findings}
