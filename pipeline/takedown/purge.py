@@ -117,12 +117,12 @@ def _find_doomed(store: Store, due: Tombstones) -> tuple[Person, set[str], list[
             if row.sha256 is not None:
                 units = plan_windows(row.as_listed(), row.as_source(), config.decode, release.fingerprint)
                 windows |= {window_folder(unit.window) for unit in units}
-        _add_rows(store, release, person, {row.recording for row in gone})
+        add_rows(store, release, person, {row.recording for row in gone})
     person.names -= staying
     return person, windows, doomed
 
 
-def _add_rows(store: Store, release: Release, person: Person, recordings: set[str]) -> None:
+def add_rows(store: Store, release: Release, person: Person, recordings: set[str]) -> None:
     """Adds what the other tables of a release say of recordings."""
     for voice in read_rows(store, release, VoiceRow):
         if voice.recording in recordings:

@@ -14,7 +14,7 @@ from voxbeam.pipeline.takedown.voice_search import HeardVoice, VoiceMatches, emb
 from voxbeam.safety.basis import basis_of
 from voxbeam.safety.gate import enrolled_voice_of
 from voxbeam.safety.ledger import Ledger
-from voxbeam.safety.sounds import MIN_SIMILARITY, Voiceprint, sound_hash
+from voxbeam.safety.sounds import MIN_SIMILARITY, sound_hash
 from voxbeam.safety.state import Grant, State, Use, refusal
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import RecordingRow, SampleRow
@@ -69,7 +69,7 @@ def whois(store: Store, wave_S: NDArray[np.float32], ledger: Ledger) -> Whois:
         latest=matches,
         names={row.identity: row.name for row in read_rows(store, latest, IdentityRow) if row.name},
         places=tuple(places[name] for name in sorted(places)),
-        grants=tuple(_grants(ledger, state, wave_S, now)) if state is not None else (),
+        grants=tuple(_grants(ledger, state, sound_hash(wave_S), sound_D, now)) if state is not None else (),
     )
 
 
@@ -104,13 +104,14 @@ def _add_places(
         places[name].shards[release.number] = sorted(paths)
 
 
-def _grants(ledger: Ledger, state: State, wave_S: NDArray[np.float32], now: datetime) -> Sequence[tuple[Grant, float, str]]:
-    """Grants that name the sound, or whose enrolled voice is this one; the similarity is that of its least similar 3 s."""
-    name, print_ = sound_hash(wave_S), Voiceprint(wave_S)
+def _grants(
+    ledger: Ledger, state: State, name: str, sound_D: NDArray[np.float32], now: datetime
+) -> Sequence[tuple[Grant, float, str]]:
+    """Grants that name the sound, or whose enrolled voice has the similarity to it that the gate asks of windows of a prompt."""
     found = []
     for grant in state.grants.values():
         voice_E = enrolled_voice_of(ledger, grant)
-        similarity = print_.similarity(voice_E) if voice_E is not None else 0.0
+        similarity = float(sound_D @ voice_E) if voice_E is not None else 0.0
         if name in grant.sounds or similarity >= MIN_SIMILARITY:
             uses = [Use(s, p, m) for s in sorted(grant.scopes) for p in sorted(grant.purposes) for m in sorted(grant.models)]
             refusals = [refusal(state, grant, use, now) for use in uses]

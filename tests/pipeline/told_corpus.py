@@ -52,9 +52,11 @@ def write_listing(path: Path, recordings: list[str]) -> Path:
     return path
 
 
-def build_told(folder: Path, recordings: list[str] = RECORDINGS, **options: Any) -> BuildResult:
+def build_told(
+    folder: Path, recordings: list[str] = RECORDINGS, policy: dict[str, Any] | None = None, **options: Any
+) -> BuildResult:
     """Builds the recordings into `folder/corpus`."""
-    config = CorpusConfig.model_validate({**CONFIG, "pack": {"valid_fraction": 0.3, "test_fraction": 0.3}})
+    config = CorpusConfig.model_validate({**CONFIG, "pack": {"valid_fraction": 0.3, "test_fraction": 0.3}, **(policy or {})})
     listing = write_listing(folder / "listing.parquet", recordings)
     with made_up_build(TellingSpeech):
         return build(str(listing), str(folder / "corpus"), config, runner_args=ONE_WORKER, **options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from voxbeam.models.load_valle import MODELS
 from voxbeam.safety.tombstones import Tombstones, read_tombstones
 from voxbeam.schemas.errors import CheckpointError, StorageError
 from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.release import Release
 from voxbeam.schemas.sample_keys import recording_of
 from voxbeam.storage.releases import load_release, table_batches
 from voxbeam.storage.store import Store
@@ -105,11 +107,11 @@ def _read_steps(
             f"release {release.name} of {corpus.root} is not what {where} learned from",
             remedy="name the corpus that it was trained on, or a copy of it",
         )
-    names = {name for name in SamplerConfig.__dataclass_fields__}
+    names = SamplerConfig.__dataclass_fields__.keys()
     config = SamplerConfig(**{name: value for name, value in data.items() if name in names})
     low, high = data["crop_s"]
     sampler = make_sampler(index, config, (low, high))
-    gone_N = _gone(index, corpus, release.number, tombstones)
+    gone_N = _gone(index, corpus, release, tombstones)
     last = LoaderPosition(0, 0, 0)
     for step, (position, batch) in enumerate(islice(sampler.iter_from(last), total), start=1):
         last = LoaderPosition(position.epoch, position.window, position.batch + 1)
@@ -124,18 +126,19 @@ def _read_steps(
         )
 
 
-def _gone(index: Index, corpus: Store, number: int, tombstones: Tombstones) -> NDArray[np.bool_]:
+def _gone(index: Index, corpus: Store, release: Release, tombstones: Tombstones) -> NDArray[np.bool_]:
     """Which samples of an index are of recordings that were taken down."""
-    release = load_release(corpus, number)
-    gone = {
-        row["recording"]
+    files = {
+        row["recording"]: row["sha256"]
         for batch in table_batches(corpus, release, RecordingRow, ["recording", "sha256"])
         for row in batch.to_pylist()
-        if tombstones.naming(row["recording"], row["sha256"])
     }
-    if not gone:
-        return np.zeros(len(index), bool)
-    return np.fromiter((recording_of(index.key(n)) in gone for n in range(len(index))), bool, len(index))
+
+    @cache
+    def is_gone(recording: str | None) -> bool:
+        return recording is not None and tombstones.naming(recording, files.get(recording)) is not None
+
+    return np.fromiter((is_gone(recording_of(index.key(n))) for n in range(len(index))), bool, len(index))
 
 
 def _keys(index: Index, samples: NDArray[np.int64]) -> list[str]:
