@@ -25,10 +25,12 @@ from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import latest_release, read_rows
-from voxbeam.storage.store import Store
+from voxbeam.storage.store import Store, _open
 
 from benchmarks.synthetic import CONFIG, made_up_build
 from tests.pipeline.factories import contents
+from tests.servers.faulty_proxy import Faults, FaultyProxy
+from tests.servers.s3 import s3_server
 
 SETTINGS: dict[str, Any] = {**CONFIG, "pack": {"valid_fraction": 0.3, "test_fraction": 0.3}}
 RECORDINGS = [f"s{number % 2}-{number}" for number in range(6)]
@@ -93,6 +95,26 @@ def test_bytes_are_those_of_a_build_from_nothing(
     whole = build_with(policy, base / "listing.parquet", tmp_path / "whole").release
     assert contents(found) == contents(whole) != before
     assert (found.config, found.fingerprint, found.counts) == (whole.config, whole.fingerprint, whole.counts)
+
+
+@pytest.mark.s3
+def test_a_bucket_behind_a_failing_network_gets_the_same_bytes(
+    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = {"filter": {"min_dnsmos_ovrl": 3.5}, "exclude": {"recordings": {"s0-4": "x"}, "speakers": {"s1": "y"}}}
+    with s3_server(tmp_path / "s3") as server, FaultyProxy(server.url, Faults(refuse=0.04, cut=0.03, lose=0.03)) as proxy:
+        for name, value in server.environment(proxy.url).items():
+            monkeypatch.setenv(name, value)
+        _open.cache_clear()
+        store = Store("s3://corpora/made up")
+        for path, _ in Store(str(output)).walk():
+            store.put_file(path, output / path)
+        told = release("s3://corpora/made up", policy, dry_run=True)
+        made = release("s3://corpora/made up", policy, runner_args=ONE_WORKER).release
+        assert made is not None and told.preview is not None and made.counts["samples"] == told.preview.then.samples
+        assert list(verify_release(store, made)) == [] and proxy.counts
+    _open.cache_clear()
+    assert made == release_with(policy, output).release
 
 
 def test_a_dry_run_says_what_the_release_then_has(output: Path) -> None:
