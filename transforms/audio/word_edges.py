@@ -18,6 +18,7 @@ _NEAR_EDGE_MS = (-15, 80)
 """around the first sound, where an edge may be"""
 _LOUD_DB, _SOUND_DB = -10.0, -20.0
 """relative to the loudest speech: what goes on after a cut, and what is sound at all"""
+_OF_BEGINNINGS = 0.92
 _HOP_MS, _SHORT_LAG, _LONG_LAG, _SMOOTHED = 10, 2, 12, 3
 _BANDS = 24
 _DEPTH_DB, _ACTIVE_DB = -30.0, -20.0
@@ -25,10 +26,11 @@ _DEPTH_DB, _ACTIVE_DB = -30.0, -20.0
 
 
 def edge_jump(waveform_S: Waveform, rate: int) -> float | None:
-    """Share of the range between noise and speech that the level jumps within 3 ms at the beginning or the end, 0 to about 1.1.
+    """Share of the range between noise and speech that the level jumps within 3 ms at the beginning or the end, 0 to about 1.
 
-    People do not begin or end a word within 3 ms at full level: it was cut. None where the range is too small to tell. Sound
-    that begins with the waveform, without a pause, counts as beginning from the noise.
+    People hardly begin, and never end, a word within 3 ms at full level: it was cut. A beginning counts a little less, since
+    vowels may begin suddenly. None where the range is too small to tell. Sound that begins with the waveform, without a pause,
+    counts as beginning from the noise.
     """
     per_ms = rate // 1000
     power_M = np.square(waveform_S[: len(waveform_S) // per_ms * per_ms].astype(np.float64)).reshape(-1, per_ms).mean(axis=1)
@@ -38,7 +40,7 @@ def edge_jump(waveform_S: Waveform, rate: int) -> float | None:
     top, floor = (float(np.percentile(level_M, share)) for share in (90, 5))
     if top - floor < MIN_RANGE_DB:
         return None
-    return max(_jump(power_M, top, floor), _jump(power_M[::-1], top, floor))
+    return max(_OF_BEGINNINGS * _jump(power_M, top, floor), _jump(power_M[::-1], top, floor))
 
 
 def _jump(power_M: Levels, top: float, floor: float) -> float:
@@ -65,7 +67,7 @@ def _level_db(power_M: Levels, width: int) -> Levels:
     return np.asarray(10 * np.log10((sums[width:] - sums[:-width]) / width + 1e-12))
 
 
-def pace(waveform_S: Waveform, rate: int) -> float | None:
+def spectral_pace(waveform_S: Waveform, rate: int) -> float | None:
     """How much of the spectrum's change in 120 ms happens within 20 ms: higher for faster speech. None without speech.
 
     Levels in bands, smoothed over 30 ms; level and pitch do not matter, and noise 30 dB below the speech little.
