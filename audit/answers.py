@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 RIGHT, UNSURE = "right", "unsure"
 ERRORS = ("wrong_text", "two_voices", "cut_word", "noise")
 ANSWERS = (RIGHT, *ERRORS, UNSURE)
+VERSION = 2
+"""of a row: 2 since what is signed is in canonical form by RFC 8785"""
 _MAX_BYTES = 64 << 10
 _ATTEMPTS = 5
 
@@ -97,7 +99,7 @@ class AnswerLog:
             paths = [path for path, _ in self._store.walk(f"{self._folder}/")]
             previous = hashlib.sha256(self._store.get(paths[-1])).hexdigest() if paths else None
             tree = {
-                "version": 1,
+                "version": VERSION,
                 "release": self._plan.release,
                 "release_sha256": self._plan.release_sha256,
                 "plan_sha256": self._plan.sha256,
@@ -156,6 +158,8 @@ def _check(content: bytes, plan: AuditPlan, signer: str) -> dict[str, Any] | str
         tree = json.loads(content)
     except (ValueError, RecursionError):
         return "is not JSON"
+    if isinstance(tree, dict) and tree.get("version") != VERSION:
+        return f"is of version {tree.get('version')!r}, this voxbeam reads {VERSION}"
     if not isinstance(tree, dict) or not is_signed(tree):
         return "was changed after it was signed"
     if tree["public_key"] != signer:

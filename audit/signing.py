@@ -1,11 +1,11 @@
 """Signing: the Ed25519 key of the person who listens, made at first use, and the signatures of their answers.
 
-Needs the library of the extra `voxbeam[audit]`, which is imported when a key or a signature is asked for.
+What is signed is an object in the canonical form of the ledger (RFC 8785). Needs the libraries of the extra `voxbeam[audit]`,
+which are imported when a key or a signature is asked for.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
@@ -64,24 +64,24 @@ def public_name(key: Ed25519PrivateKey) -> str:
 
 def sign(key: Ed25519PrivateKey, tree: dict[str, Any]) -> bytes:
     """A JSON object with the public key and the signature of all the rest of it."""
+    from voxbeam.safety.envelope import canonical_json
+
     tree = {**tree, "public_key": public_name(key)}
-    return canonical({**tree, "signature": key.sign(canonical(tree)).hex()})
+    return canonical_json({**tree, "signature": key.sign(canonical_json(tree)).hex()})
 
 
 def is_signed(tree: dict[str, Any]) -> bool:
     """Whether an object has the signature of the public key that it names."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from rfc8785 import CanonicalizationError
+
+    from voxbeam.safety.envelope import canonical_json
 
     rest = {name: value for name, value in tree.items() if name != "signature"}
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(tree["public_key"]))
-        public.verify(bytes.fromhex(tree["signature"]), canonical(rest))
-    except (InvalidSignature, KeyError, TypeError, ValueError):
+        public.verify(bytes.fromhex(tree["signature"]), canonical_json(rest))
+    except (InvalidSignature, CanonicalizationError, KeyError, TypeError, ValueError):
         return False
     return True
-
-
-def canonical(tree: dict[str, Any]) -> bytes:
-    """The one way to write an object: what is signed is these bytes."""
-    return (json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n").encode()

@@ -27,6 +27,8 @@ _SCORES = (
     ("clipping", "clipping", "{:.4f}"),
     ("dropouts", "dropouts", "{:.4f}"),
     ("background_tonality", "tonality", "{:.2f}"),
+    ("edge_jump", "jump at an edge", "{:.2f}"),
+    ("spectral_pace", "pace", "{:.2f}"),
 )
 
 

@@ -39,13 +39,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     "repeated_packets": ("dropouts",),
     "band_limit": ("narrow_band",),
     "other_language": ("language", "low_logprob", "recognizers_differ"),
-    "speed_up": ("too_fast",),
+    "speed_up": ("too_fast", "sped_up"),
     "reverberation": ("low_dnsmos", "low_snr"),
     "level": ("quiet", "low_snr", NO_SEGMENT),
     "duplicate": ("duplicate",),
     "synthetic": ("synthetic",),
 }
-"""reasons that call a kind by its name, or say so of its sound; `cut_word`, `duplicate`, `synthetic`: no stage gives any"""
+"""reasons that call a kind by its name, or say so of its sound; `duplicate`, `synthetic`: no stage gives any"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from voxbeam.corpus import Corpus
 from voxbeam.reporting import contents, costs, texts
 from voxbeam.reporting.clips import choose_clips, describe, make_sounds
 from voxbeam.reporting.comparison import compare_with_previous
+from voxbeam.reporting.duplicates import near_duplicates
 from voxbeam.reporting.limits import Cost, as_documents, cost_of, limit_curves
 from voxbeam.reporting.page import render
 from voxbeam.reporting.rules import rules_of
@@ -78,7 +79,7 @@ def collect(corpus: Corpus, tables: ReleaseTables, *, clips: int, on_progress: P
         ("phones", contents.phones),
         ("suspected", texts.suspected_hallucinations),
         ("repeated", texts.repeated_texts),
-        ("duplicates", texts.near_duplicates),
+        ("duplicates", near_duplicates),
         ("failures", costs.failures),
         ("comparison", compare_with_previous),
         ("rows", table_rows),

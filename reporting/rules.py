@@ -71,6 +71,7 @@ _RULES = (
     Rule(setting="filter.max_clipping", reason="clipped", score="clipping"),
     Rule(setting="filter.max_dropouts", reason="dropouts", score="dropouts"),
     Rule(setting="filter.max_background_tonality", reason="music", score="background_tonality"),
+    Rule(setting="filter.max_edge_jump", reason="cut_word", score="edge_jump"),
     Rule(setting="filter.min_loudness_lufs", reason="quiet", score="loudness_lufs"),
     Rule(setting="filter.min_language_probability", reason="language", score="language_probability"),
     Rule(setting="filter.min_avg_logprob", reason="low_logprob", score="avg_logprob"),
@@ -78,6 +79,7 @@ _RULES = (
     Rule(setting="filter.max_compression_ratio", reason="repetitive", score="compression_ratio"),
     Rule(setting="filter.min_chars_per_second", reason="too_slow", score="chars_per_second"),
     Rule(setting="filter.max_chars_per_second", reason="too_fast", score="chars_per_second"),
+    Rule(setting="filter.max_spectral_pace", reason="sped_up", score="spectral_pace"),
     Rule(setting="filter.max_reference_wer", reason="differs_from_text", score="reference_wer"),
     Rule(setting="filter.max_second_wer", reason="recognizers_differ", score="second_wer"),
     Rule(setting="filter.max_second_repeats", reason="repetition", score="second_repeats", value="abs(second_repeats)"),
@@ -114,6 +116,8 @@ def _with_limits(config: Mapping[str, Any]) -> Iterator[Rule]:
         value = rule.value
         if rule.reason == "music" and (bak := limits.get("max_music_dnsmos_bak")) is not None:
             value = f"CASE WHEN dnsmos_bak < {float(bak)!r} THEN background_tonality END"
+        elif rule.reason == "sped_up" and (least := limits.get("min_hurried_chars_per_second")) is not None:
+            value = f"CASE WHEN ({_WITHOUT_TEXT}) > {float(least)!r} THEN spectral_pace END"
         elif rule.score == "chars_per_second":
             value = _WITHOUT_TEXT
         limit = limits[key]

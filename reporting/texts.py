@@ -1,4 +1,4 @@
-"""Texts: what looks invented by the recognizer, and what occurs more than once."""
+"""Texts: what looks invented by the recognizer, and which texts occur more than once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from voxbeam.storage.release_tables import ReleaseTables
 
 MAX_GROUPS = 100
 """groups of repeated texts that are listed"""
-_MIN_WORDS = 4
+MIN_WORDS = 4
 """shorter texts are repeated by honest speakers too"""
 _PLAIN = "regexp_replace(lower(text), '[^\\p{L}\\p{N} ]', '', 'g')"
 _SUSPICIONS = {
@@ -50,12 +50,12 @@ def suspected_hallucinations(tables: ReleaseTables) -> list[dict[str, Any]]:
 
 def repeated_texts(tables: ReleaseTables) -> dict[str, Any]:
     """Texts of accepted samples that occur more than once, but for case and punctuation: totals, and the most frequent."""
-    _hash_texts(tables)
+    hash_texts(tables)
     groups = f"""
         WITH groups AS (
             SELECT text_hash, count(*) AS times, count(DISTINCT recording_hash) AS recordings, sum(ms) :: BIGINT AS ms,
                 min(key_hash) AS first_hash
-            FROM spoken WHERE words >= {_MIN_WORDS} GROUP BY text_hash HAVING count(*) > 1
+            FROM spoken WHERE words >= {MIN_WORDS} GROUP BY text_hash HAVING count(*) > 1
         )
     """
     totals = tables.row(
@@ -63,7 +63,7 @@ def repeated_texts(tables: ReleaseTables) -> dict[str, Any]:
         " count(*) FILTER (recordings > 1) AS across FROM groups"
     )
     rows = tables.rows(f"{groups} SELECT * FROM groups ORDER BY times DESC, ms DESC, text_hash LIMIT {MAX_GROUPS}")
-    found = _segments_of(tables, [row["first_hash"] for row in rows])
+    found = segments_of(tables, [row["first_hash"] for row in rows])
     shown = [
         {"text": text, "first_key": key, **{name: row[name] for name in ("times", "recordings", "ms")}}
         for row in rows
@@ -72,41 +72,7 @@ def repeated_texts(tables: ReleaseTables) -> dict[str, Any]:
     return {**totals, "rows": shown}
 
 
-def near_duplicates(tables: ReleaseTables) -> dict[str, Any]:
-    """What is probably the same speech twice.
-
-    By text: samples of different recordings with the same long words in any order, whose durations differ by at most a tenth.
-    By sound: samples with the same codes, which is the same audio to the last frame.
-    """
-    _hash_texts(tables)
-    by_text = _groups(
-        tables,
-        "word_hash",
-        f"long_words >= {_MIN_WORDS}",
-        "min(recording_hash) <> max(recording_hash) AND max(ms) <= 1.1 * min(ms)",
-    )
-    by_sound = _groups(tables, "codes_hash", "true", "count(*) > 1")
-    return {"text": by_text, "sound": by_sound}
-
-
-def _groups(tables: ReleaseTables, group: str, condition: str, having: str) -> list[dict[str, Any]]:
-    rows = tables.rows(
-        f"""
-        SELECT count(*) AS times, sum(ms) :: BIGINT AS ms, min(key_hash) AS first_hash, max(key_hash) AS last_hash
-        FROM spoken WHERE {condition} GROUP BY {group} HAVING {having} ORDER BY times DESC, ms DESC, first_hash LIMIT {MAX_GROUPS}
-        """
-    )
-    found = _segments_of(tables, [row[name] for row in rows for name in ("first_hash", "last_hash")])
-    return [
-        {
-            **{name: row[name] for name in ("times", "ms")},
-            **{name: found[row[f"{name.removesuffix('_key')}_hash"]][0] for name in ("first_key", "last_key")},
-        }
-        for row in rows
-    ]
-
-
-def _hash_texts(tables: ReleaseTables) -> None:
+def hash_texts(tables: ReleaseTables) -> None:
     """Makes the table `spoken`, unless it is there: 64 bytes of each sample, so that texts are divided into words only once."""
     tables.arrow(
         f"""
@@ -125,7 +91,7 @@ def _hash_texts(tables: ReleaseTables) -> None:
     )
 
 
-def _segments_of(tables: ReleaseTables, hashes: list[int]) -> dict[int, tuple[str, str]]:
+def segments_of(tables: ReleaseTables, hashes: list[int]) -> dict[int, tuple[str, str]]:
     """Key and text of samples, by the hash of their keys."""
     if not hashes:
         return {}

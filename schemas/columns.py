@@ -4,7 +4,7 @@ A record is a frozen dataclass whose fields are made by `column(...)`, which add
 Python type. The schema, the validation and docs/columns.md all come from it, so they cannot differ.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, field, fields
 from functools import cache
 from typing import Any, ClassVar, Protocol, Self, TypeVar
@@ -14,6 +14,7 @@ import pyarrow as pa
 from voxbeam.schemas.errors import SchemaError
 
 R = TypeVar("R", bound="Record")
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 
 
 class Record(Protocol):
@@ -21,6 +22,8 @@ class Record(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     VERSION: ClassVar[int]
+    """raised with every change of its columns; a record whose later versions only added columns that may be null states OLDEST,
+    the earliest version that is still read"""
 
     def check(self) -> Self:
         """Returns the record if its values are valid; raises SchemaError otherwise."""
@@ -57,7 +60,9 @@ def check_schema(record: type[Record], schema: pa.Schema) -> None:
     """Raises SchemaError unless a table has the record's version, columns and types."""
     expected = arrow_schema(record)
     found = (schema.metadata or {}).get(b"version", b"?").decode()
-    if found != str(record.VERSION):
+    if found in map(str, range(getattr(record, "OLDEST", record.VERSION), record.VERSION)):
+        expected = pa.schema([f for f in expected if f.name in schema.names or not f.nullable])
+    elif found != str(record.VERSION):
         raise SchemaError(
             f"{record.__name__} has schema version {found}, this voxbeam reads {record.VERSION}",
             remedy="build the corpus again, into a new output",
@@ -66,6 +71,16 @@ def check_schema(record: type[Record], schema: pa.Schema) -> None:
         wrong = [f"{f.name}: {f.type}" for f in expected if f.name not in schema.names or schema.field(f.name) != f]
         what = f"in the columns {', '.join(wrong)}" if wrong else "in the order of columns"
         raise SchemaError(f"{record.__name__} differs from its schema {what}", remedy="build the corpus again, into a new output")
+
+
+def completed(record: type[Record], table: Rows, columns: Sequence[str] | None = None) -> Rows:
+    """Rows of a record, or some of its columns, after `check_schema`: what came with a later version is null."""
+    schema = arrow_schema(record)
+    names = schema.names if columns is None else list(columns)
+    if table.schema.names == names:
+        return table
+    arrays = [table[name] if name in table.schema.names else pa.nulls(len(table), schema.field(name).type) for name in names]
+    return type(table).from_arrays(arrays, schema=pa.schema([schema.field(name) for name in names], metadata=schema.metadata))
 
 
 def from_table(record: type[R], table: pa.Table) -> Iterator[R]:

@@ -22,6 +22,9 @@ class FilterConfig(Section):
     max_music_dnsmos_bak: float | None = Field(
         3.3, description="clean speech with mains hum is above this, music 15 dB below a voice is not"
     )
+    max_edge_jump: float | None = Field(
+        0.9, description="share of the range of levels within 3 ms: above it, a word is cut at the beginning or the end"
+    )
     min_loudness_lufs: float | None = Field(-50.0, description="far-field meetings are near −45")
     min_language_probability: float | None = 0.5
     min_avg_logprob: float | None = -1.0
@@ -29,6 +32,12 @@ class FilterConfig(Section):
     max_compression_ratio: float | None = 2.4
     min_chars_per_second: float | None = 4.0
     max_chars_per_second: float | None = 25.0
+    max_spectral_pace: float | None = Field(
+        0.45, description="speech sped up twice is above this; it counts only above min_hurried_chars_per_second"
+    )
+    min_hurried_chars_per_second: float | None = Field(
+        15.0, description="with fewer letters per second, sound that changes fast is noise, or an articulate voice"
+    )
     max_ngram_repeats: int | None = Field(4, description="the same three words this many times in a row are a hallucination")
     max_reference_wer: float | None = Field(
         0.5, description="word error rate against the listed text, where there is one; a wrong text has 0.8 or more"

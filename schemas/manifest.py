@@ -33,7 +33,8 @@ def key_digest(key: str) -> int:
 class SegmentRow:
     """A segment, accepted or rejected. Values of stages that it did not reach are null."""
 
-    VERSION: ClassVar[int] = 5
+    VERSION: ClassVar[int] = 6
+    OLDEST: ClassVar[int] = 5
 
     key: str = column(
         pa.string(), "`<recording>_<start_ms>_<end_ms>`, unique in a release; with `_c<channel>` if the channel is a track"
@@ -94,6 +95,14 @@ class SegmentRow:
     background_tonality: float | None = column(
         pa.float32(), "how steady the lines in the spectrum of the pauses are, −1–1; high for music and hum", default=None
     )
+    edge_jump: float | None = column(
+        pa.float32(),
+        "share of the range of levels that the sound jumps within 3 ms where it begins or ends; null where that range is small",
+        default=None,
+    )
+    spectral_pace: float | None = column(
+        pa.float32(), "how much of the spectrum's change in 120 ms happens within 20 ms; higher for faster speech", default=None
+    )
 
     def check(self) -> Self:
         require(
@@ -128,7 +137,8 @@ class UnitRow(SegmentRow):
 class SampleRow(SegmentRow):
     """An accepted segment: its text and phones, and where its files are in a shard."""
 
-    VERSION: ClassVar[int] = 7
+    VERSION: ClassVar[int] = 8
+    OLDEST: ClassVar[int] = 7
 
     split: str = column(pa.string(), "train, valid or test; every identity is in exactly one")
     identity: str = column(

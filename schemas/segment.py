@@ -90,6 +90,10 @@ class Scores:
     """fraction of the time in which sound is interrupted by a waveform that stands still, or is what was just heard once more"""
     background_tonality: float
     """how steady the lines in the spectrum of the pauses are; high for music and hum"""
+    edge_jump: float | None = None
+    """share of the range of levels that the sound jumps within 3 ms where it begins or ends; None where the range is small"""
+    spectral_pace: float | None = None
+    """how much of the spectrum's change in 120 ms happens within 20 ms; None without speech"""
     dnsmos_windows: int = 1
     """windows that the DNSMOS scores are the mean of"""
 

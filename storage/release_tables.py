@@ -57,6 +57,8 @@ class ReleaseTables:
             }
         )
         self._open.callback(self.connection.close)
+        self._earlier = False
+        """whether a file of the table that is made a view is of an earlier version"""
         self._missing: dict[str, tuple[Release, str]] = {}
         self.add(release)
 
@@ -117,12 +119,17 @@ class ReleaseTables:
     def _make_table_view(self, release: Release, name: str, view: str) -> None:
         record = TABLES[name]
         files = sorted(release.files_of_kind(name), key=lambda file: file.path)
+        self._earlier = False
         paths = [path for file in files for path in self._local(file, record)]
         if not paths:
             self.connection.register(view, arrow_schema(record).empty_table())
             return
         listed = ", ".join(f"'{_escape(path)}'" for path in paths)
-        self.connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{listed}])")
+        rows = f"SELECT * FROM read_parquet([{listed}], union_by_name = {str(self._earlier).lower()})"
+        if self._earlier:  # columns that came later are null
+            self.connection.register(f"{view}_columns", arrow_schema(record).empty_table())
+            rows += f" UNION ALL BY NAME SELECT * FROM {view}_columns"
+        self.connection.execute(f"CREATE VIEW {view} AS {rows}")
 
     def _local(self, file: ReleaseFile, record: type[Record]) -> Iterable[Path]:
         """The file, whole and of its schema, as a local one; nothing for one without rows."""
@@ -131,7 +138,9 @@ class ReleaseTables:
         local = self._open.enter_context(self.store.local_copy(file.path))
         if sha256_of(local) != file.sha256:
             raise changed_file_error(self.store, file)
-        check_schema(record, pq.read_schema(local))
+        schema = pq.read_schema(local)
+        check_schema(record, schema)
+        self._earlier |= schema.names != arrow_schema(record).names
         return (local,)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from voxbeam.schemas.columns import Record, check_schema, from_table, require
+from voxbeam.schemas.columns import Record, check_schema, completed, from_table, require
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.manifest import TABLES, SampleRow
 from voxbeam.schemas.release import Release, ReleaseFile
@@ -121,7 +121,7 @@ def read_part_table(store: Store, record: type[Record], path: str) -> pa.Table:
         rows.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(where, error) from error
-    return rows
+    return completed(record, rows)
 
 
 def _next_batch(batches: Iterator[pa.RecordBatch], where: str) -> pa.RecordBatch | None:
@@ -170,7 +170,10 @@ def table_batches(
             table = _open_table(record, local, store.uri(file.path))
             if table.metadata.num_rows != file.rows:
                 raise changed_file_error(store, file)
-            yield from table.iter_batches(batch_size=10_000, columns=list(columns) if columns is not None else None)
+            there = table.schema_arrow.names
+            wanted = None if columns is None else [name for name in columns if name in there] or there[:1]
+            for batch in table.iter_batches(batch_size=10_000, columns=wanted):
+                yield completed(record, batch, columns)
 
 
 def sample_batches(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -71,21 +71,23 @@ def _audio_reasons(row: UnitRow, config: FilterConfig) -> Iterator[str]:
         "dropouts": _above(row.dropouts, config.max_dropouts),
         "music": _above(row.background_tonality, config.max_background_tonality)
         and _below(row.dnsmos_bak, config.max_music_dnsmos_bak),
+        "cut_word": _above(row.edge_jump, config.max_edge_jump),
         "quiet": _below(row.loudness_lufs, config.min_loudness_lufs),
     }
     return (reason for reason, fails in failed.items() if fails)
 
 
 def _text_reasons(row: UnitRow, text: str, words: list[str], config: FilterConfig, language: str | None) -> Iterator[str]:
-    pace = chars_per_second(text, row.duration_ms) if words else None
+    speed = chars_per_second(text, row.duration_ms) if words else None
     unique = len(set(words)) / len(words) if len(words) >= 10 else None
     failed = {
         "language": _wrong_language(row, config, language),
         "low_logprob": _below(row.avg_logprob, config.min_avg_logprob),
         "no_speech": _above(row.no_speech_prob, config.max_no_speech_prob),
         "repetitive": _above(row.compression_ratio, config.max_compression_ratio),
-        "too_slow": _below(pace, config.min_chars_per_second),
-        "too_fast": _above(pace, config.max_chars_per_second),
+        "too_slow": _below(speed, config.min_chars_per_second),
+        "too_fast": _above(speed, config.max_chars_per_second),
+        "sped_up": _above(row.spectral_pace, config.max_spectral_pace) and _above(speed, config.min_hurried_chars_per_second),
         "ngram_loop": config.max_ngram_repeats is not None and max_ngram_repeats(words) >= config.max_ngram_repeats,
         "few_unique_words": _below(unique, config.min_unique_words),
         "differs_from_text": _above(row.reference_wer, config.max_reference_wer),

@@ -20,6 +20,7 @@ from voxbeam.transforms.audio.signal_quality import (
     loudness_lufs,
     snr_db,
 )
+from voxbeam.transforms.audio.word_edges import edge_jump, spectral_pace
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 
 
@@ -69,9 +70,11 @@ def score(
         loudness_lufs=loudness_lufs(pcm16k_T, ASR_RATE),
         dropouts=min(1.0, dropouts(pcm16k_T, ASR_RATE) + repeated + loops(pcm16k_T, ASR_RATE)),
         background_tonality=background_tonality(pcm16k_T, ASR_RATE),
+        edge_jump=edge_jump(pcm16k_T, ASR_RATE),
+        spectral_pace=spectral_pace(pcm16k_T, ASR_RATE),
         dnsmos_windows=mos.windows,
     )
-    wrong = [name for name, value in vars(scores).items() if not np.isfinite(value)]
+    wrong = [name for name, value in vars(scores).items() if value is not None and not np.isfinite(value)]
     if wrong:
         raise ValueError(f"the scores {wrong} are not finite; check the audio and the DNSMOS model")
     return scores

@@ -12,8 +12,9 @@ from voxbeam.audit.open import open_audit
 from voxbeam.audit.plan import AuditPlan, make_plan
 from voxbeam.audit.result import corrections, label_error_sentence, read_results, summarize
 from voxbeam.audit.session import AuditSession
-from voxbeam.audit.signing import canonical, key_path, open_key, public_name
+from voxbeam.audit.signing import key_path, open_key, public_name
 from voxbeam.corpus import Corpus
+from voxbeam.safety.envelope import canonical_json
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import SchemaError, StorageError, VoxbeamError
 from voxbeam.storage.overlays import read_overlays
@@ -25,7 +26,7 @@ def rows(corpus: Corpus) -> list[Path]:
 
 
 def change(path: Path, **values: object) -> None:
-    path.write_bytes(canonical({**json.loads(path.read_bytes()), **values}))
+    path.write_bytes(canonical_json({**json.loads(path.read_bytes()), **values}))
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_a_changed_row_is_told_and_does_not_count(audited: Corpus) -> None:
 @pytest.mark.parametrize("change_what", ["text", "weight", "who", "time", "stratum", "key", "public_key", "signature"])
 def test_every_value_of_a_row_is_signed(audited: Corpus, change_what: str) -> None:
     value = json.loads(rows(audited)[4].read_bytes())[change_what]
-    change(rows(audited)[4], **{change_what: 2 * value if isinstance(value, float) else value[::-1]})
+    change(rows(audited)[4], **{change_what: 2 * value if isinstance(value, int | float) else value[::-1]})
     (result,) = read_results(audited.store, audited.release)
     assert len(result.wrong) == 1 and result.heard == 10
 

@@ -14,10 +14,12 @@ import psutil
 import pytest
 
 from voxbeam.commands.exit_status import QUARANTINED
+from voxbeam.models.codec import EMBEDDED_WEIGHTS
 from voxbeam.pipeline.repack import release
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import WorkerLostError
+from voxbeam.storage.cache import model_hash
 from voxbeam.storage.releases import latest_release
 from voxbeam.storage.store import Store
 
@@ -95,6 +97,36 @@ def test_a_driver_killed_while_it_releases_by_another_policy(corpus: Corpus, tmp
     assert contents(made) == contents(whole)
     assert {path for path in files(output) if path.startswith("units/")} == {path for path in first if path.startswith("units/")}
     assert list(verify_release(Store(str(output)), made)) == []
+
+
+def test_a_driver_killed_while_it_makes_one_stage_again(corpus: Corpus, tmp_path: Path) -> None:
+    """Another codec: units begin with what earlier ones know. Killed among them, the next runs end with the same bytes."""
+    config = tmp_path / "config.yaml"
+    codec = {"tokenize": {"sha256": model_hash(str(EMBEDDED_WEIGHTS))}}
+    settings = CorpusConfig.model_validate({**CONFIG.model_dump(mode="json", exclude_unset=True), **codec})
+    config.write_text(json.dumps(settings.model_dump(mode="json")))
+    for name in ("whole", "out"):
+        shutil.copytree(corpus.whole, tmp_path / name)
+    whole = run_build(corpus.source, tmp_path / "whole", config=settings)
+    assert set(whole.progress.seconds) == {"decode", "tokenize"} and whole.committed
+    output = tmp_path / "out"
+    first = files(output)
+    arguments = ["build", "--input", str(corpus.source), "--config", str(config), "--output", str(output)]
+    with Reader(Store(str(output))) as reader:
+        for extra in (2, 5):
+            before = files(output)
+            driver = start_driver([*arguments, "--direct_num_workers=1"], tmp_path / "log")
+            with striking(output, [len(first) + extra], partial(killed, driver)):
+                driver.join()
+            done = (output / "releases" / "000003.json").exists()
+            assert driver.exitcode == -signal.SIGKILL or done, (tmp_path / "log").read_text()
+            assert before.items() <= files(output).items()
+        outcome = run_build(corpus.source, output, "--direct_num_workers=2", config=settings)
+    assert (reader.wrong, reader.seen) == ([], {2, 3}) and set(outcome.progress.seconds) <= {"decode", "tokenize"}
+    assert outcome.progress.units < whole.progress.units, "what was finished before a kill is not done again"
+    made = Store(str(output)).get("releases/000003.json")
+    assert made == Store(str(tmp_path / "whole")).get("releases/000003.json")
+    assert outcome.release is not None and list(verify_release(Store(str(output)), outcome.release)) == []
 
 
 def test_a_worker_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:

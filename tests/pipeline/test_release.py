@@ -1,7 +1,10 @@
 """Releases by another policy, on a corpus whose speech is made up: no model runs, and the recordings do not exist."""
 
+import hashlib
+import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +17,25 @@ from voxbeam.audit.forecast import PolicyError, open_forecast
 from voxbeam.audit.plan import make_plan
 from voxbeam.audit.result import read_results
 from voxbeam.audit.signing import key_path, open_key
+from voxbeam.exports.describe import DESCRIPTIONS
 from voxbeam.pipeline.build import BuildResult, build
 from voxbeam.pipeline.diff import diff
 from voxbeam.pipeline.repack import ReleaseResult, release
-from voxbeam.pipeline.steps.unit_file import unit_path
+from voxbeam.pipeline.steps.unit_file import read_header_and_table, unit_path
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ConfigError, DamagedUnitError, StorageError
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from voxbeam.schemas.release import Release
-from voxbeam.storage.releases import latest_release, read_rows
-from voxbeam.storage.store import Store
+from voxbeam.storage.release_tables import ReleaseTables
+from voxbeam.storage.releases import latest_release, read_rows, table_batches
+from voxbeam.storage.store import Store, _open
 
 from benchmarks.synthetic import CONFIG, made_up_build
 from tests.pipeline.factories import contents
+from tests.servers.faulty_proxy import Faults, FaultyProxy
+from tests.servers.s3 import s3_server
 
 SETTINGS: dict[str, Any] = {**CONFIG, "pack": {"valid_fraction": 0.3, "test_fraction": 0.3}}
 RECORDINGS = [f"s{number % 2}-{number}" for number in range(6)]
@@ -93,6 +100,26 @@ def test_bytes_are_those_of_a_build_from_nothing(
     whole = build_with(policy, base / "listing.parquet", tmp_path / "whole").release
     assert contents(found) == contents(whole) != before
     assert (found.config, found.fingerprint, found.counts) == (whole.config, whole.fingerprint, whole.counts)
+
+
+@pytest.mark.s3
+def test_a_bucket_behind_a_failing_network_gets_the_same_bytes(
+    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = {"filter": {"min_dnsmos_ovrl": 3.5}, "exclude": {"recordings": {"s0-4": "x"}, "speakers": {"s1": "y"}}}
+    with s3_server(tmp_path / "s3") as server, FaultyProxy(server.url, Faults(refuse=0.04, cut=0.03, lose=0.03)) as proxy:
+        for name, value in server.environment(proxy.url).items():
+            monkeypatch.setenv(name, value)
+        _open.cache_clear()
+        store = Store("s3://corpora/made up")
+        for path, _ in Store(str(output)).walk():
+            store.put_file(path, output / path)
+        told = release("s3://corpora/made up", policy, dry_run=True)
+        made = release("s3://corpora/made up", policy, runner_args=ONE_WORKER).release
+        assert made is not None and told.preview is not None and made.counts["samples"] == told.preview.then.samples
+        assert list(verify_release(store, made)) == [] and proxy.counts
+    _open.cache_clear()
+    assert made == release_with(policy, output).release
 
 
 def test_a_dry_run_says_what_the_release_then_has(output: Path) -> None:
@@ -266,6 +293,47 @@ def test_a_missing_unit_and_older_units_are_named(output: Path) -> None:
     (output / "releases" / "000001.json").write_bytes(Release(**{**vars(found), "code_version": 6}).to_json())
     with pytest.raises(StorageError, match="made by an earlier voxbeam"):
         release_with({"filter": {"min_snr_db": 11.0}}, output)
+
+
+def test_a_corpus_of_the_version_before_is_read_and_released(output: Path) -> None:
+    """Without the columns that came later: they are null, queries find them, and rules about them do not apply."""
+    store, found = latest(output)
+    _as_before(output, store, found)
+    store, found = latest(output)
+    assert list(verify_release(store, found)) == []
+    with ReleaseTables(store, found) as tables:
+        told = tables.row("SELECT count(*) AS n, count(edge_jump) AS jumps, count(snr_db) AS levels FROM segments WHERE accepted")
+    assert (told["n"], told["jumps"], told["levels"]) == (found.counts["samples"], 0, found.counts["samples"])
+    (batch, *_) = table_batches(store, found, SampleRow, ["edge_jump", "key"])
+    assert batch.schema.names == ["edge_jump", "key"] and batch["edge_jump"].null_count == len(batch)
+    made = release_with({"filter": {"min_dnsmos_ovrl": 3.5, "max_edge_jump": 0.0}}, output).release
+    assert made is not None and list(verify_release(store, made)) == []
+    assert 0 < made.counts["samples"] < found.counts["samples"] and {row.edge_jump for row in rows(output, SampleRow)} == {None}
+
+
+def _as_before(output: Path, store: Store, found: Release) -> None:
+    """Writes the tables and units of a release again without the columns that came with the present version."""
+
+    def older(table: pa.Table) -> pa.Table:
+        metadata = dict(table.schema.metadata)
+        metadata[b"version"] = str(int(metadata[b"version"]) - 1).encode()
+        return table.drop_columns(["edge_jump", "spectral_pace"]).replace_schema_metadata(metadata)
+
+    files = []
+    for file in found.files:
+        if file.kind in ("samples", "rejected"):
+            pq.write_table(older(pq.read_table(output / file.path)), output / file.path)
+            content = (output / file.path).read_bytes()
+            file = replace(file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        if file.kind not in DESCRIPTIONS:
+            files.append(file)
+    for path, _ in store.walk("units/"):
+        table, sink = older(read_header_and_table(store.get(path))[1]), io.BytesIO()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        body = sink.getvalue()
+        store.replace(path, store.get(path)[:16] + hashlib.sha256(body).digest() + body)
+    store.replace("releases/000001.json", replace(found, files=tuple(files)).to_json())
 
 
 def test_a_diff_says_why(base: Path, output: Path, tmp_path: Path) -> None:

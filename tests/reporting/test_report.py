@@ -12,11 +12,13 @@ import pytest
 
 import voxbeam
 from voxbeam.corpus import Corpus
+from voxbeam.models.code_similarity import SAME_SOUND
 from voxbeam.reporting.clips import choose_clips
 from voxbeam.reporting.costs import build_costs
+from voxbeam.reporting.duplicates import near_duplicates
 from voxbeam.reporting.page import render
 from voxbeam.reporting.rules import rules_of
-from voxbeam.reporting.texts import near_duplicates, repeated_texts
+from voxbeam.reporting.texts import repeated_texts
 from voxbeam.schemas.errors import NotInCorpusError
 from voxbeam.storage.release_tables import ReleaseTables
 
@@ -90,6 +92,7 @@ def test_repeated_and_duplicate_speech(corpus: Corpus) -> None:
     assert repeated["rows"][0]["text"] == "the same words are said again" and repeated["across"] == 1
     # The recordings are copies of each other: a segment's codes come again in the others. Its text was drawn anew.
     assert duplicates["sound"] and all(row["times"] > 1 for row in duplicates["sound"])
+    assert duplicates["text"] and all(row["same_sound"] == (row["alike"] >= SAME_SOUND) for row in duplicates["text"])
     key = duplicates["sound"][0]["first_key"]
     assert key.split("_", 1)[1] == duplicates["sound"][0]["last_key"].split("_", 1)[1]
 

@@ -38,6 +38,7 @@ BAD_SCORES = {
     "clipped": {"clipping": 0.1},
     "dropouts": {"dropouts": 0.1},
     "music": {"background_tonality": 0.6, "dnsmos_bak": 2.0},
+    "cut_word": {"edge_jump": 0.95},
     "quiet": {"loudness_lufs": -70.0},
 }
 BAD_TRANSCRIPT = {
@@ -77,6 +78,13 @@ def test_a_good_segment_is_accepted():
 def test_every_failing_rule_is_listed_in_order(faults, text):
     expected = tuple(reason for reason in REASONS if reason in {*faults, *text[0]})
     assert rejection_reasons(with_faults(faults, text[1]), CONFIG, language="en") == expected
+
+
+def test_a_fast_spectrum_counts_only_with_many_letters():
+    hurried = replace(GOOD, scores=replace(GOOD.scores, spectral_pace=0.5))
+    assert rejection_reasons(hurried, CONFIG, language="en") == ()
+    many = replace(hurried.transcript, text=hurried.transcript.text + " Nobody woke it up again.")
+    assert rejection_reasons(replace(hurried, transcript=many), CONFIG, language="en") == ("sped_up",)
 
 
 def test_null_turns_a_rule_off():
