@@ -27,11 +27,7 @@ from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.embedded_voice import EMBEDDED_GUIDANCE, EMBEDDED_VOICE
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
-from voxbeam.models.speech_metrics import (
-    WhisperTranscriber,
-    speaker_similarity,
-    word_error_rate,
-)
+from voxbeam.models.speech_metrics import WhisperTranscriber, speaker_similarity, word_error_rate
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.safety.blocks import require_not_blocked
 from voxbeam.safety.gate import ConsentGate, Permit
