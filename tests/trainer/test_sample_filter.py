@@ -85,7 +85,7 @@ def test_a_condition_is_asked_row_by_row() -> None:
     """Whatever the size of the batches."""
     import pyarrow as pa
 
-    rows = [{"speaker": "ab"[n % 2], "snr_db": float(n)} for n in range(100)]
+    rows: list[dict] = [{"speaker": "ab"[n % 2], "snr_db": float(n)} for n in range(100)]
     schema = pa.schema([("speaker", pa.string()), ("snr_db", pa.float32())])
     chosen = SampleFilter("speaker = 'a' AND snr_db % 3 = 0")
     for size in (1, 7, 100):

@@ -36,7 +36,7 @@ class SampleFilter:
         words = {word.lower() for word in _WORD.findall(_QUOTED.sub("''", condition))}
         self.columns = [name for name in COLUMNS if name in words]
         changing = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
-        refused = words & {"select", "from", "ago", *(name for (name,) in self._connection.execute(changing).fetchall())}
+        refused = words & {"select", "from", "ago", *(row[0] for row in self._connection.execute(changing).fetchall())}
         refused |= {word for word in words if word.startswith(("current_", "localtime", "pg_"))}
         if refused or ";" in _QUOTED.sub("''", condition):
             raise self._error(f"{', '.join(sorted(refused)) or ';'} has no use in it")
@@ -54,7 +54,9 @@ class SampleFilter:
         self._connection.register("one_batch", table)
         try:
             # below WHERE, SQL has neither aggregates nor windows, which look at other rows
-            found = self._connection.execute(f'SELECT "{_ROW}" FROM one_batch WHERE ({self.condition}\n)').to_arrow_table()
+            found: pa.Table = self._connection.execute(
+                f'SELECT "{_ROW}" FROM one_batch WHERE ({self.condition}\n)'
+            ).to_arrow_table()
         except duckdb.Error as error:
             raise self._error(str(error).strip().partition("\n")[0]) from error
         finally:
