@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+from voxbeam.safety.blocks import require_not_blocked
 from voxbeam.schemas.errors import ConsentError, SynthesisError, VoxbeamError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.serving.local_http import LocalHandler, LocalServer, is_loopback
@@ -98,6 +99,7 @@ class SpeechServer:
             raise RequestError(
                 404, f"there is no voice {request.voice!r}; the voices are {names}, and prompts sent lately", "voice", "no_voice"
             )
+        require_not_blocked(voice.run_uri)
         voice.require_consent()
         split_sentences(request.text)  # what cannot be spoken need not wait
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from voxbeam.schemas.errors import ConfigError
-from voxbeam.trainer.data.index import open_index
+from voxbeam.storage.releases import load_release
+from voxbeam.storage.store import Store
+from voxbeam.trainer.data.index import forget_index, open_index
 from voxbeam.trainer.data.sample_filter import SampleFilter
 from voxbeam.trainer.data.stream import Stream, StreamConfig
 
@@ -79,6 +81,15 @@ def test_a_filter_that_leaves_nothing_or_has_no_tables(corpus: str, tmp_path: Pa
         (tmp_path / "tars" / shard.name).write_bytes(shard.read_bytes())
     with pytest.raises(ConfigError, match="needs a release"):
         open_index(str(tmp_path / "tars"), data_filter="speaker = 'a'")
+
+
+def test_what_is_forgotten_of_a_release_is_its_parts_too(corpus: str, tmp_path: Path) -> None:
+    """A takedown deletes from the cache what is there of a release: texts of filtered indexes are texts."""
+    for condition in ("", "speaker = 'a'"):
+        open_index(corpus, data_filter=condition)
+    assert len(list((tmp_path / "cache" / "stream").iterdir())) == 2
+    forget_index(load_release(Store(corpus), None))
+    assert not list((tmp_path / "cache" / "stream").iterdir())
 
 
 def test_a_condition_is_asked_row_by_row() -> None:
