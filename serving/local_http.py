@@ -41,8 +41,8 @@ class LocalHandler(BaseHTTPRequestHandler):
 
     def is_foreign(self) -> bool:
         """Whether the request is for another host, or is made by a page of another origin."""
-        host = self.headers.get("Host", "")
-        return bool(self.hosts and host not in self.hosts) or self.headers.get("Origin", f"http://{host}") != f"http://{host}"
+        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+        return bool(self.hosts and host not in self.hosts) or (origin is not None and origin.partition("://")[2] != host)
 
     def read_body(self, limit: int) -> bytes | None:
         """The body; None if its length is not told, is above the limit, or is not what comes."""

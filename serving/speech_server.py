@@ -95,7 +95,7 @@ class SpeechServer:
         request = parse_request(content, self.config.model, self.config.seed)
         voice = self.voices.get(request.voice)
         if voice is None:
-            names = ", ".join(each["id"] for each in self.voices.describe())
+            names = ", ".join(self.voices.names)
             raise RequestError(
                 404, f"there is no voice {request.voice!r}; the voices are {names}, and prompts sent lately", "voice", "no_voice"
             )

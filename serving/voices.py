@@ -77,6 +77,11 @@ class Voices:
                 self._sent.move_to_end(name)
             return self._named.get(name) or self._sent.get(name)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the voices that were not sent by clients."""
+        return list(self._named)
+
     def describe(self) -> list[dict[str, Any]]:
         """Every voice of a name: whether it may be used now, and why not."""
         return [_describe(name, voice) for name, voice in self._named.items()]
