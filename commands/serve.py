@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from voxbeam.commands import terminal
-from voxbeam.commands.display import plural
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.model_command import ModelCommand, model_options, pin_threads_on_cpu
 from voxbeam.commands.synthesize import consent_options, open_gate, open_voice, sampling_options
@@ -25,8 +23,6 @@ PORT = 8017
     examples=[
         "voxbeam serve",
         "voxbeam serve runs/first --voices voices --best-of 3",
-        "curl 127.0.0.1:8017/v1/audio/speech -H 'Content-Type: application/json' -o hello.wav \\\n"
-        '  -d \'{"model": "embedded", "input": "Hello.", "voice": "af_bella", "response_format": "wav"}\'',
     ],
 )
 @click.argument("run", default="embedded")
@@ -80,6 +76,7 @@ def serve(
     voxbeam speaks English. docs/serve.md has the routes and their errors.
     """
     from voxbeam.assets import PROMPT, PROMPT_TEXT
+    from voxbeam.commands import terminal
     from voxbeam.serving.local_http import is_loopback
     from voxbeam.serving.speech_server import ServerConfig, SpeechServer
     from voxbeam.serving.voices import Voices, read_folder
@@ -110,8 +107,8 @@ def serve(
             terminal.stdout().print(f"Endpoint: {server.address}v1, model {name}; Ctrl-C ends it")
             while not ended.wait(0.5):
                 pass
-            if open_requests := len(server.turns):
-                progress.print(f"Ending {plural(open_requests, 'request')}")
+            if count := len(server.turns):
+                progress.print(f"Requests that are ended: {count}")
         finally:
             server.close()
     return DONE

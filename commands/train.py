@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from voxbeam.commands.command import SettingsOption
-from voxbeam.commands.display import plural
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.launch import run_ranks
 from voxbeam.commands.model_command import CODEC_HELP, ModelCommand, open_codec
@@ -161,6 +160,8 @@ def require_current(corpus: str, release: int | None, tombstones: tuple[str, ...
 
 def describe_filter(stream: Stream) -> str:
     """What a filter leaves of a split."""
+    from voxbeam.commands.display import plural
+
     hours = int(stream.index.arrays["frames"].sum(dtype="int64")) / FRAME_RATE / 3600
     return f"data_filter keeps {plural(len(stream.index), 'sample')} of {stream.index.split}, {hours:.2f} h"
 
