@@ -25,6 +25,7 @@ _REMEDY = "for a corpus, name one of the others with --format"
     short_help="Write a model as one file, or a release for other tools.",
     examples=[
         "voxbeam export runs/first --out voice.safetensors --card card.md",
+        "voxbeam export runs/first --push me/my-voice --card card.md",
         "voxbeam export /data/corpus --format datasets --out /data/for-the-hub",
         "voxbeam export s3://corpora/librilight --format shar --audio codes --out s3://exports/librilight-shar",
         "voxbeam export /data/corpus --format croissant --about about.yaml",
@@ -45,6 +46,11 @@ _REMEDY = "for a corpus, name one of the others with --format"
     type=click.Path(path_type=Path, dir_okay=False),
     help="Of a model: text that goes with it: data, license, limits.",
 )
+@click.option(
+    "--push",
+    metavar="OWNER/NAME",
+    help="Of a model: repository of the Hugging Face Hub to put it into; made private if it is new.",
+)
 @click.option("--release", type=int, metavar="NUMBER", help="Of a corpus: release to export.  [default: the latest]")
 @click.option(
     "--audio",
@@ -53,13 +59,21 @@ _REMEDY = "for a corpus, name one of the others with --format"
 )
 @click.option("--about", metavar="FILE", help="For croissant: YAML of what only people know, e.g. url, creator, datePublished.")
 def export(
-    source: str, name: str, out: str | None, card: Path | None, release: int | None, audio: str | None, about: str | None
+    source: str,
+    name: str,
+    out: str | None,
+    card: Path | None,
+    push: str | None,
+    release: int | None,
+    audio: str | None,
+    about: str | None,
 ) -> int:
     """Write a trained model as one file, or a release of a corpus in the format of another tool.
 
     safetensors: the averaged weights of the run SOURCE in bf16, with sizes, phones and the codec's hash. The checkpoint with
     the lowest validation loss is taken, or the last one of a run without validation. The file takes the place of the run in
-    `voxbeam generate`, `edit` and `evaluate`, and in `voxbeam train --init-from`.
+    `voxbeam generate`, `edit`, `serve` and `evaluate`, and in `voxbeam train --init-from`. With --push it goes to a hub, and
+    the card must name its license.
 
     datasets (Hugging Face), shar (lhotse), nemo and kaldi: the samples of a release of the corpus SOURCE, with a card. The same
     release gives the same bytes, and the same command continues an export that was stopped. Audio is mono FLAC at 24 kHz (WAV
@@ -69,9 +83,11 @@ def export(
     croissant: README.md and croissant.json of a release, into the corpus itself.
     """
     if name == MODEL:
-        return _model(source, out, card, {"--release": release, "--audio": audio, "--about": about})
+        return _model(source, out, card, push, {"--release": release, "--audio": audio, "--about": about})
     if card is not None:
         raise click.UsageError("--card belongs to a model; the card of a release is made from its tables")
+    if push is not None:
+        raise click.UsageError("--push belongs to a model; what --format datasets writes is pushed by `hf upload`")
     if name == IN_PLACE:
         if out is not None or audio is not None:
             raise click.UsageError(
@@ -85,21 +101,30 @@ def export(
     return _corpus(source, name, out, release, audio)
 
 
-def _model(run: str, out: str | None, card: Path | None, others: dict[str, object]) -> int:
+def _model(run: str, out: str | None, card: Path | None, push: str | None, others: dict[str, object]) -> int:
     if given := [option for option, value in others.items() if value is not None]:
         raise click.UsageError(f"{given[0]} belongs to a corpus; {_REMEDY}")
-    if out is None:
+    if out is None and push is None:
         raise click.UsageError("--out is missing: name a file that ends in .safetensors")
-    if not out.endswith(".safetensors"):
+    if out is not None and not out.endswith(".safetensors"):
         raise click.UsageError(f"--out {out} does not end in .safetensors; {_REMEDY}")
+    if push is not None and card is None:
+        raise click.UsageError("--push needs --card: a text on data, license and limits, which nobody else can write")
+    told = card.read_text(encoding="utf-8") if card else ""
 
+    from voxbeam.exports.push_model import push_model, require_licence
     from voxbeam.models.load_valle import export_models
     from voxbeam.safety.blocks import require_not_blocked
 
-    path = Path(out)
     require_not_blocked(run)
-    facts = export_models(run, path, card=card.read_text() if card else "")
-    click.echo(f"{path}: weights of step {facts['step']}, {path.stat().st_size / 1e6:.1f} MB")
+    if push is not None:
+        require_licence(told)
+    if out is not None:
+        path = Path(out)
+        facts = export_models(run, path, card=told)
+        click.echo(f"{path}: weights of step {facts['step']}, {path.stat().st_size / 1e6:.1f} MB")
+    if push is not None:
+        click.echo(f"Pushed: {push_model(run, push, told)}")
     return DONE
 
 

@@ -31,6 +31,7 @@ VERBS = {
     "train": "voxbeam.commands.train:train",
     "export": "voxbeam.commands.export:export",
     "generate": "voxbeam.commands.synthesize:generate",
+    "serve": "voxbeam.commands.serve:serve",
     "edit": "voxbeam.commands.synthesize:edit",
     "evaluate": "voxbeam.commands.evaluate:evaluate",
     "codec": "voxbeam.commands.codec:codec",

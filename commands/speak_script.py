@@ -42,7 +42,7 @@ def speak_script(
     pin_threads_on_cpu(models["device"])
     lines = read_script(script, voice=Voice(prompt, prompt_text) if prompt else None, seed=seed)
     prompts = read_voices(lines, prompt_seconds, consent, run)  # before models are loaded
-    settings = [models[name] for name in ("codec", "top_p", "language")]
+    settings = [models[name] for name in ("codec", "recognizer", "top_p", "language")]
     work = ScriptRun(lines, prompts, Store(str(out.absolute())), run, settings)
     console, progress = terminal.stdout(), terminal.stderr()
     for changed in work.changed:

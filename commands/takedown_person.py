@@ -29,7 +29,7 @@ ledger_option = click.option("--ledger", metavar="URI", help="Consent ledger.  [
     examples=[
         "voxbeam takedown person --corpus /data/corpus --speaker anna --dry-run",
         'voxbeam takedown person --corpus /data/corpus --speaker anna --name "Ann Lee" --out statement.json --purge',
-        "voxbeam takedown person --corpus s3://corpora/talks --voice me.wav --recording talk-7 --out statement.json --purge --grace 0",
+        "voxbeam takedown person --corpus s3://corpora/talks --voice me.wav --recording talk-7 --out s.json --purge --grace 0",
     ],
     statuses=[CONFLICT, WRONG],
 )

@@ -12,8 +12,10 @@ from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.launch import run_ranks
 from voxbeam.commands.model_command import CODEC_HELP, ModelCommand, open_codec
 from voxbeam.commands.nearest import nearest
+from voxbeam.schemas.formats import FRAME_RATE
 
 if TYPE_CHECKING:
+    from voxbeam.evaluation.spoken_validation import SpokenValidation
     from voxbeam.models.codec import Codec
     from voxbeam.trainer.configs import TrainConfig
     from voxbeam.trainer.data.stream import Stream
@@ -111,9 +113,14 @@ def train(
                 valid, speaking = (open_stream(corpus, "valid", release, run_config, share).steps for share in (0.0, 1.0))
             except ValueError as error:
                 raise ValueError(f"there is nothing to validate on ({error}); train without it: --no-validation") from error
+        elif run_config.validate_sentences:
+            raise click.UsageError("validate_sentences speaks utterances of the valid split, so it excludes --no-validation")
         model_codec = corpus_codec(codec, train_stream)
+        speak = open_spoken_validation(corpus, release, run_config, model_codec) if run_config.validate_sentences else None
         console = terminal.stderr()
         if not dist.is_initialized() or dist.get_rank() == 0:
+            if run_config.data_filter:
+                console.print(describe_filter(train_stream))
             console.print(describe_prompts(run_config.prompt_fraction, train_stream.prompt_share))
         with showing_training(run_config.steps, console) as show:
             trainer = Trainer(
@@ -123,6 +130,7 @@ def train(
                 valid,
                 out,
                 speaking_source=speaking,
+                speak=speak,
                 data=train_stream.facts,
                 codec=model_codec,
                 init_from=init_from,
@@ -148,6 +156,14 @@ def require_current(corpus: str, release: int | None, tombstones: tuple[str, ...
 
     store = Store(corpus)
     require_no_tombstones(store, load_release(store, release), [Store(feed) for feed in tombstones])
+
+
+def describe_filter(stream: Stream) -> str:
+    """What a filter leaves of a split."""
+    from voxbeam.commands.display import plural
+
+    hours = int(stream.index.arrays["frames"].sum(dtype="int64")) / FRAME_RATE / 3600
+    return f"data_filter keeps {plural(len(stream.index), 'sample')} of {stream.index.split}, {hours:.2f} h"
 
 
 def describe_prompts(asked: float, share: float) -> str:
@@ -200,6 +216,23 @@ def corpus_codec(name: str, stream: Stream) -> Codec:
     return codec
 
 
+def open_spoken_validation(corpus: str, release: int | None, config: TrainConfig, codec: Codec) -> SpokenValidation | None:
+    """What speaks at validation, on the first rank; None on others. Raises ValueError if the valid split has nothing to speak."""
+    import torch.distributed as dist
+
+    from voxbeam.evaluation.spoken_validation import SpokenValidation
+    from voxbeam.models.speech_metrics import WhisperTranscriber
+    from voxbeam.trainer.data.sampler import SamplerConfig
+    from voxbeam.trainer.data.stream import Stream, StreamConfig
+
+    if dist.is_initialized() and dist.get_rank() != 0:
+        return None
+    # A few samples from anywhere in the corpus: each is a block of its own.
+    chosen = StreamConfig(sampler=SamplerConfig(block_samples=1), data_filter=config.data_filter)
+    stream = Stream(corpus, split="valid", release=release, config=chosen)
+    return SpokenValidation(stream, codec, WhisperTranscriber(), config.validate_sentences, config.seed)
+
+
 def open_stream(corpus: str, split: str, release: int | None, config: TrainConfig, prompt_fraction: float) -> Stream:
     """This rank's part of a split."""
     import torch.distributed as dist
@@ -209,5 +242,7 @@ def open_stream(corpus: str, split: str, release: int | None, config: TrainConfi
 
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     sampler = SamplerConfig(batch_frames=config.batch_frames, prompt_fraction=prompt_fraction, seed=config.seed)
-    stream_config = StreamConfig(sampler=sampler, rank_frames=config.rank_frames, cache_bytes=config.cache_gb << 30)
+    stream_config = StreamConfig(
+        sampler=sampler, data_filter=config.data_filter, rank_frames=config.rank_frames, cache_bytes=config.cache_gb << 30
+    )
     return Stream(corpus, split=split, release=release, config=stream_config, rank=rank, world=world)

@@ -33,7 +33,8 @@ def describe_log(metrics: dict[str, float]) -> str:
     """A line about metrics, such as "ar 3.210 top-10 80%, 5,000 frames/s", or "valid 3.30 3.95, speaking 3.41 4.02"."""
     if "train/frames_per_second" not in metrics:
         conditions = {condition: _losses(metrics, condition) for condition in ("valid", "speaking")}
-        return ", ".join(f"{name} {losses}" for name, losses in conditions.items() if losses)
+        spoken = [f"spoken WER {metrics['spoken/wer']:.0%}"] if "spoken/wer" in metrics else []
+        return ", ".join([*(f"{name} {losses}" for name, losses in conditions.items() if losses), *spoken])
     models = [name for name in ("ar", "nar") if f"train/{name}/loss" in metrics]
     parts = [f"{name} {metrics[f'train/{name}/loss']:.3f} top-10 {metrics[f'train/{name}/top10']:.0%}" for name in models]
     parts.append(f"{metrics['train/frames_per_second']:,.0f} frames/s")

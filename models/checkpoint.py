@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from voxbeam.schemas.errors import CheckpointError
-from voxbeam.storage.safetensors_io import pack, unpack
+from voxbeam.storage.safetensors_io import pack, read_header, unpack
 from voxbeam.storage.store import Store
 
 _NAME = re.compile(r"step-(\d{9})\.safetensors")
@@ -27,6 +29,7 @@ _KIND = "training"
 SUFFIX = ".safetensors"
 _CHECKSUM = "tensors_sha256"
 _BEST = "best.json"
+_MAX_HEADER = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,16 @@ def write(store: Store, step: int, checkpoint: Checkpoint, keep_last: int, best_
 
 def read(store: Store, step: int | None = None) -> Checkpoint:
     """The checkpoint of a step, by default the last. Raises CheckpointError for none, or a damaged one."""
+    return _read(store, _path(_step(store, step)))
+
+
+def read_file(uri: str) -> Checkpoint:
+    """A checkpoint by its address. Raises CheckpointError if there is none, or a damaged one."""
+    return _read(*_place(uri))
+
+
+def _step(store: Store, step: int | None) -> int:
+    """A step that has a checkpoint, by default the last. Raises CheckpointError if there is none."""
     steps = saved_steps(store)
     if not steps:
         raise CheckpointError(f"no checkpoint in {store.root}", remedy="name the --out of a training run that has saved one")
@@ -72,25 +85,51 @@ def read(store: Store, step: int | None = None) -> Checkpoint:
         raise CheckpointError(
             f"no checkpoint of step {step} in {store.root}", remedy=f"there are those of {', '.join(map(str, steps))}"
         )
-    return _read(store, _path(steps[-1] if step is None else step))
+    return steps[-1] if step is None else step
 
 
-def read_file(uri: str) -> Checkpoint:
-    """A checkpoint by its address. Raises CheckpointError if there is none, or a damaged one."""
+def _place(uri: str) -> tuple[Store, str]:
+    """The folder and the name of a file that is there. Raises CheckpointError if it is not."""
     folder, _, name = uri.rpartition("/")
     store = Store(folder or ".")
     if not store.exists(name):
         raise CheckpointError(f"there is no {uri}", remedy="name a file that `voxbeam export` wrote, or the folder of a run")
-    return _read(store, name)
+    return store, name
+
+
+def read_checksum(store: Store, step: int | None = None) -> str:
+    """The checksum of the tensors of a step's checkpoint, by default the last, as its header tells. Raises as `read` does."""
+    return _read_checksum(store, _path(_step(store, step)))
+
+
+def read_file_checksum(uri: str) -> str:
+    """The same of a checkpoint by its address."""
+    return _read_checksum(*_place(uri))
+
+
+def _read_checksum(store: Store, path: str) -> str:
+    with _named(store, path):
+        size = int.from_bytes(store.get_range(path, 0, 8), "little")
+        facts = read_header(store.get_range(path, 8, min(size, _MAX_HEADER)), _KIND)
+        if _CHECKSUM in facts:
+            return str(facts[_CHECKSUM])
+    return _checksum(_read(store, path).tensors)  # older ones have none
 
 
 def _read(store: Store, path: str) -> Checkpoint:
-    try:
+    with _named(store, path):
         tensors, facts = unpack(store.get(path), _KIND)
         if facts.pop(_CHECKSUM, None) not in (None, _checksum(tensors)):  # older ones have none
             raise ValueError("its tensors do not have its checksum")
         return Checkpoint(tensors, facts)
-    except (SafetensorError, ValueError, KeyError) as error:
+
+
+@contextmanager
+def _named(store: Store, path: str) -> Iterator[None]:
+    """Turns what reading a checkpoint raises into CheckpointError."""
+    try:
+        yield
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{store.uri(path)} is not a whole voxbeam checkpoint ({error})",
             remedy="delete it to continue from the previous checkpoint",

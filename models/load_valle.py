@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from voxbeam.assets import VOICE_WEIGHTS
 from voxbeam.models.checkpoint import (
     SUFFIX,
     Checkpoint,
     best_step,
     checkpoint_store,
     read,
+    read_checksum,
     read_file,
+    read_file_checksum,
     require_codec,
     saved_steps,
     to_bytes,
@@ -26,6 +30,7 @@ from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import ARModel, ModelConfig, NARModel
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.storage.durable import write_file
+from voxbeam.storage.store import Store
 
 MODELS = ("ar", "nar")
 
@@ -62,16 +67,33 @@ def read_models(run_uri: str, *, best: bool = False) -> dict[str, Checkpoint]:
         return embedded_voice()
     if folder.endswith(SUFFIX):
         return dict.fromkeys(MODELS, read_file(folder))
-    if not saved_steps(checkpoint_store(folder)) and saved_steps(checkpoint_store(f"{folder}/ar")):
-        stores = {name: checkpoint_store(f"{folder}/{name}") for name in MODELS}
-    else:
-        stores = dict.fromkeys(MODELS, checkpoint_store(folder))
+    stores = _stores(folder)
     found: dict[str, Checkpoint] = {}
     for store in {store.root: store for store in stores.values()}.values():
         marked = best_step(store) if best else None
         saved = read(store, marked[0] if marked else None)
         found |= {name: saved for name, other in stores.items() if other.root == store.root}
     return found
+
+
+def weights_hash(run_uri: str) -> str:
+    """What names the weights that `load_models` takes now: checksums, of which the headers of checkpoints tell.
+
+    Another step of the same run has another one. Raises CheckpointError if there is none.
+    """
+    folder = run_uri.rstrip("/")
+    if folder == EMBEDDED_VOICE:
+        return hashlib.sha256(VOICE_WEIGHTS.read_bytes()).hexdigest()
+    if folder.endswith(SUFFIX):
+        return read_file_checksum(folder)
+    return "-".join(read_checksum(store) for store in {store.root: store for store in _stores(folder).values()}.values())
+
+
+def _stores(folder: str) -> dict[str, Store]:
+    """Where the checkpoints of each model are: in one run, or in the runs `ar` and `nar`."""
+    if not saved_steps(checkpoint_store(folder)) and saved_steps(checkpoint_store(f"{folder}/ar")):
+        return {name: checkpoint_store(f"{folder}/{name}") for name in MODELS}
+    return dict.fromkeys(MODELS, checkpoint_store(folder))
 
 
 def export_models(run_uri: str, path: Path, *, card: str = "") -> dict[str, Any]:

@@ -18,8 +18,13 @@ def pack(tensors: dict[str, Tensor], name: str, facts: Mapping[str, Any]) -> byt
 def unpack(content: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and facts that `pack` packed. Raises SafetensorError, ValueError or KeyError for other bytes."""
     tensors = load(content)
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return tensors, json.loads(header["__metadata__"][name])
+    return tensors, read_header(content[8 : 8 + int.from_bytes(content[:8], "little")], name)
+
+
+def read_header(header: bytes, name: str) -> dict[str, Any]:
+    """The facts in a file's header, which follows its length. Raises ValueError or KeyError for other bytes."""
+    facts: dict[str, Any] = json.loads(json.loads(header)["__metadata__"][name])
+    return facts
 
 
 def read_facts(path: Path, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ Shapes: B utterances, L phones, P prompt frames, T frames, K codebooks.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,14 +62,22 @@ def frame_limits(phones: int, frame_rate: float) -> tuple[int, int]:
 
 @torch.inference_mode()
 def generate(
-    ar: ARModel, nar: NARModel, requests: Sequence[Request], sampling: SamplingConfig, *, seed: int = 0
+    ar: ARModel,
+    nar: NARModel,
+    requests: Sequence[Request],
+    sampling: SamplingConfig,
+    *,
+    seed: int = 0,
+    each_frame: Callable[[], None] | None = None,
 ) -> list[Generated]:
-    """The codes of every request, decoded in one batch. Raises ValueError for an empty list."""
+    """The codes of every request, decoded in one batch; what `each_frame` raises ends it. Raises ValueError for an empty list."""
     batch = request_batch(requests, model_device(ar))
     first_codes: list[list[int]] = [[] for _ in requests]
     finished = [False] * len(requests)
     least, most = [request.min_frames for request in requests], [request.max_frames for request in requests]
     for code_B in decode_ar(ar, batch, most, sampling, seed, min_frames=least):
+        if each_frame is not None:
+            each_frame()
         for row, code in enumerate(code_B):
             if code == ar.end_id:
                 finished[row] = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import soundfile as sf
@@ -34,15 +34,15 @@ class Recording:
     """sample format, as libsndfile names it"""
 
     @classmethod
-    def read(cls, path: Path | str, seconds: float | None = None) -> Self:
+    def read(cls, source: Path | str | BinaryIO, seconds: float | None = None) -> Self:
         """The whole file, or its first `seconds`. Raises SynthesisError for a file that cannot be read."""
         try:
-            with sf.SoundFile(path) as file:
+            with sf.SoundFile(source) as file:
                 frames = -1 if seconds is None else round(seconds * file.samplerate)
                 samples_SC = file.read(frames, dtype=_TYPES.get(file.subtype, "float32"), always_2d=True)
                 return cls(samples_SC, file.samplerate, file.subtype)
         except (OSError, sf.LibsndfileError) as error:
-            raise _unreadable(path, error) from error
+            raise _unreadable(source, error) from error
 
     @cached_property
     def wave_S(self) -> NDArray[np.float32]:
@@ -87,8 +87,9 @@ class Recording:
         return values.astype(kind) if kind.kind == "f" else np.round(values).astype(kind)
 
 
-def _unreadable(path: Path | str, error: Exception) -> SynthesisError:
+def _unreadable(source: Path | str | BinaryIO, error: Exception) -> SynthesisError:
     """The error of an audio file that cannot be read."""
+    path = source if isinstance(source, Path | str) else "the sound"
     if Path(path).suffix.lower() in (".m4a", ".mp4", ".aac", ".webm", ".wma"):
         wav = Path(path).with_suffix(".wav").name
         return SynthesisError(

@@ -19,6 +19,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import soundfile as sf
 
+from voxbeam.models.load_valle import weights_hash
 from voxbeam.safety.gate import ConsentGate, model_name
 from voxbeam.safety.sounds import sound_hash
 from voxbeam.schemas.errors import ConsentError, SynthesisError
@@ -92,17 +93,19 @@ def read_voices(lines: Sequence[Line], seconds: float, consent: ConsentGate, run
 class ScriptRun:
     """A script on its way into a folder.
 
+    A sound that is there counts as made if its line, its voice, the settings and the weights of the run are what they were.
     Raises SynthesisError for a sound that is in the folder and not in its report: it is somebody else's.
     """
 
     def __init__(
         self, lines: Sequence[Line], prompts: Mapping[Voice, Prompt], store: Store, run_uri: str, settings: Sequence[object]
     ) -> None:
-        self.lines, self.prompts, self.store = lines, prompts, store
+        self.lines, self.prompts, self.store, self.run_uri = lines, prompts, store, run_uri
+        self.weights = weights_hash(run_uri)
         hashes = {voice: sound_hash(prompt.wave_S) for voice, prompt in prompts.items()}
+        model = model_name(run_uri), self.weights
         self.requests = {
-            line.out: _digest(line.text, hashes[line.voice], line.voice.text, line.seed, model_name(run_uri), *settings)
-            for line in lines
+            line.out: _digest(line.text, hashes[line.voice], line.voice.text, line.seed, *model, *settings) for line in lines
         }
         self.report = _read_report(store)
         there = {line.out for line in lines if store.exists(line.out)}
@@ -119,9 +122,13 @@ class ScriptRun:
     def speak(self, synthesizer: Synthesizer | None, on_line: Spoken) -> list[SpokenLine]:
         """Makes what is not there, in batches; every line of the script in its order. No synthesizer is needed if all is there.
 
-        Raises SynthesisError that names lines whose words or prompts cannot be used, before anything is decoded, and ConsentError
-        once a voice may no longer be used; what was made until then stays.
+        Raises SynthesisError that names lines whose words or prompts cannot be used, before anything is decoded, or for a
+        run that has new weights meanwhile, and ConsentError once a voice may no longer be used; what was made until then stays.
         """
+        if synthesizer is not None and weights_hash(self.run_uri) != self.weights:
+            raise SynthesisError(
+                f"{self.run_uri} has new weights since this command began", remedy="run it again, once the training has ended"
+            )
         for line in self.lines:
             if line.out in self.done:
                 on_line(self.report[line.out], True)

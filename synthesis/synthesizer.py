@@ -12,12 +12,12 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,7 @@ from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.embedded_voice import EMBEDDED_GUIDANCE, EMBEDDED_VOICE
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
-from voxbeam.models.speech_metrics import (
-    WhisperTranscriber,
-    speaker_similarity,
-    word_error_rate,
-)
+from voxbeam.models.speech_metrics import WhisperTranscriber, speaker_similarity, word_error_rate
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.safety.blocks import require_not_blocked
 from voxbeam.safety.gate import ConsentGate, Permit
@@ -61,16 +57,17 @@ class Prompt:
     """the beginning of a longer recording, so that `text` may go on after it"""
 
     @classmethod
-    def read(cls, path: Path | str, text: str | None = None, seconds: float = 3.0) -> Self:
+    def read(cls, source: Path | str | BinaryIO, text: str | None = None, seconds: float = 3.0) -> Self:
         """The first `seconds` of an audio file. `text`, if given, is its transcript, of that part or of more.
 
         Raises SynthesisError for a file that cannot be read, or is shorter than `MIN_PROMPT_S`.
         """
-        whole_S = Recording.read(path, seconds + _BEYOND_S).wave_S
+        whole_S = Recording.read(source, seconds + _BEYOND_S).wave_S
         wave_S = whole_S[: round(seconds * CODEC_RATE)]
         if len(wave_S) < MIN_PROMPT_S * CODEC_RATE:
+            name = f" {source}" if isinstance(source, Path | str) else ""
             raise SynthesisError(
-                f"the prompt {path} is {len(wave_S) / CODEC_RATE:.2f} s long",
+                f"the prompt{name} is {len(wave_S) / CODEC_RATE:.2f} s long",
                 remedy=f"give at least {MIN_PROMPT_S:g} s of speech",
             )
         return cls(np.ascontiguousarray(wave_S), text, is_cut=len(whole_S) > len(wave_S))
@@ -93,6 +90,8 @@ class Synthesizer:
     device: str = "cpu"
     consent: ConsentGate = field(default_factory=ConsentGate)
     """asked before anything is spoken in the voice of the prompt, and again with every sentence and chunk"""
+    each_frame: Callable[[], None] | None = None
+    """is called while `speak` generates, with every frame; what it raises ends that"""
 
     def __post_init__(self) -> None:
         require_not_blocked(self.run_uri)
@@ -259,7 +258,8 @@ class Synthesizer:
 
     def synthesize(self, sentences: Sequence[str], *, seed: int = 0) -> list[Candidate]:
         """One candidate of every sentence, decoded in one batch. For measuring: they have no watermark."""
-        generated = generate(self.ar, self.nar, [self.request(text) for text in sentences], self.sampling, seed=seed)
+        requests = [self.request(text) for text in sentences]
+        generated = generate(self.ar, self.nar, requests, self.sampling, seed=seed, each_frame=self.each_frame)
         return [self._measure(*pair) for pair in zip(sentences, generated, strict=True)]
 
     def request(self, text: str) -> Request:

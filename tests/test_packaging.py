@@ -28,7 +28,7 @@ ENTRIES = {
         "voxbeam.storage.cache",
     ),
     "pipeline": ("voxbeam.pipeline", "voxbeam.transforms", "voxbeam.exports", "voxbeam.audit"),
-    "train": ("voxbeam.trainer", "voxbeam.synthesis", "voxbeam.evaluation"),
+    "train": ("voxbeam.trainer", "voxbeam.synthesis", "voxbeam.serving", "voxbeam.evaluation"),
 }
 # What one choice of the configuration needs is an extra of its own: imported inside a function, or by a module that is.
 OPTIONAL = {

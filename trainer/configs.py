@@ -45,6 +45,13 @@ class TrainConfig:
     """maximum frames of a micro-batch, which must fit one device; a rank accumulates gradients over its micro-batches"""
     prompt_fraction: float = 0.2
     """fraction of utterances that are preceded by other speech of the same person, as in synthesis"""
+    data_filter: str = ""
+    """SQL condition on columns of `samples` (docs/columns.md), such as "license = 'CC-BY-4.0' AND snr_db > 20"; samples for which
+    it does not hold are left out, in training and in validation"""
+    lora_rank: int = 0
+    """rank of the adapters of a fine-tuning; 0 trains all weights"""
+    lora_alpha: float = 16.0
+    """an adapter's correction is multiplied by this divided by the rank"""
     bf16: bool = True
     """autocast to bfloat16; weights and optimizer stay float32"""
     compile: bool = False
@@ -54,6 +61,8 @@ class TrainConfig:
     log_every: int = 50
     validate_every: int = 5_000
     validate_batches: int = 50
+    validate_sentences: int = 0
+    """utterances of the valid split that are spoken and transcribed at every validation; a second or two each on one CPU core"""
     save_every: int = 2_000
     keep_last: int = 3
     """number of checkpoints to keep, besides the one with the lowest validation loss"""
@@ -72,6 +81,10 @@ class TrainConfig:
         for name in ("prompt_fraction", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, and must be between 0 and 1")
+        if self.validate_sentences < 0 or (self.validate_sentences and set(self.train_models) != {"ar", "nar"}):
+            raise ConfigError("validate_sentences must not be below 0, and needs a run that trains both ar and nar")
+        if self.lora_rank < 0 or not self.lora_alpha > 0:
+            raise ConfigError("lora_rank must not be below 0, and lora_alpha above it")
         if not (self.learning_rate > 0 and self.max_grad_norm > 0 and self.weight_decay >= 0):
             raise ConfigError("learning_rate and max_grad_norm must be above 0, and weight_decay not below")
 

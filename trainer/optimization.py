@@ -23,14 +23,18 @@ from voxbeam.models.batch import Batch
 from voxbeam.models.valle import ARModel, LossSums, ModelConfig, NARModel, draw_levels, prompt_lengths
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.trainer.configs import TrainConfig
+from voxbeam.trainer.lora import add_adapters, is_adapter, merged
 
 _PARTS = ("weight", "average", "moment1", "moment2")
+_ADAPTER_PARTS = ("adapter_weight", "adapter_average", "adapter_moment1", "adapter_moment2")
+_FROZEN = "frozen"
 
 
 class TrainState:
     """The AR or the NAR model with optimizer and averaged weights.
 
-    `name` is "ar" or "nar". The code embeddings start as the codec's vectors `codebooks_KVC`, or at random without them.
+    `name` is "ar" or "nar". The code embeddings start as the codec's vectors `codebooks_KVC`, or at random without them. With a
+    `lora_rank`, only adapters are trained and averaged, and `parameters` has no others.
     """
 
     def __init__(
@@ -46,12 +50,16 @@ class TrainState:
         self.model: ARModel | NARModel = (ARModel if name == "ar" else NARModel)(model_config).to(device)
         if codebooks_KVC is not None:
             self.model.init_from_codec(codebooks_KVC)
+        if config.lora_rank:
+            add_adapters(self.model, config.lora_rank, config.lora_alpha)
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         if config.compile:
             for layer in self.model.transformer.layers:
                 layer.compile(dynamic=True)
         self.wrapped: nn.Module = DistributedDataParallel(self.model) if self.world > 1 else self.model
-        self.parameters = dict(self.model.named_parameters())
+        everything = dict(self.model.named_parameters())
+        self.parameters = {name: value for name, value in everything.items() if value.requires_grad}
+        self.frozen = {name: value for name, value in everything.items() if not value.requires_grad}
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.optimizer = build_optimizer(self.parameters, config)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
@@ -60,14 +68,16 @@ class TrainState:
     @torch.no_grad()
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begins with the weights of a trained model. Raises CheckpointError, naming a weight, for a model of other sizes."""
-        for name, parameter in self.parameters.items():
+        for name, parameter in (self.parameters | self.frozen).items():
+            if is_adapter(name):
+                continue
             if name not in weights or weights[name].shape != parameter.shape:
                 there = "is missing" if name not in weights else f"has the shape {list(weights[name].shape)}"
                 raise CheckpointError(
                     f"the {self.name} model to begin with has other sizes: {name} {there}, not {list(parameter.shape)}",
                     remedy="train with the sizes of that model (--config)",
                 )
-            for target in (parameter, self.average[name]):
+            for target in (parameter, *([self.average[name]] if name in self.average else [])):
                 target.copy_(weights[name])
 
     def count_frames(self, batches: Sequence[Batch]) -> int:
@@ -175,32 +185,42 @@ class TrainState:
             }
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state for a checkpoint: copies on the CPU."""
+        """The state for a checkpoint: copies on the CPU. `average` has the weights to speak with, with adapters merged."""
         found = {}
         for name, parameter in self.parameters.items():
             moments = self.optimizer.state[parameter]
             for part, value in zip(
-                _PARTS, (parameter, self.average[name], moments["exp_avg"], moments["exp_avg_sq"]), strict=True
+                self._parts, (parameter, self.average[name], moments["exp_avg"], moments["exp_avg_sq"]), strict=True
             ):
-                found[f"{self.name}/{part}/{name}"] = value.detach().to("cpu", copy=True).contiguous()
-        return found
+                found[f"{part}/{name}"] = value
+        if self.frozen:
+            found |= {f"{_FROZEN}/{name}": value for name, value in self.frozen.items()}
+            found |= {f"average/{name}": value for name, value in merged(self.model, self.average).items()}
+        return {f"{self.name}/{key}": value.detach().to("cpu", copy=True).contiguous() for key, value in found.items()}
+
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        """What a checkpoint calls the tensors of a parameter."""
+        return _ADAPTER_PARTS if self.frozen else _PARTS
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor], step: int) -> None:
         """Restores the state that `tensors()` returned after `step` steps."""
         for name, parameter in self.parameters.items():
             first, second = torch.zeros_like(parameter), torch.zeros_like(parameter)
-            for part, target in zip(_PARTS, (parameter, self.average[name], first, second), strict=True):
+            for part, target in zip(self._parts, (parameter, self.average[name], first, second), strict=True):
                 target.copy_(tensors[f"{self.name}/{part}/{name}"])
             # a fused AdamW has the step on the device
             count = torch.tensor(float(step), device=self.device)
             self.optimizer.state[parameter] = {"step": count, "exp_avg": first, "exp_avg_sq": second}
+        for name, parameter in self.frozen.items():
+            parameter.copy_(tensors[f"{self.name}/{_FROZEN}/{name}"])
 
     def flops(self, batches: Sequence[Batch]) -> float:
         """Floating-point operations of a training step on these batches.
 
-        6 per weight and position, and 12 D per layer and pair of positions (PaLM, arXiv 2204.02311, appendix B). Padding and
-        recomputation are not counted.
+        6 per weight and position, 4 per weight that is frozen, and 12 D per layer and pair of positions (PaLM, arXiv 2204.02311,
+        appendix B). Padding and recomputation are not counted.
         """
         sizes = self.model.transformer.config
         weights = sizes.n_layers * (4 * sizes.d_model**2 + 2 * sizes.d_model * sizes.d_ff)
@@ -208,7 +228,7 @@ class TrainState:
         for batch in batches:
             S_B = batch.phone_lengths_B + batch.frame_lengths_B + 2
             positions, pairs = positions + int(S_B.sum()), pairs + int(S_B.square().sum())
-        return 6.0 * weights * positions + 12.0 * sizes.n_layers * sizes.d_model * pairs
+        return (4.0 if self.frozen else 6.0) * weights * positions + 12.0 * sizes.n_layers * sizes.d_model * pairs
 
 
 def build_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:

@@ -12,6 +12,8 @@ from voxbeam.schemas.leaves import leaves_by_name
 
 _FIXED = ("config.train_models", "config.seed", "model", "data")
 """settings of which the state of a run is a state: with others, it would be another run from its first step on"""
+_SINCE = {"config.lora_rank": 0, "config.lora_alpha": 16.0}
+"""further ones, and what they were for runs that do not know them"""
 _IN_MODEL = ("config.transformer", "config.codebook_size")
 """what `model` says as well"""
 
@@ -22,9 +24,10 @@ def require_same_run(saved: Checkpoint, current: Mapping[str, Any], where: str) 
     Raises CheckpointError for a difference that makes it another run.
     """
     before, now = leaves_by_name({name: saved.facts.get(name) for name in current}), leaves_by_name(_as_json(dict(current)))
+    before = _SINCE | before
     names = sorted(name for name in before.keys() | now.keys() if not name.startswith(_IN_MODEL))
     differing = [name for name in names if before.get(name) != now.get(name)]
-    fixed = [name for name in differing if any(name == one or name.startswith(f"{one}.") for one in _FIXED)]
+    fixed = [name for name in differing if any(name == one or name.startswith(f"{one}.") for one in (*_FIXED, *_SINCE))]
     if fixed:
         raise CheckpointError(
             f"{where} has a run with other settings: {'; '.join(_difference(name, before, now) for name in fixed)}",

@@ -34,7 +34,7 @@ from voxbeam.trainer.resume import require_same_run
 from voxbeam.trainer.run_lock import run_lock
 from voxbeam.trainer.run_log import RunLog
 from voxbeam.trainer.signals import graceful_signals
-from voxbeam.trainer.validation import total_loss, validate
+from voxbeam.trainer.validation import Speak, speak_averaged, total_loss, validate
 
 BatchSource = Callable[[int], Iterator[tuple[list[Batch], int]]]
 _log_message = logging.getLogger(__name__).warning
@@ -69,8 +69,8 @@ class Trainer:
     prefix: checkpoints go below `checkpoints/`, metrics to `metrics.jsonl`, and in a folder TensorBoard files beside them.
     `data`, such as `Stream.facts`, tells what the loader states mean: a run resumes only with the same. `codec` made the codes:
     the models start from its vectors, and the checkpoint records its hash. Without it they start at random. With `init_from` they
-    start from the averaged weights of another run, or of an exported file. `on_log`, and `on_message` for sentences to a person,
-    are called on the first rank.
+    start from the averaged weights of another run, or of an exported file. `speak` gets the averaged models at every validation
+    and returns further metrics. It, `on_log`, and `on_message` for sentences to a person, are called on the first rank.
 
     Example::
 
@@ -88,6 +88,7 @@ class Trainer:
         run_uri: str,
         *,
         speaking_source: BatchSource | None = None,
+        speak: Speak | None = None,
         data: Mapping[str, Any] | None = None,
         codec: Codec | None = None,
         init_from: str | None = None,
@@ -96,7 +97,7 @@ class Trainer:
     ) -> None:
         self.config, self.run_uri, self.data = config, run_uri, data or {}
         self.train_source, self.valid_source, self.speaking_source = train_source, valid_source, speaking_source
-        self.on_log, self.on_message = on_log, on_message
+        self.speak, self.on_log, self.on_message = speak, on_log, on_message
         self.init_from = init_from
         self.codec_sha256 = codec.sha256 if codec else ""
         self.model_config = ModelConfig(
@@ -127,6 +128,11 @@ class Trainer:
                 self.resume()
             elif self.init_from is not None:
                 self.start_from(self.init_from)
+            elif self.config.lora_rank:
+                raise CheckpointError(
+                    "adapters (lora_rank) correct a model that is trained already, and none is given",
+                    remedy="name one: --init-from RUN",
+                )
             self.log = RunLog(self.run_uri, self.progress.step) if self.rank == 0 else None
             try:
                 self._train()
@@ -210,6 +216,8 @@ class Trainer:
         for condition, source in (("valid", self.valid_source), ("speaking", self.speaking_source)):
             if source is not None:
                 metrics |= validate(self.states, source(0), self.config.validate_batches, condition, self._sum_over_ranks)
+        if self.speak is not None and self.rank == 0:
+            metrics |= speak_averaged(self.states, self.speak)
         self._write_log(metrics)
         return metrics
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 
 import torch
 
 from voxbeam.models.batch import Batch
-from voxbeam.models.valle import LossSums
+from voxbeam.models.valle import ARModel, LossSums, NARModel
 from voxbeam.trainer.optimization import TrainState, sum_losses
 
 Sum = Callable[[Sequence[float]], list[float]]
 """sums numbers over all ranks"""
+Speak = Callable[[ARModel, NARModel], dict[str, float]]
+"""measures what an AR and a NAR model speak"""
 
 
 def validate(
@@ -43,6 +46,18 @@ def validate(
                 metrics[f"{condition}/top1/{codebook}"] = top1 / frames
                 metrics[f"{condition}/top10/{codebook}"] = top10 / frames
     return metrics
+
+
+def speak_averaged(states: Sequence[TrainState], speak: Speak) -> dict[str, float]:
+    """The metrics of the averaged models. Raises ValueError unless both are trained."""
+    models = {state.name: state.model for state in states}
+    ar, nar = models.get("ar"), models.get("nar")
+    if not (isinstance(ar, ARModel) and isinstance(nar, NARModel)):
+        raise ValueError("a run that speaks trains both models")
+    with ExitStack() as averaged:
+        for state in states:
+            averaged.enter_context(state.averaged())
+        return speak(ar, nar)
 
 
 def total_loss(metrics: dict[str, float]) -> float:

@@ -10,6 +10,9 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from voxbeam.safety.enrol import Terms, put_grant, vouch
 from voxbeam.safety.gate import ConsentGate
 from voxbeam.safety.keys import KeyRing
@@ -22,9 +25,14 @@ PURPOSE = "measuring"
 
 def measuring_gate(prompts: Iterable[Path]) -> ConsentGate:
     """A gate that lets the first three seconds of these files through."""
+    return gate_of_sounds(Prompt.read(path).wave_S for path in prompts)
+
+
+def gate_of_sounds(waves: Iterable[NDArray[np.float32]]) -> ConsentGate:
+    """A gate that lets these prompts [S] at 24 kHz through."""
     folder = Path(tempfile.mkdtemp(prefix="voxbeam-measuring-"))
     ledger = Ledger(str(folder / "ledger"), KeyRing(folder / "keys"))
     ledger.create("measuring")
-    hashes = [sound_hash(Prompt.read(path).wave_S) for path in prompts]
+    hashes = [sound_hash(wave_S) for wave_S in waves]
     vouch(ledger, put_grant(ledger, "prompts", Terms(purposes=(PURPOSE,)), sounds=hashes))
     return ConsentGate(ledger, PURPOSE)

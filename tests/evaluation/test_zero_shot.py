@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from voxbeam.evaluation.html_page import write_page
 from voxbeam.evaluation.prompts import choose_cases
+from voxbeam.evaluation.spoken_validation import SpokenValidation
 from voxbeam.evaluation.zero_shot import evaluate
+from voxbeam.models.checkpoint import checkpoint_store, read
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
+from voxbeam.models.load_valle import load_models
 from voxbeam.models.speech_metrics import WhisperTranscriber
 from voxbeam.pipeline.steps.release_writer import commit, write_part
 from voxbeam.pipeline.steps.shards import write_shards
-from voxbeam.schemas.errors import CheckpointError
+from voxbeam.schemas.errors import CheckpointError, ConfigError
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.stream import Stream
@@ -75,3 +79,28 @@ def test_table_and_page(stream: Stream, tmp_path: Path, continual: bool) -> None
     assert len(json.loads((tmp_path / "page" / "table.json").read_text())) == 2
     page = (tmp_path / "page" / "index.html").read_text()
     assert page.count("<audio") == 6 and "h\u00e9llo" in page
+
+
+@pytest.mark.slow
+def test_a_run_that_speaks_at_validation(stream: Stream, tmp_path: Path) -> None:
+    """The words are counted with the losses, the same way every time; the run itself is what it would be without."""
+    config = replace(CONFIG, codebook_size=1024, steps=2, warmup_steps=1, validate_every=1, save_every=2)
+    codec = load_codec(EMBEDDED_WEIGHTS)
+    spoken = SpokenValidation(stream, codec, WhisperTranscriber(), 2)
+    for name, speak in (("silent", None), ("speaking", spoken)):
+        Trainer(config, PHONES, fake_steps, fake_steps, str(tmp_path / name), speak=speak).train()
+    lines = [json.loads(line) for line in (tmp_path / "speaking" / "metrics.jsonl").read_text().splitlines()]
+    measured = [line for line in lines if "valid/loss/0" in line]
+    assert [line["step"] for line in measured] == [1, 2] and all(line["spoken/wer"] > 0 for line in measured)
+    assert {name for name in measured[0] if name.startswith("spoken/")} == {
+        "spoken/wer", "spoken/similarity", "spoken/truncated", "spoken/duration",
+    }  # fmt: skip
+    ar, nar, _ = load_models(str(tmp_path / "speaking"))
+    assert spoken(ar, nar) == {name: measured[1][name] for name in measured[1] if name.startswith("spoken/")}
+    ours, theirs = (read(checkpoint_store(str(tmp_path / name))).tensors for name in ("silent", "speaking"))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_only_a_run_of_both_models_speaks() -> None:
+    with pytest.raises(ConfigError, match="validate_sentences"):
+        replace(CONFIG, validate_sentences=2, train_models=("ar",))

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,9 +25,9 @@ class OpenPage:
         if request.failure != "net::ERR_ABORTED":  # the page was left while it still loaded
             self.errors.append(f"{request.url}: {request.failure}")
 
-    def wait(self, expression: str) -> None:
+    def wait(self, expression: str, seconds: float = 20) -> None:
         """Waits until a JavaScript expression is true. Playwright's own way is `eval`, which the page's policy forbids."""
-        wait_for(lambda: bool(self.page.evaluate(expression)), 20, expression)
+        wait_for(lambda: bool(self.page.evaluate(expression)), seconds, expression)
 
 
 def chromium_program() -> str | None:
@@ -36,8 +36,8 @@ def chromium_program() -> str | None:
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """A new browser. Skips the test where there is none."""
+def chromium(args: Sequence[str] = ()) -> Iterator[Any]:
+    """A new browser, with further arguments. Skips the test where there is none."""
     program = chromium_program()
     if program is None:
         pytest.skip("chromium is not installed (apt-get install chromium)")
@@ -45,16 +45,16 @@ def chromium() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=program, args=["--mute-audio", *as_root])
+        browser = playwright.chromium.launch(executable_path=program, args=["--mute-audio", *as_root, *args])
         yield browser
         browser.close()
 
 
 @contextmanager
-def open_page(address: str, **options: Any) -> Iterator[OpenPage]:
-    """Opens an address in a new browser. Skips the test where there is no browser."""
+def open_page(address: str, args: Sequence[str] = (), **options: Any) -> Iterator[OpenPage]:
+    """Opens an address in a new browser, with further arguments. Skips the test where there is no browser."""
     origin = "/".join(address.split("/")[:3])
-    with chromium() as browser:
+    with chromium(args) as browser:
         page = browser.new_page(**options)
         opened = OpenPage(page)
         page.on("console", lambda message: opened.errors.append(message.text) if message.type in ("error", "warning") else None)

@@ -1,6 +1,8 @@
 """Scripts: many lines by the voice that ships, stopped and gone on with; what is wrong is named before anything is spoken."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from voxbeam.assets import DEMO, PROMPT, PROMPT_TEXT
 from voxbeam.commands.exit_status import DONE, UNUSABLE, WRONG
 from voxbeam.commands.main import main
+from voxbeam.models.load_valle import export_models, weights_hash
 from voxbeam.models.threads import pin_threads
 from voxbeam.safety.gate import ConsentGate
 from voxbeam.safety.made_voices import MADE_VOICES
@@ -23,6 +26,7 @@ from voxbeam.synthesis.script_speech import REPORT, ScriptRun, SpokenLine, read_
 from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
 
 from tests.safety.ledgers import allow_prompts
+from tests.trainer.factories import CONFIG, make_trainer
 
 BELLA = Voice(PROMPT, PROMPT_TEXT)
 
@@ -88,6 +92,30 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_sounds(voice: Synthesizer, t
 
     changed = run_of(script_of(tmp_path, {"text": "Good evening.", "out": "a.wav"}), out)
     assert changed.changed == ["a.wav"] and not changed.done
+
+
+def test_sounds_of_other_weights_are_made_again(tmp_path: Path) -> None:
+    """A run that has trained on since is another one, and so is one that is another file."""
+    path, run = script_of(tmp_path, {"text": "Come in.", "out": "a.wav"}), tmp_path / "run"
+    lines = read_script(path, voice=BELLA)
+    prompts = read_voices(lines, 3.0, ConsentGate(), "embedded")
+
+    def request(uri: Path) -> ScriptRun:
+        return ScriptRun(lines, prompts, Store(str(tmp_path / "out")), str(uri), ["en-us"])
+
+    make_trainer(str(run), replace(CONFIG, steps=4, validate_every=4)).train()
+    before = request(run)
+    assert before.requests == request(run).requests
+    make_trainer(str(run), CONFIG).train()
+    assert before.requests != request(run).requests
+    with pytest.raises(SynthesisError, match="new weights since this command began"):
+        before.speak(object(), ignore)
+    export_models(str(run), tmp_path / "voice.safetensors")
+    assert weights_hash(str(tmp_path / "voice.safetensors")) != weights_hash(str(run))
+    (run / "ar").mkdir()
+    (run / "checkpoints").rename(run / "ar" / "checkpoints")
+    shutil.copytree(run / "ar", run / "nar")
+    assert len(set(weights_hash(str(run)).split("-"))) == 1
 
 
 @pytest.mark.slow

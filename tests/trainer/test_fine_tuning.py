@@ -8,11 +8,13 @@ import torch
 
 from voxbeam.commands.exit_status import DONE, UNUSABLE
 from voxbeam.commands.main import main
-from voxbeam.models.load_valle import load_models
+from voxbeam.models import checkpoint
+from voxbeam.models.load_valle import export_models, load_models
 from voxbeam.schemas.errors import CheckpointError, ConfigError
 from voxbeam.trainer.configs import CONFIGS, load_config
 from voxbeam.trainer.training import Trainer
 
+from tests.servers.hub import hub
 from tests.trainer.factories import CONFIG, MODEL, PHONES, fake_steps, make_trainer
 
 SHORT = replace(CONFIG, steps=4, warmup_steps=1, validate_every=2, save_every=2)
@@ -66,6 +68,96 @@ def test_a_run_of_other_sizes_or_phones_is_no_beginning(run: Path, tmp_path: Pat
         begun(tmp_path, run, config=smaller).train()
     with pytest.raises(CheckpointError, match="other phones than this corpus"):
         begun(tmp_path, run, phones=[*PHONES[:-1], "q"]).train()
+
+
+def test_a_model_is_pushed_with_its_card(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """To a hub on this machine: a private repository with the weights, and a card that names the licence."""
+    card = tmp_path / "card.md"
+    words = ["export", str(run), "--push", "me/voice", "--card", str(card)]
+    card.write_text("A voice.")
+    assert main(words) == UNUSABLE and "would know no licence" in capsys.readouterr().err
+    card.write_text("---\nlanguage: en\n---\nA voice.")
+    assert main(words) == UNUSABLE and "names no license" in capsys.readouterr().err
+    assert main(words[:-2]) == UNUSABLE and "--push needs --card" in capsys.readouterr().err
+    card.write_text("---\nlicense: cc-by-4.0\n---\nA voice.\n")
+    with hub("secret") as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        monkeypatch.setenv("HF_TOKEN", "wrong")
+        assert main(words) == UNUSABLE and "was not pushed to the Hub" in capsys.readouterr().err and not server.files
+        monkeypatch.setenv("HF_TOKEN", "secret")
+        assert main(words) == DONE
+        assert f"Pushed: {server.address}/me/voice/commit/" in capsys.readouterr().out
+    assert server.created[-1]["visibility"] == "private" and "step" in server.summary
+    assert server.files.keys() == {"voice.safetensors", "README.md"}
+    told = server.files["README.md"].decode()
+    assert told.startswith("---\nlicense: cc-by-4.0\n---\nA voice.") and "AR: 2 layers, d = 32" in told
+    (tmp_path / "pulled.safetensors").write_bytes(server.files["voice.safetensors"])
+    assert load_models(str(tmp_path / "pulled.safetensors"))[2] == MODEL
+
+
+ADAPTED = replace(SHORT, steps=6, validate_every=6, save_every=3, lora_rank=4, lora_alpha=8.0)
+
+
+def adapted(folder: Path, run: Path, **changes: object) -> Trainer:
+    return Trainer(replace(ADAPTED, **changes), PHONES, fake_steps, fake_steps, str(folder), init_from=str(run))
+
+
+def test_adapters_change_few_weights_and_are_merged(run: Path, tmp_path: Path) -> None:
+    """Only the linear layers of blocks change, by a matrix of the rank; the run is read, and exported, as any other."""
+    trainer = adapted(tmp_path / "run", run)
+    trainer.train()
+    begun, ended = (dict(load_models(str(place))[0].named_parameters()) for place in (run, tmp_path / "run"))
+    export_models(str(tmp_path / "run"), tmp_path / "voice.safetensors")
+    exported = dict(load_models(str(tmp_path / "voice.safetensors"))[0].named_parameters())
+    ar = trainer.states[0]
+    assert sum(value.numel() for value in ar.parameters.values()) < 0.35 * sum(value.numel() for value in begun.values())
+    for name, value in begun.items():
+        change = ended[name] - value
+        if name.endswith(("qkv_proj.weight", "out_proj.weight", "up_proj.weight", "down_proj.weight")):
+            assert 0 < torch.linalg.matrix_rank(change.detach(), atol=1e-6) <= 4, name
+        else:
+            assert not change.any(), name
+        assert torch.equal(exported[name], ended[name].bfloat16().float())
+    batch = next(fake_steps(0))[0][0]
+    plain, _, _ = load_models(str(tmp_path / "run"))
+    with ar.averaged(), torch.no_grad():
+        ours, merged = ar.evaluate(batch)[0].loss, plain(batch, after_prompt=True).loss
+    assert torch.allclose(ours, merged, rtol=1e-5)
+
+
+def test_a_run_with_adapters_goes_on_exactly(run: Path, tmp_path: Path) -> None:
+    """Stopped after three steps: the same tensors as without the stop; with another rank it is another run."""
+    adapted(tmp_path / "whole", run).train()
+    stopped = adapted(tmp_path / "stopped", run)
+    source = stopped.train_source
+
+    def three(state: int):
+        for number, step in enumerate(source(state)):
+            stopped.stopping = number == 3
+            yield step
+
+    stopped.train_source = three
+    assert stopped.train().step == 3
+    assert adapted(tmp_path / "stopped", run).train().step == 6
+    ours, theirs = (checkpoint.read(checkpoint.checkpoint_store(str(tmp_path / name))) for name in ("whole", "stopped"))
+    assert (
+        ours.tensors.keys() == theirs.tensors.keys() and "ar/adapter_moment1/transformer.layers.0.up_proj.lora_up" in ours.tensors
+    )
+    for name, value in ours.tensors.items():
+        assert torch.equal(value, theirs.tensors[name]), name
+    with pytest.raises(CheckpointError, match="lora_rank was 4 and is 2"):
+        adapted(tmp_path / "stopped", run, lora_rank=2).train()
+    with pytest.raises(CheckpointError, match="lora_rank was 4 and is 0"):
+        adapted(tmp_path / "stopped", run, lora_rank=0).train()
+
+
+def test_adapters_need_a_model_to_correct(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="--init-from RUN"):
+        Trainer(ADAPTED, PHONES, fake_steps, None, str(tmp_path)).train()
+    with pytest.raises(ConfigError, match="lora_rank"):
+        replace(ADAPTED, lora_rank=-1)
 
 
 def test_settings_from_yaml(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from voxbeam.safety.tombstones import require_no_tombstones
-from voxbeam.schemas.errors import StorageError
+from voxbeam.schemas.errors import ConfigError, StorageError
 from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.release import Release
 from voxbeam.storage.bounded_json import parse_object
@@ -31,6 +31,7 @@ from voxbeam.storage.cache import cache_folder
 from voxbeam.storage.releases import changed_file_error, latest_release, read_release, release_numbers, sample_batches
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index_writer import COLUMNS, VERSION, write_index
+from voxbeam.trainer.data.sample_filter import SampleFilter
 from voxbeam.trainer.data.webdataset_tars import identify_tars, tar_batches
 
 
@@ -77,17 +78,22 @@ def word_separator_id(phones: Sequence[str]) -> int:
     return phones.index("|") if "|" in phones else -1
 
 
-def open_index(uri: str, split: str = "train", release: int | None = None) -> Index:
+def open_index(uri: str, split: str = "train", release: int | None = None, data_filter: str = "") -> Index:
     """The index of a release (by default the latest), or of plain WebDataset tars if there is no release.
 
-    Plain tars have no splits: all samples are in "train", and every byte is read once. Raises StorageError if there is neither,
-    and ConsentError for a release with a recording that the corpus has taken down since.
+    `data_filter` leaves out samples of a release (`SampleFilter`). Plain tars have no splits: all samples are in "train", and
+    every byte is read once. Raises StorageError if there is neither, ConfigError for a filter that cannot be used or that leaves
+    nothing, and ConsentError for a release with a recording that the corpus has taken down since.
     """
     store = Store(uri)
     chosen = _release(store, release)
     if chosen is not None:
         require_no_tombstones(store, chosen)
-        return index_release(store, chosen, split)
+        return index_release(store, chosen, split, data_filter)
+    if data_filter:
+        raise ConfigError(
+            "data_filter needs a release, whose tables it asks", remedy="take it out, or name a corpus of `voxbeam build`"
+        )
     tars = identify_tars(store)
     if tars and split != "train":
         raise StorageError(f"plain tars have no split {split!r}; put its samples into a folder of their own and name that folder")
@@ -100,16 +106,33 @@ def open_index(uri: str, split: str = "train", release: int | None = None) -> In
     return _load_index(folder, store, split, None, phones)
 
 
-def index_release(store: Store, release: Release, split: str) -> Index:
-    """The index of a release. Nothing is asked of tombstones: to say what a run learned from, and not to train."""
+def index_release(store: Store, release: Release, split: str, data_filter: str = "") -> Index:
+    """The index of a release. Nothing is asked of tombstones: to say what a run learned from, and not to train.
+
+    Raises ConfigError for a filter that cannot be used or that leaves nothing.
+    """
     phones = _released_phones(store, release)
-    folder = _build_index(released_hash(release, split), lambda: sample_batches(store, release, split, COLUMNS), phones)
-    return _load_index(folder, store, split, release.number, phones)
+    chosen = SampleFilter(data_filter) if data_filter else None
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        if chosen is None:
+            return sample_batches(store, release, split, COLUMNS)
+        return chosen.keep(sample_batches(store, release, split, [*dict.fromkeys((*COLUMNS, *chosen.columns))]))
+
+    folder = _build_index(released_hash(release, split, data_filter), batches, phones)
+    index = _load_index(folder, store, split, release.number, phones)
+    if chosen is not None and not len(index):
+        raise ConfigError(
+            f"data_filter {data_filter!r} holds for no sample of {split}",
+            remedy="`voxbeam report` shows which values its columns have",
+        )
+    return index
 
 
-def released_hash(release: Release, split: str) -> str:
-    """The name of the index of a split of a release."""
-    return hashlib.sha256(f"{VERSION}{split}".encode() + release.to_json()).hexdigest()[:20]
+def released_hash(release: Release, split: str, data_filter: str = "") -> str:
+    """The name of the index of a split of a release; one of a part of it begins with the name of the whole."""
+    whole = hashlib.sha256(f"{VERSION}{split}".encode() + release.to_json()).hexdigest()[:20]
+    return f"{whole}-{hashlib.sha256(data_filter.encode()).hexdigest()[:12]}" if data_filter else whole
 
 
 def forget_index(release: Release) -> None:
@@ -117,7 +140,7 @@ def forget_index(release: Release) -> None:
     folder = cache_folder() / "stream"
     for split in SPLITS:
         name = released_hash(release, split)
-        for path in (folder / name, *(folder / "blocks").glob(f"{name}-*")):
+        for path in (*folder.glob(f"{name}*"), *(folder / "blocks").glob(f"{name}-*")):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -48,6 +48,8 @@ class StreamConfig:
     """How a corpus is read."""
 
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    data_filter: str = ""
+    """SQL condition on columns of `samples`: others are left out"""
     rank_frames: int = 12_000
     """maximum frames of a micro-batch, padding included; it must fit one device"""
     crop_s: tuple[float, float] = (10.0, 20.0)
@@ -88,7 +90,7 @@ class Stream:
         world: int = 1,
     ) -> None:
         self.config = config or StreamConfig()
-        self.index = open_index(uri, split, release)
+        self.index = open_index(uri, split, release, self.config.data_filter)
         self.rank, self.world = rank, world
         self.separator = word_separator_id(self.index.phones)
         self.sampler = make_sampler(self.index, self.config.sampler, self.config.crop_s)
@@ -99,7 +101,14 @@ class Stream:
     def facts(self) -> dict[str, Any]:
         """Everything that a loader state refers to: the samples of the split, and the settings that determine the batches."""
         settings = {**asdict(self.config.sampler), "crop_s": list(self.config.crop_s)}
-        return {"release": self.index.release, "split": self.index.split, "samples": self.index.content_hash, **settings}
+        chosen = {"filter": self.config.data_filter} if self.config.data_filter else {}
+        return {
+            "release": self.index.release,
+            "split": self.index.split,
+            "samples": self.index.content_hash,
+            **settings,
+            **chosen,
+        }
 
     @property
     def prompt_share(self) -> float:

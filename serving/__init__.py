@@ -1,0 +1,1 @@
+"""What listens on this machine: the endpoint that speaks, its page, and what all such servers share. Prints nothing."""
