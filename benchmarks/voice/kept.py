@@ -118,6 +118,8 @@ CHANGES: dict[str, tuple[str, Callable[[Wave], Wave]]] = {
 }
 """what is done to a prompt, and the quantity that it changes"""
 PLAIN = "as it is"
+FEWEST = 5
+"""prompts whose resampling tells anything"""
 UNITS = {"decay": "s", "snr": "dB", "bandwidth": "Hz", "pitch": "semitones", "duration": "log2", "level": "dB"}
 
 
@@ -247,12 +249,16 @@ def mean(said: list[dict], quantity: str) -> float:
 
 
 def interval(values: NDArray[np.float64]) -> str:
+    if len(values) < FEWEST:
+        return f"{len(values)} prompts: no interval"
     drawn = np.random.default_rng(0).choice(values, (2000, len(values)))
     low, high = np.nanpercentile(np.nanmean(drawn, axis=1), [2.5, 97.5])
     return f"{low:+.2f} to {high:+.2f}"
 
 
 def shares(prompt: NDArray[np.float64], said: NDArray[np.float64]) -> str:
+    if len(said) < FEWEST:
+        return f"{np.nanmean(said) / np.nanmean(prompt):.2f} ({len(said)} prompts: no interval)"
     chosen = np.random.default_rng(0).integers(0, len(said), (2000, len(said)))
     low, high = np.percentile(np.nanmean(said[chosen], axis=1) / np.nanmean(prompt[chosen], axis=1), [2.5, 97.5])
     return f"{np.nanmean(said) / np.nanmean(prompt):.2f} ({low:.2f} to {high:.2f})"
