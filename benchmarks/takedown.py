@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/takedown.py [--shards 10000] [--folder FOLDER]
 
-Every shard has eight samples of 2 s, of two recordings by different people; one person is in three recordings, which are in three
+Every shard has eight samples of 2 s, of two recordings by different people; one person is in four recordings, which are in four
 shards. Sizes of shards are not those of a real corpus, numbers of objects and rows are: what a takedown reads and writes besides
 the shards that it touches. The folder, which is kept if it is named, takes 80 kB a shard.
 """

@@ -114,12 +114,13 @@ def person(
 @click.command(
     cls=ModelCommand,
     short_help="Delete what is left of people who were taken down.",
-    examples=["voxbeam takedown purge --corpus /data/corpus --dry-run", "voxbeam takedown purge --corpus /data/corpus"],
+    examples=["voxbeam takedown purge --corpus /data/corpus", "voxbeam takedown purge --corpus /data/corpus --all --dry-run"],
     statuses=[WRONG],
 )
 @corpus_option
+@click.option("--all", "everything", is_flag=True, help="Also of takedowns whose time has not come, or that named none.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-def purge(corpus: str, dry_run: bool) -> int:
+def purge(corpus: str, everything: bool, dry_run: bool) -> int:
     """Delete old releases, units, listings and copies that have people whose time of grace is over, and scan what stays.
 
     Exit status 1: the scan found something of them in a file that voxbeam did not make or that others refer to; it is named, and
@@ -131,7 +132,9 @@ def purge(corpus: str, dry_run: bool) -> int:
     from voxbeam.storage.store import Store
 
     tell = terminal.stderr().print
-    purged = purge_corpus(Store(corpus), utc_now(), dry_run=dry_run, on_step=lambda step: tell(f"… {step}"))
+    purged = purge_corpus(
+        Store(corpus), utc_now(), everything=everything, dry_run=dry_run, on_step=lambda step: tell(f"… {step}")
+    )
     return print_purged(purged, terminal.stdout(), dry_run=dry_run)
 
 
@@ -156,7 +159,8 @@ def print_found(found: Found, console: Console) -> None:
 def print_purged(purged: Purged, console: Console, *, dry_run: bool, when: str | None = None) -> int:
     """What was deleted, or will be, and what the scan found."""
     for later in purged.later:
-        console.print(f"{later.path}: to be deleted after {later.purge_after}")
+        when_due = f"after {later.purge_after}" if later.purge_after else "no time was named (--all deletes it)"
+        console.print(f"{later.path}: what is left is not deleted yet: {when_due}")
     if not purged.due:
         console.print("Nothing is due")
         return DONE

@@ -18,10 +18,11 @@ from voxbeam.models.spoken_form import spoken_form
 from voxbeam.safety.basis import is_open
 from voxbeam.safety.challenge import Challenge, heard_problem
 from voxbeam.safety.events import ANY_MODEL, Event, from_time
-from voxbeam.safety.keys import public_hex
+from voxbeam.safety.keys import PUBLIC_KEY, KeyRing, public_hex
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.sounds import enrolled_voice, sound_hash, voice_to_text
 from voxbeam.safety.vault import seal, shred
+from voxbeam.safety.watermark import read_mark
 from voxbeam.schemas.errors import ConsentError
 
 TERM = timedelta(days=365)
@@ -54,6 +55,7 @@ def enrol_own_voice(
     evidence = sound_hash(recording_S)
     if ledger.exists() and {challenge.identifier, evidence} & ledger.state().used:
         raise ConsentError("this recording of a statement was used before", remedy="say the statement that is shown now")
+    require_unmarked(recording_S, ledger.keys)
     heard = normalize_words(spoken_form(transcriber.transcribe(recording_S, beam_size=5)).text)
     if problem := heard_problem(challenge, heard):
         raise ConsentError(
@@ -67,6 +69,16 @@ def enrol_own_voice(
     body = {"grant": grant.digest, "method": "own-voice", "challenge": challenge.identifier, "evidence": evidence}
     ledger.append("verify", body, [ledger.keys.operator()])
     return grant
+
+
+def require_unmarked(recording_S: NDArray[np.float32], keys: KeyRing) -> None:
+    """Raises ConsentError for a recording with the watermark of speech that voxbeam made, here or elsewhere."""
+    for key in dict.fromkeys((keys.watermark(), PUBLIC_KEY)):
+        if (mark := read_mark(recording_S, key)) is not None:
+            raise ConsentError(
+                f"the recording is made speech: it carries the watermark {mark.payload:08x}",
+                remedy="the person must say the statement; `voxbeam detect` shows what allowed the speech",
+            )
 
 
 def put_grant(

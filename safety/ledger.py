@@ -152,7 +152,12 @@ class Ledger:
         return [self._read(number) for number in numbers]
 
     def _read_new(self) -> list[Event]:
+        """Events behind those that are known. Raises LedgerError where the last of these is gone: so may a revocation be."""
         new: list[Event] = []
+        if not self.store.exists(_path(len(self._events))):
+            raise LedgerError(
+                f"event {len(self._events)} of the consent ledger {self.store.root} is gone", remedy="restore it from a copy"
+            )
         while self.store.exists(_path(number := len(self._events) + len(new) + 1)):
             new.append(self._read(number))
         return new

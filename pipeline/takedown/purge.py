@@ -45,7 +45,7 @@ class Purged:
 
     due: list[Tombstone] = field(default_factory=list)
     later: list[Tombstone] = field(default_factory=list)
-    """whose time has not come"""
+    """whose time has not come, or that named none"""
     releases: list[int] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     bytes: int = 0
@@ -55,17 +55,21 @@ class Purged:
     """what was found in them of the person"""
 
 
-def purge(store: Store, now: datetime, *, dry_run: bool = False, on_step: Callable[[str], None] = lambda step: None) -> Purged:
-    """Deletes what is left of recordings whose tombstones say that it is to be deleted by now.
+def purge(
+    store: Store,
+    now: datetime,
+    *,
+    everything: bool = False,
+    dry_run: bool = False,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Purged:
+    """Deletes what is left of recordings whose tombstones say that it is to be deleted by now; of all of them if `everything`.
 
     Raises ConsentError while the latest release has such a recording, StorageError while a build runs.
     """
     tombstones = read_tombstones(store).all
-    timed = [one for one in tombstones if one.purge_after is not None]
-    result = Purged(
-        due=[one for one in timed if one.purge_after is not None and one.purge_after <= now],
-        later=[one for one in timed if one.purge_after is not None and one.purge_after > now],
-    )
+    due = [one for one in tombstones if everything or (one.purge_after is not None and one.purge_after <= now)]
+    result = Purged(due=due, later=[one for one in tombstones if one not in due])
     if not result.due:
         return result
     with collection_mark(store) as mark:

@@ -232,7 +232,9 @@ def test_units_and_listings_of_stopped_builds_go_too(folder: Path, store: Store)
     orphans = {name: f"units/ee/{index:032x}/{'e' * 16}.arrow" for index, name in enumerate(("anna-0", "bert-0"))}
     for name, path in orphans.items():
         store.replace(path, units[name])
-    assert take_anna_down(folder, "--purge", "--grace", "0") == DONE
+    assert take_anna_down(folder) == DONE
+    assert main(["takedown", "purge", "--corpus", store.root]) == DONE and store.exists(orphans["anna-0"])
+    assert main(["takedown", "purge", "--corpus", store.root, "--all"]) == DONE
     assert not store.exists(orphans["anna-0"]) and store.exists(orphans["bert-0"])
 
 
