@@ -6,6 +6,7 @@ let clips = [];
 let current = -1; // clip that is shown; -1: none yet
 let busy = false; // an answer is on its way
 let begun = false;
+let playing = -1; // clip in the player
 const sounds = new Map(); // clip → promise of the address of its audio, for this clip and the next
 
 async function send(path, body) {
@@ -30,7 +31,8 @@ function sound(number) {
 
 function forget() {
   for (const [number, loading] of sounds) {
-    if (number !== current && number !== next(current + 1)) {
+    // A browser may read the address of the clip in the player again.
+    if (number !== current && number !== next(current + 1) && number !== playing) {
       sounds.delete(number);
       loading.then((address) => URL.revokeObjectURL(address), () => {});
     }
@@ -51,6 +53,7 @@ async function play() {
   try {
     const address = await sound(number);
     if (number !== current) return;
+    playing = number;
     at("audio").src = address;
     await at("audio").play();
     tell();

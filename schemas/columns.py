@@ -59,7 +59,7 @@ def to_table(record: type[Record], rows: Iterable[Record]) -> pa.Table:
 def check_schema(record: type[Record], schema: pa.Schema) -> None:
     """Raises SchemaError unless a table has the record's version, columns and types."""
     expected = arrow_schema(record)
-    found = (schema.metadata or {}).get(b"version", b"?").decode()
+    found = (schema.metadata or {}).get(b"version", b"?").decode(errors="replace")
     if found in map(str, range(getattr(record, "OLDEST", record.VERSION), record.VERSION)):
         expected = pa.schema([f for f in expected if f.name in schema.names or not f.nullable])
     elif found != str(record.VERSION):
