@@ -8,9 +8,11 @@ import pytest
 from rich.console import Console
 
 from voxbeam.commands.report import print_result
+from voxbeam.exports.describe import DESCRIPTIONS
 from voxbeam.pipeline.build import BuildResult, build
 from voxbeam.pipeline.cost_model import footprint
 from voxbeam.pipeline.progress import MAX_SLOWEST
+from voxbeam.pipeline.steps.pack import part_count
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig, PackConfig
 from voxbeam.schemas.formats import SPLITS
@@ -21,7 +23,7 @@ from benchmarks.synthetic import CONFIG, made_up_build, write_listing
 
 RECORDINGS = 30
 """so few that the shard goes up in one piece"""
-COUNTED = ("put_if_absent", "put_named_by_content", "put_file", "copy", "get", "size")
+COUNTED = ("put_if_absent", "put_named_by_content", "put_file", "copy", "get", "local_copy", "size")
 PUTS = ("put_if_absent", "put_named_by_content", "put_file", "copy")
 Built = tuple[BuildResult, Store, Counter[str]]
 
@@ -65,18 +67,26 @@ def test_objects_and_requests(built: Built) -> None:
     foretold = footprint(RECORDINGS, units, units * BLOCK, sum(sizes), PackConfig())
     assert sum(1 for _ in store.walk()) == foretold.objects
     manifests = [path for path, _ in store.walk("manifests/")]
-    assert (counts["shards"], len(manifests) - 1 - len(SPLITS)) == (foretold.shards, foretold.parts)
+    assert (counts["shards"], len(manifests) - 1 - len(SPLITS) - len(DESCRIPTIONS)) == (foretold.shards, foretold.parts)
     assert foretold.writes == sum(n for call, n in calls.items() if call.split()[0] in PUTS)
     assert calls["get units"] == 3 * units, "is it there, its samples, its rejections"
     heads = calls["size shards"] + calls["size manifests"] + calls["size listings"]
-    assert heads == foretold.shards + 2 * foretold.parts + 1 + 2 + len(SPLITS), "parts twice, phones, listing, policy, lists"
+    assert heads == foretold.shards + 2 * foretold.parts + 1 + 2 + len(SPLITS) + len(DESCRIPTIONS), (
+        "parts twice, phones, listing, policy, lists, descriptions"
+    )
     assert calls["get manifests"] == 2, "voices, identities"
     assert calls["get listings"] == 1, "the policy"
+    facts = calls["local_copy manifests"]
+    assert facts == counts["shards"] + 2 * part_count(units), "samples, rejected and recordings, for the descriptions"
+    assert facts == sum(n for call, n in calls.items() if call.startswith("local_copy"))
     # what reads the input is made up here: a recording for its hash, and for each of its units a HEAD and one range
-    assert foretold.reads == RECORDINGS + 2 * units + calls["get units"] + calls["get manifests"] + calls["get listings"] + heads
+    assert (
+        foretold.reads
+        == RECORDINGS + 2 * units + calls["get units"] + calls["get manifests"] + calls["get listings"] + heads + facts
+    )
 
 
-@pytest.mark.parametrize(("shard_bytes", "shards", "writes"), [(1, 1, 10 + 1 + 12 + 11), (300 << 20, 2, 10 + 2 * 32 + 14 + 11)])
+@pytest.mark.parametrize(("shard_bytes", "shards", "writes"), [(1, 1, 10 + 1 + 12 + 13), (300 << 20, 2, 10 + 2 * 32 + 14 + 13)])
 def test_large_shards_go_up_in_parts(shard_bytes: int, shards: int, writes: int) -> None:
     found = footprint(5, 10, 1, shard_bytes, PackConfig())
     assert (found.shards, found.writes) == (shards, writes)
