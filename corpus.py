@@ -18,10 +18,11 @@ from voxbeam.schemas.columns import Record, arrow_schema
 from voxbeam.schemas.errors import ModelError, NotInCorpusError, QueryError, StorageError
 from voxbeam.schemas.formats import FRAME_RATE, SPLITS
 from voxbeam.schemas.identity import IdentityRow
-from voxbeam.schemas.manifest import EXCLUDED, RecordingRow, RejectedRow, SampleRow, key_digest
+from voxbeam.schemas.manifest import EXCLUDED, RecordingRow, RejectedRow, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.find_segments import by_name, by_query, by_reason
 from voxbeam.storage.releases import load_release, table_batches
+from voxbeam.storage.sorted_keys import SortedKeys, key_digests
 from voxbeam.storage.store import Store
 
 if TYPE_CHECKING:
@@ -223,30 +224,26 @@ class Corpus:
             ) from error
 
     @cached_property
-    def _index(self) -> tuple[NDArray[np.uint64], NDArray[Any], list[str]]:
-        """Digests of all keys in order, where each one's codes are, and the shards."""
+    def _index(self) -> tuple[SortedKeys, NDArray[Any], list[str]]:
+        """All keys in order, where each one's codes are, and the shards."""
         digests, places, shards = [], [], dict[str, int]()
         columns = ["key", "shard", "codes_offset", "codes_bytes", "codes_crc32"]
         for batch in table_batches(self.store, self.release, SampleRow, columns):
-            digests.append(np.fromiter(map(key_digest, batch["key"].to_pylist()), np.uint64, batch.num_rows))
+            digests.append(key_digests(batch["key"].to_pylist()))
             place = np.empty(batch.num_rows, [("shard", "i4"), ("offset", "i8"), ("bytes", "i4"), ("crc32", "u4")])
             place["shard"] = [shards.setdefault(shard, len(shards)) for shard in batch["shard"].to_pylist()]
             for name in ("offset", "bytes", "crc32"):
                 place[name] = batch[f"codes_{name}"].to_numpy()
             places.append(place)
-        if not digests:
-            return np.empty(0, np.uint64), np.empty(0), []
-        all_digests = np.concatenate(digests)
-        order = np.argsort(all_digests)
-        return all_digests[order], np.concatenate(places)[order], list(shards)
+        keys, order = SortedKeys.of(digests)
+        return keys, np.concatenate(places)[order] if places else np.empty(0), list(shards)
 
     def _locate(self, key: str) -> tuple[str, int, int, int]:
         """Shard, offset, length and CRC-32 of the codes of a sample."""
         with self._lock:
-            digests, places, shards = self._index
-        digest = np.uint64(key_digest(key))
-        found = int(np.searchsorted(digests, digest))
-        if found == len(digests) or digests[found] != digest:
+            keys, places, shards = self._index
+        found = keys.find(key)
+        if found is None:
             raise NotInCorpusError(f"release {self.name} of {self.uri} has no sample {key!r}")
         place = places[found]
         return shards[place["shard"]], int(place["offset"]), int(place["bytes"]), int(place["crc32"])

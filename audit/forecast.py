@@ -19,10 +19,11 @@ from voxbeam.audit.estimate import Count, Estimate, estimate, estimate_stratum
 from voxbeam.audit.plan import sample_strata
 from voxbeam.audit.result import AuditResult, read_results
 from voxbeam.schemas.errors import StorageError
-from voxbeam.schemas.manifest import SampleRow, key_digest
+from voxbeam.schemas.manifest import SampleRow
 from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_release, release_numbers, table_batches
+from voxbeam.storage.sorted_keys import SortedKeys, key_digests
 from voxbeam.storage.store import Store
 from voxbeam.transforms.policy import EXCLUDED, MARKED
 
@@ -88,9 +89,8 @@ class ErrorForecast:
                 remedy="listen to a sample of the latest release: `voxbeam audit`",
             )
         batches = table_batches(store, release, SampleRow, ["key"])
-        digests = np.fromiter((key_digest(key) for batch in batches for key in batch["key"].to_pylist()), np.uint64, len(cells))
-        order = np.argsort(digests)
-        self._digests, self._cells = digests[order], cells[order].astype(np.int8)
+        self._keys, order = SortedKeys.of([key_digests(batch["key"].to_pylist()) for batch in batches])
+        self._cells = cells[order].astype(np.int8)
 
     def add(self, now: Judged, then: Judged, policies: tuple[Policy, Policy]) -> None:
         """Counts the segments of a recording by the present policy and by another one."""
@@ -117,9 +117,8 @@ class ErrorForecast:
         outcome.repaired += wrong and (taken_out or (answer.answer == _WRONG_TEXT and key in policy.corrections.texts))
 
     def _stratum(self, key: str) -> str | None:
-        digest = np.uint64(key_digest(key))
-        place = int(np.searchsorted(self._digests, digest))
-        return self._names[self._cells[place]] if place < len(self._digests) and self._digests[place] == digest else None
+        place = self._keys.find(key)
+        return None if place is None else self._names[self._cells[place]]
 
 
 def open_forecast(store: Store, latest: Release) -> ErrorForecast | None:

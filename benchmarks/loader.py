@@ -33,8 +33,9 @@ from rich.table import Table
 
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
 from voxbeam.pipeline.steps.shards import PackedSample, write_shards
-from voxbeam.schemas.manifest import SampleRow, ShardRow, sample_key
+from voxbeam.schemas.manifest import SampleRow, ShardRow
 from voxbeam.schemas.release import ReleaseFile
+from voxbeam.schemas.sample_keys import sample_key
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.sampler import LoaderPosition
 from voxbeam.trainer.data.stream import Stream

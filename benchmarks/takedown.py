@@ -34,8 +34,9 @@ from voxbeam.safety.takedown import check_releases, check_statement
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.fingerprint import fingerprint
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
-from voxbeam.schemas.manifest import RecordingRow, ShardRow, UnitRow, sample_key
+from voxbeam.schemas.manifest import RecordingRow, ShardRow, UnitRow
 from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.schemas.sample_keys import sample_key
 from voxbeam.storage.releases import latest_release
 from voxbeam.storage.store import Store
 

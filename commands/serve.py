@@ -12,7 +12,14 @@ import click
 
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.model_command import ModelCommand, model_options, pin_threads_on_cpu
-from voxbeam.commands.synthesize import consent_options, open_gate, open_voice, sampling_options
+from voxbeam.commands.synthesize import (
+    best_of_option,
+    consent_options,
+    open_gate,
+    open_voice,
+    prompt_seconds_option,
+    sampling_options,
+)
 
 PORT = 8017
 
@@ -31,9 +38,7 @@ PORT = 8017
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder with one recording per voice: anna.wav is the voice anna, and anna.txt, if it is there, what she says.",
 )
-@click.option(
-    "--prompt-seconds", type=click.FloatRange(0.5, 30), default=3.0, show_default=True, help="Seconds of a recording to use."
-)
+@prompt_seconds_option
 @click.option(
     "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on; another needs --key."
 )
@@ -41,14 +46,7 @@ PORT = 8017
 @click.option(
     "--key", envvar="VOXBEAM_SERVE_KEY", metavar="TEXT", help="Key that clients must send.  [default: $VOXBEAM_SERVE_KEY]"
 )
-@click.option(
-    "--best-of",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Make N candidates of a sentence, keep one.",
-)
+@best_of_option
 @click.option("--waiting", type=click.IntRange(0), default=8, show_default=True, metavar="N", help="Requests that may wait.")
 @consent_options
 @sampling_options

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 FilePath = click.Path(path_type=Path, dir_okay=False)
+prompt_seconds_option = click.option(
+    "--prompt-seconds", type=click.FloatRange(0.5, 30), default=3.0, show_default=True, help="Seconds of the recording to use."
+)
+best_of_option = click.option(
+    "--best-of",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Make N candidates of a sentence, keep one.",
+)
 
 
 def sampling_options(command: F) -> F:
@@ -106,23 +117,14 @@ def open_voice(
     metavar="TEXT",
     help="Text of the recording, of its first seconds or of more.  [default: the recognizer transcribes it]",
 )
-@click.option(
-    "--prompt-seconds", type=click.FloatRange(0.5, 30), default=3.0, show_default=True, help="Seconds of the recording to use."
-)
+@prompt_seconds_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
     help="WAV file to write; with --script, the folder of the sounds and their report.",
 )
-@click.option(
-    "--best-of",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Make N candidates of a sentence, keep one.",
-)
+@best_of_option
 @click.option("--continue", "continue_prompt", is_flag=True, help="Continue the prompt itself with the text.")
 @click.option("--c2pa", is_flag=True, help="Sign the WAV file with C2PA metadata too; needs voxbeam[c2pa].")
 @click.option("--stream", is_flag=True, help="Write the sound in chunks, and print the time to the first one.")

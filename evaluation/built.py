@@ -8,7 +8,8 @@ from typing import Any
 from voxbeam.corpus import Corpus
 from voxbeam.evaluation.truth import Truth, name_of
 from voxbeam.schemas.errors import TruthError
-from voxbeam.schemas.manifest import RELEASED, key_digest
+from voxbeam.schemas.manifest import RELEASED
+from voxbeam.schemas.sample_keys import key_digest
 
 _SAMPLE = ("key", "recording", "speaker", "start_ms", "end_ms", "text", "phones", "words", "split")
 _REJECTED = ("key", "recording", "speaker", "start_ms", "end_ms", "text", "reasons", "rejected_by")

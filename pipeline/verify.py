@@ -19,8 +19,9 @@ from voxbeam.pipeline.verify_header import Problem, check_header
 from voxbeam.pipeline.verify_identities import check_identities
 from voxbeam.schemas.errors import SchemaError, StorageError
 from voxbeam.schemas.formats import FRAME_MS
-from voxbeam.schemas.manifest import RELEASED, TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow, key_digest
+from voxbeam.schemas.manifest import RELEASED, TABLES, RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.schemas.sample_keys import key_digest
 from voxbeam.storage.bounded_json import parse_object
 from voxbeam.storage.local_copies import sha256_of
 from voxbeam.storage.npy_codes import MAX_CODES_BYTES, parse_codes

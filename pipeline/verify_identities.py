@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voxbeam.pipeline.steps.identify import Identities
 from voxbeam.pipeline.verify_header import Problem
 from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
-from voxbeam.schemas.manifest import SampleRow, key_digest
+from voxbeam.schemas.manifest import SampleRow
 from voxbeam.schemas.release import Release
+from voxbeam.schemas.sample_keys import key_digest
 from voxbeam.storage.releases import read_part_table, table_batches
+from voxbeam.storage.sorted_keys import key_digests
 from voxbeam.storage.store import Store
 
 
@@ -33,7 +34,7 @@ def check_identities(store: Store, release: Release) -> Iterator[Problem]:
         for file in release.files_of_kind("voices")
         for voice in read_part_table(store, VoiceRow, file.path)["voice"].to_pylist()
     ]
-    if not np.array_equal(np.unique(_digests(voices)), np.unique(_digests(members))):
+    if not np.array_equal(np.unique(key_digests(voices)), np.unique(key_digests(members))):
         yield Problem(where="identities", what="does not have the voices of the voices table")
     yield from _check_samples(store, release, Identities(tables))
 
@@ -61,12 +62,8 @@ def _check_samples(store: Store, release: Release, identities: Identities) -> It
                 )
 
 
-def _digests(keys: list[str]) -> NDArray[np.uint64]:
-    return np.fromiter(map(key_digest, keys), np.uint64, len(keys))
-
-
 def _twice(keys: list[str]) -> Iterator[str]:
     """Keys that are there more than once."""
-    values, counts = np.unique(_digests(keys), return_counts=True)
+    values, counts = np.unique(key_digests(keys), return_counts=True)
     if len(equal := set(values[counts > 1].tolist())):
         yield from sorted({key for key in keys if key_digest(key) in equal})

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from voxbeam.models.checkpoint import SUFFIX
+from voxbeam.models.embedded_voice import EMBEDDED_VOICE
 from voxbeam.safety.envelope import open_envelope, seal_envelope
 from voxbeam.safety.events import from_time
 from voxbeam.safety.ledger import utc_now
@@ -15,14 +17,11 @@ from voxbeam.schemas.errors import ConsentError, LedgerError
 from voxbeam.storage.store import Store
 
 BLOCK_TYPE = "voxbeam.block/1"
-EMBEDDED = "embedded"
-"""the voice that ships, which is in no folder"""
-_SUFFIX = ".safetensors"
 
 
 def _place(run_uri: str) -> tuple[Store, str]:
     folder = run_uri.rstrip("/")
-    if folder.endswith(_SUFFIX):
+    if folder.endswith(SUFFIX):
         parent, _, name = folder.rpartition("/")
         return Store(parent or "."), f"{name}.blocked.json"
     return Store(folder), "blocked.json"
@@ -46,7 +45,7 @@ def unblock_run(run_uri: str) -> bool:
 
 def require_not_blocked(run_uri: str) -> None:
     """Raises ConsentError for a model that is blocked, and for a block that cannot be read."""
-    if run_uri == EMBEDDED:
+    if run_uri == EMBEDDED_VOICE:  # it ships, and is in no folder
         return
     store, path = _place(run_uri)
     if not store.exists(path):

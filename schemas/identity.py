@@ -14,6 +14,11 @@ def voice_key(recording: str, number: int) -> str:
     return f"{recording}_v{number}"
 
 
+def recording_of_voice(voice: str) -> str:
+    """The recording of a voice, by its key."""
+    return voice.rpartition("_v")[0]
+
+
 def voice_of(recording: str, speaker: str) -> str:
     """Key of the voice of a recording that a sample names as its speaker: only the first can have a listed name."""
     prefix, _, number = speaker.rpartition("_v")

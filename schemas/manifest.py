@@ -1,6 +1,5 @@
 """Manifest: the rows of a release's Parquet tables. `python -m voxbeam.schemas.document` writes docs/columns.md from them."""
 
-import hashlib
 from dataclasses import dataclass, fields
 from typing import ClassVar, Self
 
@@ -10,6 +9,7 @@ from voxbeam.schemas.columns import Record, column, require
 from voxbeam.schemas.formats import FRAME_MS, SPLITS
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.recording import Recording, SourceInfo
+from voxbeam.schemas.sample_keys import sample_key
 
 _WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64()), ("probability", pa.float32())])
 
@@ -17,16 +17,6 @@ _WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", p
 _FAILED_WINDOW = pa.struct(
     [("start_ms", pa.int64()), ("end_ms", pa.int64())] + [(name, pa.string()) for name in ("stage", "reason", "error", "remedy")]
 )
-
-
-def sample_key(recording: str, start_ms: int, end_ms: int, channel: int | None = None) -> str:
-    """Key of a segment: `<recording>_<start_ms>_<end_ms>`, padded with zeros to sort by time; a track adds `_c<channel>`."""
-    return f"{recording}_{start_ms:08d}_{end_ms:08d}" + (f"_c{channel}" if channel is not None else "")
-
-
-def key_digest(key: str) -> int:
-    """A hash of a key in 64 bits, for tables of millions of keys: 8 bytes each where text takes a hundred."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True, kw_only=True)

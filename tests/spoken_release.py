@@ -13,9 +13,10 @@ from voxbeam.pipeline.steps.probe import probe
 from voxbeam.pipeline.steps.release_writer import commit, write_part
 from voxbeam.pipeline.steps.shards import PackedSample, write_shards
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, sample_key
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import ReleaseFile
+from voxbeam.schemas.sample_keys import sample_key
 from voxbeam.schemas.unit import Unit
 from voxbeam.storage.local_copies import sha256_of
 from voxbeam.storage.store import Store

@@ -19,9 +19,9 @@ from voxbeam.pipeline.steps.pack import UnitSelection, WriterOutput
 from voxbeam.pipeline.steps.release_writer import write_part
 from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.identity import IdentityRow, VoiceRow, voice_of
-from voxbeam.schemas.manifest import key_digest
 from voxbeam.schemas.release import ReleaseFile
 from voxbeam.storage.releases import read_part_table, read_release, read_rows
+from voxbeam.storage.sorted_keys import SortedKeys, key_digests
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import once_per_process
 from voxbeam.transforms.identity.estimate import estimate
@@ -107,23 +107,20 @@ class Identities:
         for table in tables:
             lists = table["voices"].combine_chunks()
             voices = lists.flatten().to_pylist()
-            digests.append(np.fromiter(map(key_digest, voices), np.uint64, len(voices)))
+            digests.append(key_digests(voices))
             counts = np.asarray(lists.value_lengths())
             numbers.append(np.repeat(len(self._names) + np.arange(len(table)), counts))
             confidences.append(table["confidences"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32))
             self._names += table["identity"].to_pylist()
             self._splits += table["split"].to_pylist()
-        digest = np.concatenate(digests) if digests else np.empty(0, np.uint64)
-        order = np.argsort(digest)
-        self._digest = digest[order]
+        self._voices, order = SortedKeys.of(digests)
         self._number = np.concatenate(numbers)[order] if digests else np.empty(0, np.int64)
         self._confidence = np.concatenate(confidences)[order] if digests else np.empty(0, np.float32)
 
     def find(self, voice: str) -> tuple[str, float | None, str]:
         """Identity, confidence and split of a voice. Raises SchemaError for one that the release does not have."""
-        digest = np.uint64(key_digest(voice))
-        place = int(np.searchsorted(self._digest, digest))
-        if place == len(self._digest) or self._digest[place] != digest:
+        place = self._voices.find(voice)
+        if place is None:
             raise SchemaError(
                 f"no identity has the voice {voice}", remedy="build into a new output; report it if it happens twice"
             )

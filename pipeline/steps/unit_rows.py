@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from voxbeam.schemas.formats import N_CODEBOOKS
-from voxbeam.schemas.manifest import UnitRow, sample_key
+from voxbeam.schemas.manifest import UnitRow
+from voxbeam.schemas.sample_keys import sample_key
 from voxbeam.schemas.segment import Scores, Segment, Transcript, Word
 from voxbeam.schemas.unit import Unit
 from voxbeam.transforms.filter import chars_per_second

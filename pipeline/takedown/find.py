@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voxbeam.pipeline.takedown.voice_search import HeardVoice, embed_sound, find_voices
 from voxbeam.schemas.errors import NotInCorpusError
-from voxbeam.schemas.identity import IdentityRow, VoiceRow
+from voxbeam.schemas.identity import IdentityRow, VoiceRow, recording_of_voice
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows, table_batches
@@ -115,7 +115,7 @@ def _find_speakers(store: Store, release: Release, speakers: Sequence[str], why:
             for voice in identity.voices:
                 if voice not in named:
                     taken.add(voice)
-                    why[voice.rpartition("_v")[0]].add(
+                    why[recording_of_voice(voice)].add(
                         f"{voice} is the same person as {named[known[0]][0]} ({identity.identity})"
                     )
     if missing:

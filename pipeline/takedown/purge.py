@@ -102,7 +102,7 @@ def _find_doomed(store: Store, due: Tombstones) -> tuple[Person, set[str], list[
     numbers = release_numbers(store)
     for number in numbers:
         release = read_release(store, number)
-        rows = [row for row in read_rows(store, release, RecordingRow)]
+        rows = list(read_rows(store, release, RecordingRow))
         gone = [row for row in rows if due.naming(row.recording, row.sha256)]
         if not gone:
             staying |= {name for row in rows for name in (row.speaker, row.title) if name}

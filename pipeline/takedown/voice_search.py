@@ -17,7 +17,7 @@ from voxbeam.safety.sounds import MIN_ENROLMENT_S
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ConsentError
 from voxbeam.schemas.formats import CODEC_RATE
-from voxbeam.schemas.identity import IdentityRow
+from voxbeam.schemas.identity import IdentityRow, recording_of_voice
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
 from voxbeam.storage.store import Store
@@ -92,7 +92,7 @@ def find_voices(store: Store, release: Release, sound_D: NDArray[np.float32]) ->
     probability_N = evidence.probability(similarity_N.astype(np.float64))
     found = [
         HeardVoice(
-            voice=key, recording=key.rpartition("_v")[0], speaker=speaker, identity=identity_of.get(key),
+            voice=key, recording=recording_of_voice(key), speaker=speaker, identity=identity_of.get(key),
             similarity=round(float(similarity), 4), probability=round(float(probability), 4),
         )
         for key, speaker, similarity, probability in zip(voices.keys, speakers, similarity_N, probability_N, strict=True)

@@ -16,10 +16,11 @@ from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.fingerprint import fingerprint as make_fingerprint
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow, sample_key
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow
 from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.schemas.sample_keys import sample_key
 from voxbeam.schemas.segment import LocalSpeaker, Segment
 from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
 from voxbeam.storage.store import Store

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxbeam.schemas.errors import SchemaError
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, sample_key
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow
 from voxbeam.schemas.recording import KEY_ALPHABET
+from voxbeam.schemas.sample_keys import sample_key
 
 DAY_MS = 86_400_000  # a recording is no longer (decode.max_duration_s)
 TIMES = st.tuples(st.integers(0, DAY_MS - 1), st.integers(1, DAY_MS)).map(lambda t: (t[0], min(DAY_MS, t[0] + t[1])))

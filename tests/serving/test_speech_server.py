@@ -8,8 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,12 +27,12 @@ from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.serving.speech_request import FORMATS, encode
 from voxbeam.serving.speech_server import ServerConfig, SpeechServer
-from voxbeam.serving.turns import TooManyWaitError, Turns
 from voxbeam.serving.voices import MAX_SENT, Voices, read_folder
 from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
 
 from tests.safety.ledgers import allow_prompts, grant_voice
 from tests.servers.browser import open_page
+from tests.servers.processes import wait_for
 
 KENNEDY = next((DEMO / "kennedy").rglob("*.flac"))
 AUSTEN = next((DEMO / "austen_reader").rglob("*.flac"))
@@ -222,53 +221,20 @@ def test_one_speaks_and_who_closes_ends_it(voices: Voices) -> None:
     content = json.dumps(long).encode()
     head = f"POST {SPEECH} HTTP/1.1\r\nHost: 127.0.0.1:{server._server.port}\r\nContent-Type: application/json\r\n"
     leaving.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
-    wait_until(lambda: len(server.turns) == 1)
+    wait_for(lambda: len(server.turns) == 1, 60, "a request that is spoken")
     status, headers, busy = ask(server, "POST", SPEECH, speech())
     assert status == 429 and headers["Retry-After"] and error(busy)["code"] == "busy"
     leaving.close()
-    wait_until(lambda: len(server.turns) == 0)
+    wait_for(lambda: len(server.turns) == 0, 60, "the end of it")
     answers: list[int] = []
     asking = threading.Thread(target=lambda: answers.append(ask(server, "POST", SPEECH, long)[0]))
     asking.start()
-    wait_until(lambda: len(server.turns) == 1)
+    wait_for(lambda: len(server.turns) == 1, 60, "a request that is spoken")
     server.close()
     asking.join(10)
     assert answers == [503]
     with pytest.raises(ConnectionError):
         ask(server, "GET", "/")
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def has_length(turns: Turns, length: int) -> bool:
-    return len(turns) == length
-
-
-def test_turns_are_in_order() -> None:
-    turns, order = Turns(2), []
-
-    def take(number: int) -> None:
-        with turns.turn(lambda: None):
-            order.append(number)
-
-    with turns.turn(lambda: None):
-        threads = [threading.Thread(target=take, args=[number]) for number in range(2)]
-        for number, thread in enumerate(threads, 2):
-            thread.start()
-            wait_until(partial(has_length, turns, number))
-        with pytest.raises(TooManyWaitError), turns.turn(lambda: None):
-            pass
-    for thread in threads:
-        thread.join()
-    assert order == [0, 1] and not len(turns)
-    with pytest.raises(KeyError), turns.turn(lambda: None):
-        raise KeyError
-    assert not len(turns), "what is raised in a turn ends it"
 
 
 def test_a_folder_of_voices(tmp_path: Path) -> None:
