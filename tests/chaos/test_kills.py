@@ -73,7 +73,7 @@ def test_a_driver_killed_over_a_folder(corpus: Corpus, tmp_path: Path) -> None:
 
 def test_a_driver_killed_while_it_releases_by_another_policy(corpus: Corpus, tmp_path: Path) -> None:
     """Killed at any file that it makes: the next run ends with the bytes of a build from nothing, and no unit is touched."""
-    policy = {"filter": {"min_snr_db": 25.0}, "exclude": {"recordings": {"kay_1": "no consent"}}}
+    policy = {"filter": {"min_snr_db": 25.0, "max_edge_jump": None}, "exclude": {"recordings": {"kay_1": "no consent"}}}
     (tmp_path / "policy.yaml").write_text(json.dumps(policy))
     strict = CorpusConfig.model_validate({**CONFIG.model_dump(mode="json", exclude_unset=True), **policy})
     whole = run_build(corpus.source, tmp_path / "whole", config=strict).release
