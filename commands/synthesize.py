@@ -39,7 +39,7 @@ def sampling_options(command: F) -> F:
         click.option(
             "--top-p",
             type=click.FloatRange(0, 1, min_open=True),
-            default=0.9,
+            default=0.8,
             show_default=True,
             help="Probability mass to sample from.",
         ),

@@ -24,7 +24,7 @@ from voxbeam.storage.safetensors_io import pack, unpack
 
 EMBEDDED_VOICE = "embedded"
 """what is given in place of a run"""
-EMBEDDED_GUIDANCE = 1.0
+EMBEDDED_GUIDANCE = 0.5
 """of the sampling; chosen on other sentences and voices than those of its card"""
 _KIND = "voice"
 _SCALE = "/scale"

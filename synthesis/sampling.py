@@ -22,7 +22,7 @@ class SamplingConfig:
     for that voice (`models/embedded_voice.py`), and zero for another.
     """
 
-    top_p: float = 0.9
+    top_p: float = 0.8
     temperature: float = 1.0
     repetition_window: int = 10
     max_repetition: float = 0.1

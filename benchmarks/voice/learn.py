@@ -356,6 +356,8 @@ class Learner:
             for name in self.states:
                 self.step(name, feed, progress)
             rounds += 1
+            if rounds % 2 == 0:  # the NAR model learns more slowly, and makes most of the likeness
+                self.step("nar", feed, progress)
             if self.device == "cuda":  # the host stays at most twelve rounds ahead
                 events.append([torch.cuda.Event() for _ in self.states])
                 for event, state in zip(events[-1], self.states.values(), strict=True):

@@ -78,7 +78,8 @@ def main() -> None:
             heard_S = changed(soxr.resample(wave_S, RATE * ratio, RATE), rng) if copy else wave_S
             codes = codec.encode([np.clip(heard_S, -1, 1).astype(np.float32)])[0]
             starts = ((np.array(times) - first) / ratio).astype(np.float32)
-            rows.append((f"{speaker}#{copy}", np.array(ids, np.uint8), starts, codes, (words[-1].end_s - first) / ratio, held))
+            voice = f"{speaker}#{file.stem}#{copy}" if copy else speaker  # a copy shares its voice with no other recording
+            rows.append((voice, np.array(ids, np.uint8), starts, codes, (words[-1].end_s - first) / ratio, held))
     np.savez_compressed(
         arguments.out,
         speakers=np.array([row[0] for row in rows]),

@@ -34,7 +34,7 @@ for ((part = 0; part < makers; part++)); do
     --part "$part/$makers" ${SPEAK_OPTIONS:-} >"$work/speak-$part.txt" 2>&1 &
   pids+=($!)
 done
-timeout $((seconds + 20)) "$python" -P -m benchmarks.voice.learn "$work/pack" "$rounds" "$out" --seconds $((seconds - 45)) \
+timeout $((seconds + 20)) "$python" -P -m benchmarks.voice.learn "$work/pack" "$rounds" "$out" --seconds $((seconds - 30)) \
   ${LEARN_OPTIONS:-} 2>"$work/errors.txt"
 for pid in "${pids[@]}"; do pkill -P "$pid" 2>/dev/null; done
 {
