@@ -62,7 +62,11 @@ class DiarizeConfig(Section):
     )
     batch: int = Field(32, gt=0, description="windows per forward pass; halved while memory runs out")
     threshold: float = Field(
-        0.5, gt=0, lt=2, description="voices nearer than this (mean cosine distance of 1.5 s pieces) are one speaker"
+        0.22,
+        gt=0,
+        lt=2,
+        description="voices nearer than this (cosine distance of the means of many 1.5 s pieces) are one speaker; of few pieces, "
+        "from farther",
     )
     max_second_voice: float = Field(
         0.2,

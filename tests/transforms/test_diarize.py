@@ -1,6 +1,7 @@
 """Diarize: speakers of real speech, silence and noise, determinism, no network."""
 
 import itertools
+import math
 import pickle
 import socket
 import warnings
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from voxbeam.assets import SEGMENTATION_WEIGHTS
 from voxbeam.models.campplus import SPEAKER_WEIGHTS, fbank, load_campplus
 from voxbeam.models.second_voice import SECOND_VOICE_WEIGHTS, load_second_voice
+from voxbeam.models.speech_activity import find_activity
 from voxbeam.models.voice_track import track_voices
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
@@ -120,6 +122,15 @@ def test_short_recordings_of_speech(diarizer, seconds):
     assert all(np.isfinite(s.embedding).all() for s in found)
 
 
+@pytest.mark.parametrize("samples", [1_600, 16_007, 160_000, 160_001, 230_405])
+def test_the_hidden_layer_covers_every_frame(diarizer, samples):
+    pcm = np.resize(audio_fixtures.sample(), samples)
+    activity = find_activity(diarizer.segmentation, pcm, 4)
+    assert activity.hidden_UH.shape == (math.ceil(math.ceil(samples / 160) / 2), 128)
+    assert len(activity.hidden_UH) >= len(track_voices(diarizer.encoder, pcm).frames_UC)
+    assert np.isfinite(activity.hidden_UH.astype(np.float32)).all() and activity.hidden_UH.any(axis=1).all()
+
+
 def test_telemetry_is_off():
     from pyannote.audio.telemetry.metrics import is_metrics_enabled
 
@@ -147,7 +158,7 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
         if len(inputs[0]) > 2:
             raise RuntimeError("CUDA error: out of memory")
 
-    hook = diarizer.segmentation.register_forward_pre_hook(short_of_memory)
+    hook = diarizer.segmentation.sincnet.register_forward_pre_hook(short_of_memory)
     try:
         halved = run(diarizer, pcm)
     finally:
