@@ -212,7 +212,7 @@ def test_no_edge_falls_inside_speech_by_an_independent_detector(chapter):
     _, pcm, _, segments = chapter
     model = silero_vad.load_silero_vad()
     speech = np.zeros(len(pcm) // 16, bool)
-    for found in silero_vad.get_speech_timestamps(torch.from_numpy(pcm), model, min_silence_duration_ms=150, speech_pad_ms=0):
+    for found in silero_vad.get_speech_timestamps(torch.from_numpy(pcm), model, min_silence_duration_ms=100, speech_pad_ms=0):
         speech[found["start"] // 16 : found["end"] // 16] = True
     edges = edges_in_pauses(segments, len(speech))
     assert edges and not [e for e in edges if speech[max(0, e - 50) : e + 50].all()]
