@@ -36,7 +36,7 @@ def audible(piece_S: NDArray[np.float32]) -> list[tuple[float, float]]:
     level_T = np.sqrt((padded.reshape(moments, MOMENT) ** 2).mean(axis=1))
     heard_T = level_T > LEVEL * 10 ** (-BELOW_DB / 20)
     for start, end in true_runs(~heard_T):
-        heard_T[start:end] = 0 < start and end < moments and end - start < PAUSE_S * 100
+        heard_T[start:end] = start > 0 and end < moments and end - start < PAUSE_S * 100
     return [(start / 100, end / 100) for start, end in true_runs(heard_T).tolist()]
 
 

@@ -140,9 +140,10 @@ def _without_pads_at_changes(islands: list[Island]) -> list[Island]:
     trimmed: list[Island] = []
     for i, island in enumerate(islands):
         left, right = island.left, island.right
-        if i and islands[i - 1].speaker != island.speaker and island.start - islands[i - 1].end < CHANGE_PAUSE_MS:
+        before, after = islands[max(0, i - 1) : i], islands[i + 1 : i + 2]
+        if before and before[0].speaker != island.speaker and island.start - before[0].end < CHANGE_PAUSE_MS:
             left = max(left, island.start - CHANGE_PAD_MS)
-        if i + 1 < len(islands) and islands[i + 1].speaker != island.speaker and islands[i + 1].start - island.end < CHANGE_PAUSE_MS:
+        if after and after[0].speaker != island.speaker and after[0].start - island.end < CHANGE_PAUSE_MS:
             right = min(right, island.end + CHANGE_PAD_MS)
         trimmed.append(replace(island, left=left, right=right))
     return trimmed
@@ -181,7 +182,7 @@ def _join(run: list[Island], cutter: IslandCutter, config: SegmentConfig) -> lis
 
 
 def _length_cost(seconds: float, wary: bool, config: SegmentConfig) -> float:
-    """0 within the target, up to 1 at the limits, and 4 below min_s, where the segment is rejected; wary, the shorter the better."""
+    """0 within the target, up to 1 at the limits, and 4 below min_s, where it is rejected; wary, the shorter the better."""
     if seconds < config.min_s:
         return 4.0
     if wary:
