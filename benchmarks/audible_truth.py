@@ -64,7 +64,8 @@ def main() -> None:
     assert spec is not None and spec.loader is not None
     composer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(composer)
-    pool, heard = read_phrases(composer.phrases, args.speech), {}
+    pool = read_phrases(composer.phrases, args.speech)
+    heard: dict[str, list[tuple[str, float, float]]] = {}
     turns = silent = 0
     for name, rows in json.loads(args.truth.read_text()).items():
         used: Counter[str] = Counter()
