@@ -72,7 +72,7 @@ class DiarizeConfig(Section):
         0.2,
         gt=0,
         lt=1,
-        description="above this probability of a second voice, for 80 ms, the time around is cut out; in readings, above 0.8",
+        description="above this probability of a second voice, for 80 ms, the time around is cut out; in readings, above 0.9 for 160 ms",
     )
 
 
@@ -95,7 +95,7 @@ class PurityConfig(Section):
         0.7, description="cosine distance between any 1.2 s of the segment and the voice it is labelled with"
     )
     max_second_voice: float | None = Field(
-        0.8, description="probability that anyone but the segment's speaker is heard, mean over 120 ms, at its highest"
+        0.9, description="probability that anyone but the segment's speaker is heard, mean over 120 ms, at its highest"
     )
 
 

@@ -24,7 +24,7 @@ from voxbeam.schemas.segment import LocalSpeaker, Turn
 from voxbeam.storage.store_errors import summarize_error
 from voxbeam.transforms.audio.pauses import HOP_MS, frame_levels_db, pause_mask, true_runs
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
-from voxbeam.transforms.voice_times import mixed_times, nearest_voice, second_nearest_voice, turns_of
+from voxbeam.transforms.voice_times import MIXED_MS, mixed_times, nearest_voice, second_nearest_voice, turns_of
 from voxbeam.transforms.voices import Voices, find_voices
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ CLEAR, CLEAR_SHARE = 0.7, 0.025
 """a second voice is clear from this probability; where this fraction of the frames has one, the unit is a conversation"""
 TALKER_MS = 3000
 """so it is where two people talk for this long"""
-LONE_LIMIT = 0.8
-"""in other units, such as readings, a second voice is so rare that it takes this probability to count"""
+LONE_LIMIT, LONE_MS = 0.9, 160
+"""in other units, such as readings, a second voice is so rare that it takes this probability, for so long, to count"""
 SUPPORT, SUPPORT_FRAMES = 0.02, 11
 """and the segmentation model must not be sure that nobody else speaks: it gives so much to two voices or to another one, within
 so many frames around"""
@@ -108,10 +108,11 @@ def diarize(diarizer: Diarizer, pcm16k: NDArray[np.float32], start_ms: int, conf
     if not len(voices.embeddings_KE):
         return Diarization()
     second_U = hear_second_voice(diarizer.second_voice, heard.track, activity, heard.voice_U, voices.embeddings_KE)
-    limit = config.max_second_voice
-    if not _is_conversation(voices, second_U):
-        limit, second_U = LONE_LIMIT, np.where(_is_supported(activity, len(second_U)), second_U, np.float32(0))
-    mixed = mixed_times(second_U, limit)
+    supported_U = np.where(_is_supported(activity, len(second_U)), second_U, np.float32(0))
+    limit, least_ms = config.max_second_voice, MIXED_MS
+    if not _is_conversation(voices, supported_U):
+        limit, least_ms, second_U = LONE_LIMIT, LONE_MS, supported_U
+    mixed = mixed_times(second_U, limit, least_ms)
     spoken = turns_of(activity.speech_T > SPEECH, voice_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
     speakers = _rank_speakers(spoken, voices)
     names = dict(speakers)
@@ -254,7 +255,8 @@ def _pause_blocks(pcm16k: NDArray[np.float32], blocks: int) -> NDArray[np.bool_]
 
 
 def _is_conversation(voices: Voices, second_U: NDArray[np.float32]) -> bool:
-    """Whether more than one person clearly talks in a unit."""
+    """Whether more than one person clearly talks in a unit, by what both models hear: the detector of second voices alone takes
+    some readers for two all the time."""
     spoken_K = np.bincount(voices.voice_N[voices.voice_N >= 0], minlength=len(voices.embeddings_KE)) * BLOCK_MS
     return bool((spoken_K >= TALKER_MS).sum() > 1 or (second_U > CLEAR).mean() > CLEAR_SHARE)
 

@@ -27,6 +27,8 @@ ALIKE = 0.35
 FEW_MORE, FARTHEST = 0.9, 0.6
 """the mean of few windows is uncertain: a group of n windows is joined from a distance that is larger by `FEW_MORE` / n, up to
 `FARTHEST`"""
+MIN_VOICE = 20
+"""blocks that the windows of a voice cover: of a person who says less, nothing is known well enough for a label of their own"""
 MAX_WINDOWS = 2400
 """more windows are thinned out evenly: clustering takes time and memory that grow with the square of their number"""
 CONTEXT = 5
@@ -119,6 +121,8 @@ def _cluster(track: VoiceTrack, stretches: NDArray[np.int64], threshold: float) 
     # a group of a single short window is a cough or a mixture
     kept = [group for group in groups if len(group) > 1 or length_W[group].sum() >= 12] or [np.arange(len(chosen))]
     joined = join_alike(chosen, kept, threshold)
+    covered = [_covered(start_W[whole_W][group], end_W[whole_W][group]) for group in joined]
+    joined = [group for group, blocks in zip(joined, covered, strict=True) if blocks >= min(MIN_VOICE, max(covered))]
     return _unit(np.stack([chosen[group].mean(axis=0) for group in joined]))
 
 
@@ -152,6 +156,11 @@ def _ratios(group: int, sum_GE: NDArray[np.float32], size_G: NDArray[np.int64], 
     ratio_G = (1 - means_GE @ means_GE[group]) / limit_G
     ratio_G[group] = np.inf
     return np.asarray(ratio_G, np.float32)
+
+
+def _covered(start_W: NDArray[np.int64], end_W: NDArray[np.int64]) -> int:
+    """Number of blocks in at least one of the windows."""
+    return len(np.unique(np.concatenate([np.arange(*window) for window in zip(start_W, end_W, strict=True)])))
 
 
 def _windows(stretches: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -85,6 +85,23 @@ def test_a_reader_is_one_speaker(diarizer, speaker):
     assert found[0].speech_ms > 0.6 * len(pcm) / 16
 
 
+@pytest.mark.parametrize("speaker", ["6454", "5561"])
+def test_a_reader_who_sounds_strange_is_no_conversation(diarizer, speaker):
+    """The detector of second voices alone hears two people all through the first reading, and in an eighth of the second."""
+    (pcm,) = audio_fixtures.reader(speaker, most=1)
+    found = run(diarizer, pcm)
+    assert [s.label for s in found.speakers] == ["v1"]
+    assert not found.mixed
+
+
+def test_a_few_strange_words_get_no_label(diarizer):
+    """The first 1.4 s of this reading sound like nobody else in it: too little to know a person by, so they are cut out."""
+    (pcm,) = audio_fixtures.reader("1502", most=1)
+    found = run(diarizer, pcm)
+    assert [s.label for s in found.speakers] == ["v1"]
+    assert all(end < 2_300 for _, end in found.mixed)
+
+
 def test_two_readers_in_turn_are_two_speakers(diarizer):
     pairs = zip(audio_fixtures.reader("1688", 4), audio_fixtures.reader("2033", 4), strict=True)
     parts = [part for pair in pairs for part in pair]

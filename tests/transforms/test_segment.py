@@ -185,13 +185,6 @@ def chapter():
     return parts, pcm, found.turns, segment_speech(pcm, 0, len(pcm) // 16, found.turns, found.mixed, DEFAULTS)
 
 
-def edges_in_pauses(segments, length: int) -> list[int]:
-    """Edges inside the audio that are not where a second voice is cut out: one such place is a false alarm in this chapter."""
-    cut = {edge for s in segments if s.reasons == ("overlap",) for edge in (s.start_ms, s.end_ms)}
-    assert len(cut) <= 2
-    return [edge for s in segments for edge in (s.start_ms, s.end_ms) if 0 < edge < length and edge not in cut]
-
-
 @pytest.mark.slow
 def test_a_chapter_is_covered_and_accepted(chapter):
     _, pcm, _, segments = chapter
@@ -212,9 +205,9 @@ def test_no_edge_falls_inside_speech_by_an_independent_detector(chapter):
     _, pcm, _, segments = chapter
     model = silero_vad.load_silero_vad()
     speech = np.zeros(len(pcm) // 16, bool)
-    for found in silero_vad.get_speech_timestamps(torch.from_numpy(pcm), model, min_silence_duration_ms=100, speech_pad_ms=0):
+    for found in silero_vad.get_speech_timestamps(torch.from_numpy(pcm), model, min_silence_duration_ms=150, speech_pad_ms=0):
         speech[found["start"] // 16 : found["end"] // 16] = True
-    edges = edges_in_pauses(segments, len(speech))
+    edges = [e for s in segments for e in (s.start_ms, s.end_ms) if 0 < e < len(speech)]
     assert edges and not [e for e in edges if speech[max(0, e - 50) : e + 50].all()]
 
 
@@ -223,7 +216,7 @@ def test_every_edge_is_in_a_pause_of_the_least_length(chapter):
     pauses = [
         r * 10 for r in true_runs(pause_mask(frame_levels_db(pcm, 16_000))) if (r[1] - r[0]) * 10 >= DEFAULTS.min_pause_s * 1000
     ]
-    for edge in edges_in_pauses(segments, len(pcm) // 16):
+    for edge in (e for s in segments for e in (s.start_ms, s.end_ms) if 0 < e < len(pcm) // 16):
         assert any(a <= edge <= b for a, b in pauses)
 
 
