@@ -72,7 +72,7 @@ class DiarizeConfig(Section):
         0.2,
         gt=0,
         lt=1,
-        description="above this probability of a second voice, for 80 ms, the time around is cut out; in readings, above 0.9 for 160 ms",
+        description="above this probability of a second voice, for 80 ms, the time around is cut; in readings, 0.9 for 160 ms",
     )
 
 

@@ -1,4 +1,4 @@
-"""Voices: which windows are of one person, and who gets a label. Made embeddings, as noisy as CAM++'s are for windows of 1.5 s."""
+"""Voices: which windows are of one person, who gets a label. Made embeddings, as noisy as those of CAM++ for windows of 1.5 s."""
 
 import numpy as np
 import pytest
