@@ -109,10 +109,12 @@ def diarize(diarizer: Diarizer, pcm16k: NDArray[np.float32], start_ms: int, conf
         return Diarization()
     second_U = hear_second_voice(diarizer.second_voice, heard.track, activity, heard.voice_U, voices.embeddings_KE)
     supported_U = np.where(_is_supported(activity, len(second_U)), second_U, np.float32(0))
-    limit, least_ms = config.max_second_voice, MIXED_MS
-    if not _is_conversation(voices, supported_U):
-        limit, least_ms, second_U = LONE_LIMIT, LONE_MS, supported_U
-    mixed = mixed_times(second_U, limit, least_ms)
+    if _is_conversation(voices, second_U, supported_U):
+        mixed = mixed_times(second_U, config.max_second_voice, MIXED_MS)
+    else:
+        mixed = mixed_times(supported_U, LONE_LIMIT, LONE_MS)
+        # what is too short to be cut out is no reason to reject a whole segment either
+        second_U = np.minimum(supported_U, np.float32(LONE_LIMIT))
     spoken = turns_of(activity.speech_T > SPEECH, voice_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
     speakers = _rank_speakers(spoken, voices)
     names = dict(speakers)
@@ -254,11 +256,15 @@ def _pause_blocks(pcm16k: NDArray[np.float32], blocks: int) -> NDArray[np.bool_]
     return near[:blocks]
 
 
-def _is_conversation(voices: Voices, second_U: NDArray[np.float32]) -> bool:
-    """Whether more than one person clearly talks in a unit, by what both models hear: the detector of second voices alone takes
-    some readers for two all the time."""
+def _is_conversation(voices: Voices, second_U: NDArray[np.float32], supported_U: NDArray[np.float32]) -> bool:
+    """Whether more than one person clearly talks in a unit.
+
+    A second voice that the segmentation model mostly excludes makes no conversation: the detector hears one all through some
+    readings.
+    """
     spoken_K = np.bincount(voices.voice_N[voices.voice_N >= 0], minlength=len(voices.embeddings_KE)) * BLOCK_MS
-    return bool((spoken_K >= TALKER_MS).sum() > 1 or (second_U > CLEAR).mean() > CLEAR_SHARE)
+    clear, agreed = (second_U > CLEAR).mean(), (supported_U > CLEAR).mean()
+    return bool((spoken_K >= TALKER_MS).sum() > 1 or (clear > CLEAR_SHARE and agreed > clear / 2))
 
 
 def _is_supported(activity: SpeechActivity, frames: int) -> NDArray[np.bool_]:

@@ -39,7 +39,7 @@ def second_nearest_voice(alone_N: NDArray[np.int64], voice_N: NDArray[np.int64])
     return found_N
 
 
-def mixed_times(second_U: NDArray[np.float32], limit: float, least_ms: int = MIXED_MS) -> list[tuple[int, int]]:
+def mixed_times(second_U: NDArray[np.float32], limit: float, least_ms: int) -> list[tuple[int, int]]:
     """Start and end in ms of the times in which a second voice is heard for `least_ms` or more."""
     times: list[tuple[int, int]] = []
     for start, end in (true_runs(second_U > limit) * FRAME_MS).tolist():

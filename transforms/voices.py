@@ -28,7 +28,7 @@ FEW_MORE, FARTHEST = 0.9, 0.6
 """the mean of few windows is uncertain: a group of n windows is joined from a distance that is larger by `FEW_MORE` / n, up to
 `FARTHEST`"""
 MIN_VOICE = 20
-"""blocks that the windows of a voice cover: of a person who says less, nothing is known well enough for a label of their own"""
+"""blocks: if the windows of all voices but one cover less, these are strange moments of that one person"""
 MAX_WINDOWS = 2400
 """more windows are thinned out evenly: clustering takes time and memory that grow with the square of their number"""
 CONTEXT = 5
@@ -122,7 +122,8 @@ def _cluster(track: VoiceTrack, stretches: NDArray[np.int64], threshold: float) 
     kept = [group for group in groups if len(group) > 1 or length_W[group].sum() >= 12] or [np.arange(len(chosen))]
     joined = join_alike(chosen, kept, threshold)
     covered = [_covered(start_W[whole_W][group], end_W[whole_W][group]) for group in joined]
-    joined = [group for group, blocks in zip(joined, covered, strict=True) if blocks >= min(MIN_VOICE, max(covered))]
+    long = [group for group, blocks in zip(joined, covered, strict=True) if blocks >= MIN_VOICE]
+    joined = long if len(long) == 1 else joined
     return _unit(np.stack([chosen[group].mean(axis=0) for group in joined]))
 
 
