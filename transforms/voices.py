@@ -27,7 +27,7 @@ ALIKE = 0.35
 FEW_MORE, FARTHEST = 0.9, 0.6
 """the mean of few windows is uncertain: a group of n windows is joined from a distance that is larger by `FEW_MORE` / n, up to
 `FARTHEST`"""
-MIN_VOICE = 20
+MIN_VOICE = WINDOW + 1
 """blocks: if the windows of all voices but one cover less, these are strange moments of that one person"""
 MAX_WINDOWS = 2400
 """more windows are thinned out evenly: clustering takes time and memory that grow with the square of their number"""
