@@ -12,6 +12,7 @@ import argparse
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ def save_examples(path: Path, conversation: Conversation) -> None:
         persons = _person_of_voices(heard, near)
         evidence = gather_evidence(heard.track, heard.activity, heard.voice_U, heard.voices.embeddings_KE)
         found.append((evidence, *_targets(near, loud, persons[heard.voice_U])))
-    rows = {
+    rows: dict[str, Any] = {
         "frames": heard.track.frames_UC,
         "hidden": heard.activity.hidden_UH[:frames],
         "evidence": np.stack([e.astype(np.float16) for e, _, _ in found]) if found else np.zeros((0, 0, 0), np.float16),
@@ -163,12 +164,12 @@ def train(training: list[Example], epochs: int, rng: np.random.Generator, checkp
     steps = epochs * len(training) * 3 // BATCH
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    parts, first = (model, optimizer, schedule), 0
+    parts: tuple[Any, ...] = (model, optimizer, schedule)
+    first, average = 0, 0.0
     if checkpoint.exists():
         first, states = torch.load(checkpoint)
         for part, state in zip(parts, states, strict=True):
             part.load_state_dict(state)
-    mean = 0.0
     for step in range(first, steps):
         crops = [_crop(training[int(i)], rng) for i in rng.integers(len(training), size=BATCH)]
         *inputs, targets, counts = (torch.from_numpy(np.stack(part)).float() for part in zip(*crops, strict=True))
@@ -178,9 +179,9 @@ def train(training: list[Example], epochs: int, rng: np.random.Generator, checkp
         loss.backward()
         optimizer.step()
         schedule.step()
-        mean += 0.02 * (loss.item() - mean)
+        average += 0.02 * (loss.item() - average)
         if step % 200 == 199:
-            print(f"step {step + 1} of {steps}: loss {mean:.4f}", flush=True)
+            print(f"step {step + 1} of {steps}: loss {average:.4f}", flush=True)
             torch.save((step + 1, [part.state_dict() for part in parts]), checkpoint)
     return model.eval()
 
