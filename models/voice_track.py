@@ -1,7 +1,7 @@
 """Voice track: the speaker encoder run once over a stretch of audio, from which any part of it can be embedded at little cost.
 
 CAM++ pools its frames into mean and standard deviation only at the end. The frames of a whole unit are computed once, in
-excerpts of 10 s, and kept; the embedding of a part is then made from sums of its frames.
+excerpts of 12 s, and kept; the embedding of a part is then made from sums of its frames.
 
 Shapes: n samples, U frames (50 per second), C = 512 channels, E = 192 embedding values, N blocks of 100 ms, W parts.
 """
