@@ -1,7 +1,7 @@
 """Voice track: the speaker encoder run once over a stretch of audio, from which any part of it can be embedded at little cost.
 
 CAM++ pools its frames into mean and standard deviation only at the end. The frames of a whole unit are computed once, in
-excerpts of 10 s, and kept; the embedding of a part is then made from sums of its frames.
+excerpts of 12 s, and kept; the embedding of a part is then made from sums of its frames.
 
 Shapes: n samples, U frames (50 per second), C = 512 channels, E = 192 embedding values, N blocks of 100 ms, W parts.
 """
@@ -18,9 +18,9 @@ from voxbeam.schemas.formats import ASR_RATE
 BLOCK_MS = 100
 FRAME_MS = 20
 BLOCK_FRAMES = BLOCK_MS // FRAME_MS
-EXCERPT_S = 10
+EXCERPT_S = 12
 """about the length of audio that the encoder was trained on; also the scope of the mean that is subtracted from its features"""
-MARGIN_S = 1
+MARGIN_S = 0.5
 """context before and after an excerpt; the frames computed for it are dropped"""
 
 
@@ -91,7 +91,7 @@ class VoiceEvidence:
 def track_voices(encoder: CAMPlusPlus, pcm16k: NDArray[np.float32]) -> VoiceTrack:
     """The voice track of audio [n] in [−1, 1] at 16 kHz; of less than a block, an empty one. Memory is 60 kB per second."""
     device = encoder.project.weight.device
-    excerpt, margin = EXCERPT_S * FRAMES_PER_SECOND, MARGIN_S * FRAMES_PER_SECOND
+    excerpt, margin = EXCERPT_S * FRAMES_PER_SECOND, int(MARGIN_S * FRAMES_PER_SECOND)
     hop = ASR_RATE // FRAMES_PER_SECOND
     blocks = len(pcm16k) * 1000 // (ASR_RATE * BLOCK_MS)
     found = [np.zeros((0, encoder.channels), np.float16)]

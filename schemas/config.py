@@ -62,13 +62,17 @@ class DiarizeConfig(Section):
     )
     batch: int = Field(32, gt=0, description="windows per forward pass; halved while memory runs out")
     threshold: float = Field(
-        0.5, gt=0, lt=2, description="voices nearer than this (mean cosine distance of 1.5 s pieces) are one speaker"
+        0.22,
+        gt=0,
+        lt=2,
+        description="voices nearer than this (cosine distance of the means of many 1.5 s pieces) are one speaker; of few pieces, "
+        "from farther",
     )
     max_second_voice: float = Field(
         0.2,
         gt=0,
         lt=1,
-        description="above this probability of a second voice, for 80 ms, the time around is cut out; in readings, above 0.8",
+        description="above this probability of a second voice, for 80 ms, the time around is cut; in readings, 0.9 for 160 ms",
     )
 
 
@@ -91,7 +95,7 @@ class PurityConfig(Section):
         0.7, description="cosine distance between any 1.2 s of the segment and the voice it is labelled with"
     )
     max_second_voice: float | None = Field(
-        0.8, description="probability that anyone but the segment's speaker is heard, mean over 120 ms, at its highest"
+        0.9, description="probability that anyone but the segment's speaker is heard, mean over 120 ms, at its highest"
     )
 
 

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from voxbeam.transforms.audio.pauses import true_runs
 from voxbeam.transforms.speech_index import SpeechIndex
 
-DIP_MS = 40
+DIP_MS = 20
 """the energy stays low for this long between words, and in some consonants: an edge of a part is put into such a dip"""
 CHANGE_ERROR_MS = 300
 """a dip this near to a change of speaker is where the change is"""
-CLEAR_DIP_MS = 60
+CLEAR_DIP_MS = 90
 """a shorter dip may lie inside a word of somebody who is being interrupted"""
-CHANGE_MARGIN_MS = 150
+CHANGE_MARGIN_MS = 100
 """without a clear dip, this much on either side of a change is uncertain"""
-MIXED_MARGIN_MS = 60
+MIXED_MARGIN_MS = 20
 """uncertain time on either side of a second voice"""
-MIN_PART_MS = 300
+MIN_PART_MS = 200
 """a shorter part is rejected with what it lies beside"""
 
 
@@ -113,7 +113,8 @@ class IslandCutter:
         """Uncertain times at the changes of speaker in an island: the deepest of the dips nearby, or a margin."""
         for before, after in self._changes:
             if before < end and after > start:
-                dips = _touching(self._dips, max(start, before - CHANGE_ERROR_MS), min(end, after + CHANGE_ERROR_MS))
+                # also the pauses on either side of the island: a change in one of them costs the island nothing
+                dips = _touching(self._dips, max(start - 1, before - CHANGE_ERROR_MS), min(end + 1, after + CHANGE_ERROR_MS))
                 longest = max(dips.tolist(), key=lambda dip: (dip[1] - dip[0], -dip[0]), default=(0, 0))
                 if longest[1] - longest[0] >= CLEAR_DIP_MS:
                     yield longest[0], longest[1]

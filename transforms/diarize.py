@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from voxbeam.models.campplus import CAMPlusPlus, load_campplus
 from voxbeam.models.oom import empty_cuda_cache, is_out_of_memory
 from voxbeam.models.second_voice import SecondVoice, hear_second_voice, load_second_voice
-from voxbeam.models.speech_activity import MOMENT_MS, SpeechActivity, activity_of_turns, find_activity
-from voxbeam.models.voice_track import BLOCK_FRAMES, BLOCK_MS, VoiceEvidence, VoiceTrack, track_voices
+from voxbeam.models.speech_activity import MOMENT_MS, SpeechActivity, find_activity, with_turns
+from voxbeam.models.voice_track import BLOCK_FRAMES, BLOCK_MS, FRAME_MS, VoiceEvidence, VoiceTrack, track_voices
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.schemas.formats import ASR_RATE, ASR_SAMPLES_PER_MS
@@ -24,8 +24,7 @@ from voxbeam.schemas.segment import LocalSpeaker, Turn
 from voxbeam.storage.store_errors import summarize_error
 from voxbeam.transforms.audio.pauses import HOP_MS, frame_levels_db, pause_mask, true_runs
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
-from voxbeam.transforms.cut_island import DIP_MS
-from voxbeam.transforms.voice_times import mixed_times, nearest_voice, second_nearest_voice, turns_of
+from voxbeam.transforms.voice_times import MIXED_MS, mixed_times, nearest_voice, second_nearest_voice, turns_of
 from voxbeam.transforms.voices import Voices, find_voices
 
 log = logging.getLogger(__name__)
@@ -33,14 +32,19 @@ MIN_SPEAKER_MS = 200
 """a speaker with less speech than this in the unit is a click or the onset of noise, and is dropped"""
 SILENCE_PEAK = 1e-4
 """audio that stays below −80 dBFS is silence; the models normalize their input and would find speakers in it"""
-SPEECH, OVERLAP = 0.5, 0.2
+SPEECH, OVERLAP = 0.4, 0.2
 """probabilities from which a moment counts as speech, and from which it is not surely that of one person"""
 CLEAR, CLEAR_SHARE = 0.7, 0.025
 """a second voice is clear from this probability; where this fraction of the frames has one, the unit is a conversation"""
 TALKER_MS = 3000
 """so it is where two people talk for this long"""
-LONE_LIMIT = 0.8
-"""in other units, such as readings, a second voice is so rare that it takes this probability to count"""
+LONE_LIMIT, LONE_MS = 0.9, 160
+"""in other units, such as readings, a second voice is so rare that it takes this probability, for so long, to count"""
+SUPPORT, SUPPORT_FRAMES = 0.02, 11
+"""and the segmentation model must not be sure that nobody else speaks: it gives so much to two voices or to another one, within
+so many frames around"""
+DIP_MS = 30
+"""a pause as short as this makes a change of voice likelier"""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,9 @@ class Diarizer:
     """The models of the stage."""
 
     segmentation: Any
-    """pyannote's segmentation model, or a whole pyannote pipeline if the configuration names one"""
-    is_pipeline: bool
+    """pyannote's segmentation model"""
+    pipeline: Any | None
+    """a whole pyannote pipeline, if the configuration names one"""
     encoder: CAMPlusPlus
     second_voice: SecondVoice
 
@@ -103,8 +108,13 @@ def diarize(diarizer: Diarizer, pcm16k: NDArray[np.float32], start_ms: int, conf
     if not len(voices.embeddings_KE):
         return Diarization()
     second_U = hear_second_voice(diarizer.second_voice, heard.track, activity, heard.voice_U, voices.embeddings_KE)
-    limit = config.max_second_voice if _is_conversation(voices, second_U) else LONE_LIMIT
-    mixed = mixed_times(second_U, limit)
+    supported_U = np.where(_is_supported(activity, len(second_U)), second_U, np.float32(0))
+    if _is_conversation(voices, second_U, supported_U):
+        mixed = mixed_times(second_U, config.max_second_voice, MIXED_MS)
+    else:
+        mixed = mixed_times(supported_U, LONE_LIMIT, LONE_MS)
+        # what is too short to be cut out is no reason to reject a whole segment either
+        second_U = np.minimum(supported_U, np.float32(LONE_LIMIT))
     spoken = turns_of(activity.speech_T > SPEECH, voice_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
     speakers = _rank_speakers(spoken, voices)
     names = dict(speakers)
@@ -142,9 +152,10 @@ def load_diarizer(config: DiarizeConfig, device: Literal["cpu", "cuda"] = "cpu")
     # Imported here because it imports Lightning: seconds that a build without model work need not spend.
     from voxbeam.models.pyannote_models import load_segmentation
 
-    is_pipeline = config.pipeline != "embedded"
-    model: Any = _load_custom_pipeline(config.pipeline, config.batch) if is_pipeline else load_segmentation()
-    return Diarizer(model.to(torch.device(device)), is_pipeline, load_campplus().to(device), load_second_voice())
+    pipeline = None
+    if config.pipeline != "embedded":
+        pipeline = _load_custom_pipeline(config.pipeline, config.batch).to(torch.device(device))
+    return Diarizer(load_segmentation().to(device), pipeline, load_campplus().to(device), load_second_voice())
 
 
 class Diarize(UnitStage):
@@ -166,21 +177,22 @@ def _find_activity(
     diarizer: Diarizer, pcm16k: NDArray[np.float32], blocks: int, batch: int
 ) -> tuple[SpeechActivity, NDArray[np.int64] | None]:
     """Speech activity, and the voice of each block if a whole pipeline names it."""
-    if not diarizer.is_pipeline:
-        return find_activity(diarizer.segmentation, pcm16k, batch), None
+    activity = find_activity(diarizer.segmentation, pcm16k, batch)
+    if diarizer.pipeline is None:
+        return activity, None
     waveform = torch.from_numpy(np.ascontiguousarray(pcm16k, np.float32))[None]
     length = len(pcm16k) // ASR_SAMPLES_PER_MS
     with warnings.catch_warnings():
         # pyannote warns that it turns TF32 off, and when it takes statistics of single frames; both are intended.
         warnings.simplefilter("ignore")
-        output = _run_pipeline(diarizer.segmentation, {"waveform": waveform, "sample_rate": ASR_RATE, "uri": "unit"})
+        output = _run_pipeline(diarizer.pipeline, {"waveform": waveform, "sample_rate": ASR_RATE, "uri": "unit"})
     annotation = getattr(output, "speaker_diarization", output)
     turns = []
     for segment, _, label in annotation.itertracks(yield_label=True):
         start, end = max(0, round(segment.start * 1000)), min(length, round(segment.end * 1000))
         if end > start:
             turns.append(Turn(start_ms=start, end_ms=end, speaker=str(label)))
-    activity = activity_of_turns(turns, length)
+    activity = with_turns(activity, turns)
     labels_N = np.full(blocks, -1)
     for number, (_, group) in enumerate(groupby(sorted(turns, key=attrgetter("speaker")), attrgetter("speaker"))):
         for turn in group:
@@ -244,10 +256,24 @@ def _pause_blocks(pcm16k: NDArray[np.float32], blocks: int) -> NDArray[np.bool_]
     return near[:blocks]
 
 
-def _is_conversation(voices: Voices, second_U: NDArray[np.float32]) -> bool:
-    """Whether more than one person clearly talks in a unit."""
+def _is_conversation(voices: Voices, second_U: NDArray[np.float32], supported_U: NDArray[np.float32]) -> bool:
+    """Whether more than one person clearly talks in a unit.
+
+    A second voice that the segmentation model mostly excludes makes no conversation: the detector hears one all through some
+    readings.
+    """
     spoken_K = np.bincount(voices.voice_N[voices.voice_N >= 0], minlength=len(voices.embeddings_KE)) * BLOCK_MS
-    return bool((spoken_K >= TALKER_MS).sum() > 1 or (second_U > CLEAR).mean() > CLEAR_SHARE)
+    clear, agreed = (second_U > CLEAR).mean(), (supported_U > CLEAR).mean()
+    return bool((spoken_K >= TALKER_MS).sum() > 1 or (clear > CLEAR_SHARE and agreed > clear / 2))
+
+
+def _is_supported(activity: SpeechActivity, frames: int) -> NDArray[np.bool_]:
+    """Frames [frames] near which the segmentation model does not exclude a second voice."""
+    per_frame = FRAME_MS // MOMENT_MS
+    found_U = np.zeros(frames, np.bool_)
+    seen = np.maximum(activity.overlap_T, activity.other_T)[::per_frame][:frames] > SUPPORT
+    found_U[: len(seen)] = seen
+    return np.asarray(np.convolve(found_U, np.ones(SUPPORT_FRAMES), "same") > 0)
 
 
 def _rank_speakers(spoken: Sequence[tuple[int, int, int]], voices: Voices) -> list[tuple[int, LocalSpeaker]]:

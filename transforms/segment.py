@@ -21,10 +21,13 @@ from voxbeam.transforms.speech_index import SpeechIndex
 
 TURN_ERROR_MS = 200
 """error of a diarizer's edges: the time between turns counts as a pause without this much at either end"""
-CHANGE_PAD_MS = 20
-"""silence kept before or after another speaker, who may begin softly"""
+CHANGE_PAD_MS, CHANGE_PAUSE_MS = 20, 2000
+"""silence kept before or after another speaker, who may begin softly, and the pauses to which this applies"""
 LONG_PAUSE_MS = 600
 """pauses longer than this are all equally good places for an edge"""
+WARY_MS, WARY_TARGET_S = 10_000, 4.0
+"""so near to a second voice there may be another one, which was not heard: segments are cut at every good pause, so that it
+spoils a short one; a segment of this length costs as much as the worst edge"""
 
 
 def segment_speech(
@@ -62,14 +65,14 @@ def segment_speech(
         gap_ms = island.start - run[-1].end if run else 0
         parted = bool(run) and (gap_ms > config.max_gap_s * 1000 or cutter.is_mixed(run[-1].end, island.start))
         if run and (parted or island.reason or island.speaker != run[-1].speaker):
-            segments += _join(run, config)
+            segments += _join(run, cutter, config)
             run = []
         if island.reason:
             segments.append(_rejected(island.left, island.right, island.speaker, island.reason))
         else:
             run.append(island)
     if run:
-        segments += _join(run, config)
+        segments += _join(run, cutter, config)
     return tuple(
         replace(
             s,
@@ -129,26 +132,27 @@ def _find_islands(
         for island in cutter.cut(cutter.clear_edges(Island(start, end, left, right))):
             too_long = island.reason is None and island.right - island.left > config.max_s * 1000
             islands.append(replace(island, reason="no_pause") if too_long else island)
-    return _without_pads_at_changes(islands, pad)
+    return _without_pads_at_changes(islands)
 
 
-def _without_pads_at_changes(islands: list[Island], pad: int) -> list[Island]:
-    """The islands, with little silence kept where the neighbor within `pad` on both sides is another speaker or is rejected."""
+def _without_pads_at_changes(islands: list[Island]) -> list[Island]:
+    """The islands, with little silence kept where the neighbor across a pause is another speaker or is rejected."""
     trimmed: list[Island] = []
     for i, island in enumerate(islands):
         left, right = island.left, island.right
-        if i and islands[i - 1].speaker != island.speaker and island.start - islands[i - 1].end < 2 * pad:
+        before, after = islands[max(0, i - 1) : i], islands[i + 1 : i + 2]
+        if before and before[0].speaker != island.speaker and island.start - before[0].end < CHANGE_PAUSE_MS:
             left = max(left, island.start - CHANGE_PAD_MS)
-        if i + 1 < len(islands) and islands[i + 1].speaker != island.speaker and islands[i + 1].start - island.end < 2 * pad:
+        if after and after[0].speaker != island.speaker and after[0].start - island.end < CHANGE_PAUSE_MS:
             right = min(right, island.end + CHANGE_PAD_MS)
         trimmed.append(replace(island, left=left, right=right))
     return trimmed
 
 
-def _join(run: list[Island], config: SegmentConfig) -> list[Segment]:
+def _join(run: list[Island], cutter: IslandCutter, config: SegmentConfig) -> list[Segment]:
     """Divides a run of islands of one speaker into segments of least total cost (dynamic programming over their edges).
 
-    The cost is low for lengths within the target and for edges in long pauses.
+    The cost is low for lengths within the target and for edges in long pauses. Near a second voice it is low for short segments.
     """
     min_cost = [0.0] + [np.inf] * len(run)
     origin = [0] * (len(run) + 1)
@@ -156,10 +160,12 @@ def _join(run: list[Island], config: SegmentConfig) -> list[Segment]:
         pause = run[end].start - run[end - 1].end if end < len(run) else LONG_PAUSE_MS
         edge_cost = 1.0 - min(pause, LONG_PAUSE_MS) / LONG_PAUSE_MS
         for begin in range(end - 1, -1, -1):
-            duration = (run[end - 1].right - run[begin].left) / 1000
+            left, right = run[begin].left, run[end - 1].right
+            duration = (right - left) / 1000
             if duration > config.max_s:
                 break
-            cost = min_cost[begin] + edge_cost + _length_cost(duration, config)
+            wary = cutter.is_mixed(left - WARY_MS, right + WARY_MS)
+            cost = min_cost[begin] + edge_cost + _length_cost(duration, wary, config)
             if cost < min_cost[end]:
                 min_cost[end], origin[end] = cost, begin
     segments: list[Segment] = []
@@ -175,10 +181,12 @@ def _join(run: list[Island], config: SegmentConfig) -> list[Segment]:
     return segments[::-1]
 
 
-def _length_cost(seconds: float, config: SegmentConfig) -> float:
-    """0 within the target, up to 1 at the limits, and 4 below min_s, where the segment is rejected."""
+def _length_cost(seconds: float, wary: bool, config: SegmentConfig) -> float:
+    """0 within the target, up to 1 at the limits, and 4 below min_s, where it is rejected; wary, the shorter the better."""
     if seconds < config.min_s:
         return 4.0
+    if wary:
+        return (seconds / WARY_TARGET_S) ** 2
     if seconds < config.target_min_s:
         return ((config.target_min_s - seconds) / (config.target_min_s - config.min_s)) ** 2
     if seconds > config.target_max_s:

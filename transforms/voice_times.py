@@ -39,15 +39,15 @@ def second_nearest_voice(alone_N: NDArray[np.int64], voice_N: NDArray[np.int64])
     return found_N
 
 
-def mixed_times(second_U: NDArray[np.float32], limit: float) -> list[tuple[int, int]]:
-    """Start and end in ms of the times in which a second voice is heard."""
+def mixed_times(second_U: NDArray[np.float32], limit: float, least_ms: int) -> list[tuple[int, int]]:
+    """Start and end in ms of the times in which a second voice is heard for `least_ms` or more."""
     times: list[tuple[int, int]] = []
     for start, end in (true_runs(second_U > limit) * FRAME_MS).tolist():
         if times and start - times[-1][1] < MIXED_GAP_MS:
             times[-1] = (times[-1][0], end)
         else:
             times.append((start, end))
-    return [(start, end) for start, end in times if end - start >= MIXED_MS]
+    return [(start, end) for start, end in times if end - start >= least_ms]
 
 
 def turns_of(speech_T: NDArray[np.bool_], voice_N: NDArray[np.int64], length: int) -> list[tuple[int, int, int]]:

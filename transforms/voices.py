@@ -22,6 +22,13 @@ MIN_WINDOW = 8
 MIXED_QUANTILE, MIXED_SIMILARITY = 0.35, 0.35
 """a window whose halves are less alike than this similarity probably holds two voices, and does not help either; at most this
 fraction of the windows"""
+ALIKE = 0.35
+"""windows whose mean cosine distance is smaller surely are of one person"""
+FEW_MORE, FARTHEST = 0.9, 0.6
+"""the mean of few windows is uncertain: a group of n windows is joined from a distance that is larger by `FEW_MORE` / n, up to
+`FARTHEST`"""
+MIN_VOICE = WINDOW + 1
+"""blocks: if the windows of all voices but one cover less, these are strange moments of that one person"""
 MAX_WINDOWS = 2400
 """more windows are thinned out evenly: clustering takes time and memory that grow with the square of their number"""
 CONTEXT = 5
@@ -56,7 +63,7 @@ def find_voices(
         track: of the unit's audio.
         alone_N: blocks in which one person speaks.
         pause_N: blocks beside a pause, however short, where a change of voice is likelier.
-        threshold: voices nearer than this (mean cosine distance of windows of 1.5 s) are one.
+        threshold: voices nearer than this (cosine distance of the means of many windows) are one.
         labels_N: voices that another diarizer found, −1 for none; they replace the clustering.
     """
     stretches = true_runs(alone_N)
@@ -108,12 +115,53 @@ def _cluster(track: VoiceTrack, stretches: NDArray[np.int64], threshold: float) 
     alike_W = (track.embed(start_W, middle_W) * track.embed(middle_W, end_W)).sum(axis=1)
     whole_W = alike_W >= min(MIXED_SIMILARITY, float(np.quantile(alike_W, MIXED_QUANTILE)))
     chosen = rows_WE[whole_W]
-    labels = fcluster(linkage(chosen, "average", "cosine"), threshold, "distance") if len(chosen) > 1 else np.ones(1, int)
-    members = [labels == label for label in dict.fromkeys(labels.tolist())]
+    labels = fcluster(linkage(chosen, "average", "cosine"), ALIKE, "distance") if len(chosen) > 1 else np.ones(1, int)
+    groups = [np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())]
     length_W = (end_W - start_W)[whole_W]
-    # a cluster of a single short window is a cough or a mixture
-    kept = [mask for mask in members if mask.sum() > 1 or length_W[mask].sum() >= 12] or [np.ones(len(chosen), bool)]
-    return _unit(np.stack([chosen[mask].mean(axis=0) for mask in kept]))
+    # a group of a single short window is a cough or a mixture
+    kept = [group for group in groups if len(group) > 1 or length_W[group].sum() >= 12] or [np.arange(len(chosen))]
+    joined = join_alike(chosen, kept, threshold)
+    covered = [_covered(start_W[whole_W][group], end_W[whole_W][group]) for group in joined]
+    long = [group for group, blocks in zip(joined, covered, strict=True) if blocks >= MIN_VOICE]
+    joined = long if len(long) == 1 else joined
+    return _unit(np.stack([chosen[group].mean(axis=0) for group in joined]))
+
+
+def join_alike(rows_WE: NDArray[np.float32], groups: list[NDArray[np.int64]], threshold: float) -> list[NDArray[np.int64]]:
+    """Joins groups of windows, the likeliest first, while the means of two are nearer than the threshold for their size.
+
+    Means of several windows tell two persons apart better than windows do: noise averages out of them. The result does not depend
+    on the order of the groups.
+    """
+    groups = sorted(groups, key=lambda group: int(group.min()))
+    sum_GE = np.stack([rows_WE[group].sum(axis=0) for group in groups])
+    size_G = np.array([len(group) for group in groups])
+    ratio_GG = np.stack([_ratios(g, sum_GE, size_G, threshold) for g in range(len(groups))])
+    while len(groups) > 1:
+        first, second = sorted(int(g) for g in np.unravel_index(int(ratio_GG.argmin()), ratio_GG.shape))
+        if ratio_GG[first, second] >= 1:
+            break
+        groups[first] = np.sort(np.concatenate([groups[first], groups.pop(second)]))
+        sum_GE[first] += sum_GE[second]
+        size_G[first] += size_G[second]
+        sum_GE, size_G = np.delete(sum_GE, second, axis=0), np.delete(size_G, second)
+        ratio_GG = np.delete(np.delete(ratio_GG, second, axis=0), second, axis=1)
+        ratio_GG[first] = ratio_GG[:, first] = _ratios(first, sum_GE, size_G, threshold)
+    return groups
+
+
+def _ratios(group: int, sum_GE: NDArray[np.float32], size_G: NDArray[np.int64], threshold: float) -> NDArray[np.float32]:
+    """Distance [G] of a group's mean from that of every group, divided by the distance from which they are joined."""
+    means_GE = _unit(sum_GE)
+    limit_G = np.minimum(FARTHEST, threshold + FEW_MORE / np.minimum(size_G, size_G[group]))
+    ratio_G = (1 - means_GE @ means_GE[group]) / limit_G
+    ratio_G[group] = np.inf
+    return np.asarray(ratio_G, np.float32)
+
+
+def _covered(start_W: NDArray[np.int64], end_W: NDArray[np.int64]) -> int:
+    """Number of blocks in at least one of the windows."""
+    return len(np.unique(np.concatenate([np.arange(*window) for window in zip(start_W, end_W, strict=True)])))
 
 
 def _windows(stretches: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -66,12 +66,12 @@ def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
     )
     assert found.invalidates_units == (
         "device: 'cpu' → 'cuda'",
-        "diarize.threshold: 0.5 → 0.6",
+        "diarize.threshold: 0.22 → 0.6",
         f"model tokenize: {'a' * 12} → {'c' * 12}",
         "torch: 2.13.0 → 2.14.0",
     )
     assert found.repacks == ("link_speakers.threshold: 0.5 → 0.6", "pack.max_shard_mb: 1024 → 64")
-    assert found.stages == tuple(READS) and "all stages run" in str(found) and "diarize.threshold: 0.5 → 0.6" in str(found)
+    assert found.stages == tuple(READS) and "all stages run" in str(found) and "diarize.threshold: 0.22 → 0.6" in str(found)
 
 
 def test_policy_repacks(released: Any) -> None:

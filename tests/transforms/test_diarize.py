@@ -1,6 +1,7 @@
 """Diarize: speakers of real speech, silence and noise, determinism, no network."""
 
 import itertools
+import math
 import pickle
 import socket
 import warnings
@@ -13,7 +14,8 @@ from safetensors.torch import load_file
 from voxbeam.assets import SEGMENTATION_WEIGHTS
 from voxbeam.models.campplus import SPEAKER_WEIGHTS, fbank, load_campplus
 from voxbeam.models.second_voice import SECOND_VOICE_WEIGHTS, load_second_voice
-from voxbeam.models.voice_track import track_voices
+from voxbeam.models.speech_activity import find_activity
+from voxbeam.models.voice_track import EXCERPT_S, track_voices
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.transforms.diarize import Diarize, diarize, load_diarizer
@@ -83,6 +85,23 @@ def test_a_reader_is_one_speaker(diarizer, speaker):
     assert found[0].speech_ms > 0.6 * len(pcm) / 16
 
 
+@pytest.mark.parametrize("speaker", ["6454", "5561"])
+def test_a_reader_who_sounds_strange_is_no_conversation(diarizer, speaker):
+    """The detector of second voices alone hears two people all through the first reading, and in an eighth of the second."""
+    (pcm,) = audio_fixtures.reader(speaker, most=1)
+    found = run(diarizer, pcm)
+    assert [s.label for s in found.speakers] == ["v1"]
+    assert all(end <= found.turns[0].start_ms for _, end in found.mixed), "nothing of the speech"
+
+
+def test_a_few_strange_words_get_no_label(diarizer):
+    """The first 1.4 s of this reading sound like nobody else in it: too little to know a person by, so they are cut out."""
+    (pcm,) = audio_fixtures.reader("1502", most=1)
+    found = run(diarizer, pcm)
+    assert [s.label for s in found.speakers] == ["v1"]
+    assert all(end < 2_300 for _, end in found.mixed)
+
+
 def test_two_readers_in_turn_are_two_speakers(diarizer):
     pairs = zip(audio_fixtures.reader("1688", 4), audio_fixtures.reader("2033", 4), strict=True)
     parts = [part for pair in pairs for part in pair]
@@ -120,6 +139,15 @@ def test_short_recordings_of_speech(diarizer, seconds):
     assert all(np.isfinite(s.embedding).all() for s in found)
 
 
+@pytest.mark.parametrize("samples", [1_600, 16_007, 160_000, 160_001, 230_405])
+def test_the_hidden_layer_covers_every_frame(diarizer, samples):
+    pcm = np.resize(audio_fixtures.sample(), samples)
+    activity = find_activity(diarizer.segmentation, pcm, 4)
+    assert activity.hidden_UH.shape == (math.ceil(math.ceil(samples / 160) / 2), 128)
+    assert len(activity.hidden_UH) >= len(track_voices(diarizer.encoder, pcm).frames_UC)
+    assert np.isfinite(activity.hidden_UH.astype(np.float32)).all() and activity.hidden_UH.any(axis=1).all()
+
+
 def test_telemetry_is_off():
     from pyannote.audio.telemetry.metrics import is_metrics_enabled
 
@@ -127,13 +155,13 @@ def test_telemetry_is_off():
 
 
 def test_parts_of_a_track_have_the_embeddings_of_their_sound(diarizer):
-    """Frames computed once for ten seconds, or for the part alone, nearly agree."""
+    """Frames computed once for an excerpt and its margin, or for the excerpt alone, nearly agree."""
     pcm = audio_fixtures.sample()
     track = track_voices(diarizer.encoder, pcm)
     assert track.blocks == 300
-    whole = track.embed(np.array([0]), np.array([100]))[0]
+    whole = track.embed(np.array([0]), np.array([EXCERPT_S * 10]))[0]
     with torch.inference_mode():
-        alone = diarizer.encoder.embed([fbank(torch.from_numpy(pcm[: 10 * 16_000]))])[0].numpy()
+        alone = diarizer.encoder.embed([fbank(torch.from_numpy(pcm[: EXCERPT_S * 16_000]))])[0].numpy()
     assert whole @ alone > 0.97
 
 
@@ -147,7 +175,7 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(diarizer):
         if len(inputs[0]) > 2:
             raise RuntimeError("CUDA error: out of memory")
 
-    hook = diarizer.segmentation.register_forward_pre_hook(short_of_memory)
+    hook = diarizer.segmentation.sincnet.register_forward_pre_hook(short_of_memory)
     try:
         halved = run(diarizer, pcm)
     finally:

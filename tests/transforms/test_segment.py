@@ -11,7 +11,7 @@ from voxbeam.schemas.config import DiarizeConfig, SegmentConfig
 from voxbeam.schemas.segment import Segment, Turn
 from voxbeam.transforms.audio.pauses import frame_levels_db, pause_mask, true_runs
 from voxbeam.transforms.diarize import diarize, load_diarizer
-from voxbeam.transforms.segment import segment_speech
+from voxbeam.transforms.segment import CHANGE_PAD_MS, segment_speech
 
 from tests import audio_fixtures
 
@@ -135,12 +135,28 @@ def test_reasons():
 
 
 def test_a_second_voice_is_cut_around_from_dip_to_dip():
-    pauses = [(3.0, 3.06), (5.5, 5.56)]
+    pauses = [(0, 0.6), (3.0, 3.06), (5.5, 5.56)]  # with less silence, the quietest moments of the noise are dips
     found = segment_speech(sound(9, pauses), 0, 9_000, [turn(0, 9)], [(4_000, 4_400)], DEFAULTS)
     laws(found, 0, 9_000, DEFAULTS)
     assert [(s.speaker, s.reasons) for s in found] == [("v1", ()), (None, ("overlap",)), ("v1", ())]
     assert 3_000 <= found[0].end_ms <= 3_070 and 5_490 <= found[2].start_ms <= 5_560
     assert found[0].end_ms == found[1].start_ms and found[1].end_ms == found[2].start_ms
+
+
+def test_near_a_second_voice_segments_are_short():
+    pauses = [(t, t + 0.3) for t in np.arange(2.0, 90.0, 2.0)]
+    found = segment_speech(sound(90, pauses), 0, 90_000, [turn(0, 90)], [(70_500, 70_900)], DEFAULTS)
+    laws(found, 0, 90_000, DEFAULTS)
+    kept = [s for s in found if s.accepted]
+    near = [s for s in kept if s.start_ms < 80_900 and s.end_ms > 60_500]
+    assert len(near) >= 4 and all(s.duration_ms <= 4_500 for s in near), "what was not heard there spoils little"
+    assert all(s.duration_ms >= 10_000 for s in kept if s.end_ms < 60_500)
+
+
+def test_little_silence_is_kept_before_another_speaker():
+    found = segment_speech(sound(8, [(3.0, 4.5)]), 0, 8_000, [turn(0, 3), turn(4.5, 8, "v2")], (), DEFAULTS)
+    assert [s.speaker for s in found] == ["v1", "v2"]
+    assert found[0].end_ms <= 3_000 + CHANGE_PAD_MS + 10 and found[1].start_ms >= 4_500 - CHANGE_PAD_MS - 10
 
 
 def test_a_change_without_a_clear_dip_costs_the_words_around_it():
