@@ -100,7 +100,7 @@ def release(
         return ReleaseResult(**found, release=None, committed=False, preview=seen, unknown=unknown, wall_s=observer.elapsed_s)
     if not changes:
         return ReleaseResult(**found, release=previous, committed=False, preview=None, wall_s=observer.elapsed_s)
-    empty = allow_empty or not previous.counts["samples"]
+    empty = allow_empty or not previous.counts.get("samples")
     made = _run(store, previous, config, models, RunnerOptions(runner_args), observer, empty)
     unknown = unknown_names(store, (previous, made), config)
     return ReleaseResult(**found, release=made, committed=True, preview=None, unknown=unknown, wall_s=observer.elapsed_s)

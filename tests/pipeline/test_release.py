@@ -162,7 +162,7 @@ def test_a_release_names_what_it_does_not_have_and_is_not_empty_unasked(output: 
         release_with({"filter": {"min_dnsmos_ovrl": 5.0}}, output)
     assert "--dry-run" in str(caught.value) and latest(output)[1].number == 2
     empty = release_with({"filter": {"min_dnsmos_ovrl": 5.0}}, output, allow_empty=True).release
-    assert empty is not None and empty.counts["samples"] == 0
+    assert empty is not None and not empty.counts.get("samples")
     assert release_with({"filter": {"min_dnsmos_ovrl": 4.9}}, output).committed, "it was empty before"
 
 
