@@ -2,6 +2,7 @@
 
 import re
 import reprlib
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -64,10 +65,16 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_float)
 
 
+def read_yaml_file(path: Path) -> bytes:
+    """The bytes of a file, or one more than `parse_yaml` takes: a device has no end."""
+    with path.open("rb") as file:
+        return file.read(MAX_YAML_BYTES + 1)
+
+
 def parse_yaml(content: bytes) -> Any:
     """The value of a YAML text. Raises ValueError, with the place where it is known, for anything else or too much."""
     if len(content) > MAX_YAML_BYTES:
-        raise ValueError(f"it has {len(content)} bytes, more than {MAX_YAML_BYTES}")
+        raise ValueError(f"it has more than {MAX_YAML_BYTES} bytes")
     try:
         return yaml.load(content.decode(), Loader=_Loader)
     except Exception as error:  # numbers and dates that are none raise many types of errors

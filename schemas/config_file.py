@@ -9,7 +9,7 @@ from obstore.exceptions import BaseError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from voxbeam.schemas.bounded_yaml import parse_yaml, shorten
+from voxbeam.schemas.bounded_yaml import parse_yaml, read_yaml_file, shorten
 from voxbeam.schemas.errors import ConfigError
 
 
@@ -62,6 +62,6 @@ def _keys(config: type[BaseModel], before: str = "") -> list[str]:
 def read_uri(uri: str | Path) -> bytes:
     """The bytes of a local file or of an object in a bucket."""
     if isinstance(uri, Path) or "://" not in uri or uri.startswith("file://"):
-        return Path(str(uri).removeprefix("file://")).read_bytes()
+        return read_yaml_file(Path(str(uri).removeprefix("file://")))
     root, _, name = uri.rpartition("/")
     return bytes(obstore.get(obstore.store.from_url(root), name).bytes())

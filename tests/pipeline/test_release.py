@@ -274,10 +274,11 @@ def test_overlays_are_part_of_the_release(output: Path, tmp_path: Path) -> None:
         ('{"key": "k", "reason": " "}', "line 2 is no exclusion"),
         ("[1]", "line 2"),
         ("not JSON", "line 2: not a JSON object"),
+        ('{"key": "k", "key": "l", "text": "t"}', "line 2: not a JSON object: the key 'key' is there twice"),
     ],
 )
 def test_a_wrong_line_of_an_overlay_is_named(line: str, message: str, output: Path, tmp_path: Path) -> None:
-    (tmp_path / "marks.jsonl").write_text(f'{{"key": "k", "text": "t"}}\n{line}\n')
+    (tmp_path / "marks.jsonl").write_text(f'\ufeff{{"key": "k", "text": "t"}}\n{line}\n')
     with pytest.raises(ConfigError, match=message):
         release_with({"overlays": [str(tmp_path / "marks.jsonl")]}, output)
 

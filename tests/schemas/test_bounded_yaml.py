@@ -19,7 +19,7 @@ BOMBS: dict[str, tuple[str | bytes, str]] = {
     "a huge number in base 60": ("decode: {memory_mb: " + ":".join(["1"] * 400_000) + "}", "more than 10000 characters"),
     "a number in base 60": ("decode: {memory_mb: " + ":".join(["1"] * 4_900) + "}", "not a plain number"),
     "a long text": ("device: " + "x" * 20_000, "more than 10000 characters"),
-    "a huge file": ("#" * (2 << 20), "more than 1048576"),
+    "a huge file": ("#" * (2 << 20), "more than 1048576 bytes"),
     "a date that is none": ("device: 2001-99-99", "not YAML"),
     "an object": ("device: !!python/object/apply:os.system [ls]", "not YAML"),
     "half a character": (b'device: "\xed\xa0\x80"', "not YAML"),
@@ -52,3 +52,10 @@ def test_a_bomb_is_a_sentence(tmp_path: Path, case: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         CorpusConfig.from_yaml(tmp_path / "c.yaml")
     assert len(str(caught.value)) < 3_000
+
+
+def test_a_device_without_an_end_is_a_sentence() -> None:
+    if not Path("/dev/zero").exists():
+        pytest.skip("needs /dev/zero")
+    with pytest.raises(ConfigError, match="more than 1048576 bytes"):
+        CorpusConfig.from_yaml("/dev/zero")
