@@ -1,5 +1,6 @@
 """A file of configuration, by path or bucket address: its sections, and what is wrong with their keys."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import obstore
 from obstore.exceptions import BaseError
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from voxbeam.schemas.bounded_yaml import parse_yaml, read_yaml_file, shorten
 from voxbeam.schemas.errors import ConfigError
@@ -33,7 +33,7 @@ def wrong_keys(error: ValidationError, config: type[BaseModel]) -> list[str]:
     return [_wrong_key(wrong, config) for wrong in error.errors()]
 
 
-def _wrong_key(wrong: ErrorDetails, config: type[BaseModel]) -> str:
+def _wrong_key(wrong: Mapping[str, Any], config: type[BaseModel]) -> str:
     message = wrong["msg"].removeprefix("Value error, ")
     if not wrong["loc"]:
         return message
