@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from voxbeam.commands.exit_status import INTERRUPTED
 from voxbeam.commands.main import STOPPED, main
+from voxbeam.commands.terminal import prepare_streams
 
 _SECONDS_TO_STOP = 2.0
 """time to stop in order after Ctrl-C; a Beam runner waits for the current bundle of every worker instead"""
@@ -21,6 +22,7 @@ def run() -> NoReturn:
     """
     os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")  # pyannote.audio sends usage statistics otherwise
     signal.signal(signal.SIGINT, _interrupt)
+    prepare_streams()
     _leave(main())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 class SettingsOption(click.Option):
     """An option of NAME=VALUE words, declared with `multiple=True`: `--set a=1 b=2` is `--set a=1 --set b=2`."""
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and neither NaN nor infinite, which pass for numbers in a range of any kind."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 class VoxbeamCommand(click.Command):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from voxbeam.commands.command import VoxbeamCommand, VoxbeamGroup
+from voxbeam.commands.command import Finite, VoxbeamCommand, VoxbeamGroup
 from voxbeam.commands.exit_status import DONE
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def wait_for_recording(path: Path, challenge: Challenge, ledger: Ledger) -> Any:
 @click.option(
     "--sound", "sounds", type=click.Path(path_type=Path, dir_okay=False), multiple=True, help="Recording that may be the prompt."
 )
-@click.option("--prompt-seconds", type=click.FloatRange(0.5, 30), default=3.0, show_default=True, help="Seconds of it to use.")
+@click.option("--prompt-seconds", type=Finite(0.5, 30), default=3.0, show_default=True, help="Seconds of it to use.")
 @terms_options
 def grant(
     ledger: str | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from voxbeam.commands.beam_options import BuildCommand
-from voxbeam.commands.command import VoxbeamCommand, json_option
+from voxbeam.commands.command import Finite, VoxbeamCommand, json_option
 from voxbeam.commands.exit_status import CONFLICT, DONE, QUARANTINED, WORKER_LOST, WRONG
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def read_config(uri: str | None, codec: str | None) -> CorpusConfig:
 )
 @input_options
 @click.option("--output", metavar="URI", help="Also say what a build into this corpus would do again, stage by stage.")
-@click.option("--sample-minutes", type=float, default=3.0, show_default=True, help="Minutes of speech to measure.")
+@click.option(
+    "--sample-minutes", type=Finite(0, min_open=True), default=3.0, show_default=True, help="Minutes of speech to measure."
+)
 @click.option("--device", type=click.Choice(["cuda"]), help="Estimate for one GPU too, from measured rates (docs/gpu.md).")
 @json_option
 def plan(
@@ -200,7 +202,7 @@ def status(output: str, as_json: bool) -> int:
 @click.option("--release", type=int, metavar="NUMBER", help="Release to verify.  [default: the latest]")
 @click.option(
     "--recheck",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     default=0.0,
     metavar="SHARE",
     help="Probe this share of the sources again, e.g. 0.01.",
@@ -250,7 +252,12 @@ def verify(output: str, release: int | None, recheck: float, rederive: int, repa
 )
 @output_option
 @click.option(
-    "--older-than", type=float, default=24.0, show_default=True, metavar="HOURS", help="Objects younger than this are kept."
+    "--older-than",
+    type=Finite(0, 1_000_000),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Objects younger than this are kept.",
 )
 @click.option("--dry-run", is_flag=True, help="Only list what would be deleted.")
 @json_option

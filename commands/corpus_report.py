@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,8 @@ def _limits(words: tuple[str, ...]) -> dict[str, float]:
         name, equals, value = word.partition("=")
         try:
             limits[name] = float(value)
+            if not math.isfinite(limits[name]):
+                raise ValueError
         except ValueError:
             raise click.UsageError(f"--try {word}: " + ("its value is no number" if equals else "give NAME=VALUE")) from None
     return limits

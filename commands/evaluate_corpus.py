@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from voxbeam.commands.command import json_option
+from voxbeam.commands.command import Finite, json_option
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.model_command import ModelCommand, pin_threads_on_cpu
 
@@ -43,7 +43,7 @@ _SHARES = ("codec_similarity",)
     help="Planted defects, JSON Lines of recording, kind, start_s, end_s: what became of each kind.",
 )
 @click.option("--release", type=click.IntRange(1), metavar="N", help="Release to measure.  [default: the latest]")
-@click.option("--collar", type=click.FloatRange(0), default=0.25, show_default=True, help="Seconds around true edges not in DER.")
+@click.option("--collar", type=Finite(0), default=0.25, show_default=True, help="Seconds around true edges not in DER.")
 @click.option(
     "--codec-samples", type=click.IntRange(0), default=20, show_default=True, metavar="N", help="Samples to decode; 0: none."
 )

@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from voxbeam.commands.command import json_option
+from voxbeam.commands.command import Finite, json_option
 from voxbeam.commands.exit_status import DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand, pin_threads_on_cpu
 
@@ -32,7 +32,7 @@ _SHOWN = 20
     help="Whisper model for test utterances without a text.",
 )
 @click.option(
-    "--same-voice", type=click.FloatRange(-1, 1), default=0.54, show_default=True, help="Cosine from which voices are one person."
+    "--same-voice", type=Finite(-1, 1), default=0.54, show_default=True, help="Cosine from which voices are one person."
 )
 @json_option
 def leak(output: str, tests: tuple[str, ...], release: int | None, recognizer: str, same_voice: float, as_json: bool) -> int:

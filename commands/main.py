@@ -13,6 +13,7 @@ from voxbeam.commands.exit_status import DONE, INTERRUPTED, UNUSABLE
 from voxbeam.schemas.errors import VoxbeamError
 
 STOPPED = "stopped; run the same command again to resume"
+_WHERE = "check that the place exists, its owner and mode, and the space on its disk; --log-level=DEBUG shows where it happened"
 VERBS = {
     "demo": "voxbeam.commands.demo:demo",
     "plan": "voxbeam.commands.corpus:plan",
@@ -81,6 +82,11 @@ def main(argv: list[str] | None = None) -> int:
         if error.worker_log:
             _say(f"Worker log: {error.worker_log}")
         return error.exit_status
+    except OSError as error:
+        if logging.getLogger().isEnabledFor(logging.DEBUG):
+            raise
+        _say(f"error: {': '.join(str(part) for part in (error.filename, error.strerror or error) if part)}", _WHERE)
+        return UNUSABLE
     except Exception as error:
         from obstore.exceptions import BaseError
 

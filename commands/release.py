@@ -23,9 +23,10 @@ from voxbeam.commands.exit_status import CONFLICT, DONE, WORKER_LOST
     "--config", required=True, metavar="URI", help="Policy in YAML: sections and keys that it leaves out stay as they are."
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be kept and lost; write nothing.")
+@click.option("--allow-empty", is_flag=True, help="Commit even if the policy accepts no segment.")
 @json_option
 @click.pass_obj
-def release(runner_options: list[str], output: str, config: str, dry_run: bool, as_json: bool) -> int:
+def release(runner_options: list[str], output: str, config: str, dry_run: bool, allow_empty: bool, as_json: bool) -> int:
     """Make a new release of a corpus by another policy, without sound and without models.
 
     The recordings and units are those of the latest release. The policy may set the sections filter, purity, exclude,
@@ -48,6 +49,7 @@ def release(runner_options: list[str], output: str, config: str, dry_run: bool, 
             output,
             resolve_address(config),
             dry_run=dry_run,
+            allow_empty=allow_empty,
             runner_args=runner_options,
             on_progress=show,
             on_judged=error.forecast.add if error and error.forecast else None,

@@ -21,7 +21,7 @@ RELEASE_FIELDS = {
     "reasons: reason → ms), lost_speakers, lost_ms and gained_ms (reason → ms); else null",
     "label_error": "with --dry-run, where people have listened: object: audited_release, now and then (objects: label_error, "
     "unheard samples, repaired errors, by_stratum); else null",
-    "unknown": "with --dry-run: list of names in the policy that the corpus does not have",
+    "unknown": "list of names in the policy that the corpus does not have",
 }
 DIFF_FIELDS = {
     "output": "folder or bucket of the corpus",

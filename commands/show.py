@@ -120,7 +120,8 @@ def _write_wav(corpus: Corpus, found: list[dict[str, Any]], path: Path, source: 
     silence = np.zeros(CODEC_RATE // 2, np.float32)
     waves = [part for segment in found for part in (corpus.sound(segment, source=source), silence)]
     wave_S = np.concatenate(waves[:-1])
-    sf.write(path, wave_S, CODEC_RATE, format="WAV", subtype="PCM_16")
+    with path.open("wb") as file:
+        sf.write(file, wave_S, CODEC_RATE, format="WAV", subtype="PCM_16")
     return len(wave_S) / CODEC_RATE
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from voxbeam.commands.command import Finite
 from voxbeam.commands.exit_status import DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
 from voxbeam.schemas.formats import SOUND_ENDINGS
@@ -21,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FilePath = click.Path(path_type=Path, dir_okay=False)
 prompt_seconds_option = click.option(
-    "--prompt-seconds", type=click.FloatRange(0.5, 30), default=3.0, show_default=True, help="Seconds of the recording to use."
+    "--prompt-seconds", type=Finite(0.5, 30), default=3.0, show_default=True, help="Seconds of the recording to use."
 )
 best_of_option = click.option(
     "--best-of",
@@ -38,7 +39,7 @@ def sampling_options(command: F) -> F:
     for option in (
         click.option(
             "--top-p",
-            type=click.FloatRange(0, 1, min_open=True),
+            type=Finite(0, 1, min_open=True),
             default=0.8,
             show_default=True,
             help="Probability mass to sample from.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from voxbeam.commands.command import Finite
 from voxbeam.commands.exit_status import CONFLICT, DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand
 
@@ -43,7 +44,7 @@ ledger_option = click.option("--ledger", metavar="URI", help="Consent ledger.  [
 @click.option(
     "--purge", "purges", is_flag=True, help="Delete old releases, units and all else that has the person, after --grace."
 )
-@click.option("--grace", type=click.FloatRange(0), default=30.0, show_default=True, metavar="DAYS", help="Time until then.")
+@click.option("--grace", type=Finite(0, 36_500), default=30.0, show_default=True, metavar="DAYS", help="Time until then.")
 @click.option("--dry-run", is_flag=True, help="Only show who is found; write nothing.")
 @ledger_option
 def person(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from voxbeam.schemas.bounded_yaml import parse_yaml
+from voxbeam.schemas.bounded_yaml import parse_yaml, read_yaml_file
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.storage.address import resolve_address
 from voxbeam.storage.local_copies import open_local
@@ -21,7 +21,7 @@ def read_about(uri: str) -> dict[str, Any]:
     """The properties in a YAML file, by path or bucket address. Raises ConfigError for another file, naming a wrong key."""
     try:
         with open_local(resolve_address(uri)) as path:
-            tree = parse_yaml(path.read_bytes())
+            tree = parse_yaml(read_yaml_file(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{uri} cannot be read: {error}") from error
     if not isinstance(tree, dict):

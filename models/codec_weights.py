@@ -4,7 +4,8 @@ from pathlib import Path
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_24KHZ_SHA256
 from voxbeam.schemas.errors import ModelError
-from voxbeam.storage.cache import download, fetch_hub_file, resolve_model
+from voxbeam.storage.cache import download, resolve_model
+from voxbeam.storage.hub import fetch_hub_file
 
 ENCODEC_24KHZ_URL = f"https://dl.fbaipublicfiles.com/encodec/v0/{ENCODEC_24KHZ_FILE}"
 

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from voxbeam.assets import SEGMENTATION_WEIGHTS
 from voxbeam.models.campplus import DIMENSION, fbank, load_campplus
+from voxbeam.models.hub_models import pyannote_files
 from voxbeam.models.pyannote_trust import restrict
 from voxbeam.models.speech_activity import WINDOW_S
 from voxbeam.schemas.formats import ASR_RATE
-from voxbeam.storage.cache import resolve_model
 
 MIN_FRAMES = 10
 """less speech than this (0.1 s) gives no embedding"""
@@ -52,7 +52,7 @@ def load_pipeline(name: str) -> Pipeline | None:
     Neither its configuration nor its checkpoints can run code. Raises ModelError for those that would.
     """
     restrict()
-    return Pipeline.from_pretrained(resolve_model(name))
+    return Pipeline.from_pretrained(pyannote_files(name))
 
 
 class SpeakerEmbedding(Model):

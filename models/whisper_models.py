@@ -7,9 +7,9 @@ from typing import Any
 
 from faster_whisper import WhisperModel
 
+from voxbeam.models.hub_models import whisper_files
 from voxbeam.models.pinned import TINY_EN_SHA256, WHISPER_BASE_SHA256, require_pinned
 from voxbeam.schemas.errors import ModelError
-from voxbeam.storage.cache import resolve_model
 from voxbeam.storage.local_copies import sha256_of
 
 
@@ -38,7 +38,7 @@ def load_model(name: str, device: str) -> WhisperModel:
             f"the embedded model needs the package {error.name}"
             "; install voxbeam[embedded], or set transcribe.model, transcribe.language_model and transcribe.second"
         ) from error
-    return WhisperModel(str(resolve_model(name)), **options)
+    return WhisperModel(str(whisper_files(name)), **options)
 
 
 def _base_files() -> dict[str, bytes]:

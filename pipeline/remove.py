@@ -55,7 +55,15 @@ def remove(
         ]
         content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
         store.put_named_by_content(f"removals/{hashlib.sha256(content).hexdigest()[:16]}.jsonl", content)
-    return release(output_uri, policy, dry_run=dry_run, runner_args=runner_args, on_progress=on_progress, on_judged=on_judged)
+    return release(
+        output_uri,
+        policy,
+        dry_run=dry_run,
+        allow_empty=True,
+        runner_args=runner_args,
+        on_progress=on_progress,
+        on_judged=on_judged,
+    )
 
 
 def _require_known(store: Store, previous: Release, wanted: Mapping[str, Sequence[str]]) -> None:

@@ -18,6 +18,7 @@ from voxbeam.pipeline.excluded_identities import resolve_identities
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.model_fingerprints import calibration_hash
+from voxbeam.pipeline.policy_names import unknown_names
 from voxbeam.pipeline.preview import OnJudged, Preview, preview
 from voxbeam.pipeline.progress import clear_progress, read_progress
 from voxbeam.pipeline.release_diff import changed_settings, repacking_changes
@@ -61,6 +62,7 @@ def release(
     policy: Mapping[str, Any] | CorpusConfig | str | Path,
     *,
     dry_run: bool = False,
+    allow_empty: bool = False,
     runner_args: Sequence[str] = (),
     on_progress: Callable[[BuildProgress], None] | None = None,
     on_judged: OnJudged | None = None,
@@ -73,11 +75,12 @@ def release(
             latest release. It may set `filter`, `purity`, `exclude`, `corrections`, `overlays`, `link_speakers`, `identify` and
             `pack`; anything else, if it differs, needs a build.
         dry_run: read the units and compare the two policies; write nothing.
+        allow_empty: commit a release without samples even where the latest one has some.
         runner_args: Beam options, as for `build`.
         on_progress: called with events, as by `build`.
         on_judged: of a dry run: called for each recording with what becomes of its segments by both policies.
 
-    Raises a VoxbeamError: ConfigError for what needs a build, StorageError where there is no release.
+    Raises a VoxbeamError: ConfigError for what needs a build, StorageError where there is no release, EmptyReleaseError.
     """
     observer = BuildObserver(on_progress)
     pin_threads()
@@ -97,8 +100,10 @@ def release(
         return ReleaseResult(**found, release=None, committed=False, preview=seen, unknown=unknown, wall_s=observer.elapsed_s)
     if not changes:
         return ReleaseResult(**found, release=previous, committed=False, preview=None, wall_s=observer.elapsed_s)
-    made = _run(store, previous, config, models, RunnerOptions(runner_args), observer)
-    return ReleaseResult(**found, release=made, committed=True, preview=None, wall_s=observer.elapsed_s)
+    empty = allow_empty or not previous.counts.get("samples")
+    made = _run(store, previous, config, models, RunnerOptions(runner_args), observer, empty)
+    unknown = unknown_names(store, (previous, made), config)
+    return ReleaseResult(**found, release=made, committed=True, preview=None, unknown=unknown, wall_s=observer.elapsed_s)
 
 
 def merge_policy(previous: Release, policy: Mapping[str, Any] | CorpusConfig | str | Path) -> CorpusConfig:
@@ -114,7 +119,9 @@ def merge_policy(previous: Release, policy: Mapping[str, Any] | CorpusConfig | s
     try:
         before, config = CorpusConfig.model_validate(previous.config), CorpusConfig.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(f"{where}not a policy for release {previous.name}: {'; '.join(wrong_keys(error))}") from error
+        raise ConfigError(
+            f"{where}not a policy for release {previous.name}: {'; '.join(wrong_keys(error, CorpusConfig))}"
+        ) from error
     if needs_build := changed_settings(before, config):
         raise ConfigError(
             f"{where}not only a policy: {'; '.join(needs_build)}",
@@ -152,7 +159,13 @@ def _require_same_phones(release: Release, config: CorpusConfig) -> None:
 
 
 def _run(
-    store: Store, previous: Release, config: CorpusConfig, models: dict[str, str], runner: RunnerOptions, observer: BuildObserver
+    store: Store,
+    previous: Release,
+    config: CorpusConfig,
+    models: dict[str, str],
+    runner: RunnerOptions,
+    observer: BuildObserver,
+    allow_empty: bool,
 ) -> Release:
     store.require_conditional_create()
     runner.require_bucket_uris([store.root])
@@ -172,7 +185,7 @@ def _run(
             previous=previous.number,
             extends_previous=False,
             recordings=previous.counts["recordings"],
-            allow_empty=True,
+            allow_empty=allow_empty,
             run_id=run_id,
             repacks=True,
             code_version=previous.code_version,

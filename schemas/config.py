@@ -265,7 +265,7 @@ class CorpusConfig(Section):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            wrong = "".join(f"\n  {line}" for line in wrong_keys(error))
+            wrong = "".join(f"\n  {line}" for line in wrong_keys(error, cls))
             raise ConfigError(f"{uri} has wrong keys; `voxbeam config` lists all keys:{wrong}") from error
 
 

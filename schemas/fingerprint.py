@@ -31,7 +31,13 @@ READS: dict[str, str | None] = {
 LISTED = ("transcribe", "phonemize")
 """stages whose result depends on the language and the text that a recording is listed with"""
 
-_CODE: dict[str, tuple[int, ...]] = {"diarize": (12,), "segment": (12,), "score": (8, 9, 11), "transcribe": (10,)}
+_CODE: dict[str, tuple[int, ...]] = {
+    "diarize": (12,),
+    "segment": (12,),
+    "score": (8, 9, 11),
+    "transcribe": (10, 14),
+    "phonemize": (14,),
+}
 """stage → later code versions that changed its results, and not those of all stages; a version that no stage names changed all"""
 _MODELS = {
     "diarize": ("diarize",),

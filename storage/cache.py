@@ -11,6 +11,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+from voxbeam.storage.hub import folder_hash
 from voxbeam.storage.local_copies import sha256_of
 from voxbeam.storage.store import Store, is_bucket
 
@@ -54,27 +55,14 @@ def download(url: str) -> Path:
     return target
 
 
-def fetch_hub_file(name: str) -> Path:
-    """A file `owner/repository/path` of the Hugging Face hub, kept in the hub's own cache. Raises OSError without it."""
-    from huggingface_hub import hf_hub_download
-
-    owner, repository, path = name.split("/", 2)
-    try:
-        return Path(hf_hub_download(f"{owner}/{repository}", path))
-    except (OSError, ValueError) as error:
-        raise OSError(f"cannot fetch {name} from the hub: {error}; fetch it elsewhere and give its path") from error
-
-
 def model_hash(name: str) -> str:
-    """Identity of a model: the hash of its bytes if they are local or in a bucket, else the hub's name."""
+    """Identity of a model at a path or a bucket address: the hash of its bytes. Raises FileNotFoundError for any other name."""
     path = resolve_model(name)
     if path.is_file():
         return sha256_of(path)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        listing = "".join(f"{file.relative_to(path)}:{sha256_of(file)}\n" for file in files)
-        return hashlib.sha256(listing.encode()).hexdigest()
-    return f"hub:{name}"
+        return folder_hash(path)
+    raise FileNotFoundError(f"there is no model at {name}")
 
 
 def _copy_from_bucket(address: str, target: Path) -> None:

@@ -40,7 +40,11 @@ _COLUMNS = {
     "title": "title", "source_snr_db": "source_snr_db", "text": "text", "transcript": "text", "transcription": "text",
     "sentence": "text", "kaldi_id": "kaldi_id",
 }  # fmt: skip
-_BEGINS = frozenset({"offset", "start", "start_s", "start_ms", "start_sec", "start_time", "begin", "begin_time", "segment_start"})
+_BEGINS = re.compile(
+    r"(?:offset|onset|from|(?:(?:t|time|clip|cut|utt|utterance|seg|segment|audio|chunk)[_. -]?)?(?:start|begin)(?:s|ing)?)"
+    r"(?:[_. -]?(?:s|ms|secs?|seconds?|millis|milliseconds|time|timestamp|offset|samples?|frames?|pos|position))?"
+)
+"""columns of where a row begins in its file, by their names in lower case"""
 _UNUSED = re.compile(r"offset|index|unnamed: \d+|__index_level_\d+__|")
 """columns that are no news: what decoding finds out itself, and the index that pandas writes"""
 
@@ -135,7 +139,7 @@ class Listing:
             elif plain == LISTED_DURATION:
                 if not is_absent(value):
                     extra[LISTED_DURATION] = check_text(str(value), row.place, name)
-            elif plain in _BEGINS and _is_later(value):
+            elif _BEGINS.fullmatch(plain) and _is_later(value):
                 raise ListingError(
                     f"{row.place}: {name!r} is {str(value)[:40]}: a row is a whole file, not a part of one",
                     remedy="list every file once, without beginnings; voxbeam cuts recordings itself",
@@ -168,11 +172,13 @@ class Listing:
 
 
 def _is_later(value: Any) -> bool:
-    """Whether a value is a time after the beginning of a file."""
-    try:
-        return not is_absent(value) and float(value) > 0
-    except (TypeError, ValueError, OverflowError):
+    """Whether a value is a time after the beginning of a file: a number, or a time such as 00:01:30,5."""
+    if is_absent(value) or isinstance(value, bool):
         return False
+    try:
+        return float(value) > 0
+    except (TypeError, ValueError, OverflowError):
+        return isinstance(value, str) and bool(re.fullmatch(r"[\d:.,]*[1-9][\d:.,]*\s*(?:s|ms|sec)?", value.strip()))
 
 
 def _posix(address: str, place: str) -> str:

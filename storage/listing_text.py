@@ -58,7 +58,7 @@ def read_whole(path: Path) -> str:
 
 def json_values(text: str, place: str, separator: str = "") -> Iterator[tuple[int, Any]]:
     """JSON values one after another, each with the line where it begins. Raises ListingError with the line of an error."""
-    decoder = json.JSONDecoder(object_pairs_hook=_unique)
+    decoder = json.JSONDecoder(object_pairs_hook=unique_pairs)
     position, line, counted, first = 0, 1, 0, True
     while True:
         position = _skip_space(text, position)
@@ -83,7 +83,8 @@ def json_values(text: str, place: str, separator: str = "") -> Iterator[tuple[in
         yield line, value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON text. Raises ValueError for a key that is there twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]

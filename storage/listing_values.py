@@ -12,6 +12,8 @@ _ABSENT = frozenset({"", "nan", "NaN", "None", "null", "NULL", "<NA>"})
 _MAX_FIELD = 128 << 10
 _MAX_TEXT = 1 << 20
 """characters of a recording's text: fifteen hours"""
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+"""characters of no width, with which a name would look like another and not be it"""
 _FLOAT_NAME = re.compile(r"(\d+)\.0+")
 
 
@@ -61,6 +63,7 @@ def read_value(value: Any, column: str, place: str, name: str) -> str | float | 
         except ValueError as error:
             raise ListingError(f"{place}, column {name!r}: {error}") from error
     if column in ("speaker", "recording"):
+        text = " ".join(_INVISIBLE.sub("", text).split())
         return _FLOAT_NAME.sub(r"\1", text) if _FLOAT_NAME.fullmatch(text) else text
     return text
 

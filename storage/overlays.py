@@ -14,6 +14,7 @@ from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.policy_config import CorrectionsConfig, ExcludeConfig
 from voxbeam.storage.address import resolve_address
+from voxbeam.storage.listing_text import unique_pairs
 from voxbeam.storage.local_copies import open_local
 
 MAX_OVERLAY_BYTES = 64 << 20
@@ -61,7 +62,7 @@ def _lines(uri: str) -> list[tuple[str, str]]:
             size = path.stat().st_size
             if size > MAX_OVERLAY_BYTES:
                 raise ConfigError(f"the overlay {uri} has {size} bytes, more than {MAX_OVERLAY_BYTES}")
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise ConfigError(f"there is no overlay at {uri}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -73,7 +74,7 @@ def _parse(place: str, line: str) -> tuple[str, str, str, str | None]:
     """What a line names, its name, the reason, and the text if it gives one."""
     remedy = 'a line is such as {"key": "…", "text": "…"} or {"recording": "…", "reason": "…"}'
     try:
-        tree: dict[str, Any] = json.loads(line)
+        tree: dict[str, Any] = json.loads(line, object_pairs_hook=unique_pairs)
         kinds = [kind for kind in (*_EXCLUDED, "key") if kind in tree]
         says = [what for what in ("reason", "text") if what in tree]
         wrong = set(tree) - {*kinds, *says, *_UNUSED}

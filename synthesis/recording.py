@@ -90,6 +90,8 @@ class Recording:
 def _unreadable(source: Path | str | BinaryIO, error: Exception) -> SynthesisError:
     """The error of an audio file that cannot be read."""
     path = source if isinstance(source, Path | str) else "the sound"
+    if isinstance(source, Path | str) and not Path(source).exists():
+        return SynthesisError(f"there is no file {path}", remedy="check its name and its folder")
     if Path(path).suffix.lower() in (".m4a", ".mp4", ".aac", ".webm", ".wma"):
         wav = Path(path).with_suffix(".wav").name
         return SynthesisError(

@@ -14,6 +14,7 @@ from typing import Any
 
 from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import SOUND_ENDINGS
+from voxbeam.storage.listing_text import unique_pairs
 from voxbeam.synthesis.text import Sentence, split_sentences
 
 MAX_SEED = 2**32 - 1
@@ -96,7 +97,7 @@ def _text_fields(row: str) -> dict[str, Any]:
 
 def _json_fields(row: str) -> dict[str, Any]:
     try:
-        fields = json.loads(row)
+        fields = json.loads(row, object_pairs_hook=unique_pairs)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"that is no JSON: {error}") from error
     if not isinstance(fields, dict):

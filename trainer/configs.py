@@ -154,13 +154,13 @@ def load_config(name: str) -> TrainConfig:
     """
     if name in CONFIGS:
         return CONFIGS[name]()
-    from voxbeam.schemas.bounded_yaml import parse_yaml  # a machine that only measures may lack PyYAML
+    from voxbeam.schemas.bounded_yaml import parse_yaml, read_yaml_file  # a machine that only measures may lack PyYAML
 
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"there is no configuration {name!r}", remedy=f"give a YAML file, or one of {', '.join(CONFIGS)}")
     try:
-        tree = parse_yaml(path.read_bytes())
+        tree = parse_yaml(read_yaml_file(path))
         if not isinstance(tree, dict):
             raise ConfigError("it is not a mapping of settings")
         preset = tree.pop("preset", "overfit_cpu")

@@ -38,7 +38,8 @@ def failed_rules(row: UnitRow, config: FilterConfig, *, language: str | None, by
         row: a segment with scores; its text may be None.
         config: limits; a rule without a limit, or without the value that it compares, does not apply.
         language: of the recording as listed (ISO 639-1; a region such as in `en-GB` is ignored); None accepts any.
-        by_hand: a person has written the text, so that the rules about recognizers do not apply.
+        by_hand: a person has written the text, so that the rules about recognizers do not apply; nobody speaks faster than the
+            limit of letters per second, so such a text belongs to another segment.
 
     Raises:
         ValueError: the segment has no row.
@@ -51,6 +52,8 @@ def failed_rules(row: UnitRow, config: FilterConfig, *, language: str | None, by
         yield "no_text"
     if row.text is not None and not by_hand:
         yield from _text_reasons(row, row.text, words, config, language)
+    elif row.text is not None and _above(chars_per_second(row.text, row.duration_ms), config.max_chars_per_second):
+        yield "too_fast"
 
 
 def _below(value: float | None, limit: float | None) -> bool:

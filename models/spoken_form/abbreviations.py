@@ -93,7 +93,15 @@ def _days(match: re.Match[str]) -> str:
 
 _MONTH_END = r"(?=\s+[a-z0-9]|\s*[,;:?!)]|\s*$)"
 
-SLASHED: dict[str, str] = {"w/o": "without", "w/": "with", "c/o": "care of", "b/c": "because", "n/a": "N A", "a/c": "A C"}
+SLASHED: dict[str, str] = {
+    "w/out": "without",
+    "w/o": "without",
+    "w/": "with",
+    "c/o": "care of",
+    "b/c": "because",
+    "n/a": "N A",
+    "a/c": "A C",
+}
 
 _BARE = choice([*_BARE_TITLES, *_MONTHS, "Jr", "Sr", "vs", "v", "etc", "Tue", "Tues", "Thu", "Thur", "Thurs"])
 _LAST = choice([*_ALWAYS, *(word.capitalize() for word in _ALWAYS), *_STREETS, *_DAYS, *_MONTHS])
@@ -123,5 +131,5 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<=[a-z] )v\.? (?=[A-Z])", lambda m: "versus"),
     rule(rf"\b({choice(list(_ALWAYS))})\.", lambda m: _lower(m, _ALWAYS), re.IGNORECASE),
     rule(r"\b(Jr|Sr|vs|etc)\b", lambda m: _ALWAYS[m[1].lower()]),
-    rule(r"(?i)(?<![\w/])(w/o|w/|c/o|b/c|n/a|a/c)(?![\w/])", lambda m: SLASHED[m[1].lower()]),
+    rule(r"(?i)(?<![\w/])(w/out|w/o|w/|c/o|b/c|n/a|a/c)(?![\w/])", lambda m: SLASHED[m[1].lower()]),
 )

@@ -32,6 +32,8 @@ _PAIRS = re.compile(r"\(([^()]{1,60})\)|\[([^\[\]]{1,60})\]|(?<![\w*])\*([^*]{1,
 _UNHEARD = re.compile(r"</?[A-Za-z|][^<>\s]*>|[♪♫♬♩]")
 _BRACKETS = re.compile(r"\[[^\[\]]*\]")
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3}|_{1,3})(?=[^\s*_])([^*_\n]+?)(?<=[^\s*_])\1(?![\w*])")
+_FACES = re.compile(r"(?<!\S)[:;=]['-]?[()DPp\\/|*](?!\w)")
+"""faces made of punctuation, which nobody says"""
 _BULLET = re.compile(r"(?m)^\s*[•·*-]\s+")
 
 
@@ -42,10 +44,13 @@ def without_asides(text: str) -> tuple[str, list[str]]:
     nobody said.
     """
     text = _UNHEARD.sub(" ", text)
+    faces = [face.strip() for face in _FACES.findall(text)]
+    if faces:
+        text = _FACES.sub(" ", text)
     if not any(character in text for character in "([*_•·-"):
-        return text, []
+        return text, faces
     text = _PAIRS.sub(lambda pair: " " if _is_direction(pair) else pair[0], text)
-    unknown = _BRACKETS.findall(text)
+    unknown = faces + _BRACKETS.findall(text)
     return _EMPHASIS.sub(r"\2", _BULLET.sub(" ", _BRACKETS.sub(" ", text))), unknown
 
 

@@ -17,7 +17,7 @@ _PLAIN = str.maketrans(
         "ı": "i", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ħ": "h", "Ħ": "H", "ŋ": "ng",
     }
 )  # fmt: skip
-_SUPERSCRIPTS = {"⁰": "0", "¹": "1", "²": "2", "³": "3", "⁻": "-"} | {chr(0x2070 + n): str(n) for n in range(4, 10)}
+_SUPERSCRIPTS = {"⁰": "0", "¹": "1", "²": "2", "³": "3", "⁻": "-", "⁺": "+"} | {chr(0x2070 + n): str(n) for n in range(4, 10)}
 _SUPERSCRIPT = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
 _LEFT_OVER = re.compile(rf"[^\s{LATIN}',.?!;:\"()—-]")
 _NEAT = re.compile(r"(?:[A-Za-z]++(?:['-][A-Za-z]++)*+[,.?!;:]?+(?: |$))*+")
@@ -56,6 +56,10 @@ def _folded(character: str) -> str:
     plain = unicodedata.normalize("NFKC", character)
     if category == "No" and "⁄" in plain:
         return f" {plain.replace('⁄', '/')}"
+    if category == "No" and plain.isdigit() and not unicodedata.decomposition(character).startswith(("<sub>", "<super>")):
+        return f" {plain} "  # a number in a circle
+    if category == "Nl":
+        return plain.upper()
     if len(plain) == 1 and plain not in "Œœ" and unicodedata.name(plain, "").startswith("LATIN"):
         return "".join(c for c in unicodedata.normalize("NFD", plain) if unicodedata.category(c) != "Mn")
     return plain

@@ -166,7 +166,7 @@ NUMBERS: tuple[Rule, ...] = (
         lambda m: f"{number(m[1])} {'million' if m[2] == 'M' else 'billion'}",
     ),
     rule(r"(?<![\w.,])(\d+)'?s\b", lambda m: plural(code(m[1])).removeprefix("one " if set(m[1][1:]) == {"0"} else "")),
-    rule(r"(?<![A-Za-z0-9])(?<!\d\.)(?:\d+[A-Za-z]|[A-Za-z]+\d)[A-Za-z0-9]*\b", _product),
+    rule(r"(?<![A-Za-z0-9])(?<!\d[.,])(?:\d+[A-Za-z]|[A-Za-z]+\d)[A-Za-z0-9]*\b", _product),
     rule(r"(?<![\d.,$])(?!\d+0{3}\b)\d{7,}\b(?![.,]\d)", lambda m: spell(m[0])),
 )
 CAPITALS: tuple[Rule, ...] = (

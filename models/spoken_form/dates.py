@@ -114,7 +114,8 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<![\d/.-])(\d{4})(?:-(\d\d)-(\d\d)(?:T(?=\d\d:)|\b)|/(\d\d?)/(\d\d?)\b)(?![/-])", _iso),
     rule(r"(?<![\d/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|(?<=/)\d\d)(?![\d/-]|\.\d)", _numeric),
     rule(
-        r"\b([Oo]n|[Bb]y|[Uu]ntil|[Bb]efore|[Ss]ince|[Aa]fter|[Dd]ated) (?!9/11\b)(1[0-2]|0?[1-9])/(3[01]|[12]\d|"
+        r"\b([Oo]n|[Bb]y|[Uu]ntil|[Bb]efore|[Ss]ince|[Aa]fter|[Dd]ated|"
+        r"(?:Sun|Mon|Tues|Wednes|Thurs|Fri|Satur)day,?) (?!9/11\b)(1[0-2]|0?[1-9])/(3[01]|[12]\d|"
         r"0?[1-9])(?![\d/%]|\.\d|\s+of\b)",
         _month_day,
     ),
@@ -134,6 +135,10 @@ RULES: tuple[Rule, ...] = (
     rule(
         r"\b([123]) (?=(?:Samuel|Kings|Chronicles|Corinthians|Thessalonians|Timothy|Peter|John) \d)",
         lambda m: ordinal(m[1]),
+    ),
+    rule(
+        rf"\b({choice(_BOOKS)}) (\d{{1,3}}):(\d{{1,3}})\s?-\s?(\d{{1,3}}):(\d{{1,3}})\b",
+        lambda m: f"{m[1]} {' '.join(map(cardinal, m.group(2, 3)))} to {' '.join(map(cardinal, m.group(4, 5)))}",
     ),
     rule(rf"\b({choice(_BOOKS)}) (\d{{1,3}}):(\d{{1,3}})(?:\s?-\s?(\d{{1,3}}))?\b", _verse),
     rule(r"(?<=\d)\s?-\s?(?=\d\d?:\d\d)|(?<=:\d\d)\s?-\s?(?=\d)|(?i:(?<=\d[ap]m)|(?<=\d [ap]m))\s?-\s?(?=\d)", lambda m: "to"),

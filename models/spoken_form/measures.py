@@ -77,7 +77,7 @@ def _unit(match: re.Match[str]) -> str:
     words, one = _amount(match)
     low = f"{number(match['low'])} {'by' if match['by'] else 'to'} " if match["low"] else ""
     single = bool(match["article"] or match["joint"] == "-" or (one and not low) or _NOUN.match(match.string, match.end()))
-    per = f" per {_PER[match['per']]}" if match["per"] else ""
+    per = "".join(f" per {_PER[each]}" for each in match["per"].split("/")) if match["per"] else ""
     return f"{match['article'] or ''}{low}{words} {_counted(_UNITS.get(match['unit'], 'second'), single)}{per}"
 
 
@@ -133,9 +133,10 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(
         rf"{_ARTICLE}{_LOW}(?:{_QUANTITY})(?P<joint>[ -]?)(?P<unit>{_UNIT}|(?<= )s){_ABBREVIATION_DOT}(?:/"
-        rf"(?P<per>{choice(list(_PER))}))?(?![\w'^²/-]|\.\d)",
+        rf"(?P<per>(?:{choice(list(_PER))})(?:/(?:{choice(list(_PER))}))*))?(?![\w'^²/-]|\.\d)",
         _unit,
     ),
+    rule(rf"(?<=\d)(\s?{_UNIT})/(?=\w)", lambda m: f"{m[1]}|"),  # per what is not known: the word is named
     rule(rf"{_ARTICLE}{_LOW}(?P<amount>{NUMBER})\s?°\s?(?:(?P<scale>[CF])\b)?(?P<joint>-(?=[a-z]))?", _degrees),
     rule(
         r"(?:(\d+)[ -])?(?<![\d/.])(\d+)/([1-9]\d{0,3})\s?%",

@@ -82,4 +82,9 @@ def fraction(top: str, bottom: str) -> str:
 def mixed(whole: str, top: str, bottom: str) -> str:
     """'2', '1', '2' → 'two and a half'."""
     words = fraction(top, bottom)
-    return f"{cardinal(whole)} and {'a' + words[3:] if top == '1' else words}"
+    return f"{cardinal(whole)} and {with_article('a ', words[4:]) if top == '1' else words}"
+
+
+def with_article(article: str, words: str) -> str:
+    """'a ', 'eighth' → 'an eighth'; an article that is one already, or another word, stays."""
+    return f"{article.rstrip()}n {words}" if article.strip().lower() == "a" and words.startswith("e") else article + words

@@ -2,7 +2,7 @@
 
 import re
 
-from voxbeam.models.spoken_form.numbers import cardinal, code, fraction, mixed, number
+from voxbeam.models.spoken_form.numbers import cardinal, code, fraction, mixed, number, spell, with_article
 from voxbeam.models.spoken_form.rule import NUMBER, Rule, listed, rule
 
 _PARTS = frozenset(
@@ -31,7 +31,7 @@ _POWERS = {"2": "squared", "3": "cubed"}
 def _fraction(match: re.Match[str]) -> str:
     whole, top, bottom = match["whole"], match["top"], match["bottom"]
     if match["article"] and not whole and top == "1" and bottom in _PARTS:
-        return f"{match['article']}{fraction(top, bottom)[4:]}"
+        return with_article(match["article"], fraction(top, bottom)[4:])
     return (match["article"] or "") + _without_article(match)
 
 
@@ -59,10 +59,18 @@ def _pair(match: re.Match[str]) -> str:
     first, second = match[1], match[2]
     if match["equals"]:
         return f"{number(first)} minus {number(second)} equals"
+    if re.match(r"0\d", first) and first.isdigit() and second.isdigit():
+        return f"{spell(first)} {spell(second)}"  # of an identifier
     low, high = (float(n.replace(",", "")) for n in (first, second))
     if low < high or (first, second) == ("9", "5") or (second == "1" and "odds" in match.string):
         return f"{number(first)} to {number(second)}"
     return f"{number(first)} {'minus ' if ' ' in match[0] else ''}{number(second)}"
+
+
+def _groups(match: re.Match[str]) -> str:
+    """A countdown or a formation; with three digits or more in a group, an identifier."""
+    groups = match[0].split("-")
+    return " ".join(spell(group) if max(map(len, groups)) > 2 else cardinal(group) for group in groups)
 
 
 def _power(match: re.Match[str]) -> str:
@@ -123,7 +131,7 @@ ARITHMETIC: tuple[Rule, ...] = (
 PAIRS: tuple[Rule, ...] = (
     rule(r"\b([A-Z]{1,4})-(\d{3})(?![\w-]|[.,]\d)", lambda m: f"{' '.join(m[1])} {code(m[2])}"),
     rule(rf"(?<![\w-])({NUMBER})\s?-\s?({NUMBER})(?![\d-]|,\d|\.\d)(?P<equals>\s?=)?", _pair),
-    rule(r"(?<![\w.])\d{1,4}(?:-\d{1,4}){2,}(?![\w.]\d)", lambda m: " ".join(map(cardinal, m[0].split("-")))),
+    rule(r"(?<![\w.])\d{1,12}(?:-\d{1,12}){2,}(?![\w.]\d)", _groups),
     rule(r"(?<=\d)((?:-[A-Za-z]+)+)", lambda m: m[1].replace("-", " ")),
     rule(r"(?<=[A-Za-z])-(?='?\d)", lambda m: " "),
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from voxbeam.models.spoken_form import abbreviations, codes, dates, measures, money, roman, signs
+from voxbeam.models.spoken_form import abbreviations, codes, dates, measures, money, rewriting, roman, signs
 from voxbeam.models.spoken_form.asides import without_asides
 from voxbeam.models.spoken_form.characters import fold, without_left_over
 from voxbeam.models.spoken_form.numbers import number
@@ -20,6 +20,7 @@ _Stages = tuple[tuple[re.Pattern[str], Sequence[Rule]], ...]
 """what a text must have for the rules beside it to be tried, in the order in which they are tried"""
 _FIRST: _Stages = (
     (re.compile(r"[@#/]|\.\w"), codes.WEB),
+    (rewriting.SIGNS_OF, rewriting.RULES),
     (abbreviations.SIGNS_OF, abbreviations.RULES),
     (_NUMERAL, roman.RULES),
 )

@@ -82,6 +82,15 @@ def _worker_log() -> Iterator[str]:
     propagated = beam_logger.propagate
     beam_logger.addHandler(handler)
     beam_logger.propagate = False
+
+    def not_of_a_worker(record: logging.LogRecord) -> bool:
+        """What workers log comes through Beam's service, which hands it to the root logger."""
+        if "apache_beam" not in Path(record.pathname).parts:
+            return True
+        handler.handle(record)
+        return False
+
+    logging.root.addFilter(not_of_a_worker)
     try:
         yield str(log)
     except BaseException as error:
@@ -90,6 +99,7 @@ def _worker_log() -> Iterator[str]:
         error.add_note(f"Worker log: {log}")
         raise
     finally:
+        logging.root.removeFilter(not_of_a_worker)
         beam_logger.removeHandler(handler)
         beam_logger.propagate = propagated
         handler.close()

@@ -9,7 +9,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import NoReturn
 
 from voxbeam.schemas.errors import RunnerError
 from voxbeam.storage.store import is_bucket
@@ -19,12 +21,30 @@ DATAFLOW_GPU = "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia
 """The accelerator that a unit's stages request of Dataflow for CUDA: one GPU, on a machine with eight cores."""
 
 
+_RUNNERS = ("FnApiRunner", "SparkRunner", "FlinkRunner", "DataflowRunner", "PortableRunner", "PrismRunner", "DirectRunner")
+
+
 class RunnerOptions:
-    """Beam options as they were given: `--name=value` or `--name value`, in any order."""
+    """Beam options as they were given: `--name=value` or `--name value`, in any order.
+
+    Raises RunnerError for a value that is none, and for a runner that Beam does not have.
+    """
 
     def __init__(self, args: Sequence[str]) -> None:
         self.args = tuple(args)
         self._parsed, _ = _parser().parse_known_args(list(args))
+        name = str(self._parsed.runner)
+        if "." not in name and self.runner not in {known.lower().removesuffix("runner") for known in _RUNNERS}:
+            guess = get_close_matches(name, _RUNNERS, 1)
+            raise RunnerError(
+                f"there is no runner {name!r}" + (f"; did you mean {guess[0]}?" if guess else ""),
+                remedy=f"name one of {', '.join(_RUNNERS)}, or the full name of a class",
+            )
+        if self._parsed.direct_num_workers < 0:
+            raise RunnerError(
+                f"--direct_num_workers is {self._parsed.direct_num_workers}",
+                remedy="give a number of processes, or 0 for one per core",
+            )
 
     @property
     def runner(self) -> str:
@@ -106,6 +126,11 @@ class RunnerOptions:
         return _without_accelerator(options) if hint else options
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RunnerError(message, remedy="see `voxbeam build --help`, and Beam's documentation of the runner")
+
+
 def _parser() -> argparse.ArgumentParser:
     """The options that voxbeam reads too, under Beam's names."""
     parser = _hint_parser()
@@ -120,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _hint_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--resource_hint", "--resource_hints", dest="hints", action="append", default=[])
     return parser
 

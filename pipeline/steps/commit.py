@@ -28,8 +28,13 @@ def commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recording
 def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[RecordingRow]) -> None:
     store = job.store
     files = [file for output in outputs for file in output.files]
-    if len(failed) >= job.recordings and not files and not job.allow_empty:
+    if len(failed) >= job.recordings and not files and not job.allow_empty and not job.repacks:
         raise _nothing_usable(failed)
+    if job.repacks and not job.allow_empty and not any(output.counts.get("samples") for output in outputs):
+        raise EmptyReleaseError(
+            "no segment would be accepted by this policy, so there is no new release",
+            remedy="run the command with --dry-run to see which rule each falls to; or commit the release with --allow-empty",
+        )
     previous = read_release(store, job.previous) if job.previous is not None and job.extends_previous else None
     quarantined = _merge_quarantined(store, previous, outputs, failed)
     if previous is not None and not files and quarantined == _quarantined_rows(store, previous):

@@ -11,7 +11,7 @@ from typing import Any
 
 from voxbeam.pipeline.steps.identifiers import recording_id
 from voxbeam.pipeline.steps.input_files import BucketFiles, FolderFiles, InputFiles, LeftOut, suffix_kind, unreadable_folder
-from voxbeam.pipeline.steps.layouts import Layout, propose_template, speaker_from_path
+from voxbeam.pipeline.steps.layouts import Layout, propose_template, require_fitting, speaker_from_path
 from voxbeam.schemas.config import ListingConfig
 from voxbeam.schemas.errors import ListingError, SchemaError
 from voxbeam.schemas.formats import AUDIO_SUFFIXES
@@ -79,6 +79,8 @@ def _from_files(files: InputFiles, config: ListingConfig) -> tuple[list[Recordin
         elif (columns := layout.columns(path)) is not None:
             paths.append(path)
             recordings.append(_make_recording(path, files.uri(path), columns, config))
+    if config.speaker_path is not None and paths:
+        require_fitting(config.speaker_path, paths)
     for path in others:
         if path not in layout.used:
             files.left_out.add(suffix_kind(path), path)

@@ -11,12 +11,14 @@
 
 import json
 import re
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 from unicodedata import normalize
 
 from voxbeam.pipeline.steps.input_files import InputFiles, in_folder
 from voxbeam.schemas.errors import ListingError
+from voxbeam.schemas.formats import AUDIO_SUFFIXES
 from voxbeam.schemas.recording import names_nobody
 from voxbeam.storage.listing import Listing
 from voxbeam.storage.listing_text import split_plain
@@ -40,11 +42,7 @@ def speaker_from_path(path: str, template: str | None) -> str | None:
     pure = PurePosixPath(path)
     stem, name = str(pure.with_suffix("")), pure.stem
     if template is not None:
-        pattern = "".join(
-            "(?P<speaker>[^/]+)" if part == "{speaker}" else "[^/]+" if part == "*" else re.escape(part)
-            for part in re.split(r"(\{speaker\}|\*)", template)
-        )
-        match = re.fullmatch(pattern, stem)
+        match = _pattern(template).fullmatch(stem)
         speaker = normalize("NFC", match.group("speaker")) if match else ""
         return None if names_nobody(speaker) else speaker
     if match := _LIBRISPEECH.fullmatch(name):
@@ -53,6 +51,29 @@ def speaker_from_path(path: str, template: str | None) -> str | None:
         return match[1]
     match = _VCTK.search(stem)
     return match[4] if match and match.end() == len(stem) else None
+
+
+def require_fitting(template: str, paths: list[str]) -> None:
+    """Raises ListingError when a template fits none of the paths: all speakers would be unknown."""
+    pattern = _pattern(template)
+    if not any(pattern.fullmatch(str(PurePosixPath(path).with_suffix(""))) for path in paths):
+        raise ListingError(
+            f"listing.speaker_path {template!r} fits none of the {len(paths)} paths, such as {min(paths)!r}",
+            remedy="write one `*` for each folder and for the file, and {speaker} in place of the one that names the speaker",
+        )
+
+
+@lru_cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """Of a path without its suffix; a suffix of sound at the end of the template does not count."""
+    if PurePosixPath(template).suffix.lower() in (*AUDIO_SUFFIXES, ".*"):
+        template = str(PurePosixPath(template).with_suffix(""))
+    return re.compile(
+        "".join(
+            "(?P<speaker>[^/]+)" if part == "{speaker}" else "[^/]+" if part == "*" else re.escape(part)
+            for part in re.split(r"(\{speaker\}|\*)", template)
+        )
+    )
 
 
 def propose_template(paths: list[str]) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
@@ -180,3 +181,20 @@ def ffmpeg_seconds(path: Path, rate: int) -> float:
         "-",
     ]
     return len(subprocess.run(command, capture_output=True, check=False).stdout) / 2 / rate
+
+
+def test_what_sox_writes_into_a_pipe_and_a_codec_that_nobody_knows(speech: Wave, tmp_path: Path) -> None:
+    """SoX states 0x7F000000 bytes in AIFF that it cannot rewind; a WAV may name any number as its codec."""
+    sf.write(tmp_path / "a.aiff", speech[: 3 * zoo.RATE], zoo.RATE)
+    content = bytearray((tmp_path / "a.aiff").read_bytes())
+    place = content.index(b"SSND") + 4
+    content[place : place + 4] = (0x7F000008).to_bytes(4, "big")
+    (tmp_path / "a.aiff").write_bytes(content)
+    assert abs(probe_file(tmp_path / "a.aiff", LIMITS).duration_ms - 3000) < 50
+    sf.write(tmp_path / "a.wav", speech[: 3 * zoo.RATE], zoo.RATE)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[20:22] = b"\x34\x12"
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(StageError, match="codec that FFmpeg does not know") as caught:
+        probe_file(tmp_path / "a.wav", LIMITS)
+    assert caught.value.reason == "not_audio"

@@ -71,6 +71,8 @@ def test_shared_cases_by_phones(name: str) -> None:
         ("Ke$ha sang.", ("Ke$ha",)),
         ("a | b", ("|",)),
         ("日本語", ("日本語",)),
+        ("Nice :-) see you ;)", (":-)", ";)")),
+        ("It does 5 lb/blip now.", ("lb|",)),
     ],
 )
 def test_what_cannot_be_spoken_is_named(written: str, dropped: tuple[str, ...]) -> None:

@@ -290,6 +290,9 @@ def test_folders_that_look_like_speakers_are_proposed_and_not_assumed(tmp_path: 
     assert "listing.speaker_path: 'spk/{speaker}/*'" in found.notes[0] and found.notes[1].startswith("6 of 6 recordings name no")
     named = discover(str(tmp_path), ListingConfig(speaker_path="spk/{speaker}/*"))
     assert {r.speaker for r in named.recordings} == {"alice", "bob"} and not named.notes
+    assert discover(str(tmp_path), ListingConfig(speaker_path="*/{speaker}/*.wav")).recordings == named.recordings
+    with pytest.raises(ListingError, match=r"'\{speaker\}' fits none of the 6 paths, such as 'spk/alice/0.wav'"):
+        discover(str(tmp_path), ListingConfig(speaker_path="{speaker}"))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from voxbeam.pipeline.repack import ReleaseResult, release
 from voxbeam.pipeline.steps.unit_file import read_header_and_table, unit_path
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.errors import ConfigError, DamagedUnitError, StorageError
+from voxbeam.schemas.errors import ConfigError, DamagedUnitError, EmptyReleaseError, StorageError
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from voxbeam.schemas.release import Release
@@ -145,6 +145,27 @@ def test_a_dry_run_says_what_the_release_then_has(output: Path) -> None:
     assert then.excluded_ms == out.duration_ms
 
 
+def test_a_release_names_what_it_does_not_have_and_is_not_empty_unasked(output: Path) -> None:
+    """A mistyped speaker stays in the release: that is said. A policy that nothing passes makes no release."""
+    key = rows(output, SampleRow)[0].key
+    policy = {
+        "exclude": {"recordings": {"s1-1": "x", "nobody": "y"}, "speakers": {"s0": "x", "s00": "y"}},
+        "corrections": {"rejected": {key: "two voices", "s0-1_00000000_00000001": "z"}},
+    }
+    made = release_with(policy, output)
+    assert made.committed and made.unknown == (
+        "exclude.recordings: nobody",
+        "exclude.speakers: s00",
+        "corrections.rejected: s0-1_00000000_00000001",
+    )
+    with pytest.raises(EmptyReleaseError, match="no segment would be accepted") as caught:
+        release_with({"filter": {"min_dnsmos_ovrl": 5.0}}, output)
+    assert "--dry-run" in str(caught.value) and latest(output)[1].number == 2
+    empty = release_with({"filter": {"min_dnsmos_ovrl": 5.0}}, output, allow_empty=True).release
+    assert empty is not None and not empty.counts.get("samples")
+    assert release_with({"filter": {"min_dnsmos_ovrl": 4.9}}, output).committed, "it was empty before"
+
+
 def test_a_dry_run_foretells_the_label_error(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listener who calls every sample below a DNSMOS wrong: a limit there takes the error away, corrections too."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -253,10 +274,11 @@ def test_overlays_are_part_of_the_release(output: Path, tmp_path: Path) -> None:
         ('{"key": "k", "reason": " "}', "line 2 is no exclusion"),
         ("[1]", "line 2"),
         ("not JSON", "line 2: not a JSON object"),
+        ('{"key": "k", "key": "l", "text": "t"}', "line 2: not a JSON object: the key 'key' is there twice"),
     ],
 )
 def test_a_wrong_line_of_an_overlay_is_named(line: str, message: str, output: Path, tmp_path: Path) -> None:
-    (tmp_path / "marks.jsonl").write_text(f'{{"key": "k", "text": "t"}}\n{line}\n')
+    (tmp_path / "marks.jsonl").write_text(f'\ufeff{{"key": "k", "text": "t"}}\n{line}\n')
     with pytest.raises(ConfigError, match=message):
         release_with({"overlays": [str(tmp_path / "marks.jsonl")]}, output)
 
@@ -266,7 +288,7 @@ def test_the_same_policy_makes_no_release_and_another_stage_needs_a_build(output
     for settings in ({"segment": {"max_s": 20.0}}, {"pack": {"keep_audio": True}}, {"listing": {"language": "de"}}):
         with pytest.raises(ConfigError, match="not only a policy"):
             release_with(settings, output)
-    with pytest.raises(ConfigError, match=r"filter\.min_snr: Extra inputs"):
+    with pytest.raises(ConfigError, match=r"filter\.min_snr: there is no such key; did you mean filter\.min_snr_db"):
         release_with({"filter": {"min_snr": 1}}, output)
     (tmp_path / "all.yaml").write_text(json.dumps(latest(output)[1].config))
     assert not release_with(tmp_path / "all.yaml", output).committed, "a whole configuration with the same stages will do"

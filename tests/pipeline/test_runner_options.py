@@ -42,6 +42,21 @@ def test_one_worker_per_core_by_default() -> None:
     assert RunnerOptions([]).local_workers() == RunnerOptions(["--direct_num_workers=0"]).local_workers() >= 1
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--runner=SparkRuner"], "no runner 'SparkRuner'; did you mean SparkRunner"),
+        (["--runner=kubernetes"], "no runner 'kubernetes'"),
+        (["--direct_num_workers=-3"], "direct_num_workers is -3"),
+        (["--direct_num_workers=x"], "invalid int value: 'x'"),
+    ],
+)
+def test_options_that_no_runner_can_use(options: list[str], message: str) -> None:
+    """Before any work: Beam itself says so after listing the input, with a traceback."""
+    with pytest.raises(RunnerError, match=message):
+        RunnerOptions(options)
+
+
 def test_looking_at_options_loads_no_beam() -> None:
     code = "import sys, voxbeam.pipeline.runners.options; sys.exit('apache_beam' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

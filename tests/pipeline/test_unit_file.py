@@ -131,6 +131,17 @@ def test_a_corrected_text_gets_phones_and_no_measures_of_the_old_one() -> None:
     assert read_result(CONTENT, UNIT, policy).accepted["v1"].segments == 2
 
 
+def test_a_corrected_text_that_nobody_can_say_in_the_time_belongs_elsewhere() -> None:
+    key = rows(CONTENT)[2].key
+    policy = Policy.model_validate({"filter": {"min_snr_db": 1.0}, "corrections": {"texts": {key: "So it was. " * 200}}})
+    assert rows(CONTENT, policy)[2].reasons == ["too_fast"]
+    unlimited = {
+        "filter": {"min_snr_db": 1.0, "max_chars_per_second": None},
+        "corrections": {"texts": {key: "So it was. " * 200}},
+    }
+    assert rows(CONTENT, Policy.model_validate(unlimited))[2].reasons == []
+
+
 def test_decisions_reject_with_a_reason_of_their_own() -> None:
     key = rows(CONTENT)[0].key
     (row, *_) = rows(CONTENT, Policy.model_validate({"corrections": {"rejected": {key: "two voices"}}}))

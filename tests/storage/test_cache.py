@@ -21,7 +21,7 @@ def test_cache_is_where_the_environment_says(cache: Path, monkeypatch: pytest.Mo
     assert cache_folder() == Path.home() / ".cache" / "voxbeam"
 
 
-def test_hash_of_a_file_a_folder_and_a_hub_name(tmp_path: Path) -> None:
+def test_hash_of_a_file_and_a_folder(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(b"weights")
     assert model_hash(str(tmp_path / "w.bin")) == hashlib.sha256(b"weights").hexdigest()
     folder = tmp_path / "model"
@@ -31,7 +31,8 @@ def test_hash_of_a_file_a_folder_and_a_hub_name(tmp_path: Path) -> None:
     assert first == model_hash(str(folder)) and len(first) == 64
     (folder / "sub" / "a").rename(folder / "sub" / "b")
     assert model_hash(str(folder)) != first
-    assert model_hash("org/some-model") == "hub:org/some-model"
+    with pytest.raises(FileNotFoundError, match="no model at org/some-model"):
+        model_hash("org/some-model")
 
 
 def test_model_of_a_bucket_is_copied_once_and_whole(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

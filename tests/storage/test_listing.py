@@ -105,6 +105,11 @@ def test_parquet_of_pandas_and_of_hugging_face(tmp_path: Path) -> None:
         ("a.csv", b"uri\nhdfs://x/a.wav\n", "row 1 (line 2), column 'uri': hdfs://x/a.wav"),
         ("a.csv", b"uri\ns3://not a bucket/a.wav\n", "cannot be the name of a bucket"),
         ("a.csv", b"uri,offset\na.wav,3.5\n", "row 1 (line 2): 'offset' is 3.5"),
+        ("a.csv", b"uri,from,to\na.wav,1.5,3\n", "'from' is 1.5"),
+        ("a.csv", b"uri,t_start,t_end\na.wav,1.5,3\n", "'t_start' is 1.5"),
+        ("a.csv", b"uri,startTime,endTime\na.wav,00:01:30.5,00:02:00\n", "'startTime' is 00:01:30.5"),
+        ("a.csv", b"uri,start_sample,num_frames\na.wav,16000,32000\n", "'start_sample' is 16000"),
+        ("a.csv", b"uri,clip_begin_ms\na.wav,120\n", "'clip_begin_ms' is 120"),
         ("a.jsonl", b'{"uri": "a.wav"}\n{"uri": }\n', "row 2, column 9: not JSON"),
         ("a.jsonl", b'{"uri": "a.wav", "speaker": ["x"]}\n', "row 1, column 'speaker'"),
         ("a.jsonl", b'{"uri": "a.wav", "speaker": {"x": 1}}\n', "row 1, column 'speaker'"),
@@ -224,3 +229,9 @@ def test_unknown_speakers_are_not_one_person(tmp_path: Path) -> None:
     listing = Listing(uri=str(tmp_path / "a.csv"))
     assert [row.columns.get("speaker") for row in listing] == [None, None, None, None, "Anna", None]
     assert listing.nobody == {"unknown": 1, "N/A": 1, "-": 1, "UNK": 1}
+
+
+def test_a_name_of_the_same_look_is_the_same_speaker(tmp_path: Path) -> None:
+    """Blanks between words and characters of no width are not what a name differs by."""
+    (tmp_path / "a.csv").write_text("uri,speaker,started\na.wav,Anna Lee,yes\nb.wav,Anna  Lee,\nc.wav,An\u200bna\u00a0Lee,\n")
+    assert {row.columns["speaker"] for row in read(tmp_path / "a.csv")} == {"Anna Lee"}

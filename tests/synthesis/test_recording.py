@@ -78,5 +78,5 @@ def test_what_cannot_be_read_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "me.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
     with pytest.raises(SynthesisError, match=r"not read here; convert it first: ffmpeg -i me\.m4a me\.wav"):
         Recording.read(tmp_path / "me.m4a")
-    with pytest.raises(SynthesisError, match="name an audio file"):
+    with pytest.raises(SynthesisError, match=r"there is no file .*missing\.wav; check its name"):
         Recording.read(tmp_path / "missing.wav")

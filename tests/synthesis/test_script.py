@@ -194,3 +194,9 @@ def test_nothing_is_spoken_if_a_line_cannot_be(tmp_path: Path, line: dict, messa
     told = capsys.readouterr().err
     assert message in told and "nothing was spoken" in told and "lines.jsonl:1" not in told
     assert [path.name for path in out.iterdir()] == ["mine.wav"]
+
+
+def test_a_key_that_is_there_twice_is_not_one_of_the_two(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text('{"text": "One.", "text": "Two."}\n')
+    with pytest.raises(SynthesisError, match=r"s\.jsonl:1: .*'text' is there twice"):
+        read_script(tmp_path / "s.jsonl", voice=BELLA)

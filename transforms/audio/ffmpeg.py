@@ -268,6 +268,8 @@ def _opened(file: AudioFile, part: tuple[int, int] | None = None) -> Iterator[tu
         with opened as source, av.open(source, options=dict(_OPTIONS), metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise StageError("not_audio", f"{file.name} has no audio stream", REENCODE)
+            if container.streams.audio[0].codec_context is None:
+                raise StageError("not_audio", f"{file.name} has a codec that FFmpeg does not know", REENCODE)
             if len(container.streams.audio) > 1:
                 raise StageError(
                     "several_streams",

@@ -10,8 +10,8 @@ from typing import BinaryIO
 from voxbeam.transforms.audio.containers import MAX_OFFSET, container_end
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
-_PLACEHOLDERS_32 = frozenset({0, *range(0xFFFFFF00, 0x100000000), *range(0x7FFFEF00, 0x80000100)})
-"""SoX writes 0x7FFFF000 less its header, others the largest number that the field can hold, signed or not"""
+_PLACEHOLDERS_32 = frozenset({0, *range(0xFFFFFF00, 0x100000000), *range(0x7FFFEF00, 0x80000100), *range(0x7F000000, 0x7F001000)})
+"""SoX writes 0x7FFFF000 less its header, in AIFF 0x7F000000, others the largest number that the field can hold, signed or not"""
 _PLACEHOLDERS_64 = frozenset({0, 0xFFFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFF})
 _MAX_CHUNKS = 10_000
 _MAX_TAGS = 64 << 10
