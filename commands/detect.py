@@ -25,8 +25,8 @@ from voxbeam.commands.model_command import ModelCommand
 def detect(file: Path, ledger: str | None) -> int:
     """Read the watermark of FILE, by the key of this machine and by the public one: what it names, and how sure that is.
 
-    C2PA metadata are shown too, with voxbeam[c2pa], and whether the sound itself has the trace of the embedded codec, through which
-    voxbeam's voices speak. The trace names no event and is no proof: recordings pass through the codec too (`Corpus.audio`).
+    C2PA metadata are shown too, with voxbeam[c2pa], and whether the sound itself has the trace of the embedded codec, through
+    which voxbeam's voices speak. The trace names no event and is no proof: recordings pass through the codec too.
 
     Exit status 1: no mark was found. A machine may have made the sound all the same: marks can be removed, and others have none.
     """

@@ -59,7 +59,8 @@ def fit(features_ND: NDArray[np.float32], rows: list[Row]) -> CodecTrace:
     x_ND = bare.standardized(features_ND).astype(np.float64)
     target_N = np.where([class_of(row) == "codec" for row in rows], 1.0, -1.0)
     gram_DD = x_ND.T @ (weight_N[:, None] * x_ND) + RIDGE * np.eye(x_ND.shape[1])
-    return trace_of(mean_D, scale_D, np.linalg.solve(gram_DD, x_ND.T @ (weight_N * target_N)), (1.0, 0.0))
+    weight_D: Scores = np.asarray(np.linalg.solve(gram_DD, x_ND.T @ (weight_N * target_N)), np.float64)
+    return trace_of(mean_D, scale_D, weight_D, (1.0, 0.0))
 
 
 def trace_of(mean_D: Scores, scale_D: Scores, weight_D: Scores, calibration: tuple[float, float]) -> CodecTrace:
