@@ -37,6 +37,7 @@ def test_a_voice_is_in_one_part() -> None:
     assert 200 < parts.count("train") < 280 and 40 < parts.count("calibrate") < 80 and 70 < parts.count("test") < 130
 
 
+@pytest.mark.slow
 def test_every_window_comes_out_of_the_chain_alike() -> None:
     wave_S = np.sin(np.arange(SPAN) * 0.1).astype(np.float32) * np.linspace(0, 1, SPAN, dtype=np.float32)
     rng, names = np.random.default_rng(0), set()

@@ -48,6 +48,7 @@ def test_level_does_not_count(speech: np.ndarray) -> None:
     assert whole.shape == (1, 980) and np.isfinite(whole).all() and np.abs(whole - soft).mean() < 0.001
 
 
+@pytest.mark.slow
 def test_the_codec_leaves_a_trace_and_a_recording_has_none(speech: np.ndarray, copy: np.ndarray) -> None:
     heard, copied = codec_score(speech), codec_score(copy)
     assert heard is not None and copied is not None and heard < 0 < REFUSED < copied
@@ -56,10 +57,11 @@ def test_the_codec_leaves_a_trace_and_a_recording_has_none(speech: np.ndarray, c
         require_no_codec(copy)
 
 
+@pytest.mark.slow
 def test_detect_names_the_trace_where_there_is_no_mark(
     tmp_path: Path, copy: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sf.write(path := tmp_path / "copy.wav", copy[:60_000], CODEC_RATE)
+    sf.write(path := tmp_path / "copy.wav", copy[:48_000], CODEC_RATE)
     assert main(["detect", str(path), "--ledger", str(tmp_path / "none")]) == WRONG
     shown = capsys.readouterr().out
     assert "the trace of voxbeam's codec; score +" in shown and "no watermark was found" in shown
