@@ -17,6 +17,7 @@ from voxbeam.models.speech_metrics import WhisperTranscriber, normalize_words
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.safety.basis import is_open
 from voxbeam.safety.challenge import Challenge, heard_problem
+from voxbeam.safety.codec_trace import require_no_codec
 from voxbeam.safety.events import ANY_MODEL, Event, from_time
 from voxbeam.safety.keys import PUBLIC_KEY, KeyRing, public_hex
 from voxbeam.safety.ledger import Ledger
@@ -56,6 +57,7 @@ def enrol_own_voice(
     if ledger.exists() and {challenge.identifier, evidence} & ledger.state().used:
         raise ConsentError("this recording of a statement was used before", remedy="say the statement that is shown now")
     require_unmarked(recording_S, ledger.keys)
+    require_no_codec(recording_S)
     heard = normalize_words(spoken_form(transcriber.transcribe(recording_S, beam_size=5)).text)
     if problem := heard_problem(challenge, heard):
         raise ConsentError(

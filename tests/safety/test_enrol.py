@@ -15,6 +15,7 @@ import soxr
 
 from voxbeam.commands.exit_status import DONE, UNUSABLE
 from voxbeam.commands.main import main
+from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.models.speech_metrics import WhisperTranscriber, normalize_words
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.safety.challenge import WORDS, Challenge, heard_problem, new_challenge
@@ -80,6 +81,9 @@ def test_own_voice_is_enrolled_and_a_replay_is_not(tmp_path: Path, spoken: np.nd
     other = replace(CHALLENGE, words=("river", "candle", "tiger", "anchor"))
     with pytest.raises(ConsentError, match="'anchor' was not heard"):
         enrol_own_voice(ledger, other, spoken, Terms(), transcriber)
+    codec = load_codec(EMBEDDED_WEIGHTS)
+    with pytest.raises(ConsentError, match="passed through voxbeam's codec"):
+        enrol_own_voice(ledger, CHALLENGE, codec.decode([codec.encode([spoken])[0]])[0], Terms(), transcriber)
     assert not ledger.exists()
     grant = enrol_own_voice(ledger, CHALLENGE, spoken, Terms(), transcriber)
     prompt = soxr.resample(tts_voice()("The birch canoe slid on the smooth planks."), RATE, CODEC_RATE)

@@ -1,0 +1,78 @@
+"""Whether a sound passed through the embedded codec, by the sound alone: what is left to tell when a watermark was taken off.
+
+It hears windows of 4 s; the verdict on a sound is the mean of theirs. It knows the one codec, hence speech of voxbeam's models
+that use it, and no other program's speech (docs/safety.md has both figures).
+
+Shapes: S samples.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from voxbeam.models.codec_trace import CodecTrace, features
+from voxbeam.schemas.errors import ConsentError
+from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
+
+WINDOW_S = 4.0
+MIN_SECONDS = 1.5
+"""shorter speech is not judged"""
+MAX_WINDOWS = 40
+"""of a long sound, evenly from all of it"""
+REFUSED = 2.0
+"""score from which on a recording enrolls nobody"""
+FRAME_S, LOUD_DB, MIN_SPEECH = 0.02, 26.0, 0.5
+"""length of a level, how far below the loud ones one still is speech, and the share of such levels that a window needs"""
+Wave = NDArray[np.float32]
+
+
+@cache
+def _classifier() -> CodecTrace:
+    return CodecTrace.load()
+
+
+def codec_score(wave_S: Wave) -> float | None:
+    """Log-likelihood ratio of a sound [S] at 24 kHz: above 0, it likely passed through the codec. None for too little speech."""
+    heard_S = np.asarray(soxr.resample(wave_S, CODEC_RATE, ASR_RATE), np.float32)
+    windows = speech_windows(heard_S, ASR_RATE, MAX_WINDOWS)
+    if not windows:
+        return None
+    return float(np.mean([_classifier().scores(features(window_S[None]))[0] for window_S in windows]))
+
+
+def require_no_codec(wave_S: Wave) -> None:
+    """Raises ConsentError for a recording that passed through the codec."""
+    score = codec_score(wave_S)
+    if score is not None and score >= REFUSED:
+        raise ConsentError(
+            f"the recording passed through voxbeam's codec, as made speech does (score {score:.1f}; from {REFUSED:g} on nobody "
+            "is enrolled)",
+            remedy="record a person, with a microphone; an operator who was there can vouch for a recording with "
+            "`voxbeam consent grant --scope prompt --sound`",
+        )
+
+
+def speech_windows(wave_S: Wave, rate: int, most: int) -> list[Wave]:
+    """Windows of 4 s with speech in half of their time, without the silence at the ends: at most `most`, evenly from all.
+
+    They overlap by half. Speech shorter than a window is a window by itself; less than `MIN_SECONDS` gives none.
+    """
+    length, frame = round(WINDOW_S * rate), round(FRAME_S * rate)
+    if len(wave_S) < MIN_SECONDS * rate:
+        return []
+    levels = wave_S[: len(wave_S) // frame * frame].reshape(-1, frame).std(axis=1)  # an offset is no sound
+    loud = levels > max(1e-5, float(np.percentile(levels, 95)) * 10 ** (-LOUD_DB / 20))
+    if not loud.any():
+        return []
+    found = np.flatnonzero(loud)
+    first, last = int(found[0]) * frame, int(found[-1] + 1) * frame
+    if last - first < length:
+        return [wave_S[first:last]] if last - first >= MIN_SECONDS * rate else []
+    share = np.convolve(loud, np.full(length // frame, frame / length), "valid")
+    starts = [start for start in range(first, last - length + 1, length // 2) if share[start // frame] >= MIN_SPEECH]
+    chosen = sorted({starts[int(place)] for place in np.linspace(0, len(starts) - 1, most)}) if starts else []
+    return [wave_S[start : start + length] for start in chosen]
