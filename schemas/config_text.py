@@ -3,6 +3,7 @@
 import json
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from voxbeam.schemas.config import CorpusConfig
 
@@ -20,7 +21,6 @@ def commented_yaml(config: CorpusConfig) -> str:
 
 
 def _yaml_line(section: BaseModel, key: str, indent: str) -> str:
-    value = getattr(section, key)
-    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    text = json.dumps(to_jsonable_python(getattr(section, key)), ensure_ascii=False)
     description = type(section).model_fields[key].description
     return f"{indent}{key}: {text}" + (f"  # {description}" if description else "")

@@ -101,7 +101,7 @@ def _read_steps(
             f"{where} does not say which release it learned from", remedy="only runs of `voxbeam train` on a release do"
         )
     release = load_release(corpus, data["release"])
-    index = index_release(corpus, release, data["split"], data.get("filter", ""))
+    index = index_release(corpus, release, data["split"], data.get("filter", ""), data.get("codec"))
     if index.content_hash != data["samples"]:
         raise StorageError(
             f"release {release.name} of {corpus.root} is not what {where} learned from",
