@@ -1,11 +1,14 @@
 """The configuration as text: YAML with every key's description as a comment."""
 
 import json
+from typing import Any
 
-from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, TypeAdapter
 
 from voxbeam.schemas.config import CorpusConfig
+
+
+_VALUE = TypeAdapter[Any](Any)
 
 
 def commented_yaml(config: CorpusConfig) -> str:
@@ -21,6 +24,6 @@ def commented_yaml(config: CorpusConfig) -> str:
 
 
 def _yaml_line(section: BaseModel, key: str, indent: str) -> str:
-    text = json.dumps(to_jsonable_python(getattr(section, key)), ensure_ascii=False)
+    text = json.dumps(_VALUE.dump_python(getattr(section, key), mode="json"), ensure_ascii=False)
     description = type(section).model_fields[key].description
     return f"{indent}{key}: {text}" + (f"  # {description}" if description else "")
