@@ -7,7 +7,6 @@ from pydantic import BaseModel, TypeAdapter
 
 from voxbeam.schemas.config import CorpusConfig
 
-
 _VALUE = TypeAdapter[Any](Any)
 
 
