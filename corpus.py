@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from voxbeam.schemas.columns import Record, arrow_schema
 from voxbeam.schemas.errors import ModelError, NotInCorpusError, QueryError, StorageError
 from voxbeam.schemas.formats import FRAME_RATE, SPLITS
+from voxbeam.schemas.further_codes import CODES_COLUMNS, place_of_codes
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.manifest import EXCLUDED, RecordingRow, RejectedRow, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.find_segments import by_name, by_query, by_reason
-from voxbeam.storage.releases import load_release, table_batches
+from voxbeam.storage.releases import load_release, require_codec, sample_batches, table_batches
 from voxbeam.storage.sorted_keys import SortedKeys, key_digests
 from voxbeam.storage.store import Store
 
@@ -41,8 +42,9 @@ class Corpus:
         uri: folder or bucket prefix that `build` wrote.
         release: number of the release; the latest if None.
         codec: where the weights of the corpus's codec are, if not where the build read them.
+        codec_name: name of a further codec of the release, whose codes are read in place of those of the first.
 
-    Raises StorageError when there is no such release.
+    Raises StorageError when there is no such release, NotInCorpusError for a codec that it does not have.
 
     Example::
 
@@ -51,10 +53,11 @@ class Corpus:
             ...
     """
 
-    def __init__(self, uri: str, release: int | None = None, *, codec: str | None = None) -> None:
+    def __init__(self, uri: str, release: int | None = None, *, codec: str | None = None, codec_name: str | None = None) -> None:
         self.store = Store(uri)
         self.release: Release = load_release(self.store, release)
-        self._codec_name = codec
+        require_codec(self.release, codec_name)
+        self._codec_weights, self.codec_name = codec, codec_name
         self._lock = threading.Lock()
 
     @property
@@ -154,10 +157,8 @@ class Corpus:
         (voxbeam[pipeline]) is not installed.
         """
         if segment["accepted"] and not source:
-            place = (segment["shard"], segment["codes_offset"], segment["codes_bytes"], segment["codes_crc32"])
-            return self.decode(
-                self._read_codes(segment["key"], *place)[:, : None if seconds is None else round(seconds * FRAME_RATE)]
-            )
+            codes_KT = self._read_codes(segment["key"], segment["shard"], *place_of_codes(segment, self.codec_name))
+            return self.decode(codes_KT[:, : None if seconds is None else round(seconds * FRAME_RATE)])
         if EXCLUDED in segment["reasons"]:
             raise NotInCorpusError(f"{segment['key']} was left out on purpose: its sound is not for this corpus")
         start_ms, end_ms = segment["start_ms"], segment["end_ms"]
@@ -172,7 +173,7 @@ class Corpus:
         """Batches for training: `voxbeam.trainer.data.stream.Stream` of this release. `options` are those of Stream."""
         from voxbeam.trainer.data.stream import Stream
 
-        return Stream(self.uri, split=split, release=self.release.number, **options)
+        return Stream(self.uri, split=split, release=self.release.number, codec=self.codec_name, **options)
 
     def _read_codes(self, key: str, shard: str, offset: int, size: int, crc32: int) -> NDArray[np.int16]:
         """Codes of a sample whose place is known. Raises StorageError for bytes that do not have this CRC-32."""
@@ -214,9 +215,9 @@ class Corpus:
         from voxbeam.models.codec import load_codec
         from voxbeam.models.codec_weights import codec_weights
 
-        name = self._codec_name or str(self.release.config["tokenize"]["codec"])
+        stated, sha256 = self.release.codec(self.codec_name)
         try:
-            return load_codec(codec_weights(name)[0], sha256=self.release.models["tokenize"])
+            return load_codec(codec_weights(self._codec_weights or stated)[0], sha256=sha256)
         except (ModelError, OSError, ValueError) as error:
             message = error.message if isinstance(error, ModelError) else str(error)
             raise ModelError(
@@ -227,8 +228,8 @@ class Corpus:
     def _index(self) -> tuple[SortedKeys, NDArray[Any], list[str]]:
         """All keys in order, where each one's codes are, and the shards."""
         digests, places, shards = [], [], dict[str, int]()
-        columns = ["key", "shard", "codes_offset", "codes_bytes", "codes_crc32"]
-        for batch in table_batches(self.store, self.release, SampleRow, columns):
+        columns = ["key", "shard", *CODES_COLUMNS]
+        for batch in sample_batches(self.store, self.release, None, columns, self.codec_name):
             digests.append(key_digests(batch["key"].to_pylist()))
             place = np.empty(batch.num_rows, [("shard", "i4"), ("offset", "i8"), ("bytes", "i4"), ("crc32", "u4")])
             place["shard"] = [shards.setdefault(shard, len(shards)) for shard in batch["shard"].to_pylist()]
@@ -256,9 +257,9 @@ def _check_split(split: str | None) -> None:
 
 def _schema(record: type[Record], columns: Sequence[str] | None) -> pa.Schema:
     """The Arrow schema of a table, or of some of its columns. Raises NotInCorpusError for a column that it does not have."""
-    schema = arrow_schema(record)
     if columns is None:
-        return schema
+        return arrow_schema(record)
+    schema = arrow_schema(record, extras=True)
     if unknown := [name for name in columns if name not in schema.names]:
         raise NotInCorpusError(f"there is no column {unknown[0]!r}", remedy=f"the columns are {', '.join(schema.names)}")
     return pa.schema([schema.field(name) for name in columns])

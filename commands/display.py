@@ -14,7 +14,7 @@ from rich.table import Table
 from voxbeam.commands.terminal import new_table
 from voxbeam.pipeline.events import BuildProgress, PlanProgress
 from voxbeam.pipeline.progress import DONE, WorkerProgress
-from voxbeam.transforms.chain import STAGES
+from voxbeam.transforms.chain import in_order
 
 _LOG_INTERVAL_S = 20.0
 
@@ -49,7 +49,7 @@ def progress_line(workers: WorkerProgress, recordings: int, elapsed_s: float) ->
 def progress_table(workers: WorkerProgress) -> Table:
     """The progress of a build, one row for each stage."""
     table = new_table("stage", "audio done", "busy", "× real time per worker")
-    for stage in STAGES:
+    for stage in in_order(workers.audio_ms):
         ms, seconds = workers.audio_ms.get(stage, 0), workers.seconds.get(stage, 0.0)
         table.add_row(stage, hours(ms), f"{seconds:.1f} s", f"{ms / 1000 / seconds:,.0f}×" if seconds else "—")
     return table

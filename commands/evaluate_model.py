@@ -8,7 +8,7 @@ import click
 
 from voxbeam.commands.command import json_option
 from voxbeam.commands.exit_status import DONE
-from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
+from voxbeam.commands.model_command import CODEC_NAME_HELP, ModelCommand, model_options, open_codec, pin_threads_on_cpu
 
 Folder = click.Path(path_type=Path, file_okay=False)
 
@@ -31,6 +31,7 @@ Folder = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for index.html and table.json."
 )
+@click.option("--codec-name", metavar="NAME", help=f"{CODEC_NAME_HELP} --codec has its weights.")
 @click.option("--continual", is_flag=True, help="Prompt each utterance with its own first 3 s.")
 @model_options
 @json_option
@@ -40,6 +41,7 @@ def model(
     split: str,
     count: int,
     out: Path,
+    codec_name: str | None,
     continual: bool,
     recognizer: str,
     codec: str,
@@ -62,7 +64,7 @@ def model(
 
     pin_threads_on_cpu(device)
     # A few samples from anywhere in the corpus: each is a block of its own.
-    stream = Stream(corpus, split=split, config=StreamConfig(sampler=SamplerConfig(block_samples=1)))
+    stream = Stream(corpus, split=split, config=StreamConfig(sampler=SamplerConfig(block_samples=1)), codec=codec_name)
     result = run_evaluation(
         run,
         stream,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 CODEC_HELP = "Codec of the corpus, as tokenize.codec names it."
+CODEC_NAME_HELP = "Further codec of CORPUS, by its name in `codecs`, whose codes are read."
 
 
 class ModelCommand(VoxbeamCommand):

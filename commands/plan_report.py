@@ -10,6 +10,7 @@ from voxbeam.commands.terminal import new_table
 from voxbeam.pipeline.gpu_rates import GPU_STAGES, GpuRates, seconds_on_gpu
 from voxbeam.pipeline.plan import Plan
 from voxbeam.pipeline.redo import Redo
+from voxbeam.schemas.fingerprint import kind_of_stage
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -75,7 +76,7 @@ def print_gpu_plan(plan: Plan, rates: GpuRates | None, console: Console) -> None
         if stage_s is None:
             table.add_row(stage, "not measured", "not measured", "")
             continue
-        source = known[stage].measured_on if stage in GPU_STAGES else "this CPU"
+        source = known[kind_of_stage(stage)].measured_on if kind_of_stage(stage) in GPU_STAGES else "this CPU"
         table.add_row(stage, hours(stage_s * 1000), f"{plan.audio_ms / 1000 / stage_s:,.0f}×" if stage_s else "—", source)
     console.print(table)
     missing = [stage for stage, stage_s in seconds.items() if stage_s is None]

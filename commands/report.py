@@ -19,7 +19,7 @@ from voxbeam.schemas.manifest import EXCLUDED, RecordingRow, RejectedRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
 from voxbeam.storage.store import Store
-from voxbeam.transforms.chain import STAGES
+from voxbeam.transforms.chain import in_order
 
 
 def print_result(result: BuildResult, store: Store, console: Console) -> None:
@@ -165,7 +165,7 @@ def _stage_table(result: BuildResult) -> Table:
     workers = result.progress
     busy = sum(workers.seconds.values())
     table = new_table("stage", "busy", "fraction", "× real time per worker")
-    for stage in STAGES:
+    for stage in in_order(workers.seconds):
         seconds = workers.seconds.get(stage, 0.0)
         rate = f"{workers.audio_ms.get(stage, 0) / 1000 / seconds:,.0f}×" if seconds else "—"
         table.add_row(stage, f"{seconds:.1f} s", f"{seconds / busy:.0%}" if busy else "", rate)

@@ -10,7 +10,7 @@ import click
 from voxbeam.commands.command import SettingsOption
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.launch import run_ranks
-from voxbeam.commands.model_command import CODEC_HELP, ModelCommand, open_codec
+from voxbeam.commands.model_command import CODEC_HELP, CODEC_NAME_HELP, ModelCommand, open_codec
 from voxbeam.commands.nearest import nearest
 from voxbeam.schemas.formats import FRAME_RATE
 
@@ -54,7 +54,8 @@ PRESETS = ("overfit_cpu", "small_cpu", "libritts_1gpu", "librilight_16gpu")
     metavar="NAME=VALUE ...",
     help="Settings that differ from the configuration, such as steps=500 train_models=ar.",
 )
-@click.option("--codec", default="embedded", show_default=True, metavar="NAME", help=CODEC_HELP)
+@click.option("--codec", metavar="NAME", help=f"{CODEC_HELP}  [default: embedded; with --codec-name, as the release says]")
+@click.option("--codec-name", metavar="NAME", help=CODEC_NAME_HELP)
 @click.option("--release", type=int, metavar="NUMBER", help="Release to train on.  [default: the latest]")
 @click.option(
     "--tombstones",
@@ -70,7 +71,8 @@ def train(
     config: str,
     init_from: str | None,
     settings: tuple[str, ...],
-    codec: str,
+    codec: str | None,
+    codec_name: str | None,
     release: int | None,
     tombstones: tuple[str, ...],
     processes: int,
@@ -92,7 +94,9 @@ def train(
 
     run_config = apply_settings(load_config(config), settings)
     if processes > 1:
-        words = [corpus, "--out", out, "--config", config, "--codec", codec, *(f"--set={setting}" for setting in settings)]
+        words = [corpus, "--out", out, "--config", config, *(f"--set={setting}" for setting in settings)]
+        words += [f"--codec={codec}"] if codec is not None else []
+        words += [f"--codec-name={codec_name}"] if codec_name is not None else []
         words += [f"--release={release}"] if release is not None else []
         words += ["--init-from", init_from] if init_from is not None else []
         words += [f"--tombstones={feed}" for feed in tombstones]
@@ -105,18 +109,22 @@ def train(
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         require_current(corpus, release, tombstones)
-        train_stream = open_stream(corpus, "train", release, run_config, run_config.prompt_fraction)
+        train_stream = open_stream(corpus, "train", release, run_config, run_config.prompt_fraction, codec_name)
         require_trainable(train_stream, run_config)
         valid = speaking = None
         if not no_validation:
             try:
-                valid, speaking = (open_stream(corpus, "valid", release, run_config, share).steps for share in (0.0, 1.0))
+                valid, speaking = (
+                    open_stream(corpus, "valid", release, run_config, share, codec_name).steps for share in (0.0, 1.0)
+                )
             except ValueError as error:
                 raise ValueError(f"there is nothing to validate on ({error}); train without it: --no-validation") from error
         elif run_config.validate_sentences:
             raise click.UsageError("validate_sentences speaks utterances of the valid split, so it excludes --no-validation")
         model_codec = corpus_codec(codec, train_stream)
-        speak = open_spoken_validation(corpus, release, run_config, model_codec) if run_config.validate_sentences else None
+        speak = None
+        if run_config.validate_sentences:
+            speak = open_spoken_validation(corpus, release, run_config, model_codec, codec_name)
         console = terminal.stderr()
         if not dist.is_initialized() or dist.get_rank() == 0:
             if run_config.data_filter:
@@ -202,21 +210,34 @@ def apply_settings(config: TrainConfig, settings: tuple[str, ...]) -> TrainConfi
     return apply_overrides(config, list(settings))
 
 
-def corpus_codec(name: str, stream: Stream) -> Codec:
-    """The codec of that name. Raises ValueError when the release was made with another one."""
+def corpus_codec(name: str | None, stream: Stream) -> Codec:
+    """The codec of that name; without a name, the embedded one, or the further codec whose codes a stream has, as its release
+    says. Raises ValueError when the codes were made with another one, ModelError when there is none.
+    """
+    from voxbeam.schemas.errors import ModelError
     from voxbeam.storage.releases import read_release
 
-    codec, index = open_codec(name, "cpu"), stream.index
-    made_with = read_release(index.store, index.release).models["tokenize"] if index.release is not None else codec.sha256
+    index = stream.index
+    if index.release is None:
+        return open_codec(name or "embedded", "cpu")
+    stated, made_with = read_release(index.store, index.release).codec(stream.codec)
+    name = name or ("embedded" if stream.codec is None else stated)
+    try:
+        codec = open_codec(name, "cpu")
+    except FileNotFoundError as error:
+        raise ModelError(str(error), remedy="name the weights of the codec: --codec") from error
     if made_with != codec.sha256:
+        setting = "tokenize.codec" if stream.codec is None else f"codecs.{stream.codec}.codec"
         raise ValueError(
             f"{index.store.root} was made with a codec of sha256 {made_with}, and {name} has {codec.sha256}; "
-            "give --codec what the build had as tokenize.codec"
+            f"give --codec what the build had as {setting}"
         )
     return codec
 
 
-def open_spoken_validation(corpus: str, release: int | None, config: TrainConfig, codec: Codec) -> SpokenValidation | None:
+def open_spoken_validation(
+    corpus: str, release: int | None, config: TrainConfig, codec: Codec, codec_name: str | None
+) -> SpokenValidation | None:
     """What speaks at validation, on the first rank; None on others. Raises ValueError if the valid split has nothing to speak."""
     import torch.distributed as dist
 
@@ -229,11 +250,13 @@ def open_spoken_validation(corpus: str, release: int | None, config: TrainConfig
         return None
     # A few samples from anywhere in the corpus: each is a block of its own.
     chosen = StreamConfig(sampler=SamplerConfig(block_samples=1), data_filter=config.data_filter)
-    stream = Stream(corpus, split="valid", release=release, config=chosen)
+    stream = Stream(corpus, split="valid", release=release, config=chosen, codec=codec_name)
     return SpokenValidation(stream, codec, WhisperTranscriber(), config.validate_sentences, config.seed)
 
 
-def open_stream(corpus: str, split: str, release: int | None, config: TrainConfig, prompt_fraction: float) -> Stream:
+def open_stream(
+    corpus: str, split: str, release: int | None, config: TrainConfig, prompt_fraction: float, codec_name: str | None
+) -> Stream:
     """This rank's part of a split."""
     import torch.distributed as dist
 
@@ -245,4 +268,4 @@ def open_stream(corpus: str, split: str, release: int | None, config: TrainConfi
     stream_config = StreamConfig(
         sampler=sampler, data_filter=config.data_filter, rank_frames=config.rank_frames, cache_bytes=config.cache_gb << 30
     )
-    return Stream(corpus, split=split, release=release, config=stream_config, rank=rank, world=world)
+    return Stream(corpus, split=split, release=release, config=stream_config, codec=codec_name, rank=rank, world=world)

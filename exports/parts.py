@@ -19,6 +19,7 @@ _READ_ROWS = 100
 """samples that are read from a shard at once"""
 PLACES = (
     "shard", "codes_offset", "codes_bytes", "codes_crc32", "json_offset", "json_bytes", "flac_offset", "flac_bytes",
+    "further_codes",
 )  # fmt: skip
 """columns that say where a sample is in the corpus; an export has its samples elsewhere"""
 

@@ -30,7 +30,6 @@ from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import ARModel, ModelConfig, NARModel
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.storage.durable import write_file
-from voxbeam.storage.store import Store
 
 MODELS = ("ar", "nar")
 
@@ -67,7 +66,7 @@ def read_models(run_uri: str, *, best: bool = False) -> dict[str, Checkpoint]:
         return embedded_voice()
     if folder.endswith(SUFFIX):
         return dict.fromkeys(MODELS, read_file(folder))
-    stores = _stores(folder)
+    stores = {name: checkpoint_store(part) for name, part in run_parts(folder).items()}
     found: dict[str, Checkpoint] = {}
     for store in {store.root: store for store in stores.values()}.values():
         marked = best_step(store) if best else None
@@ -86,14 +85,15 @@ def weights_hash(run_uri: str) -> str:
         return hashlib.sha256(VOICE_WEIGHTS.read_bytes()).hexdigest()
     if folder.endswith(SUFFIX):
         return read_file_checksum(folder)
-    return "-".join(read_checksum(store) for store in {store.root: store for store in _stores(folder).values()}.values())
+    return "-".join(read_checksum(checkpoint_store(part)) for part in dict.fromkeys(run_parts(folder).values()))
 
 
-def _stores(folder: str) -> dict[str, Store]:
-    """Where the checkpoints of each model are: in one run, or in the runs `ar` and `nar`."""
-    if not saved_steps(checkpoint_store(folder)) and saved_steps(checkpoint_store(f"{folder}/ar")):
-        return {name: checkpoint_store(f"{folder}/{name}") for name in MODELS}
-    return dict.fromkeys(MODELS, checkpoint_store(folder))
+def run_parts(folder: str) -> dict[str, str]:
+    """Where the checkpoints of each model are: in one run, or in the runs `ar` and `nar` of a folder; one may have none."""
+    parts = {name: f"{folder}/{name}" for name in MODELS}
+    if not saved_steps(checkpoint_store(folder)) and any(saved_steps(checkpoint_store(part)) for part in parts.values()):
+        return parts
+    return dict.fromkeys(MODELS, folder)
 
 
 def export_models(run_uri: str, path: Path, *, card: str = "") -> dict[str, Any]:

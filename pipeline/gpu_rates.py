@@ -12,6 +12,7 @@ from typing import Self
 
 from voxbeam.assets import GPU_RATES
 from voxbeam.schemas.errors import VoxbeamError
+from voxbeam.schemas.fingerprint import kind_of_stage
 
 PROJECTION = Path("docs/projection.md")
 BEGIN, END = "<!-- gpu rates, by `python -m voxbeam.pipeline.gpu_rates` -->\n", "<!-- end of gpu rates -->\n"
@@ -76,11 +77,14 @@ def load_rates(path: Path | None = None) -> GpuRates | None:
 def seconds_on_gpu(cpu_seconds: dict[str, float], audio_ms: int, rates: GpuRates | None) -> dict[str, float | None]:
     """Seconds of each stage on a machine with that GPU: from its rate, or as on the CPU if the stage runs there.
 
-    None for a GPU stage that has not been measured.
+    None for a GPU stage that has not been measured. Further codecs are taken to be as fast as the one that was.
     """
     known = rates.rates if rates else {}
     by_rate = {stage: audio_ms / 1000 / rate.times_real_time for stage, rate in known.items()}
-    return {stage: by_rate.get(stage) if stage in GPU_STAGES else seconds for stage, seconds in cpu_seconds.items()}
+    return {
+        stage: by_rate.get(kind_of_stage(stage)) if kind_of_stage(stage) in GPU_STAGES else seconds
+        for stage, seconds in cpu_seconds.items()
+    }
 
 
 def rates_markdown(rates: GpuRates | None) -> str:

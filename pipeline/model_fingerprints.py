@@ -17,6 +17,7 @@ from voxbeam.models.phones import load_phone_set, phonemizer_version
 from voxbeam.models.second_voice import SECOND_VOICE_WEIGHTS
 from voxbeam.schemas.config import CorpusConfig, TranscribeConfig
 from voxbeam.schemas.errors import ConfigError, ModelError
+from voxbeam.schemas.fingerprint import codec_models
 from voxbeam.storage.cache import model_hash
 from voxbeam.transforms.identity.evidence import read_calibrations
 
@@ -50,6 +51,7 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
             "phonemize.inventory": load_phone_set(config.phonemize.voice).sha256,
             "phonemize.espeak": phonemizer_version(),
             "tokenize": model_hash(str(codec)),
+            **_further_codecs(config),
             "libraries": _library_versions(config, codec),
         }
     except ConfigError:
@@ -61,6 +63,18 @@ def model_hashes(config: CorpusConfig) -> dict[str, str]:
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"a model cannot be loaded: {error}") from error
+
+
+def _further_codecs(config: CorpusConfig) -> dict[str, str]:
+    """The weights of each further codec, and the version of the package of its layers."""
+    found = {}
+    for name, section in config.codecs.items():
+        weights, package = codec_models(name)
+        path = codec_weights(section.codec)[0]
+        found[weights] = model_hash(str(path))
+        if codec_layers(path) == "seanet":
+            found[package] = encodec_version()
+    return found
 
 
 def _library_versions(config: CorpusConfig, codec: Path) -> str:

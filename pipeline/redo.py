@@ -8,7 +8,7 @@ from voxbeam.pipeline.job import CODE_VERSION
 from voxbeam.pipeline.model_fingerprints import model_hashes
 from voxbeam.pipeline.release_diff import Changes, changes_since
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.fingerprint import LISTED, READS, SOUND, fingerprint
+from voxbeam.schemas.fingerprint import LISTED, SOUND, fingerprint, stage_reads
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
 from voxbeam.schemas.policy import require_decisions_kept
 from voxbeam.schemas.recording import Recording
@@ -42,7 +42,7 @@ def find_redo(store: Store, recordings: Sequence[Recording], config: CorpusConfi
     Units that still earlier builds made with these settings are reused too, and not counted. Raises what the build would raise.
     """
     previous = latest_release(store)
-    stages = [stage for stage in READS if stage != SOUND]
+    stages = [stage for stage in stage_reads(config) if stage != SOUND]
     if previous is None:
         every = dict.fromkeys(stages, audio_ms)
         return Redo(release=None, stage_ms=every, new_recordings=len(recordings), units=windows, reused_units=0)
@@ -64,7 +64,7 @@ def find_redo(store: Store, recordings: Sequence[Recording], config: CorpusConfi
     for stage in stages:
         again = known_ms if stage in changes.stages else relisted_ms if stage in ("decode", *LISTED) else 0
         stage_ms[stage] += again
-    written = units if changes.stages else relisted
+    written = units if changes.invalidates_units else relisted
     return Redo(
         release=previous.number,
         changes=changes,

@@ -7,7 +7,7 @@ from voxbeam.pipeline.job import CODE_VERSION
 from voxbeam.schemas.bounded_yaml import shorten
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ListingError, StorageError
-from voxbeam.schemas.fingerprint import EVIDENCE_VERSION, READS, affects_units, stage_fingerprints
+from voxbeam.schemas.fingerprint import EVIDENCE_VERSION, READS, affects_units, stage_fingerprints, stage_reads
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.leaves import leaves_by_name
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
@@ -69,13 +69,16 @@ class Changes:
 
     def __str__(self) -> str:
         what = "; ".join([*self.invalidates_units, *self.repacks, *first_few(self.damage, "files"), *first_few(self.listing)])
-        again = "all stages run" if len(self.stages) == len(READS) else f"these stages run again: {', '.join(self.stages)}"
-        consequence = (
-            f"On every listed recording {again}, fewer where the units of earlier builds know more"
-            if self.invalidates_units
-            else "Finished units are reused; all shards and manifests are written again"
-        )
-        return f"{what or 'recordings taken out'}. {consequence}"
+        return f"{what or 'recordings taken out'}. {self._consequence()}"
+
+    def _consequence(self) -> str:
+        if not self.invalidates_units:
+            return "Finished units are reused; all shards and manifests are written again"
+        if not self.stages:
+            return "No stage runs again: new units take what those of before hold; all shards and manifests are written again"
+        every = set(READS) <= set(self.stages)
+        again = "all stages run" if every else f"these stages run again: {', '.join(self.stages)}"
+        return f"On every listed recording {again}, fewer where the units of earlier builds know more"
 
 
 def changes_since(
@@ -137,15 +140,16 @@ def changes_since(
 
 def changed_stages(previous: Release, config: CorpusConfig, models: dict[str, str], code_version: int) -> tuple[str, ...]:
     """The stages that run again on the units of a release, in order. All of them on units of an earlier voxbeam."""
+    every = tuple(stage_reads(config))
     try:
         before = CorpusConfig.model_validate(previous.config)
     except ValueError:
-        return tuple(READS)
+        return every
     if previous.code_version < EVIDENCE_VERSION:
-        return tuple(READS)
+        return every
     marks = stage_fingerprints(before, previous.models, previous.code_version)
     run = stages_to_run(marks, stage_fingerprints(config, models, code_version))
-    return tuple(stage for stage in READS if stage in run)
+    return tuple(stage for stage in every if stage in run)
 
 
 def diff_listing(

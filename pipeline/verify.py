@@ -9,7 +9,7 @@ import zlib
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,7 @@ def verify_release(store: Store, release: Release) -> Iterator[Problem]:
     yield from check_identities(store, release)
     yield from _check_shard_table(store, release)
     for file in release.files_of_kind("samples"):
-        yield from _check_shard(store, file, unreadable)
+        yield from _check_shard(store, file, unreadable, release.codecs)
 
 
 def _check_files(store: Store, release: Release) -> Iterator[Problem]:
@@ -163,16 +163,15 @@ def _duplicate_keys(store: Store, release: Release, digests: NDArray[np.uint64])
     yield from (key for key, n in Counter(row.key for row in rows if key_digest(row.key) in equal).items() if n > 1)
 
 
-def _check_shard(store: Store, part: ReleaseFile, unreadable: set[str]) -> Iterator[Problem]:
-    """Compares one part of the samples manifest with its shard."""
+def _check_shard(store: Store, part: ReleaseFile, unreadable: set[str], codecs: tuple[str, ...]) -> Iterator[Problem]:
+    """Compares one part of the samples manifest with its shard. `codecs` are the further ones of the release."""
     rows = list(read_part(store, SampleRow, part.path))
     for shard in sorted({row.shard for row in rows} - unreadable):
-        expected: dict[str, tuple[int, int, SampleRow]] = {}
+        expected: dict[str, _Member] = {}
         for row in (row for row in rows if row.shard == shard):
-            expected[f"{row.key}.codes.npy"] = (row.codes_offset, row.codes_bytes, row)
-            expected[f"{row.key}.json"] = (row.json_offset, row.json_bytes, row)
-            if row.flac_offset is not None and row.flac_bytes is not None:
-                expected[f"{row.key}.flac"] = (row.flac_offset, row.flac_bytes, row)
+            expected |= _members(row)
+            if [one["codec"] for one in row.further_codes or ()] != list(codecs):
+                yield Problem(where=row.key, what=f"has not the codes of the further codecs {', '.join(codecs) or '(none)'}")
         try:
             with store.local_copy(shard) as path, path.open("rb") as file:
                 for member in tar_members(file):
@@ -186,13 +185,34 @@ def _check_shard(store: Store, part: ReleaseFile, unreadable: set[str]) -> Itera
             yield Problem(where=shard, what=f"does not contain {name}, which the manifest lists")
 
 
-def _check_member(
-    shard: str, file: BinaryIO, member: TarMember, expected: tuple[int, int, SampleRow] | None
-) -> Iterator[Problem]:
+class _Member(NamedTuple):
+    """What the manifest says of a member of a shard."""
+
+    offset: int
+    size: int
+    row: SampleRow
+    crc32: int | None = None
+    """of codes"""
+
+
+def _members(row: SampleRow) -> dict[str, _Member]:
+    """The members of a sample, by name."""
+    found = {
+        f"{row.key}.codes.npy": _Member(row.codes_offset, row.codes_bytes, row, row.codes_crc32),
+        f"{row.key}.json": _Member(row.json_offset, row.json_bytes, row),
+    }
+    for one in row.further_codes or ():
+        found[f"{row.key}.codes.{one['codec']}.npy"] = _Member(one["offset"], one["bytes"], row, one["crc32"])
+    if row.flac_offset is not None and row.flac_bytes is not None:
+        found[f"{row.key}.flac"] = _Member(row.flac_offset, row.flac_bytes, row)
+    return found
+
+
+def _check_member(shard: str, file: BinaryIO, member: TarMember, expected: _Member | None) -> Iterator[Problem]:
     if expected is None or member.kind is not None:
         yield Problem(where=shard, what=f"contains {member.name}, which the manifest does not list")
         return
-    offset, size, row = expected
+    offset, size, row, crc32 = expected
     if (member.offset, member.size) != (offset, size):
         yield Problem(
             where=shard,
@@ -206,8 +226,8 @@ def _check_member(
         return
     file.seek(offset)
     content = file.read(size)
-    if member.name.endswith(".codes.npy"):
-        if zlib.crc32(content) != row.codes_crc32:
+    if crc32 is not None:
+        if zlib.crc32(content) != crc32:
             yield Problem(where=shard, what=f"{member.name} has another CRC-32 than in the manifest")
         try:
             frames = parse_codes(content).shape[1]

@@ -30,15 +30,18 @@ class Record(Protocol):
         ...
 
 
-def column(arrow_type: pa.DataType, doc: str, *, unit: str = "", default: Any = MISSING) -> Any:
-    """A field of a record. A field with the default None may be null."""
-    metadata = {"doc": doc, "type": arrow_type, "unit": unit, "nullable": default is None}
+def column(arrow_type: pa.DataType, doc: str, *, unit: str = "", default: Any = MISSING, extra: bool = False) -> Any:
+    """A field of a record. A field with the default None may be null; a table has an `extra` one only if a row has a value."""
+    metadata = {"doc": doc, "type": arrow_type, "unit": unit, "nullable": default is None, "extra": extra}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
 @cache
-def arrow_schema(record: type[Record]) -> pa.Schema:
-    """The Arrow schema of a record. Its metadata contains name and version, and for each column documentation and unit."""
+def arrow_schema(record: type[Record], extras: bool = False) -> pa.Schema:
+    """The Arrow schema of a record, without or with its extra columns.
+
+    Its metadata contains name and version, and for each column documentation and unit.
+    """
     arrow_fields = [
         pa.field(
             f.name,
@@ -47,18 +50,37 @@ def arrow_schema(record: type[Record]) -> pa.Schema:
             metadata={"doc": f.metadata["doc"], "unit": f.metadata["unit"]},
         )
         for f in fields(record)
+        if extras or not f.metadata["extra"]
     ]
     return pa.schema(arrow_fields, metadata={"record": record.__name__, "version": str(record.VERSION)})
 
 
 def to_table(record: type[Record], rows: Iterable[Record]) -> pa.Table:
     """Rows as an Arrow table of the record's schema. Raises SchemaError if a row is not valid."""
-    return pa.Table.from_pylist([vars(row.check()) for row in rows], schema=arrow_schema(record))
+    return rows_to_table(record, [vars(row.check()) for row in rows])
+
+
+def rows_to_table(record: type[Record], rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Rows as dicts, as an Arrow table of the record's schema, with the extra columns that they have values of."""
+    extras = [name for name in extra_columns(record) if any(row.get(name) is not None for row in rows)]
+    return pa.Table.from_pylist(rows, schema=_with(record, extras))
+
+
+@cache
+def extra_columns(record: type[Record]) -> tuple[str, ...]:
+    """The names of a record's extra columns."""
+    return tuple(f.name for f in fields(record) if f.metadata["extra"])
+
+
+def _with(record: type[Record], extras: Iterable[str]) -> pa.Schema:
+    """The schema of a record with some of its extra columns."""
+    schema, whole = arrow_schema(record), arrow_schema(record, extras=True)
+    return pa.schema([*schema, *(whole.field(name) for name in extras)], metadata=schema.metadata)
 
 
 def check_schema(record: type[Record], schema: pa.Schema) -> None:
-    """Raises SchemaError unless a table has the record's version, columns and types."""
-    expected = arrow_schema(record)
+    """Raises SchemaError unless a table has the record's version, columns and types, with or without extra columns."""
+    expected = _with(record, (name for name in extra_columns(record) if name in schema.names))
     found = (schema.metadata or {}).get(b"version", b"?").decode(errors="replace")
     if found in map(str, range(getattr(record, "OLDEST", record.VERSION), record.VERSION)):
         expected = pa.schema([f for f in expected if f.name in schema.names or not f.nullable])
@@ -74,9 +96,14 @@ def check_schema(record: type[Record], schema: pa.Schema) -> None:
 
 
 def completed(record: type[Record], table: Rows, columns: Sequence[str] | None = None) -> Rows:
-    """Rows of a record, or some of its columns, after `check_schema`: what came with a later version is null."""
-    schema = arrow_schema(record)
-    names = schema.names if columns is None else list(columns)
+    """Rows of a record, or some of its columns, after `check_schema`: what came with a later version is null.
+
+    Without `columns`, they have the extra columns of the table.
+    """
+    schema = arrow_schema(record, extras=True)
+    there = set(table.schema.names)
+    every = [name for name in schema.names if name in there or name not in extra_columns(record)]
+    names = every if columns is None else list(columns)
     if table.schema.names == names:
         return table
     arrays = [table[name] if name in table.schema.names else pa.nulls(len(table), schema.field(name).type) for name in names]

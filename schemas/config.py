@@ -6,10 +6,19 @@ fingerprint. The others are policy, which is applied when units are packed.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from voxbeam.schemas.codec_config import Codecs, TokenizeConfig
 from voxbeam.schemas.config_file import read_sections, wrong_keys
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.filter_config import FilterConfig
@@ -155,16 +164,6 @@ class PhonemizeConfig(Section):
     voice: str = Field("en-us", description="espeak-ng voice; it needs a phone set in assets/phones")
 
 
-class TokenizeConfig(Section):
-    """Audio to EnCodec codes."""
-
-    codec: str = Field(
-        "embedded",
-        description="'embedded', 'encodec_24khz' (needs voxbeam[encodec]), a path, a bucket address or a hub's file",
-    )
-    sha256: str | None = Field(None, description="expected hash of the weights; known for 'encodec_24khz'")
-
-
 class LinkSpeakersConfig(Section):
     """Which speakers of two windows of a recording are the same. Not part of the fingerprint: linking runs no model."""
 
@@ -216,6 +215,11 @@ class CorpusConfig(Section):
     transcribe: TranscribeConfig = TranscribeConfig()
     score: ScoreConfig = ScoreConfig()
     tokenize: TokenizeConfig = TokenizeConfig()
+    codecs: Codecs = Field(
+        {},
+        description="further codecs: name → codec and sha256, as in `tokenize`; every sample has their codes too "
+        "(`<key>.codes.<name>.npy`)",
+    )
     phonemize: PhonemizeConfig = PhonemizeConfig()
     filter: FilterConfig = FilterConfig()
     exclude: ExcludeConfig = ExcludeConfig()
@@ -229,6 +233,14 @@ class CorpusConfig(Section):
     overlays: tuple[str, ...] = Field(
         (), description="files of further exclusions and corrections, JSON lines, by path or bucket address (docs/policy.md)"
     )
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `codecs` if there are none: such a release states nothing of them."""
+        tree: dict[str, Any] = dump(self)
+        if not tree.get("codecs"):
+            tree.pop("codecs", None)
+        return tree
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

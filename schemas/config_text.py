@@ -1,10 +1,13 @@
 """The configuration as text: YAML with every key's description as a comment."""
 
 import json
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from voxbeam.schemas.config import CorpusConfig
+
+_VALUE = TypeAdapter[Any](Any)
 
 
 def commented_yaml(config: CorpusConfig) -> str:
@@ -20,7 +23,6 @@ def commented_yaml(config: CorpusConfig) -> str:
 
 
 def _yaml_line(section: BaseModel, key: str, indent: str) -> str:
-    value = getattr(section, key)
-    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    text = json.dumps(_VALUE.dump_python(getattr(section, key), mode="json"), ensure_ascii=False)
     description = type(section).model_fields[key].description
     return f"{indent}{key}: {text}" + (f"  # {description}" if description else "")

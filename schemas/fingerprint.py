@@ -27,7 +27,7 @@ READS: dict[str, str | None] = {
     "phonemize": "transcribe",
     SOUND: "segment",
 }
-"""stage → the stage whose result it reads, in the order in which they run"""
+"""stage → the stage whose result it reads, in the order in which they run; each further codec is a stage too (`stage_reads`)"""
 LISTED = ("transcribe", "phonemize")
 """stages whose result depends on the language and the text that a recording is listed with"""
 
@@ -54,6 +54,8 @@ _LIBRARIES = {
     "tokenize": ("encodec", "torch"),
     "phonemize": ("phonemizer",),
 }
+_FURTHER_LIBRARIES = ("torch",)
+"""of a further codec; the version of `encodec` is among its own models, so that it does not count for the first codec"""
 _ON_DEVICE = ("diarize", "transcribe", "score", "tokenize")
 _AT_PACKING = ("identify",)
 """models that finished units are packed with"""
@@ -71,6 +73,26 @@ _NOT_FINGERPRINTED: dict[str, Any] = {
 }
 
 
+def codec_stage(name: str) -> str:
+    """The stage, and the model, of a further codec."""
+    return f"tokenize.{name}"
+
+
+def kind_of_stage(stage: str) -> str:
+    """What a stage does: `tokenize` for that of every codec."""
+    return stage.partition(".")[0]
+
+
+def stage_reads(config: CorpusConfig) -> dict[str, str | None]:
+    """READS with the stage of each further codec, after that of the first."""
+    found: dict[str, str | None] = {}
+    for stage, read in READS.items():
+        found[stage] = read
+        if stage == "tokenize":
+            found |= {codec_stage(name): read for name in config.codecs}
+    return found
+
+
 def affects_units(key: str) -> bool:
     """Whether a key of the configuration, such as `segment.max_s`, can change the result of a unit."""
     section, _, name = key.partition(".")
@@ -81,20 +103,24 @@ def affects_units(key: str) -> bool:
 def stage_fingerprints(config: CorpusConfig, models: Mapping[str, str], code_version: int) -> dict[str, str]:
     """The fingerprint of each stage. What no stage is known to use, a model or a library, counts for all of them."""
     tree = config.model_dump(mode="json", exclude=_NOT_FINGERPRINTED)
+    sections = {**tree, SOUND: tree["pack"], **{codec_stage(name): codec for name, codec in tree.get("codecs", {}).items()}}
+    stage_models = {**_MODELS, **{codec_stage(name): codec_models(name) for name in config.codecs}}
     libraries = dict(pair.split("=", 1) for pair in models.get("libraries", "").split())
     unknown = {
-        "models": _without(models, [*_AT_PACKING, "libraries", *_flat(_MODELS)]),
+        "models": _without(models, [*_AT_PACKING, "libraries", *_flat(stage_models)]),
         "libraries": _without(libraries, _flat(_LIBRARIES)),
     }
     found: dict[str, str] = {}
-    for stage, read in READS.items():
+    for stage, read in stage_reads(config).items():
+        kind = kind_of_stage(stage)
+        used = _FURTHER_LIBRARIES if stage != kind else _LIBRARIES.get(kind, ())
         found[stage] = _hash(
             {
-                "code": _code(stage, code_version),
-                "config": tree["pack"] if stage == SOUND else tree[stage],
-                "models": {name: models.get(name) for name in _MODELS.get(stage, ())},
-                "libraries": {name: libraries.get(name) for name in _LIBRARIES.get(stage, ())},
-                "device": tree["device"] if stage in _ON_DEVICE else None,
+                "code": _code(kind, code_version),
+                "config": sections[stage],
+                "models": {name: models.get(name) for name in stage_models.get(stage, ())},
+                "libraries": {name: libraries.get(name) for name in used},
+                "device": tree["device"] if kind in _ON_DEVICE else None,
                 "reads": unknown if read is None else found[read],
             }
         )
@@ -104,6 +130,11 @@ def stage_fingerprints(config: CorpusConfig, models: Mapping[str, str], code_ver
 def fingerprint(config: CorpusConfig, models: Mapping[str, str], code_version: int) -> str:
     """Hash of everything that can change the result of a unit."""
     return _hash(stage_fingerprints(config, models, code_version))
+
+
+def codec_models(name: str) -> tuple[str, str]:
+    """The names of what makes the codes of a further codec: its weights, and the package of its layers."""
+    return codec_stage(name), f"{codec_stage(name)}.encodec"
 
 
 def with_listing(stages: Mapping[str, str], language: str | None, text_digest: str) -> dict[str, str]:

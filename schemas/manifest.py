@@ -7,13 +7,12 @@ import pyarrow as pa
 
 from voxbeam.schemas.columns import Record, column, require
 from voxbeam.schemas.formats import FRAME_MS, SPLITS
+from voxbeam.schemas.further_codes import FurtherCodes, sample_column, unit_column
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.recording import Recording, SourceInfo
 from voxbeam.schemas.sample_keys import sample_key
 
 _WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64()), ("probability", pa.float32())])
-
-
 _FAILED_WINDOW = pa.struct(
     [("start_ms", pa.int64()), ("end_ms", pa.int64())] + [(name, pa.string()) for name in ("stage", "reason", "error", "remedy")]
 )
@@ -121,6 +120,7 @@ class UnitRow(SegmentRow):
     flac: bytes | None = column(pa.binary(), "24 kHz FLAC, if pack.keep_audio is on", default=None)
     rejected_by: str | None = column(pa.string(), "segment if it was not cut well, phonemize if it has no phones", default=None)
     reasons: list[str] = column(pa.list_(pa.string()), "reason codes of that")
+    further_codes: FurtherCodes = unit_column()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +157,7 @@ class SampleRow(SegmentRow):
         pa.int64(), "first byte of `<key>.flac`, if pack.keep_audio is on", unit="bytes", default=None
     )
     flac_bytes: int | None = column(pa.int64(), "length of `<key>.flac`, if pack.keep_audio is on", unit="bytes", default=None)
+    further_codes: FurtherCodes = sample_column()
 
     def check(self) -> Self:
         super().check()
@@ -165,10 +166,8 @@ class SampleRow(SegmentRow):
             abs(self.frames * FRAME_MS - self.duration_ms) <= FRAME_MS,
             f"{self.key}: {self.frames} frames do not fit {self.duration_ms} ms",
         )
-        require(
-            bool(self.speaker) and bool(self.identity) and bool(self.text) and bool(self.phone_ids),
-            f"{self.key}: the sample lacks speaker, identity, text or phones",
-        )
+        there = bool(self.speaker and self.identity and self.text and self.phone_ids)
+        require(there, f"{self.key}: the sample lacks speaker, identity, text or phones")
         return self
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from voxbeam.schemas.columns import require
 from voxbeam.schemas.errors import SchemaError
+from voxbeam.schemas.fingerprint import codec_stage
 from voxbeam.schemas.manifest import TABLES
 
 KINDS = frozenset({"shard", "shard_list", "phones", "card", "croissant", *TABLES})
@@ -66,6 +67,17 @@ class Release:
     @property
     def name(self) -> str:
         return f"{self.number:06d}"
+
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """The names of its further codecs."""
+        return tuple(sorted(self.config.get("codecs", {})))
+
+    def codec(self, name: str | None = None) -> tuple[str, str]:
+        """Where the build read the weights of a further codec, or of the first, and their SHA-256."""
+        if name is None:
+            return str(self.config["tokenize"]["codec"]), self.models["tokenize"]
+        return str(self.config["codecs"][name]["codec"]), self.models[codec_stage(name)]
 
     def files_of_kind(self, kind: str) -> list[ReleaseFile]:
         return [file for file in self.files if file.kind == kind]

@@ -4,6 +4,7 @@ All times are whole milliseconds from the start of the recording. 1 ms is exactl
 edge is ever rounded, and accepted, rejected and non-speech time add up exactly to the duration of the recording.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,6 +120,8 @@ class Segment:
     phone_ids: tuple[int, ...] = ()
     codes: NDArray[np.int16] | None = field(default=None, compare=False)
     """EnCodec codes [8, T] at 75 frames/s"""
+    further_codes: Mapping[str, NDArray[np.int16]] = field(default_factory=dict, compare=False)
+    """those of further codecs, by name, as many frames as `codes`"""
     rejected_by: str | None = None
     """name of the stage that rejected it"""
     reasons: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from voxbeam.schemas.columns import Record, arrow_schema, check_schema
+from voxbeam.schemas.columns import Record, arrow_schema, check_schema, extra_columns
 from voxbeam.schemas.errors import QueryError, StorageError
 from voxbeam.schemas.manifest import TABLES
 from voxbeam.schemas.release import Release, ReleaseFile
@@ -140,7 +140,7 @@ class ReleaseTables:
             raise changed_file_error(self.store, file)
         schema = pq.read_schema(local)
         check_schema(record, schema)
-        self._earlier |= schema.names != arrow_schema(record).names
+        self._earlier |= [name for name in schema.names if name not in extra_columns(record)] != arrow_schema(record).names
         return (local,)
 
 

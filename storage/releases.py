@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from voxbeam.schemas.columns import Record, check_schema, completed, from_table, require
-from voxbeam.schemas.errors import SchemaError, StorageError
+from voxbeam.schemas.errors import NotInCorpusError, SchemaError, StorageError
+from voxbeam.schemas.further_codes import columns_to_read, with_codes_of
 from voxbeam.schemas.manifest import TABLES, SampleRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.local_copies import sha256_of
@@ -176,11 +177,27 @@ def table_batches(
                 yield completed(record, batch, columns)
 
 
-def sample_batches(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of the samples of a split, and `split`, in bounded memory and in the order in which they are stored."""
-    wanted = [*columns, *(["split"] if "split" not in columns else [])]
+def sample_batches(
+    store: Store, release: Release, split: str | None, columns: Sequence[str], codec: str | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Some columns of the samples of a split, or of all, and `split`, in bounded memory and in the order of the files.
+
+    With the name of a further codec, `codes_offset`, `codes_bytes` and `codes_crc32` are those of its codes. Raises
+    NotInCorpusError if the release does not have it.
+    """
+    require_codec(release, codec)
+    wanted = columns_to_read(list(dict.fromkeys((*columns, "split"))), codec)
     for batch in table_batches(store, release, SampleRow, wanted):
-        yield batch.filter(pc.equal(batch["split"], split))
+        yield with_codes_of(batch if split is None else batch.filter(pc.equal(batch["split"], split)), codec)
+
+
+def require_codec(release: Release, codec: str | None) -> None:
+    """Raises NotInCorpusError for the name of a further codec that a release does not have."""
+    if codec is not None and codec not in release.codecs:
+        raise NotInCorpusError(
+            f"release {release.name} has no further codec {codec!r}",
+            remedy=f"it has {', '.join(release.codecs) or 'none'}; `codecs` of the configuration of a build names them",
+        )
 
 
 def sample_columns(store: Store, release: Release, split: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

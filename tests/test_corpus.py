@@ -47,6 +47,24 @@ def test_duckdb_queries_the_samples(corpus: Corpus) -> None:
     assert samples.schema.names == ["speaker", "duration_ms"]
 
 
+def test_the_codes_of_a_further_codec(tmp_path: Path) -> None:
+    small_release(tmp_path, codecs=("one", "two"))
+    corpus, two = Corpus(str(tmp_path)), Corpus(str(tmp_path), codec_name="two")
+    for key in corpus.samples(columns=["key"]).read_all()["key"].to_pylist():
+        np.testing.assert_array_equal(two.codes(key), (corpus.codes(key) + 2) % 1024)
+    places = corpus.samples(columns=["key", "further_codes"]).read_all()["further_codes"].to_pylist()
+    assert [[one["codec"] for one in some] for some in places] == [["one", "two"]] * 5
+    assert "further_codes" not in corpus.samples().schema.names
+    (row,) = two.find("r_00000000_00002000")
+    assert row["further_codes"][1]["codec"] == "two"
+    with pytest.raises(ModelError, match=r"cannot be loaded: there is no model at /two\.safetensors"):
+        two.sound(row)
+    assert two.stream("train").codec == "two"
+    with pytest.raises(NotInCorpusError, match="no further codec 'three'") as caught:
+        Corpus(str(tmp_path), codec_name="three")
+    assert "one, two" in str(caught.value.remedy)
+
+
 def test_shards_are_full_addresses(corpus: Corpus, tmp_path: Path) -> None:
     assert len(corpus.shards()) == 2 and all(Path(shard).is_file() for shard in corpus.shards())
     (train,) = corpus.shards("train")

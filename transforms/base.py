@@ -136,7 +136,7 @@ class UnitStage(beam.PTransform):
                 return replace(state, segments=segment_speech(state.turns, ...))
     """
 
-    name: ClassVar[str]
+    name: str
     lock: ClassVar[AbstractContextManager[Any]] = _models_lock
     """entered while `run` works on a unit"""
 

@@ -1,6 +1,9 @@
 """The chain of stages that every unit goes through, in order. Add a new stage here (docs/add-a-stage.md)."""
 
+from collections.abc import Iterable
+
 from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.fingerprint import kind_of_stage
 from voxbeam.transforms.base import UnitStage
 from voxbeam.transforms.decode import DecodeAudio
 from voxbeam.transforms.diarize import Diarize
@@ -22,9 +25,16 @@ def build_stages(config: CorpusConfig) -> list[UnitStage]:
         Transcribe(config.transcribe, config.device),
         Score(config.score, config.device),
         Tokenize(config.tokenize, config.device),
+        *(Tokenize(codec, config.device, name) for name, codec in config.codecs.items()),
         Phonemize(config.phonemize),
     ]
 
 
 STAGES = tuple(stage.name for stage in build_stages(CorpusConfig()))
-"""names of all stages, in order"""
+"""names of all stages, in order; further codecs add one each"""
+
+
+def in_order(stages: Iterable[str]) -> list[str]:
+    """All stages, with those of further codecs that are among some names, in the order in which they run."""
+    found = {stage for stage in stages if kind_of_stage(stage) in STAGES}
+    return sorted(found.union(STAGES), key=lambda stage: (STAGES.index(kind_of_stage(stage)), stage))

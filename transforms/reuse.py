@@ -6,8 +6,9 @@ whatever needs them runs from `diarize` on. Sound is decoded only for a stage th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from voxbeam.schemas.fingerprint import READS, SOUND
+from voxbeam.schemas.fingerprint import SOUND, kind_of_stage
 from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
 
 _DEAF = ("phonemize",)
@@ -30,14 +31,14 @@ _COST = {
 
 def stages_to_run(earlier: Mapping[str, str], wanted: Mapping[str, str]) -> frozenset[str]:
     """The stages that have to run so that a unit with the fingerprints `earlier` becomes one with those that are wanted."""
-    run = {stage for stage in READS if earlier.get(stage) != wanted[stage]}
+    run = {stage for stage, mark in wanted.items() if earlier.get(stage) != mark}
     run |= {needed for stage in run for needed in _RUNS_WITH.get(stage, ())}
     return frozenset(run | {"decode"} if run - {*_DEAF} else run)
 
 
 def cost_of(run: frozenset[str]) -> int:
     """About the time that stages take, in no unit."""
-    return sum(_COST[stage] for stage in run)
+    return sum(_COST[kind_of_stage(stage)] for stage in run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +73,19 @@ class EarlierUnit:
 
     def fill(self, stage: str, segments: tuple[Segment, ...]) -> tuple[Segment, ...] | None:
         """The segments with what a later stage found out of each; None if they are not cut as they were."""
-        return tuple(map(_FILL[stage], segments, self.segments)) if self.fits(segments) else None
+        kind, _, codec = stage.partition(".")
+        fill = partial(_codes_of, codec) if codec else _FILL[kind]
+        return tuple(map(fill, segments, self.segments)) if self.fits(segments) else None
 
     def fits(self, segments: tuple[Segment, ...]) -> bool:
         """Whether segments are cut as this unit's are."""
         cuts = ([(s.start_ms, s.end_ms, s.speaker) for s in some] for some in (segments, self.segments))
         return next(cuts) == next(cuts)
+
+
+def _codes_of(codec: str, segment: Segment, known: Segment) -> Segment:
+    codes = known.further_codes.get(codec)
+    return segment if codes is None else replace(segment, further_codes={**segment.further_codes, codec: codes})
 
 
 def _phones(segment: Segment, known: Segment) -> Segment:

@@ -92,6 +92,8 @@ class WriteShards(beam.DoFn):
         for selection in selections:
             for row in load_unit_rows(self.job.store, selection.unit, self.job.policy, selection.language, whole=True):
                 if not row.reasons and row.local_speaker in selection.speakers:
+                    if missing := self.job.config.codecs.keys() - {one["codec"] for one in row.further_codes or ()}:
+                        raise ValueError(f"{row.key} was accepted without codes of {min(missing)}; remove its unit {row.unit}")
                     identity, confidence = selection.identities[row.local_speaker]
                     yield make_sample(
                         row,

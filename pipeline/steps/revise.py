@@ -97,11 +97,15 @@ def packed_samples(store: Store, tar: Path, rows: Iterable[SampleRow]) -> Iterat
             return file.read(size)
 
         for row in rows:
-            codes = member(row.codes_offset, row.codes_bytes)
-            if zlib.crc32(codes) != row.codes_crc32:
+            places = [(None, row.codes_offset, row.codes_bytes, row.codes_crc32)]
+            places += [(one["codec"], one["offset"], one["bytes"], one["crc32"]) for one in row.further_codes or ()]
+            found = {codec: (member(offset, size), crc32) for codec, offset, size, crc32 in places}
+            if any(zlib.crc32(codes) != crc32 for codes, crc32 in found.values()):
                 raise StorageError(
                     f"codes of {row.key} in {store.uri(row.shard)} are damaged",
                     remedy="run `voxbeam verify --repair`, then the same build again",
                 )
             flac = member(row.flac_offset, row.flac_bytes) if row.flac_offset is not None and row.flac_bytes is not None else None
-            yield PackedSample(row=row, codes=codes, flac=flac)
+            codes = found.pop(None)[0]
+            further = tuple((str(codec), content) for codec, (content, _) in found.items())
+            yield PackedSample(row=row, codes=codes, flac=flac, further=further)

@@ -1,7 +1,8 @@
 """Shards: samples as WebDataset tars, byte for byte the same whoever writes them.
 
-Members of a sample: `<key>.codes.npy` (int16 [8, T]), `<key>.json`, and `<key>.flac` if kept. Tar headers contain no time and no
-owner. A shard is built in a local temporary file and put once, under a name that contains its hash.
+Members of a sample: `<key>.codes.npy` (int16 [8, T]), the same of each further codec as `<key>.codes.<name>.npy`, `<key>.json`,
+and `<key>.flac` if kept. Tar headers contain no time and no owner. A shard is built in a local temporary file and put once,
+under a name that contains its hash.
 """
 
 import functools
@@ -32,6 +33,8 @@ class PackedSample:
     row: SampleRow
     codes: bytes
     flac: bytes | None
+    further: tuple[tuple[str, bytes], ...] = ()
+    """name and codes of each further codec"""
 
 
 def make_sample(
@@ -66,10 +69,15 @@ def make_sample(
         json_offset=0,
         json_bytes=0,
     )
-    header = _codes_header(row.frames)
-    if len(row.codes) != 2 * N_CODEBOOKS * row.frames:
-        raise ValueError(f"{row.key} has {len(row.codes)} bytes of codes for {row.frames} frames; remove its unit {row.unit}")
-    return PackedSample(row=sample, codes=header + row.codes, flac=row.flac)
+    further = tuple((str(one["codec"]), _as_npy(one["codes"], row)) for one in row.further_codes or ())
+    return PackedSample(row=sample, codes=_as_npy(row.codes, row), flac=row.flac, further=further)
+
+
+def _as_npy(codes: bytes, row: UnitRow) -> bytes:
+    """Codes of a segment as an npy file."""
+    if len(codes) != 2 * N_CODEBOOKS * row.frames:
+        raise ValueError(f"{row.key} has {len(codes)} bytes of codes for {row.frames} frames; remove its unit {row.unit}")
+    return _codes_header(row.frames) + codes
 
 
 @functools.lru_cache(maxsize=4096)
@@ -93,6 +101,7 @@ def sample_json(row: SampleRow) -> bytes:
         "json_bytes",
         "flac_offset",
         "flac_bytes",
+        "further_codes",
     }
     tree = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in hidden}
     return json.dumps(tree, ensure_ascii=False, sort_keys=True).encode()
@@ -125,10 +134,13 @@ class _OpenShard:
         self._rows: list[tuple[SampleRow, dict[str, Any]]] = []  # without the byte ranges, and those
 
     def bytes_with(self, sample: PackedSample) -> int:
-        return self._file.tell() + len(sample.codes) + len(sample.flac or b"") + 16 * len(sample.row.text or "") + 16_384
+        further = sum(len(codes) + 2 * tarfile.BLOCKSIZE for _, codes in sample.further)
+        known = len(sample.codes) + further + len(sample.flac or b"")
+        return self._file.tell() + known + 16 * len(sample.row.text or "") + 16_384
 
     def add(self, sample: PackedSample) -> None:
         codes_offset = self._append(f"{sample.row.key}.codes.npy", sample.codes)
+        further = [self._append_further(sample.row.key, name, codes) for name, codes in sample.further]
         flac_offset = self._append(f"{sample.row.key}.flac", sample.flac) if sample.flac is not None else None
         json_bytes = sample_json(sample.row)
         json_offset = self._append(f"{sample.row.key}.json", json_bytes)
@@ -141,7 +153,13 @@ class _OpenShard:
         }
         if flac_offset is not None and sample.flac is not None:
             ranges |= {"flac_offset": flac_offset, "flac_bytes": len(sample.flac)}
+        if further:
+            ranges["further_codes"] = further
         self._rows.append((sample.row, ranges))
+
+    def _append_further(self, key: str, codec: str, codes: bytes) -> dict[str, Any]:
+        offset = self._append(f"{key}.codes.{codec}.npy", codes)
+        return {"codec": codec, "offset": offset, "bytes": len(codes), "crc32": zlib.crc32(codes)}
 
     def _append(self, name: str, content: bytes) -> int:
         """Adds a member; returns the offset of its first byte."""

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import soundfile as sf
 
 from voxbeam.pipeline.steps.unit_rows import as_segment, make_row
-from voxbeam.schemas.columns import arrow_schema, check_schema
+from voxbeam.schemas.columns import check_schema, rows_to_table
 from voxbeam.schemas.errors import DamagedUnitError, SchemaError
 from voxbeam.schemas.fingerprint import SOUND
 from voxbeam.schemas.formats import CODEC_RATE
@@ -32,7 +32,7 @@ from voxbeam.transforms.policy import apply_policy
 from voxbeam.transforms.reuse import EarlierUnit
 
 _MAGIC = b"voxbeam unit 1\n\0"
-_HEAVY = ["codes", "flac", "words", "phone_ids"]
+_HEAVY = ["codes", "further_codes", "flac", "words", "phone_ids"]
 """columns that no rule reads"""
 _TAR_OVERHEAD = 4 * 512  # two members, each with a header and half a block of padding; the JSON is counted by its text
 
@@ -61,13 +61,13 @@ def write_unit(state: UnitState, stages: Mapping[str, str], *, keep_audio: bool)
         "speakers": [asdict(speaker) for speaker in state.speakers],
         "seconds": {stage: round(seconds, 4) for stage, seconds in state.seconds.items()},
     }
-    schema = arrow_schema(UnitRow)
-    schema = schema.with_metadata({**(schema.metadata or {}), b"unit": json.dumps(header).encode()})
     sounds = (_flac(state, segment) if keep_audio and segment.codes is not None else None for segment in state.segments)
     rows = [vars(make_row(state.unit, segment, flac)) for segment, flac in zip(state.segments, sounds, strict=True)]
+    table = rows_to_table(UnitRow, rows)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"unit": json.dumps(header).encode()})
     sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
     body = sink.getvalue()
     return _MAGIC + hashlib.sha256(body).digest() + body
 
@@ -119,14 +119,19 @@ def read_unit_rows(content: bytes, policy: Policy, language: str | None, *, whol
 def _parse_rows(table: pa.Table, *, whole: bool) -> list[UnitRow]:
     """The rows as they are stored, in single precision: those of a unit that was just made get the same answer as later."""
     check_schema(UnitRow, table.schema)
-    light = table if whole else table.drop_columns(_HEAVY)
+    light = table if whole else table.drop_columns([name for name in _HEAVY if name in table.column_names])
     return [UnitRow(**({"phone_ids": []} | row)) for row in light.to_pylist()]
 
 
 def _sizes(table: pa.Table) -> list[int]:
-    """Bytes of codes and sound of each row."""
+    """Bytes of codes and sound of each row, and of the members of further codes."""
     columns = (pc.fill_null(pc.binary_length(table[name]), 0) for name in ("codes", "flac"))
-    return [sum(pair) for pair in zip(*(column.to_pylist() for column in columns), strict=True)]
+    sizes = [sum(pair) for pair in zip(*(column.to_pylist() for column in columns), strict=True)]
+    if "further_codes" not in table.column_names:
+        return sizes
+    further = table["further_codes"].to_pylist()
+    each = (sum(len(one["codes"]) + _TAR_OVERHEAD // 2 for one in some or ()) for some in further)
+    return [size + more for size, more in zip(sizes, each, strict=True)]
 
 
 def read_header_and_table(content: bytes) -> tuple[dict[str, Any], pa.Table]:

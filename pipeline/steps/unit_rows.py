@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voxbeam.schemas.formats import N_CODEBOOKS
 from voxbeam.schemas.manifest import UnitRow
@@ -47,6 +48,8 @@ def make_row(unit: Unit, segment: Segment, flac: bytes | None = None) -> UnitRow
         words=[asdict(word) for word in t.words] if t and t.words else None,
         frames=segment.codes.shape[1] if segment.codes is not None else 0,
         codes=segment.codes.tobytes() if segment.codes is not None else None,
+        further_codes=[{"codec": name, "codes": codes.tobytes()} for name, codes in sorted(segment.further_codes.items())]
+        or None,
         flac=flac,
         rejected_by=segment.rejected_by,
         reasons=list(segment.reasons),
@@ -56,7 +59,6 @@ def make_row(unit: Unit, segment: Segment, flac: bytes | None = None) -> UnitRow
 def as_segment(row: UnitRow) -> Segment:
     """The segment that a row was made of, with its numbers in single precision: made a row again, it is the same."""
     words = tuple(Word(**word) for word in row.words or [])  # type: ignore[arg-type]
-    codes = np.frombuffer(row.codes, np.int16).reshape(N_CODEBOOKS, row.frames) if row.codes is not None else None
     return Segment(
         start_ms=row.start_ms,
         end_ms=row.end_ms,
@@ -68,10 +70,15 @@ def as_segment(row: UnitRow) -> Segment:
         scores=Scores(speech_ratio=row.speech_ratio, **_values(row, _SCORES)) if row.dnsmos_ovrl is not None else None,
         phones=row.phones,
         phone_ids=tuple(row.phone_ids),
-        codes=codes,
+        codes=_codes(row.codes, row) if row.codes is not None else None,
+        further_codes={one["codec"]: _codes(one["codes"], row) for one in row.further_codes or ()},
         rejected_by=row.rejected_by,
         reasons=tuple(row.reasons),
     )
+
+
+def _codes(content: bytes, row: UnitRow) -> NDArray[np.int16]:
+    return np.frombuffer(content, np.int16).reshape(N_CODEBOOKS, row.frames)
 
 
 def _values(of: Transcript | Scores | UnitRow | None, names: Sequence[str]) -> dict[str, Any]:

@@ -47,11 +47,10 @@ class Person:
         self.names |= {text for text in (name, row.title) if text}
         self.texts |= {text for text in (row.text,) if text and len(text) >= MIN_TEXT}
 
-    def add_segment(self, row: SegmentRow, codes: bytes = b"") -> None:
+    def add_segment(self, row: SegmentRow, *codes: bytes) -> None:
         if row.text and len(row.text) >= MIN_TEXT:
             self.texts.add(row.text)
-        if excerpt := codes_excerpt(codes):
-            self.codes.add(excerpt)
+        self.codes |= {excerpt for content in codes if (excerpt := codes_excerpt(content))}
 
     def is_named_in(self, content: bytes) -> bool:
         """Whether an identifier, a name, a hash or an address is in some bytes."""

@@ -133,18 +133,20 @@ def add_rows(store: Store, release: Release, person: Person, recordings: set[str
             person.names |= {name for name in (voice.speaker, voice.name) if name}
     for sample in read_rows(store, release, SampleRow):
         if sample.recording in recordings:
-            person.add_segment(sample, _codes(store, sample))
+            person.add_segment(sample, *_codes(store, sample))
     for rejected in read_rows(store, release, RejectedRow):
         if rejected.recording in recordings:
             person.add_segment(rejected)
 
 
-def _codes(store: Store, sample: SampleRow) -> bytes:
-    """The codes of a sample; nothing where an earlier purge, which was killed, has deleted its shard."""
+def _codes(store: Store, sample: SampleRow) -> list[bytes]:
+    """The codes of a sample, of every codec; nothing where an earlier purge, which was killed, has deleted its shard."""
+    places = [(sample.codes_offset, sample.codes_bytes)]
+    places += [(one["offset"], one["bytes"]) for one in sample.further_codes or ()]
     try:
-        return store.get_range(sample.shard, sample.codes_offset, sample.codes_bytes)
+        return [store.get_range(sample.shard, offset, size) for offset, size in places]
     except FileNotFoundError:
-        return b""
+        return []
 
 
 def _doomed_paths(store: Store, sizes: dict[str, int], doomed: list[Release], windows: set[str], person: Person) -> list[str]:

@@ -50,11 +50,13 @@ def test_options_reach_the_library(measured: dict[str, Any], tmp_path: Path, cap
         "--continual",
         "--seed",
         "7",
+        "--codec-name",
+        "small",
     ]
     assert main(words) == DONE
     del measured["config"]
     expected = {"run": "run", "corpus": "corpus", "split": "valid", "count": 3, "continual": True, "seed": 7, "device": "cpu"}
-    assert measured == {**expected, "out": tmp_path}
+    assert measured == {**expected, "out": tmp_path, "codec": "small"}
     printed = capsys.readouterr().out
     assert "model  0.250" in printed and str(tmp_path / "index.html") in printed
 

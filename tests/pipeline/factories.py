@@ -1,6 +1,8 @@
 """Rows, results and a small release made by hand."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from voxbeam.pipeline.steps.unit_file import make_row, unit_path
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.filter_config import FilterConfig
+from voxbeam.schemas.fingerprint import codec_stage
 from voxbeam.schemas.fingerprint import fingerprint as make_fingerprint
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow
@@ -42,6 +45,12 @@ def unit_row(recording: str = "r", start_ms: int = 0, ms: int = 2000, **changes:
     return UnitRow(**{**values, **changes}).check()
 
 
+def further_codes(row: UnitRow, *codecs: str) -> list[dict[str, Any]]:
+    """Codes of further codecs: those of the row plus one, two and so on, modulo 1024."""
+    codes = np.frombuffer(row.codes or b"", np.int16)
+    return [{"codec": name, "codes": ((codes + n) % 1024).tobytes()} for n, name in enumerate(codecs, start=1)]
+
+
 def rejection_reasons(segment: Segment, config: FilterConfig, *, language: str | None) -> tuple[str, ...]:
     """Reasons of all rules that a segment of a unit fails."""
     recording = Recording(recording="r", uri="r.wav")
@@ -50,9 +59,11 @@ def rejection_reasons(segment: Segment, config: FilterConfig, *, language: str |
 
 
 def member(
-    recording: str = "r", start_ms: int = 0, split: str = "train", speaker: str = "s", identity: str | None = None, **changes: Any
-) -> PackedSample:
+    recording: str = "r", start_ms: int = 0, split: str = "train", speaker: str = "s", identity: str | None = None,
+    codecs: Sequence[str] = (), **changes: Any,
+) -> PackedSample:  # fmt: skip
     row = unit_row(recording, start_ms, **changes)
+    row = replace(row, further_codes=further_codes(row, *codecs)) if codecs else row
     return make_sample(
         row, speaker=speaker, identity=identity or speaker, identity_confidence=0.9, split=split, license="CC0-1.0",
         consent_basis="consent",
@@ -94,27 +105,32 @@ def result(
 
 CONFIG = CorpusConfig()
 MODELS = {"tokenize": "1" * 64}
-FINGERPRINT = make_fingerprint(CONFIG, MODELS, CODE_VERSION)
 
 
-def draft(number: int = 1, fingerprint: str = FINGERPRINT) -> ReleaseHeader:
+def draft(number: int = 1, fingerprint: str | None = None, codecs: Sequence[str] = ()) -> ReleaseHeader:
+    config = CorpusConfig.model_validate({"codecs": {name: {"codec": f"/{name}.safetensors"} for name in codecs}})
+    models = {**MODELS, **{codec_stage(name): "2" * 64 for name in codecs}}
     return ReleaseHeader(
         number=number,
         parent=number - 1 or None,
         code_version=CODE_VERSION,
-        fingerprint=fingerprint,
-        config=CONFIG.model_dump(mode="json"),
-        models=MODELS,
+        fingerprint=fingerprint or make_fingerprint(config, models, CODE_VERSION),
+        config=config.model_dump(mode="json"),
+        models=models,
     )
 
 
-def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[Store, Release]:
-    """Two speakers in two splits, five samples, one rejection; `tables` replaces the rows of a table before it is put."""
+def small_release(root: Path, *, tables: dict[str, Any] | None = None, codecs: Sequence[str] = ()) -> tuple[Store, Release]:
+    """Two speakers in two splits, five samples, one rejection; `tables` replaces the rows of a table before it is put.
+
+    `codecs` are further codecs.
+    """
     store = Store(str(root))
     shards: list[ShardRow] = []
     samples: list[SampleRow] = []
     for split, recording in (("train", "r"), ("valid", "q")):
-        members = [member(recording, start, split, speaker=f"speaker_{recording}") for start in (0, 3000, 7000)]
+        speaker = f"speaker_{recording}"
+        members = [member(recording, start, split, speaker=speaker, codecs=codecs) for start in (0, 3000, 7000)]
         for shard, packed in write_shards(store, split, 0, members[: 3 if split == "train" else 2], 1 << 30):
             shards.append(shard)
             samples += packed
@@ -159,7 +175,7 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None) -> tuple[
         "rejected": 1, "rejected_ms": 1000, "non_speech_ms": 13_000, "duration_ms": 24_000,
         "voices": 2, "identities": 2,
     }  # fmt: skip
-    return store, commit(store, draft(), files, counts, PHONES)
+    return store, commit(store, draft(codecs=codecs), files, counts, PHONES)
 
 
 def release_of(folder: Path, members: dict[str, list[PackedSample]]) -> Store:

@@ -48,6 +48,8 @@ def test_only_the_stages_that_an_edit_concerns_run(corpus: Path) -> None:
     assert {stage for stage, on in found.stage_ms.items() if on} == {"decode", "transcribe", "phonemize"}
     assert set(found.stage_ms.values()) == {0, ms} and (found.units, found.reused_units, found.new_recordings) == (units, 0, 0)
     assert found.seconds({"transcribe": 10.0, "score": 5.0}, ms) == {"transcribe": 10.0, "score": 0.0}
+    found = redo(corpus, {"codecs": {"small": {"codec": "embedded"}}}, recordings, ms, units)
+    assert {stage for stage, on in found.stage_ms.items() if on} == {"decode", "tokenize.small"} and found.units == units
     stricter = redo(corpus, {"filter": {**SETTINGS["filter"], "min_dnsmos_ovrl": 3.0}}, recordings, ms, units)
     assert stricter.changes.repacks == ("filter.min_dnsmos_ovrl: 2.2 → 3.0",) and stricter.units == 0
 

@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from voxbeam.corpus import Corpus
 from voxbeam.models.codec import EMBEDDED_WEIGHTS
-from voxbeam.pipeline.verify import verify_release
+from voxbeam.pipeline.verify import verify, verify_release
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.fingerprint import READS, SOUND, stage_fingerprints
 from voxbeam.storage.cache import model_hash
@@ -17,6 +19,7 @@ from voxbeam.transforms.chain import STAGES
 from voxbeam.transforms.decode import DecodeAudio
 from voxbeam.transforms.reuse import _COST, _FILL, stages_to_run
 
+from tests.codecs import with_moved
 from tests.pipeline.factories import contents
 from tests.pipeline.test_build import copy_speakers, run_build
 
@@ -41,6 +44,7 @@ def run_of(settings: dict[str, Any], models: dict[str, str] | None = None, code:
         ({}, {"libraries": "soxr=1 torch=2 onnxruntime=1 phonemizer=4"}, {"phonemize"}),
         ({"transcribe": {"model": "other"}}, {"transcribe": "x"}, {"decode", "transcribe", "phonemize"}),
         ({"tokenize": {"codec": "other"}}, {"tokenize": "x"}, {"decode", "tokenize"}),
+        ({"codecs": {"b": {}, "a": {}}}, {"tokenize.a": "x", "tokenize.b": "y"}, {"decode", "tokenize.a", "tokenize.b"}),
         ({"score": {"dnsmos_every": 1}}, {}, {"decode", "score"}),
         ({"pack": {"keep_audio": True}}, {}, {"decode", "sound"}),
         ({"segment": {"max_s": 20.0}}, {}, set(READS)),
@@ -102,6 +106,29 @@ def test_only_the_stages_that_differ_run(
     assert {path for path, _ in Store(str(tmp_path / "whole")).walk("units/")} < {path for path, _ in store.walk("units/")}
     back = run_build(base / "in", tmp_path / "out")
     assert (back.progress.units, back.progress.reused_units, dict(back.progress.seconds)) == (0, 1, {}), "the first one is there"
+
+
+@pytest.mark.build
+def test_a_further_codec_redoes_nothing_else(base: Path, tmp_path: Path) -> None:
+    """Added to a corpus, by two workers, it gives what a build from nothing gives; taken out, what was before it."""
+    first = latest_release(Store(str(base / "out")))
+    config = CorpusConfig.model_validate(with_moved(tmp_path))
+    shutil.copytree(base / "out", tmp_path / "out")
+    outcome = run_build(base / "in", tmp_path / "out", "--direct_num_workers=2", config=config)
+    assert set(outcome.progress.seconds) == {"decode", "tokenize.moved"} == set(outcome.changes.stages)
+    assert "these stages run again: decode, tokenize.moved" in str(outcome.changes)
+    whole = run_build(base / "in", tmp_path / "whole", config=config)
+    assert set(whole.progress.seconds) == CUT | HEARD | {"phonemize", "tokenize.moved"}
+    assert contents(outcome.release) == contents(whole.release)
+    assert verify(str(tmp_path / "whole"), rederive=1) == []
+    one, other = (Corpus(str(tmp_path / "out"), codec_name=name) for name in (None, "moved"))
+    (key,) = one.samples(columns=["key"]).read_all()["key"].to_pylist()
+    np.testing.assert_array_equal(other.codes(key), (one.codes(key) + 1) % 1024)
+    np.testing.assert_array_equal(other.audio(key), one.audio(key))
+    back = run_build(base / "in", tmp_path / "whole")
+    assert not back.progress.seconds and back.progress.units == 1, "the new unit takes all that it holds from the old one"
+    assert "No stage runs again: new units take what those of before hold" in str(back.changes)
+    assert contents(back.release) == contents(first)
 
 
 @pytest.mark.build

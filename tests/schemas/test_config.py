@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.config_text import commented_yaml
@@ -57,6 +57,7 @@ def other(key: str, value: Any) -> Any:
         "identify.min_similarity": 0.5,
         "identify.min_named_similarity": 0.5,
         "score.dnsmos_near": None,
+        "codecs": {"one": {}},
     }
     if key in special:
         return special[key]
@@ -153,3 +154,13 @@ def test_fingerprint_changes_with_what_matters_only(key: str, value: Any) -> Non
 def test_fingerprint_changes_with_models_and_code() -> None:
     marks = {fingerprint(CorpusConfig(), models, code) for models in ({}, {"a": "1"}, {"a": "2"}) for code in (1, 2)}
     assert len(marks) == 6
+
+
+def test_further_codecs_are_named_and_in_order() -> None:
+    config = CorpusConfig.model_validate({"codecs": {"b": {"codec": "x"}, "a": {}}})
+    assert list(config.codecs) == ["a", "b"] and list(config.model_dump(mode="json")["codecs"]) == ["a", "b"]
+    assert CorpusConfig.model_validate(config.model_dump(mode="json")) == config
+    assert "codecs" not in CorpusConfig().model_dump(mode="json"), "a release without them states what it always did"
+    for codecs, message in (({"A.b": {}}, "cannot name a codec"), ({"a": {"codec": " "}}, r"codecs\.a\.codec is empty")):
+        with pytest.raises(ValidationError, match=message):
+            CorpusConfig.model_validate({"codecs": codecs})

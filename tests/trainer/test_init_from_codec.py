@@ -11,11 +11,11 @@ from voxbeam.models.codec import Codec
 from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.valle import INIT_STD, codec_embeddings
-from voxbeam.schemas.errors import CheckpointError
+from voxbeam.schemas.errors import CheckpointError, ModelError
 from voxbeam.trainer.data.stream import Stream
 from voxbeam.trainer.training import Trainer
 
-from tests.pipeline.factories import member, release_of
+from tests.pipeline.factories import member, release_of, small_release
 from tests.trainer.factories import CONFIG, MODEL, PHONES, fake_steps
 
 
@@ -73,3 +73,13 @@ def test_a_corpus_goes_with_its_own_codec_only(tmp_path: Path, monkeypatch: pyte
     store = release_of(tmp_path / "corpus", {"train": [member()]})
     with pytest.raises(ValueError, match=r"was made with a codec of sha256 1{64}, and embedded has .*--codec"):
         corpus_codec("embedded", Stream(store.root))
+
+
+def test_a_further_codec_is_found_where_its_release_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXBEAM_CACHE", str(tmp_path / "cache"))
+    small_release(tmp_path / "corpus", codecs=("one",))
+    stream = Stream(str(tmp_path / "corpus"), codec="one")
+    with pytest.raises(ModelError, match=r"there is no model at /one\.safetensors.*--codec"):
+        corpus_codec(None, stream)
+    with pytest.raises(ValueError, match=r"sha256 2{64}, and embedded has .*--codec what the build had as codecs\.one\.codec"):
+        corpus_codec("embedded", stream)

@@ -7,6 +7,7 @@ import tarfile
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxbeam.models.batch import TokenizedUtterance
-from voxbeam.schemas.errors import StorageError
+from voxbeam.schemas.errors import NotInCorpusError, StorageError
 from voxbeam.storage.store import Store, _open
 from voxbeam.trainer.data.index import open_index
 from voxbeam.trainer.data.sampler import BatchSampler, LoaderPosition, PlannedBatch, SamplerConfig, rank_microbatches
@@ -117,6 +118,19 @@ def test_a_release_as_batches(tmp_path: Path) -> None:
                 frames = int(batch.frame_lengths_B[row])
                 assert torch.equal(batch.codes_BTK[row, :frames].T, torch.from_numpy(codes_KT.astype(np.int64)))
                 assert batch.phones_BL[row, : batch.phone_lengths_B[row]].tolist() == [3, 4]
+
+
+def test_the_codes_of_a_further_codec(tmp_path: Path) -> None:
+    small_release(tmp_path, codecs=("one", "two"))
+    first, two = Stream(str(tmp_path), config=STREAM), Stream(str(tmp_path), config=STREAM, codec="two")
+    for mine, other in zip(first.read(np.arange(3)), two.read(np.arange(3)), strict=True):
+        assert mine.key == other.key
+        np.testing.assert_array_equal(other.codes_KT, (mine.codes_KT + 2) % 1024)
+    assert first.facts["samples"] != two.facts["samples"] and two.facts["codec"] == "two" and "codec" not in first.facts
+    only = replace(STREAM, data_filter="start_ms > 0")
+    assert len(Stream(str(tmp_path), config=only, codec="one").index) == 2
+    with pytest.raises(NotInCorpusError, match="no further codec 'three'"):
+        Stream(str(tmp_path), config=STREAM, codec="three")
 
 
 @pytest.mark.parametrize(("world", "then"), [(1, 2), (2, 3), (3, 1)])

@@ -14,7 +14,7 @@ from voxbeam.models.codec import EMBEDDED_WEIGHTS, ENCODEC_24KHZ_FILE, ENCODEC_2
 from voxbeam.models.codec_model import CodecConfig, build_codec
 from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.threads import pin_threads
-from voxbeam.schemas.config import TokenizeConfig
+from voxbeam.schemas.codec_config import TokenizeConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.storage import cache as resolve
 from voxbeam.transforms.tokenize import load_tokenizer

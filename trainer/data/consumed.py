@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.models.checkpoint import SUFFIX, Checkpoint, checkpoint_store, read, read_file, saved_steps
-from voxbeam.models.load_valle import MODELS
+from voxbeam.models.load_valle import MODELS, run_parts
 from voxbeam.safety.tombstones import Tombstones, read_tombstones
 from voxbeam.schemas.errors import CheckpointError, StorageError
 from voxbeam.schemas.manifest import RecordingRow
@@ -85,9 +85,7 @@ def _runs(run_uri: str) -> Iterator[tuple[str, list[int], Checkpoint, dict[str, 
         for name in MODELS:
             yield f"{folder} ({name})", [int(checkpoint.facts["step"])], checkpoint, checkpoint.facts["data"].get(name, {})
         return
-    store = checkpoint_store(folder)
-    parts = [f"{folder}/{name}" for name in MODELS] if not saved_steps(store) else [folder]
-    for part in parts if any(saved_steps(checkpoint_store(part)) for part in parts) else [folder]:
+    for part in dict.fromkeys(run_parts(folder).values()):
         if part == folder or saved_steps(checkpoint_store(part)):
             checkpoint = read(checkpoint_store(part))
             yield part, saved_steps(checkpoint_store(part)), checkpoint, checkpoint.facts["data"]
@@ -101,7 +99,7 @@ def _read_steps(
             f"{where} does not say which release it learned from", remedy="only runs of `voxbeam train` on a release do"
         )
     release = load_release(corpus, data["release"])
-    index = index_release(corpus, release, data["split"], data.get("filter", ""))
+    index = index_release(corpus, release, data["split"], data.get("filter", ""), data.get("codec"))
     if index.content_hash != data["samples"]:
         raise StorageError(
             f"release {release.name} of {corpus.root} is not what {where} learned from",

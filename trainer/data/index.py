@@ -28,7 +28,14 @@ from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.release import Release
 from voxbeam.storage.bounded_json import parse_object
 from voxbeam.storage.cache import cache_folder
-from voxbeam.storage.releases import changed_file_error, latest_release, read_release, release_numbers, sample_batches
+from voxbeam.storage.releases import (
+    changed_file_error,
+    latest_release,
+    read_release,
+    release_numbers,
+    require_codec,
+    sample_batches,
+)
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index_writer import COLUMNS, VERSION, write_index
 from voxbeam.trainer.data.sample_filter import SampleFilter
@@ -78,21 +85,25 @@ def word_separator_id(phones: Sequence[str]) -> int:
     return phones.index("|") if "|" in phones else -1
 
 
-def open_index(uri: str, split: str = "train", release: int | None = None, data_filter: str = "") -> Index:
+def open_index(
+    uri: str, split: str = "train", release: int | None = None, data_filter: str = "", codec: str | None = None
+) -> Index:
     """The index of a release (by default the latest), or of plain WebDataset tars if there is no release.
 
-    `data_filter` leaves out samples of a release (`SampleFilter`). Plain tars have no splits: all samples are in "train", and
-    every byte is read once. Raises StorageError if there is neither, ConfigError for a filter that cannot be used or that leaves
-    nothing, and ConsentError for a release with a recording that the corpus has taken down since.
+    `data_filter` leaves out samples of a release (`SampleFilter`), `codec` names a further codec whose codes are read. Plain
+    tars have neither, nor splits: all samples are in "train", and every byte is read once. Raises StorageError for a place
+    without release and tars, ConfigError for a filter that cannot be used or that leaves nothing, NotInCorpusError for a codec
+    that the release lacks, and ConsentError for a release with a recording that the corpus has taken down since.
     """
     store = Store(uri)
     chosen = _release(store, release)
     if chosen is not None:
         require_no_tombstones(store, chosen)
-        return index_release(store, chosen, split, data_filter)
-    if data_filter:
+        return index_release(store, chosen, split, data_filter, codec)
+    if data_filter or codec is not None:
         raise ConfigError(
-            "data_filter needs a release, whose tables it asks", remedy="take it out, or name a corpus of `voxbeam build`"
+            f"{'data_filter' if data_filter else 'the name of a codec'} needs a release, whose tables it asks",
+            remedy="take it out, or name a corpus of `voxbeam build`",
         )
     tars = identify_tars(store)
     if tars and split != "train":
@@ -106,20 +117,21 @@ def open_index(uri: str, split: str = "train", release: int | None = None, data_
     return _load_index(folder, store, split, None, phones)
 
 
-def index_release(store: Store, release: Release, split: str, data_filter: str = "") -> Index:
+def index_release(store: Store, release: Release, split: str, data_filter: str = "", codec: str | None = None) -> Index:
     """The index of a release. Nothing is asked of tombstones: to say what a run learned from, and not to train.
 
-    Raises ConfigError for a filter that cannot be used or that leaves nothing.
+    Raises ConfigError for a filter that cannot be used or that leaves nothing, NotInCorpusError for a codec that it lacks.
     """
+    require_codec(release, codec)
     phones = _released_phones(store, release)
     chosen = SampleFilter(data_filter) if data_filter else None
 
     def batches() -> Iterator[pa.RecordBatch]:
         if chosen is None:
-            return sample_batches(store, release, split, COLUMNS)
-        return chosen.keep(sample_batches(store, release, split, [*dict.fromkeys((*COLUMNS, *chosen.columns))]))
+            return sample_batches(store, release, split, COLUMNS, codec)
+        return chosen.keep(sample_batches(store, release, split, [*dict.fromkeys((*COLUMNS, *chosen.columns))], codec))
 
-    folder = _build_index(released_hash(release, split, data_filter), batches, phones)
+    folder = _build_index(released_hash(release, split, data_filter, codec), batches, phones)
     index = _load_index(folder, store, split, release.number, phones)
     if chosen is not None and not len(index):
         raise ConfigError(
@@ -129,9 +141,12 @@ def index_release(store: Store, release: Release, split: str, data_filter: str =
     return index
 
 
-def released_hash(release: Release, split: str, data_filter: str = "") -> str:
-    """The name of the index of a split of a release; one of a part of it begins with the name of the whole."""
+def released_hash(release: Release, split: str, data_filter: str = "", codec: str | None = None) -> str:
+    """The name of the index of a split of a release; one of a part of it, or of a further codec, begins with the name of the
+    whole.
+    """
     whole = hashlib.sha256(f"{VERSION}{split}".encode() + release.to_json()).hexdigest()[:20]
+    whole = whole if codec is None else f"{whole}-codes_{codec}"
     return f"{whole}-{hashlib.sha256(data_filter.encode()).hexdigest()[:12]}" if data_filter else whole
 
 

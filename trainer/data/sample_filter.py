@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 
 import duckdb
 import pyarrow as pa
@@ -17,7 +16,7 @@ from voxbeam.schemas.columns import arrow_schema
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.manifest import SampleRow
 
-COLUMNS = tuple(field.name for field in fields(SampleRow))
+COLUMNS = tuple(arrow_schema(SampleRow).names)
 _ROW = "row of the batch"
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _QUOTED = re.compile(r"'(?:[^']|'')*'")

@@ -68,7 +68,8 @@ _Planned = tuple[LoaderPosition, PlannedBatch]
 
 
 class Stream:
-    """The steps of one rank of `world`, over a split of a release (by default the latest).
+    """The steps of one rank of `world`, over a split of a release (by default the latest), with the codes of its first codec or
+    of the further one that `codec` names.
 
     Raises StorageError if there is no corpus, ValueError for an empty split.
 
@@ -86,11 +87,12 @@ class Stream:
         split: str = "train",
         release: int | None = None,
         config: StreamConfig | None = None,
+        codec: str | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.config = config or StreamConfig()
-        self.index = open_index(uri, split, release, self.config.data_filter)
+        self.config, self.codec = config or StreamConfig(), codec
+        self.index = open_index(uri, split, release, self.config.data_filter, codec)
         self.rank, self.world = rank, world
         self.separator = word_separator_id(self.index.phones)
         self.sampler = make_sampler(self.index, self.config.sampler, self.config.crop_s)
@@ -102,6 +104,7 @@ class Stream:
         """Everything that a loader state refers to: the samples of the split, and the settings that determine the batches."""
         settings = {**asdict(self.config.sampler), "crop_s": list(self.config.crop_s)}
         chosen = {"filter": self.config.data_filter} if self.config.data_filter else {}
+        chosen |= {"codec": self.codec} if self.codec is not None else {}
         return {
             "release": self.index.release,
             "split": self.index.split,
