@@ -35,8 +35,8 @@ _CODE: dict[str, tuple[int, ...]] = {
     "diarize": (12,),
     "segment": (12,),
     "score": (8, 9, 11),
-    "transcribe": (10, 14),
-    "phonemize": (14,),
+    "transcribe": (10, 13),
+    "phonemize": (13,),
 }
 """stage → later code versions that changed its results, and not those of all stages; a version that no stage names changed all"""
 _MODELS = {
