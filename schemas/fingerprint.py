@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.formats import codec_stage
 
 EVIDENCE_VERSION = 7
 """code version since which a unit holds every segment that was cut, whatever the policy says of it"""
@@ -71,11 +72,6 @@ _NOT_FINGERPRINTED: dict[str, Any] = {
     "identify": True,
     "pack": {"max_shard_mb", "target_shard_mb", "valid_fraction", "test_fraction"},
 }
-
-
-def codec_stage(name: str) -> str:
-    """The stage, and the model, of a further codec."""
-    return f"tokenize.{name}"
 
 
 def kind_of_stage(stage: str) -> str:

@@ -1,4 +1,4 @@
-"""Audio and codec formats: constants that all modules share."""
+"""Audio and codec formats: constants and names that all modules share."""
 
 ASR_RATE = 16_000
 """sample rate in Hz of the audio that the diarizer, Whisper, the speaker encoder and DNSMOS take"""
@@ -26,3 +26,8 @@ w64 wav wave weba webm wma wmv wv
 """
 AUDIO_SUFFIXES = frozenset(f".{name}" for name in _AUDIO_NAMES.split())
 """of every container that a decoder reads (transforms/audio/ffmpeg.py); what a file truly is, its content decides"""
+
+
+def codec_stage(name: str) -> str:
+    """The stage, and the model, of a further codec."""
+    return f"tokenize.{name}"

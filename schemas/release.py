@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from voxbeam.schemas.columns import require
 from voxbeam.schemas.errors import SchemaError
-from voxbeam.schemas.fingerprint import codec_stage
+from voxbeam.schemas.formats import codec_stage
 from voxbeam.schemas.manifest import TABLES
 
 KINDS = frozenset({"shard", "shard_list", "phones", "card", "croissant", *TABLES})

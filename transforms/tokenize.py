@@ -14,8 +14,7 @@ from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.threads import pin_threads
 from voxbeam.schemas.codec_config import TokenizeConfig
 from voxbeam.schemas.errors import ModelError
-from voxbeam.schemas.fingerprint import codec_stage
-from voxbeam.schemas.formats import N_CODEBOOKS
+from voxbeam.schemas.formats import N_CODEBOOKS, codec_stage
 from voxbeam.schemas.segment import Segment
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 

@@ -16,8 +16,8 @@ from voxbeam.pipeline.steps.unit_file import make_row, unit_path
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import Failure
 from voxbeam.schemas.filter_config import FilterConfig
-from voxbeam.schemas.fingerprint import codec_stage
 from voxbeam.schemas.fingerprint import fingerprint as make_fingerprint
+from voxbeam.schemas.formats import codec_stage
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow, ShardRow, UnitRow
 from voxbeam.schemas.policy import Policy

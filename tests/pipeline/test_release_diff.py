@@ -133,7 +133,14 @@ def test_another_license_is_noticed(released: Any) -> None:
 def test_which_settings_shape_units(key: str, shapes: bool) -> None:
     """The same answer as the fingerprint gives."""
     section, _, name = key.rpartition(".")
-    value: Any = {"max_s": 25.0, "device": "cuda", "keep_audio": True, "threshold": 0.5, "license": "CC0-1.0"}.get(name, 600)
+    value: Any = {
+        "max_s": 25.0,
+        "device": "cuda",
+        "keep_audio": True,
+        "threshold": 0.5,
+        "license": "CC0-1.0",
+        "min_snr_db": 30,
+    }.get(name, 600)
     changed = CorpusConfig.model_validate({section: {name: value}} if section else {name: value})
     assert affects_units(key) is shapes
     assert (fingerprint(changed, MODELS, 1) != fingerprint(CONFIG, MODELS, 1)) is shapes

@@ -101,23 +101,30 @@ def test_the_commands_of_the_ledger(tmp_path: Path, capsys: pytest.CaptureFixtur
     monkeypatch.setenv("VOXBEAM_KEYS", str(tmp_path / "keys"))
     said = tmp_path / "say.wav"
     speak = tts_voice()
-    done, screen = threading.Event(), io.StringIO()
 
-    def answer() -> None:
-        statement = None
-        while statement is None and not done.wait(0.1):
-            statement = re.search(r"(?m)^    (I, Joe, .*)\n", screen.getvalue())
-        if statement is not None:
-            sf.write(tmp_path / "part.wav", speak(statement[1]), RATE)
-            (tmp_path / "part.wav").rename(said)
+    def own_voice() -> int:
+        done, screen = threading.Event(), io.StringIO()
 
-    thread = threading.Thread(target=answer)
-    thread.start()
-    with contextlib.redirect_stdout(screen):
-        status = main(["consent", "own-voice", "--name", "Joe", "--recording", str(said)])
-    done.set()
-    thread.join()
-    assert status == DONE
+        def answer() -> None:
+            statement = None
+            while statement is None and not done.wait(0.1):
+                statement = re.search(r"(?m)^    (I, Joe, .*)\n", screen.getvalue())
+            if statement is not None:
+                sf.write(tmp_path / "part.wav", speak(statement[1]), RATE)
+                (tmp_path / "part.wav").rename(said)
+
+        said.unlink(missing_ok=True)
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with contextlib.redirect_stdout(screen):
+            status = main(["consent", "own-voice", "--name", "Joe", "--recording", str(said)])
+        done.set()
+        thread.join()
+        return status
+
+    # the words are random: Whisper does not hear each of them in a synthetic voice, and then others are asked for
+    assert any(own_voice() == DONE for _ in range(3))
+    capsys.readouterr()
     assert main(["consent", "own-voice", "--name", "Joe", "--recording", str(said)]) == UNUSABLE
     assert main(["consent", "grant", "--name", "Ann", "--scope", "train", "--purpose", "research"]) == DONE
     printed = capsys.readouterr()
