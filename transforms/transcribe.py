@@ -27,6 +27,16 @@ EXCERPTS = 3
 @once_per_process
 def load_recognizer(config: TranscribeConfig, device: str) -> AsrBackend:
     """The ASR backend of the configuration, on 'cpu' or 'cuda'. Raises ModelError if it cannot be loaded."""
+    return _open_backend(config, device)
+
+
+@once_per_process
+def load_second_recognizer(config: TranscribeConfig, device: str) -> AsrBackend:
+    """The second recognizer, if it is a Whisper too; it is counted apart from the first. Raises ModelError likewise."""
+    return _open_backend(config, device)
+
+
+def _open_backend(config: TranscribeConfig, device: str) -> AsrBackend:
     pin_threads()
     if config.engine == "openai-whisper":
         from voxbeam.transforms.asr.openai_whisper import OpenAIWhisper
@@ -142,7 +152,7 @@ class Transcribe(UnitStage):
             return [load_moonshine().transcribe(waveform) for waveform in waveforms] if language == "en" else []
         model = "embedded-base" if self.config.second == "embedded" else self.config.second
         plain = {"engine": "faster-whisper", "model": model, "second": None, "word_timestamps": False}
-        backend = load_recognizer(self.config.model_copy(update=plain), self.device)
+        backend = load_second_recognizer(self.config.model_copy(update=plain), self.device)
         return [hypothesis.transcript.text for hypothesis in backend.transcribe(waveforms, language=language)]
 
     def _detect_languages(

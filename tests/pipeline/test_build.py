@@ -60,8 +60,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("corpus")
     outcome = run_build(DEMO, output, "--direct_num_workers=2")
     assert outcome.committed and outcome.release.counts["samples"] >= 8
-    recognizers = outcome.progress.loads.pop("recognizer")  # a second one hears weak transcripts
-    assert outcome.progress.processes == 2 and max(outcome.progress.loads.values()) <= 2 <= recognizers <= 4  # once per process
+    assert outcome.progress.processes == 2 and max(outcome.progress.loads.values()) <= 2  # once per process
     return output
 
 
