@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from voxbeam.commands.exit_status import DONE, INTERRUPTED, MEANINGS, UNUSABLE
-from voxbeam.commands.nearest import nearest
+from voxbeam.schemas.nearest import did_you_mean
 
 Arity = int | str
 """how many values an option takes: a number, or "?" for one that may be left out"""
@@ -112,13 +112,12 @@ def write_statuses(formatter: click.HelpFormatter, statuses: Iterable[int]) -> N
 
 
 def unknown_option(ctx: click.Context, name: str, names: Sequence[str]) -> click.UsageError:
-    guess = nearest(name, names)
-    return click.UsageError(f"no such option {name}" + (f"; did you mean {guess}?" if guess else ""), ctx)
+    return click.UsageError(f"no such option {name}{did_you_mean(name, names)}", ctx)
 
 
 def stray_word(ctx: click.Context, word: str, names: Sequence[str] | Mapping[str, Any]) -> click.UsageError:
-    guess = nearest("--" + word.partition("=")[0].lstrip("-"), list(names))
-    return click.UsageError(f"unexpected word {word!r}" + (f"; did you mean {guess}?" if guess else ""), ctx)
+    option = "--" + word.partition("=")[0].lstrip("-")
+    return click.UsageError(f"unexpected word {word!r}{did_you_mean(option, names)}", ctx)
 
 
 class VoxbeamGroup(click.Group):
@@ -145,8 +144,7 @@ class VoxbeamGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.lazy:
-            guess = nearest(args[0], self.lazy)
-            raise click.UsageError(f"no such command {args[0]}" + (f"; did you mean {guess}?" if guess else ""), ctx)
+            raise click.UsageError(f"no such command {args[0]}{did_you_mean(args[0], self.lazy)}", ctx)
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -11,8 +11,8 @@ from voxbeam.commands.command import SettingsOption
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.launch import run_ranks
 from voxbeam.commands.model_command import CODEC_HELP, CODEC_NAME_HELP, ModelCommand, open_codec
-from voxbeam.commands.nearest import nearest
 from voxbeam.schemas.formats import FRAME_RATE
+from voxbeam.schemas.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from voxbeam.evaluation.spoken_validation import SpokenValidation
@@ -205,8 +205,7 @@ def apply_settings(config: TrainConfig, settings: tuple[str, ...]) -> TrainConfi
 
     for name in (setting.partition("=")[0] for setting in settings):
         if not hasattr(config, name):
-            guess = nearest(name, vars(config))
-            raise click.UsageError(f"no such setting {name}" + (f"; did you mean {guess}?" if guess else ""))
+            raise click.UsageError(f"no such setting {name}{did_you_mean(name, vars(config))}")
     return apply_overrides(config, list(settings))
 
 

@@ -1,7 +1,6 @@
 """A file of configuration, by path or bucket address: its sections, and what is wrong with their keys."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from voxbeam.schemas.bounded_yaml import parse_yaml, read_yaml_file, shorten
 from voxbeam.schemas.errors import ConfigError
+from voxbeam.schemas.nearest import did_you_mean
 
 
 def read_sections(uri: str | Path) -> Any:
@@ -45,8 +45,8 @@ def _wrong_key(wrong: Mapping[str, Any], config: type[BaseModel]) -> str:
         return f"{where}: {message} (found {shorten(wrong['input'])})"
     keys = _keys(config)
     last = str(wrong["loc"][-1])
-    guess = [key for key in keys if key.rpartition(".")[2] == last] or get_close_matches(where, keys, 1, 0.8)
-    return f"{where}: there is no such key" + (f"; did you mean {guess[0]}?" if guess else "")
+    elsewhere = [key for key in keys if key.rpartition(".")[2] == last]
+    return f"{where}: there is no such key" + did_you_mean(elsewhere[0] if elsewhere else where, keys)
 
 
 def _keys(config: type[BaseModel], before: str = "") -> list[str]:

@@ -9,11 +9,11 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 from voxbeam.schemas.errors import RunnerError
+from voxbeam.schemas.nearest import did_you_mean
 from voxbeam.storage.store import is_bucket
 
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -35,9 +35,8 @@ class RunnerOptions:
         self._parsed, _ = _parser().parse_known_args(list(args))
         name = str(self._parsed.runner)
         if "." not in name and self.runner not in {known.lower().removesuffix("runner") for known in _RUNNERS}:
-            guess = get_close_matches(name, _RUNNERS, 1)
             raise RunnerError(
-                f"there is no runner {name!r}" + (f"; did you mean {guess[0]}?" if guess else ""),
+                f"there is no runner {name!r}{did_you_mean(name, _RUNNERS)}",
                 remedy=f"name one of {', '.join(_RUNNERS)}, or the full name of a class",
             )
         if self._parsed.direct_num_workers < 0:

@@ -14,7 +14,7 @@ from voxbeam.commands.command import VoxbeamCommand
 from voxbeam.commands.corpus import build
 from voxbeam.commands.exit_status import UNUSABLE
 from voxbeam.commands.main import main, voxbeam
-from voxbeam.commands.nearest import edit_distance, nearest
+from voxbeam.schemas.nearest import edit_distance, nearest
 
 BUILD = ["build", "--input", "in", "--output", "out"]
 

@@ -17,6 +17,12 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     return min(begun, key=len, default=None)
 
 
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """The end of a sentence about a word that is no name: a question with the closest one, or nothing."""
+    guess = nearest(word, names)
+    return f"; did you mean {guess}?" if guess else ""
+
+
 def edit_distance(a: str, b: str) -> int:
     """Insertions, deletions, substitutions and swaps of neighbors that turn `a` into `b` (optimal string alignment)."""
     rows = [list(range(len(b) + 1))]
