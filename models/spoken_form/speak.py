@@ -8,7 +8,7 @@ from functools import lru_cache
 from voxbeam.models.spoken_form import abbreviations, codes, dates, measures, money, rewriting, roman, signs
 from voxbeam.models.spoken_form.asides import without_asides
 from voxbeam.models.spoken_form.characters import fold, without_left_over
-from voxbeam.models.spoken_form.numbers import number
+from voxbeam.models.spoken_form.numbers import number, spell
 from voxbeam.models.spoken_form.rule import NUMBER, Rule, apply, rule
 
 _NUMERAL = re.compile(
@@ -49,6 +49,8 @@ _LAST: _Stages = (
 
 
 _BLANKS = re.compile(r"\s{2,}")
+_DIGIT_RUN = re.compile(r"\d{32,}")
+"""digits of no number that anyone says; the rules below would look through such a run once for each of its digits"""
 _ROUNDS = 5
 """words that were set apart may make an abbreviation; one more round is the rule"""
 
@@ -77,7 +79,7 @@ def spoken_form(text: str) -> SpokenForm:
 def _spoken_once(text: str) -> tuple[str, list[str]]:
     if _BLANKS.search(text):
         text = _BLANKS.sub(lambda blanks: "\n" if "\n" in blanks[0] else " ", text)
-    written, unknown = without_asides(fold(text))
+    written, unknown = without_asides(_DIGIT_RUN.sub(lambda run: f" {spell(run[0])} ", fold(text)))
     written = _staged(_FIRST, written)
     if re.search(r"\d", written):
         written = _staged(_DIGITS, written)

@@ -112,3 +112,10 @@ def test_most_texts_take_little_time() -> None:
     for text in texts:
         spoken_form.__wrapped__(text)
     assert len(texts) / (time.process_time() - started) > 500
+
+
+@pytest.mark.parametrize("digit", ["2", "²", "२"])
+def test_a_run_of_digits_that_is_no_number_is_read_digit_by_digit(digit: str) -> None:
+    """Each rule would look through the run once for each of its digits: 4,096 of them, what `serve` takes, were 2 s."""
+    form = spoken_form(digit * 4096)
+    assert form.text.split()[-4096:] == ["two"] * 4096
