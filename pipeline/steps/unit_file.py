@@ -28,7 +28,7 @@ from voxbeam.schemas.segment import LocalSpeaker, Segment, Turn
 from voxbeam.schemas.unit import SegmentTotals, Unit, UnitResult
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitState
-from voxbeam.transforms.policy import apply_policy
+from voxbeam.transforms.policy import apply_policy, was_cut_well
 from voxbeam.transforms.reuse import EarlierUnit
 
 _MAGIC = b"voxbeam unit 1\n\0"
@@ -120,7 +120,11 @@ def _parse_rows(table: pa.Table, *, whole: bool) -> list[UnitRow]:
     """The rows as they are stored, in single precision: those of a unit that was just made get the same answer as later."""
     check_schema(UnitRow, table.schema)
     light = table if whole else table.drop_columns([name for name in _HEAVY if name in table.column_names])
-    return [UnitRow(**({"phone_ids": []} | row)) for row in light.to_pylist()]
+    rows = [UnitRow(**({"phone_ids": []} | row)) for row in light.to_pylist()]
+    unmeasured = next((row.key for row in rows if was_cut_well(row) and row.dnsmos_ovrl is None), None)
+    if unmeasured is not None:
+        raise ValueError(f"segment {unmeasured} has no scores")
+    return rows
 
 
 def _sizes(table: pa.Table) -> list[int]:
