@@ -6,6 +6,7 @@ import importlib
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -121,11 +122,17 @@ def stray_word(ctx: click.Context, word: str, names: Sequence[str] | Mapping[str
 
 
 class VoxbeamGroup(click.Group):
-    """A group whose commands are imported when they are used. `lazy` maps a command to `module:attribute`."""
+    """A group whose commands are imported when they are used.
 
-    def __init__(self, *args: Any, lazy: Mapping[str, str], **attributes: Any) -> None:
+    `lazy` maps a command to `module:attribute`; `other_names` maps a second name, which no list shows, to its command.
+    """
+
+    def __init__(
+        self, *args: Any, lazy: Mapping[str, str], other_names: Mapping[str, str] = MappingProxyType({}), **attributes: Any
+    ) -> None:
         super().__init__(*args, **attributes)
         self.lazy = dict(lazy)
+        self.other_names = dict(other_names)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.lazy)
@@ -143,6 +150,7 @@ class VoxbeamGroup(click.Group):
             write_statuses(formatter, MEANINGS)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        args = [self.other_names.get(args[0], args[0]), *args[1:]]
         if args[0] not in self.lazy:
             raise click.UsageError(f"no such command {args[0]}{did_you_mean(args[0], self.lazy)}", ctx)
         return super().resolve_command(ctx, args)

@@ -43,7 +43,7 @@ VERBS = {
 }
 
 
-@click.group(cls=VoxbeamGroup, lazy=VERBS, context_settings={"max_content_width": 100})
+@click.group(cls=VoxbeamGroup, lazy=VERBS, other_names={"say": "generate"}, context_settings={"max_content_width": 100})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.option(
     "--log-level",

@@ -155,7 +155,7 @@ def generate(
     (docs/safety.md). `voxbeam consent own-voice` makes a grant of your own voice in a minute.
 
     RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar. Without it, the voice that ships with
-    voxbeam speaks English.
+    voxbeam speaks English. `voxbeam say` is another name of this command.
 
     With --script, every line is a sound in the folder --out. Consent is asked for every voice, and every line is read, before
     anything is spoken. The same command goes on after a stop: it passes over the sounds that are there. A line whose takes all

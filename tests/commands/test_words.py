@@ -102,6 +102,7 @@ def test_a_misspelled_option_of_beam_is_refused(data: st.DataObject) -> None:
         (["train", "corpus", "--out", "x", "--set", "stps=5"], "no such setting stps; did you mean steps?"),
         (["train", "corpus", "second", "--out", "x"], "unexpected word 'second'"),
         (["-log-level", "INFO", "gc"], "no such option -log-level; did you mean --log-level?"),
+        (["say", "--text", "a", "--out", "o", "--top-pp", "1"], "no such option --top-pp; did you mean --top-p?"),
         (["biuld"], "no such command biuld; did you mean build?"),
         (["codec", "trian"], "no such command trian; did you mean train?"),
         (["gc"], "Missing option '--output'"),
