@@ -36,6 +36,7 @@ name_option = click.option(
 @click.group(
     cls=VoxbeamGroup,
     lazy={verb: f"{__name__}:{verb.replace('-', '_')}" for verb in VERBS},
+    other_names={"enrol": "own-voice"},
     short_help="Record who allowed what to be done with a voice.",
 )
 def consent() -> None:
@@ -95,7 +96,8 @@ def own_voice(
     """Enroll the person at this machine: shows a statement with fresh words, and waits 120 s for a recording of it.
 
     Record it with any program into the file of --recording, which must not exist yet. The words and the voice are checked; then
-    generate and edit speak in this voice, and in no other, until the grant ends or is revoked.
+    generate and edit speak in this voice, and in no other, until the grant ends or is revoked. `voxbeam consent enrol` is another
+    name of this command.
     """
     from voxbeam.models.speech_metrics import WhisperTranscriber
     from voxbeam.models.threads import pin_threads
