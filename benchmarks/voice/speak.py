@@ -29,12 +29,11 @@ from voxbeam.assets import WEIGHTS
 from voxbeam.models.codec_model import CodecConfig, CodecModel, build_codec, fold_weight_norm
 from voxbeam.storage.safetensors_io import unpack
 
+from benchmarks.voice.channels import Channels
 from benchmarks.voice.data import STYLE_STEP
-from benchmarks.voice.identities import CHANNELS
 from benchmarks.voice.kokoro import FRAME, RATE, Kokoro, dequantize, expand
 
 HOP = 320
-ROOM_SAMPLES = 9_600
 SPACE, PAUSES = 16, (1, 2, 3)
 """Kokoro tokens: the blank between words, and the marks at which a speaker pauses"""
 PER_IDENTITY = 12
@@ -101,15 +100,6 @@ def load_embedded_codec(device: str) -> CodecModel:
     return model.eval().to(device)
 
 
-def minimum_phase(gain_dB: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """The causal filter of a gain at the frequencies of a real Fourier transform."""
-    cepstrum = np.fft.irfft(gain_dB * (np.log(10) / 20))
-    half = len(cepstrum) // 2
-    cepstrum[1:half] *= 2
-    cepstrum[half + 1 :] = 0
-    return np.exp(np.fft.rfft(cepstrum))
-
-
 class Maker:
     """Models and sentences on one device."""
 
@@ -125,7 +115,7 @@ class Maker:
         self.network = Kokoro(dequantize(load_pack(pack)), self.device, compiled=cuda and compiled, half=half)
         self.codec = load_embedded_codec(self.device)
         self.styles = torch.from_numpy(self.data["styles"].astype(np.float32)).to(self.device)
-        self.channels, self.tilt_C, self.snr_C, self.level_C = self._channels()
+        self.channels = Channels(self.device)
         self.generator = np.random.default_rng(1)
         print(f"speak: loaded after {time.monotonic() - self.began:.1f} s", flush=True)
 
@@ -270,53 +260,8 @@ class Maker:
         wave = fine.gather(1, low) * (1 - part) + fine.gather(1, low + 1) * part
         mask = torch.arange(size, device=device) < torch.from_numpy(lengths).to(device)[:, None]
         wave = wave * mask
-        n = 1 << (size + ROOM_SAMPLES - 1).bit_length()
-        index = torch.from_numpy(self.data["identity_channel"][identity].astype(np.int64)).to(device)
-        dry = wave.square().sum(1, keepdim=True).sqrt()
-        wave = torch.fft.irfft(torch.fft.rfft(wave, n) * torch.fft.rfft(self.channels[index], n), n)[:, :size]
-        wave = wave * dry / wave.square().sum(1, keepdim=True).sqrt().clamp(min=1e-6)
-        rms = dry / torch.from_numpy(lengths).to(device)[:, None].float().sqrt()
-        spectrum = torch.fft.rfft(torch.randn_like(wave))
-        frequency = torch.arange(spectrum.shape[1], device=device) / spectrum.shape[1] + 0.01
-        noise = torch.fft.irfft(spectrum * frequency ** -self.tilt_C[index][:, None], size)
-        noise = noise / noise.square().mean(1, keepdim=True).sqrt()
-        snr = self.snr_C[index][:, None] + 4 * torch.rand(len(wave), 1, device=device) - 2
-        wave = wave + noise * rms * 10 ** (-snr / 20)
-        level = 10 ** (-(26 + 4 * torch.rand(len(wave), 1, device=device) - 2 + self.level_C[index][:, None]) / 20)
-        wave = wave * level / rms.clamp(min=1e-5)
+        wave = self.channels.place(wave, torch.from_numpy(lengths).to(device), self.data["identity_channel"][identity])
         return wave.clamp(-1, 1) * mask
-
-    def _channels(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Rooms and microphones: impulse responses [C, S], and [C] each: tilt of the noise's spectrum, ratio of speech to noise
-        in dB, level in dB. The first is none."""
-        rng = np.random.default_rng(2)
-        rooms = np.zeros((CHANNELS, ROOM_SAMPLES), np.float32)
-        snr = np.full(CHANNELS, 70.0)
-        t, frequency = np.arange(ROOM_SAMPLES) / RATE, np.fft.rfftfreq(ROOM_SAMPLES, 1 / RATE)
-        octave = np.log2(np.maximum(frequency, 50) / 1_000)
-        for row in range(CHANNELS):
-            room = np.zeros(ROOM_SAMPLES)
-            room[0] = 1
-            if row > 0 and rng.random() < 0.45:
-                decay = rng.uniform(0.12, 0.6)
-                tail = rng.standard_normal(ROOM_SAMPLES) * 10 ** (-3 * t / decay) * (t > rng.uniform(0.001, 0.006))
-                # walls take the high frequencies first
-                tail = np.convolve(tail, np.hanning(rng.integers(3, 9)), "same")
-                room += tail / np.sqrt((tail**2).sum()) * 10 ** (-rng.uniform(3, 20) / 20)
-            gain = np.zeros_like(octave)
-            if row > 0 and rng.random() < 0.65:  # a microphone, and where it stands
-                gain += rng.uniform(-2, 2) * octave
-                for _ in range(rng.integers(1, 4)):
-                    gain += rng.uniform(-6, 6) * np.exp(-(((octave - rng.uniform(-3, 3)) / rng.uniform(0.3, 1.2)) ** 2))
-                gain -= 40 * np.maximum(0, np.log2(rng.uniform(30, 130) / np.maximum(frequency, 5)))
-            if row > 0 and rng.random() < 0.5:  # recorded at 16 kHz, compressed, or cheap
-                cut = rng.choice((rng.uniform(3_300, 8_000), 7_800.0), p=(0.4, 0.6))
-                gain -= 10 * np.log10(1 + (frequency / cut) ** rng.choice((8, 16, 48)))
-            rooms[row] = np.fft.irfft(np.fft.rfft(room) * minimum_phase(np.maximum(gain, -90)), ROOM_SAMPLES)
-            if row > 0 and rng.random() < 0.6:
-                snr[row] = rng.uniform(16, 50)
-        tilt, level = rng.uniform(0, 1, CHANNELS), rng.uniform(-4, 6, CHANNELS)
-        return tuple(torch.from_numpy(x.astype(np.float32)).to(self.device) for x in (rooms, tilt, snr, level))  # type: ignore[return-value]
 
 
 if __name__ == "__main__":
