@@ -222,12 +222,12 @@ def table(rows: list[dict]) -> str:
     by = {(row["prompt"], row["change"]): row for row in rows}
     names = sorted({row["prompt"] for row in rows})
     lines = [
-        "| change to the prompt | quantity | in the prompt | in the codec's resynthesis | in what is said (95 %) "
+        "| change to the prompt | prompts | quantity | in the prompt | in the codec's resynthesis | in what is said (95 %) "
         "| share kept (95 %) | word errors | likeness to the changed prompt |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     plain = [by[name, PLAIN] for name in names]
-    lines.append(f"| none | | | | | | {errors(plain)} | {likeness(plain)} |")
+    lines.append(f"| none | {len(plain)} | | | | | | {errors(plain)} | {likeness(plain)} |")
     for change, (quantity, _) in CHANGES.items():
         pairs = [(by[name, change], by[name, PLAIN]) for name in names if (name, change) in by]
         if not pairs:
@@ -238,7 +238,7 @@ def table(rows: list[dict]) -> str:
         said = np.array([mean(a["said"], quantity) - mean(b["said"], quantity) for a, b in pairs])
         changed = [a for a, _ in pairs]
         lines.append(
-            f"| {change} | {quantity}, {UNITS[quantity]} | {np.nanmean(prompt):+.2f} | {np.nanmean(codec):+.2f} | "
+            f"| {change} | {len(pairs)} | {quantity}, {UNITS[quantity]} | {np.nanmean(prompt):+.2f} | {np.nanmean(codec):+.2f} | "
             f"{np.nanmean(said):+.2f} ({interval(said)}) | {shares(prompt, said)} | {errors(changed)} | {likeness(changed)} |"
         )
     return "\n".join(lines)
