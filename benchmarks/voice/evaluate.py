@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--takes", type=int, default=1)
     parser.add_argument("--rotate", action="store_true")
-    parser.add_argument("--adapt", action="store_true", help="tune the NAR model to each prompt first")
+    parser.add_argument("--adapt", action="store_true", help="tune the models to each prompt first")
     parser.add_argument("--only", help="speak in these voices, by number: several processes can share the work")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
