@@ -43,8 +43,7 @@ class GE2E(nn.Module):
         self.linear = nn.Linear(256, 256)
         state = torch.load(weights, map_location="cpu", weights_only=True)["model_state"]
         self.load_state_dict({name: value for name, value in state.items() if name.startswith(("lstm.", "linear."))})
-        bank = torchaudio.functional.melscale_fbanks(201, 0, RATE / 2, 40, RATE, norm="slaney", mel_scale="slaney")
-        self.register_buffer("bank", bank)
+        self.bank = torchaudio.functional.melscale_fbanks(201, 0, RATE / 2, 40, RATE, norm="slaney", mel_scale="slaney")
 
     @torch.inference_mode()
     def embed(self, wave_S: Wave) -> NDArray[np.float32]:

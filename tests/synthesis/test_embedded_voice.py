@@ -62,7 +62,7 @@ def test_adapting_is_the_same_for_the_same_prompt_and_draws_nothing() -> None:
     codes_KP = np.arange(8 * 40, dtype=np.int16).reshape(8, 40) % 8
     for model, adapt in ((ARModel(config), adapt_ar), (NARModel(config), adapt_nar)):
         state = torch.get_rng_state()
-        one, again = (list(adapt(model, np.array([1, 2, 3]), codes_KP).parameters()) for _ in range(2))  # type: ignore[operator]
+        one, again = (list(adapt(model, np.array([1, 2, 3]), codes_KP).parameters()) for _ in range(2))
         assert torch.equal(torch.get_rng_state(), state)
         for a, b, base in zip(one, again, model.parameters(), strict=True):
             assert torch.equal(a, b) and not a.requires_grad and base.requires_grad
