@@ -24,7 +24,7 @@ from voxbeam.schemas.segment import LocalSpeaker, Turn
 from voxbeam.storage.store_errors import summarize_error
 from voxbeam.transforms.audio.pauses import HOP_MS, frame_levels_db, pause_mask, true_runs
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
-from voxbeam.transforms.voice_times import MIXED_MS, mixed_times, nearest_voice, second_nearest_voice, turns_of
+from voxbeam.transforms.voice_times import MIXED_MS, mixed_times, moments_in, nearest_voice, second_nearest_voice, turns_of
 from voxbeam.transforms.voices import Voices, find_voices
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ LONE_LIMIT, LONE_MS = 0.9, 160
 SUPPORT, SUPPORT_FRAMES = 0.02, 11
 """and the segmentation model must not be sure that nobody else speaks: it gives so much to two voices or to another one, within
 so many frames around"""
+UNNAMED = "other"
+"""speaker of the turns beside another one where two talk at once, but only one voice of the unit is known"""
 DIP_MS = 30
 """a pause as short as this makes a change of voice likelier"""
 
@@ -86,7 +88,8 @@ class Diarization:
     speakers: tuple[LocalSpeaker, ...] = ()
     """v1, v2, … in order of amount of speech"""
     beside: tuple[Turn, ...] = ()
-    """turns of a second speaker at the same time as one of `turns`, in order of time: to show or score a diarization"""
+    """turns of a second speaker at the same time as one of `turns`, in order of time: to show or score a diarization. Who that is
+    may be unknown: `UNNAMED`, who is none of `speakers`"""
     mixed: tuple[tuple[int, int], ...] = ()
     """start and end in ms of the times in which anyone but the turn's speaker is heard"""
     evidence: VoiceEvidence | None = None
@@ -117,16 +120,19 @@ def diarize(diarizer: Diarizer, pcm16k: NDArray[np.float32], start_ms: int, conf
         second_U = np.minimum(supported_U, np.float32(LONE_LIMIT))
     spoken = turns_of(activity.speech_T > SPEECH, voice_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
     speakers = _rank_speakers(spoken, voices)
-    names = dict(speakers)
-    other_N = second_nearest_voice(voices.voice_N, voice_N)
-    beside = turns_of(activity.overlap_T > SPEECH, other_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
+    labels = {voice: speaker.label for voice, speaker in speakers}
+    other_N, unnamed = second_nearest_voice(voices.voice_N, voice_N), len(voices.embeddings_KE)
+    overlap_T = activity.overlap_T > SPEECH
+    if other_N.max() < 0:  # an unknown voice counts where the detector hears it as well
+        other_N, overlap_T = np.full_like(other_N, unnamed), overlap_T & moments_in(mixed, len(overlap_T))
+    beside = turns_of(overlap_T, other_N, len(pcm16k) // ASR_SAMPLES_PER_MS)
     turns, beside_turns = (
         tuple(
-            Turn(start_ms=start_ms + start, end_ms=start_ms + end, speaker=names[voice].label)
+            Turn(start_ms=start_ms + start, end_ms=start_ms + end, speaker=names[voice])
             for start, end, voice in found
             if voice in names
         )
-        for found in (spoken, beside)
+        for found, names in ((spoken, labels), (beside, {**labels, unnamed: UNNAMED}))
     )
     evidence = VoiceEvidence(
         start_ms, heard.track, {s.label: voices.embeddings_KE[v] for v, s in speakers}, heard.alone_N, second_U

@@ -3,6 +3,8 @@
 Shapes: N blocks of 100 ms, T moments of 10 ms, U frames of 20 ms.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,14 @@ def mixed_times(second_U: NDArray[np.float32], limit: float, least_ms: int) -> l
         else:
             times.append((start, end))
     return [(start, end) for start, end in times if end - start >= least_ms]
+
+
+def moments_in(times: Sequence[tuple[int, int]], moments: int) -> NDArray[np.bool_]:
+    """The moments [moments] inside the times, which are in ms."""
+    inside_T = np.zeros(moments, np.bool_)
+    for start, end in times:
+        inside_T[start // MOMENT_MS : end // MOMENT_MS] = True
+    return inside_T
 
 
 def turns_of(speech_T: NDArray[np.bool_], voice_N: NDArray[np.int64], length: int) -> list[tuple[int, int, int]]:

@@ -18,7 +18,7 @@ from voxbeam.models.speech_activity import find_activity
 from voxbeam.models.voice_track import EXCERPT_S, track_voices
 from voxbeam.schemas.config import DiarizeConfig
 from voxbeam.schemas.errors import ModelError
-from voxbeam.transforms.diarize import Diarize, diarize, load_diarizer
+from voxbeam.transforms.diarize import UNNAMED, Diarize, diarize, load_diarizer
 
 from tests import audio_fixtures
 
@@ -80,9 +80,9 @@ def test_turns_move_with_the_start_and_repeat_exactly(diarizer):
 @pytest.mark.parametrize("speaker", ["1688", "1998", "2033", "2414", "3005", "3331"])
 def test_a_reader_is_one_speaker(diarizer, speaker):
     pcm = np.concatenate(audio_fixtures.reader(speaker, most=4))
-    found = run(diarizer, pcm).speakers
-    assert [s.label for s in found] == ["v1"]
-    assert found[0].speech_ms > 0.6 * len(pcm) / 16
+    found = run(diarizer, pcm)
+    assert [s.label for s in found.speakers] == ["v1"] and not found.beside
+    assert found.speakers[0].speech_ms > 0.6 * len(pcm) / 16
 
 
 @pytest.mark.parametrize("speaker", ["6454", "5561"])
@@ -100,6 +100,20 @@ def test_a_few_strange_words_get_no_label(diarizer):
     found = run(diarizer, pcm)
     assert [s.label for s in found.speakers] == ["v1"]
     assert all(end < 2_300 for _, end in found.mixed)
+
+
+def test_a_word_over_the_only_known_voice_is_beside_it_without_a_name(diarizer):
+    reading, word = audio_fixtures.reader("2033", 2), audio_fixtures.reader("1688", 1)[0]
+    pcm = np.concatenate(reading)
+    loud = int(np.convolve(np.abs(pcm[: len(pcm) // 2]), np.ones(8_000), "valid").argmax())
+    begin = int(np.convolve(np.abs(word), np.ones(8_000), "valid").argmax())
+    pcm[loud : loud + 8_000] += word[begin : begin + 8_000]
+    found = run(diarizer, pcm, 1_000)
+    assert [s.label for s in found.speakers] == ["v1"] and {t.speaker for t in found.turns} == {"v1"}
+    assert {t.speaker for t in found.beside} == {UNNAMED}
+    at = 1_000 + loud // 16
+    assert sum(max(0, min(t.end_ms, at + 500) - max(t.start_ms, at)) for t in found.beside) > 250
+    assert all(at - 200 < t.start_ms and t.end_ms < at + 700 for t in found.beside)
 
 
 def test_two_readers_in_turn_are_two_speakers(diarizer):
