@@ -8,7 +8,7 @@ from voxbeam.schemas.fingerprint import stage_fingerprints
 from voxbeam.schemas.policy import Policy
 from voxbeam.storage.store import Store
 
-CODE_VERSION = 13
+CODE_VERSION = 14
 """part of every unit's fingerprint: raise it when a stage's code changes its results, and finished units are made again"""
 
 

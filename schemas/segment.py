@@ -72,16 +72,16 @@ class Transcript:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Signal quality of a segment."""
+    """Signal quality of a segment. Of one that was not cut well, only what a second voice does not change: the rest is None."""
 
     speech_ratio: float
     """fraction of the segment in which the diarizer finds its speaker"""
-    dnsmos_ovrl: float
-    dnsmos_sig: float
-    dnsmos_bak: float
+    dnsmos_ovrl: float | None = None
+    dnsmos_sig: float | None = None
+    dnsmos_bak: float | None = None
     """DNSMOS P.835 overall, speech and background quality, 1 to 5"""
-    snr_db: float
-    bandwidth_hz: float
+    snr_db: float | None = None
+    bandwidth_hz: float | None = None
     """highest frequency with speech energy"""
     clipping: float
     """fraction of samples at full scale"""
@@ -89,19 +89,20 @@ class Scores:
     """integrated loudness, ITU-R BS.1770"""
     dropouts: float
     """fraction of the time in which sound is interrupted by a waveform that stands still, or is what was just heard once more"""
-    background_tonality: float
+    background_tonality: float | None = None
     """how steady the lines in the spectrum of the pauses are; high for music and hum"""
     edge_jump: float | None = None
     """share of the range of levels that the sound jumps within 3 ms where it begins or ends; None where the range is small"""
     spectral_pace: float | None = None
     """how much of the spectrum's change in 120 ms happens within 20 ms; None without speech"""
-    dnsmos_windows: int = 1
+    dnsmos_windows: int | None = None
     """windows that the DNSMOS scores are the mean of"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A stretch of one speaker. The stages fill it in order; a segment with `reasons` is rejected and later stages skip it."""
+    """A stretch of one speaker. The stages fill it in order; a segment with `reasons` is rejected, and later stages skip
+    it, except that `score` measures its damage."""
 
     start_ms: int
     end_ms: int

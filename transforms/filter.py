@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.manifest import UnitRow
 
+DAMAGE = ("clipped", "dropouts", "quiet")
+"""what is measured of segments that were not cut well, too"""
+
 
 def tokenize_words(text: str) -> list[str]:
     """Lower-case words of a text, without punctuation."""
@@ -54,6 +57,11 @@ def failed_rules(row: UnitRow, config: FilterConfig, *, language: str | None, by
         yield from _text_reasons(row, row.text, words, config, language)
     elif row.text is not None and _above(chars_per_second(row.text, row.duration_ms), config.max_chars_per_second):
         yield "too_fast"
+
+
+def damages(row: UnitRow, config: FilterConfig) -> Iterator[str]:
+    """Codes of the rules about damaged sound that a segment fails, whether or not it was cut well."""
+    return (reason for reason in _audio_reasons(row, config) if reason in DAMAGE)
 
 
 def _below(value: float | None, limit: float | None) -> bool:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from voxbeam.schemas.manifest import UnitRow
 from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.reasons import REASONS
-from voxbeam.transforms.filter import chars_per_second, failed_rules
+from voxbeam.transforms.filter import chars_per_second, damages, failed_rules
 from voxbeam.transforms.phonemize import Phonemize, Phones, phones_of
 from voxbeam.transforms.purity import is_mixed
 from voxbeam.transforms.segment import SegmentSpeech
@@ -17,10 +17,11 @@ EXCLUDED, MARKED = "excluded", "marked_wrong"
 def apply_policy(row: UnitRow, policy: Policy, *, language: str | None) -> UnitRow:
     """The row accepted, or rejected with every reason; `rejected_by` names where the first is from.
 
-    A segment that was not cut well stays rejected: it was never measured. `language` is that of the recording as listed.
+    A segment that was not cut well stays rejected, with the damage that may have led to it: nothing else of it was measured.
+    `language` is that of the recording as listed.
     """
     if not was_cut_well(row):
-        return row
+        return _with_reasons(row, row.rejected_by, {*row.reasons, *damages(row, policy.filter)})
     text = policy.corrections.texts.get(row.key)
     if text is not None:
         row = _corrected(row, text, policy.phonemize.voice)
@@ -32,8 +33,12 @@ def apply_policy(row: UnitRow, policy: Policy, *, language: str | None) -> UnitR
     }
     reasons = {reason for some in found.values() for reason in some}
     rejected_by = next((where for where, some in found.items() if some), None)
-    row = replace(row, rejected_by=rejected_by, reasons=[reason for reason in REASONS if reason in reasons])
+    row = _with_reasons(row, rejected_by, reasons)
     return leave_out(row) if row.key in policy.exclude.segments else row
+
+
+def _with_reasons(row: UnitRow, rejected_by: str | None, reasons: set[str]) -> UnitRow:
+    return replace(row, rejected_by=rejected_by, reasons=[reason for reason in REASONS if reason in reasons])
 
 
 def was_cut_well(row: UnitRow) -> bool:

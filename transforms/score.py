@@ -1,4 +1,8 @@
-"""Score: measures the signal quality of each accepted segment. The stage `filter` decides by these scores."""
+"""Score: measures the signal quality of each segment. The stage `filter` decides by these scores.
+
+Of a segment that was not cut well, only the damage is measured: in clipped or broken speech the diarizer hears voices that are not
+there, and the policy names the cause beside them. Noise and rooms are not: where two people do speak, those scores are low as well.
+"""
 
 from dataclasses import replace
 
@@ -8,9 +12,10 @@ from numpy.typing import NDArray
 
 from voxbeam.models.dnsmos import dnsmos, open_model
 from voxbeam.models.threads import pin_threads
+from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.config import ScoreConfig
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
-from voxbeam.schemas.segment import Scores
+from voxbeam.schemas.segment import Scores, Segment
 from voxbeam.transforms.audio.signal_quality import (
     background_tonality,
     bandwidth_hz,
@@ -80,8 +85,19 @@ def score(
     return scores
 
 
+def damage(pcm16k_T: NDArray[np.float32], *, speech_ratio: float, repeated: float = 0.0) -> Scores:
+    """The scores of one segment that a second voice does not change; arguments as of `score`."""
+    pcm16k_T = np.clip(np.nan_to_num(pcm16k_T, posinf=1.0, neginf=-1.0), -1, 1).astype(np.float32)
+    return Scores(
+        speech_ratio=speech_ratio,
+        clipping=clipping(pcm16k_T),
+        loudness_lufs=loudness_lufs(pcm16k_T, ASR_RATE),
+        dropouts=min(1.0, dropouts(pcm16k_T, ASR_RATE) + repeated + loops(pcm16k_T, ASR_RATE)),
+    )
+
+
 class Score(UnitStage):
-    """Fills `scores` of the accepted segments of a unit."""
+    """Fills `scores` of the segments of a unit."""
 
     name = "score"
 
@@ -90,24 +106,22 @@ class Score(UnitStage):
         self.config, self.device = config, device
 
     def run(self, state: UnitState) -> UnitState:
-        if not any(segment.accepted for segment in state.segments):
+        if not state.segments:
             return state
-        session, audio = load_dnsmos(self.device), state.require_audio()
-        segments = tuple(
-            replace(
-                segment,
-                scores=score(
-                    session,
-                    audio.slice16k(segment.start_ms, segment.end_ms),
-                    audio.slice24k(segment.start_ms, segment.end_ms),
-                    speech_ratio=segment.speech_ratio,
-                    repeated=audio.repeated(segment.start_ms, segment.end_ms),
-                    dnsmos_every=self.config.dnsmos_every,
-                    dnsmos_near=self.config.dnsmos_near,
-                ),
-            )
-            if segment.accepted
-            else segment
-            for segment in state.segments
+        return replace(state, segments=tuple(self._scored(state.require_audio(), segment) for segment in state.segments))
+
+    def _scored(self, audio: Audio, segment: Segment) -> Segment:
+        pcm16k_T = audio.slice16k(segment.start_ms, segment.end_ms)
+        repeated = audio.repeated(segment.start_ms, segment.end_ms)
+        if not segment.accepted:
+            return replace(segment, scores=damage(pcm16k_T, speech_ratio=segment.speech_ratio, repeated=repeated))
+        scores = score(
+            load_dnsmos(self.device),
+            pcm16k_T,
+            audio.slice24k(segment.start_ms, segment.end_ms),
+            speech_ratio=segment.speech_ratio,
+            repeated=repeated,
+            dnsmos_every=self.config.dnsmos_every,
+            dnsmos_near=self.config.dnsmos_near,
         )
-        return replace(state, segments=segments)
+        return replace(segment, scores=scores)

@@ -67,7 +67,7 @@ def as_segment(row: UnitRow) -> Segment:
         voice_distance=row.voice_distance,
         second_voice=row.second_voice,
         transcript=Transcript(**_values(row, _TRANSCRIPT), words=words) if row.text is not None else None,
-        scores=Scores(speech_ratio=row.speech_ratio, **_values(row, _SCORES)) if row.dnsmos_ovrl is not None else None,
+        scores=Scores(speech_ratio=row.speech_ratio, **_values(row, _SCORES)) if row.clipping is not None else None,
         phones=row.phones,
         phone_ids=tuple(row.phone_ids),
         codes=_codes(row.codes, row) if row.codes is not None else None,

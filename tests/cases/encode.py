@@ -3,6 +3,7 @@
 import io
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 RATE = 16_000
+_PICTURES_PER_S = 5
 Wave = NDArray[np.float32]
 
 
@@ -46,9 +48,15 @@ def by_ffmpeg(
     *,
     pipe: bool = False,
     options: dict[str, str] | None = None,
+    moved: Callable[[float], float | None] = lambda start_s: 0.0,
+    pictures_s: float = 0.0,
     **settings: Any,
 ) -> bytes:
-    """Sound in a container of FFmpeg, `options` for the muxer, `settings` for the encoder."""
+    """Sound in a container of FFmpeg, `options` for the muxer, `settings` for the encoder.
+
+    `moved` tells by how many seconds a packet that begins at a time is stated later, None leaves it out; `pictures_s` is the
+    length of black pictures beside the sound.
+    """
     layout = "mono" if channels == 1 else "stereo"
     texts = {key: value for key, value in settings.items() if isinstance(value, str)}
     written = _Pipe()
@@ -57,6 +65,7 @@ def by_ffmpeg(
         stream = file.add_stream(codec, rate=rate, layout=layout, options=texts)
         if "bit_rate" in settings:
             stream.codec_context.bit_rate = settings["bit_rate"]
+        pictures = _add_pictures(file) if pictures_s else None
         resampler = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=rate)
         block = np.ascontiguousarray(_spread(sound, rate, channels).T)
         frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
@@ -65,12 +74,30 @@ def by_ffmpeg(
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             fifo.write(part)
         size = stream.codec_context.frame_size or 1024
+        packets = []
         while part := fifo.read(size, partial=True):
-            file.mux(stream.encode(part))
-        file.mux(stream.encode(None))
+            packets += stream.encode(part)
+        for packet in [*packets, *stream.encode(None)]:
+            if packet.pts is None:
+                file.mux(packet)
+            elif (later_s := moved(float(packet.pts * packet.time_base))) is not None:
+                packet.pts = packet.dts = packet.pts + round(later_s / packet.time_base)
+                file.mux(packet)
+        if pictures:
+            for number in range(round(pictures_s * _PICTURES_PER_S)):
+                picture = av.VideoFrame(32, 32, "yuv420p")
+                picture.pts = number
+                file.mux(pictures.encode(picture))
+            file.mux(pictures.encode(None))
     content = bytes(written.content) if pipe else path.read_bytes()
     shutil.rmtree(path.parent)
     return content
+
+
+def _add_pictures(file: Any) -> Any:
+    stream = file.add_stream("mpeg4", rate=_PICTURES_PER_S)
+    stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+    return stream
 
 
 def _spread(sound: Wave, rate: int, channels: int) -> Wave:

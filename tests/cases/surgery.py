@@ -115,3 +115,21 @@ def xing_count(content: bytes, frames: int) -> bytes:
     at = max(content.find(b"Xing", 0, 4096), content.find(b"Info", 0, 4096))
     assert at > 0 and content[at + 7] & 1
     return patched(content, at + 8, struct.pack(">I", frames))
+
+
+def edit_list(content: bytes, edits: list[tuple[float, float | None]], rate: int) -> bytes:
+    """An MP4 file of one stream, `moov` last, with another edit list: (seconds, where they begin in the media, None: silence)."""
+    moov = content.rindex(b"moov") - 4
+    scale = struct.unpack_from(">I", content, content.index(b"mvhd", moov) + 16)[0]
+    body = b"".join(
+        struct.pack(">IiHH", round(seconds * scale), -1 if begin_s is None else round(begin_s * rate), 1, 0)
+        for seconds, begin_s in edits
+    )
+    box = struct.pack(">I4sII", 16 + len(body), b"elst", 0, len(edits)) + body
+    at = content.index(b"elst", moov) - 4
+    old = int.from_bytes(content[at : at + 4], "big")
+    for name in (b"moov", b"trak", b"edts"):
+        place = content.index(name, moov) - 4
+        size = int.from_bytes(content[place : place + 4], "big") + len(box) - old
+        content = patched(content, place, struct.pack(">I", size))
+    return content[:at] + box + content[at + old :]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.cases import surgery
+from tests.cases import surgery, times
 from tests.cases.encode import RATE, Wave, by_ffmpeg, by_soundfile
 
 
@@ -28,7 +28,7 @@ class Animal:
 
 def animals(speech: Wave) -> Iterator[Animal]:
     """Every file of the zoo, from seven seconds of speech at 16 kHz."""
-    for family in (_wave, _other_pcm, _flac, _mp3, _ogg, _movies, _streams):
+    for family in (_wave, _other_pcm, _flac, _mp3, _ogg, _movies, _streams, _times):
         yield from family(speech[: 4 * RATE], speech[4 * RATE : 7 * RATE])
 
 
@@ -277,3 +277,9 @@ def _streams(a: Wave, b: Wave) -> Iterator[Animal]:
         )
         cut = parts[0][: len(parts[0]) * 2 // 3]
         yield Animal(name=name.replace("joined", "cut"), content=cut, reasons=("truncated", "corrupt", "not_audio"))
+
+
+def _times(a: Wave, b: Wave) -> Iterator[Animal]:
+    for name, content, sound, padding_s in (*times.files(a), *times.edited(a)):
+        reasons = () if sound is not None else ("time_jump",)
+        yield Animal(name=name, content=content, sound=sound, padding_s=padding_s, reasons=reasons)

@@ -44,7 +44,7 @@ def write_bad_input(folder: Path) -> None:
     sf.write(folder / "nan.wav", np.where(np.arange(len(speech)) == 5000, np.nan, speech), rate, subtype="FLOAT")
     sf.write(folder / "inf.wav", np.where(np.arange(len(speech)) == 5000, np.inf, speech), rate, subtype="FLOAT")
     sf.write(folder / "silence.wav", np.zeros(rate * 5), rate)
-    sf.write(folder / "clipped.wav", np.clip(speech * 8, -1, 1), rate)
+    sf.write(folder / "clipped.wav", np.clip(speech * 30, -1, 1), rate)
     sf.write(folder / "eight_channels.wav", np.stack([speech] * 8, axis=1), rate)
     sf.write(folder / "fast_rate.wav", np.repeat(speech, 12)[: 192_000 * 5], 192_000)
     sf.write(folder / "one_sample.wav", speech[:1], rate)
@@ -106,7 +106,7 @@ def test_music_noise_and_clipping_give_no_sample(built: tuple[subprocess.Complet
     odd = next(row.recording for row in read_rows(store, release, RecordingRow) if row.recording.startswith("sp_ce_and"))
     assert accepted == {"good", odd}
     clipped = [row for row in read_rows(store, release, RejectedRow) if row.recording == "clipped_wav"]
-    assert any("clipped" in row.reasons for row in clipped)
+    assert clipped and all("clipped" in row.reasons for row in clipped)  # also those in which the diarizer hears two voices
 
 
 def test_the_rest_is_unharmed(built: tuple[subprocess.CompletedProcess[str], Path, Path]) -> None:

@@ -7,7 +7,6 @@ addresses are rejected, whatever their suffix.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import av
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from voxbeam.schemas.errors import StageError
 from voxbeam.transforms.audio.channels import MEAN, MONO, ChannelMeter, Policy
 from voxbeam.transforms.audio.containers import ogg_links
+from voxbeam.transforms.audio.file_clock import FileClock, require_possible
 from voxbeam.transforms.audio.sparse_file import AudioFile, opened_for_library, opened_part
 
 _DEMUXERS = (
@@ -29,8 +29,6 @@ _CHECKED = {"flac": {"err_detect": "crccheck+explode"}}
 _STATES_ITS_DURATION = ("mov", "matroska", "asf", "avi", "flv", "ape", "tta", "wv")
 _MAX_ERRORS = 1000
 _MAX_FLAC_GAP = 1 << 22
-_ESTIMATE_BYTES, _ESTIMATE_BUCKET_BYTES = 8 << 20, 1 << 20
-"""what is read of a file to estimate its length, on a disk and in a bucket"""
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 """where files were joined, their tags lie between the frames"""
 REENCODE = "re-encode the recording, e.g. `ffmpeg -i IN OUT.flac`, or remove it from the input"
@@ -73,10 +71,10 @@ def describe(error: Exception) -> str:
 
 def count(file: AudioFile, max_s: float) -> Decoded:
     """Decodes a whole file and counts its samples; stops beyond `max_s`. Raises StageError if the file is not audio."""
-    with _opened(file) as (container, stream):
+    with opened(file) as (container, stream):
         name, codec = container.format.name, stream.codec_context.name
         stated = stream.rate or 0, stream.codec_context.channels or 0
-        stated_s = container.duration / av.time_base if name.startswith(_STATES_ITS_DURATION) and container.duration else None
+        stated_s = stated_seconds(container, stream)
     rate = channels = frames = missing = 0
     mixed = False
     damaged: list[Damage] = []
@@ -111,48 +109,17 @@ def count(file: AudioFile, max_s: float) -> Decoded:
     return decoded
 
 
-def estimate(file: AudioFile) -> tuple[str, int, int, float]:
-    """(format, sample rate, channels, seconds) without decoding: seconds by a header that is reliable, else by the packets.
-
-    Of a file that is larger than is read, the packets at its start are scaled by its bytes.
-    """
-    seconds = 0.0
-    links = ogg_links(file) if reads_all_packets(file) else []
-    for link in links if len(links) > 1 else [None]:
-        with _opened(file, link) as (container, stream):
-            found = container.format.name.split(",")[0], stream.rate or 0, stream.codec_context.channels or 0
-            if container.format.name.startswith(_STATES_ITS_DURATION) and container.duration:
-                return *found, container.duration / av.time_base
-            seconds += _packet_seconds(container, stream, _most_bytes(file))
-    return *found, seconds
-
-
-def reads_all_packets(file: AudioFile) -> bool:
-    """Whether `estimate` reads a whole file."""
-    return _size(file) <= _most_bytes(file)
-
-
-def _most_bytes(file: AudioFile) -> int:
-    return _ESTIMATE_BYTES if isinstance(file, Path) or file.complete else _ESTIMATE_BUCKET_BYTES
-
-
-def _size(file: AudioFile) -> int:
-    return file.stat().st_size if isinstance(file, Path) else file.size
-
-
-def _packet_seconds(container: Any, stream: Any, most_bytes: int) -> float:
-    seconds, size, end = 0.0, 0, 0
-    try:
-        for packet in container.demux(stream):
-            if packet.size and packet.duration:
-                seconds += float(packet.duration * packet.time_base)
-                size += packet.size
-                end = max(end, (packet.pos or 0) + packet.size)
-            if size > most_bytes:
-                return seconds * max(1.0, container.size / end)
-    except (av.EOFError, StopIteration):
-        pass
-    return seconds
+def stated_seconds(container: Any, stream: Any) -> float | None:
+    """Length of the audio by a header that is reliable; None without one, and where it is that of longer pictures."""
+    if not container.format.name.startswith(_STATES_ITS_DURATION):
+        return None
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if not container.duration or len(container.streams) > 1:
+        return None
+    # Matroska counts from zero, although its times may begin later.
+    begin = container.start_time if container.format.name.startswith("matroska") else 0
+    return float(container.duration - (begin or 0)) / av.time_base
 
 
 def blocks(file: AudioFile, rate: int, channels: int, start: int) -> Iterator[NDArray[np.float32]]:
@@ -183,7 +150,7 @@ def _converted(frames: Iterator[Any], rate: int, channels: int) -> Iterator[NDAr
                 yield from (_planar(out, channels) for out in resampler.resample(None))
             shape = frame.sample_rate, frame.layout.nb_channels, frame.format.name
             resampler = av.AudioResampler(format="fltp", rate=rate)
-        frame.pts = None  # gaps between time stamps must not become gaps in the audio
+        frame.pts = None  # `_frames_of` has filled the gaps between time stamps; the rest is rounding
         yield from (_planar(out, channels) for out in resampler.resample(frame))
     if resampler is not None:
         yield from (_planar(out, channels) for out in resampler.resample(None))
@@ -208,7 +175,7 @@ def _frames(file: AudioFile, errors: list[Damage]) -> Iterator[Any]:
     begin_s = 0.0
     for link in links if len(links) > 1 else [None]:
         try:
-            with _opened(file, link) as (container, stream):
+            with opened(file, link) as (container, stream):
                 for frame in _frames_of(file, container, stream, begin_s, errors):
                     yield frame
                     begin_s += frame.samples / frame.sample_rate
@@ -223,6 +190,7 @@ def _frames_of(file: AudioFile, container: Any, stream: Any, begin_s: float, err
     """The same for an open container that begins at `begin_s`."""
     stream.codec_context.options = _CHECKED.get(stream.codec_context.name, {})
     counts_samples = container.format.name == "flac"
+    clock = FileClock(container.format.name)
     seconds, expected, damages, rate = begin_s, 0, 0, 0
     packets = container.demux(stream)
     while True:
@@ -257,11 +225,27 @@ def _frames_of(file: AudioFile, container: Any, stream: Any, begin_s: float, err
                     errors.append(Damage(expected / frame.sample_rate, gap))
                 expected = frame.pts
             expected += frame.samples
+            start = None if frame.pts is None else float(frame.pts * frame.time_base)
+            if gap_s := clock.gap(start, frame.samples / frame.sample_rate):
+                require_possible(gap_s, file.name, max(begin_s, seconds - gap_s))
+                yield from _silence(frame, gap_s)
             yield frame
 
 
+def _silence(like: Any, seconds: float) -> Iterator[Any]:
+    """Frames without sound, of the format of another one."""
+    left = round(seconds * like.sample_rate)
+    while left > 0:
+        frame = av.AudioFrame(format=like.format.name, layout=like.layout.name, samples=min(left, like.sample_rate))
+        frame.sample_rate = like.sample_rate
+        for plane in frame.planes:
+            plane.update((b"\x80" if like.format.name.startswith("u8") else b"\0") * plane.buffer_size)
+        left -= frame.samples
+        yield frame
+
+
 @contextmanager
-def _opened(file: AudioFile, part: tuple[int, int] | None = None) -> Iterator[tuple[Any, Any]]:
+def opened(file: AudioFile, part: tuple[int, int] | None = None) -> Iterator[tuple[Any, Any]]:
     """(container, its first audio stream) of a file, or of the bytes (start, end) of it."""
     opened = opened_part(file, *part) if part else opened_for_library(file)
     try:

@@ -25,6 +25,7 @@ from voxbeam.transforms.audio.checks import (
     within_limits,
 )
 from voxbeam.transforms.audio.containers import ogg_links, xing_frames
+from voxbeam.transforms.audio.estimate import estimate, reads_all_packets
 from voxbeam.transforms.audio.ffmpeg import REENCODE, describe
 from voxbeam.transforms.audio.header import lacks_length
 from voxbeam.transforms.audio.sparse_file import AudioFile
@@ -55,14 +56,14 @@ def probe_file(file: AudioFile, limits: Limits) -> AudioInfo:
 
 
 def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
-    """The same without decoding, for a plan: by a header that counts samples, else by the packets (`ffmpeg.estimate`)."""
+    """The same without decoding, for a plan: by a header that counts samples, else by the packets (`estimate`)."""
     require_bytes(file)
     require_stated_bytes(file)
     header = libsndfile.read_header(file)
     if header is not None and header.frames and not _guesses(file, header):
         info = _by_libsndfile(header, header.frames, _unmeasured_policy(header.channels))
     else:
-        name, rate, channels, seconds = ffmpeg.estimate(file)
+        name, rate, channels, seconds = estimate(file)
         info = AudioInfo(
             format=name,
             sample_rate=rate,
@@ -77,10 +78,10 @@ def estimate_file(file: AudioFile, limits: Limits) -> AudioInfo:
 def _guesses(file: AudioFile, header: libsndfile.Header) -> bool:
     """Whether a header's length may be that of the first part of a joined file, or a guess by the rate of its first frames."""
     if header.format == "ogg":
-        return ffmpeg.reads_all_packets(file) and len(ogg_links(file)) > 1
+        return reads_all_packets(file) and len(ogg_links(file)) > 1
     if header.format == "flac":
-        return ffmpeg.reads_all_packets(file)
-    return header.format.startswith(("mp3", "mpeg")) and (ffmpeg.reads_all_packets(file) or xing_frames(file) is None)
+        return reads_all_packets(file)
+    return header.format.startswith(("mp3", "mpeg")) and (reads_all_packets(file) or xing_frames(file) is None)
 
 
 def read_channels(file: AudioFile, info: AudioInfo, start: int, frames: int) -> NDArray[np.float32]:
