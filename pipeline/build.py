@@ -171,6 +171,7 @@ def _build(
         recordings=observer.recordings,
         allow_empty=allow_empty,
         run_id=run_id,
+        local=runner.local_workers() > 0,
     )
     info.recordings, info.release = observer.recordings, job.number
     announce()

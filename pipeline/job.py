@@ -41,6 +41,8 @@ class Job:
     """whether release `number` exists, and only its missing or damaged files are made again"""
     repacks: bool = False
     """whether its recordings and units are those of the previous release, by another policy: nothing is listed, probed or made"""
+    local: bool = True
+    """whether its workers are processes on the machine that launched it, with the same models"""
     code_version: int = CODE_VERSION
     """of the stages that make its units, or made them"""
 

@@ -1,7 +1,7 @@
 """Score: measures the signal quality of each segment. The stage `filter` decides by these scores.
 
-Of a segment that was not cut well, only the damage is measured: in clipped or broken speech the diarizer hears voices that are not
-there, and the policy names the cause beside them. Noise and rooms are not: where two people do speak, those scores are low as well.
+Of a segment that was not cut well, only the damage is measured: in clipped or broken speech the diarizer hears voices that are
+not there, and the policy names the cause beside them. Noise and rooms are not: where two people speak, those scores are low too.
 """
 
 from dataclasses import replace

@@ -11,6 +11,7 @@ import apache_beam as beam
 from voxbeam.pipeline.error_reports import reports_errors
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.progress import DONE, SlowUnit, WorkerProgress
+from voxbeam.pipeline.same_models import require_same_models
 from voxbeam.pipeline.steps.counting import CountingFn
 from voxbeam.pipeline.steps.previous_release import PreviousRelease, open_previous_release
 from voxbeam.pipeline.steps.probe import Probed, excluded_row, quarantined_row
@@ -105,7 +106,7 @@ class LoadFinishedUnit(CountingFn):
     """Unit → state; with its result if an earlier run, or an earlier attempt of this one, finished it.
 
     A unit file that does not match its checksum counts as not finished: it is deleted and made again. A unit that is not finished
-    begins with what another of the same window knows.
+    begins with what another of the same window knows, and needs the models that the job names.
     """
 
     @reports_errors
@@ -115,12 +116,14 @@ class LoadFinishedUnit(CountingFn):
         try:
             result = read_result(self.job.store.get(unit_path(name)), unit, self.job.policy)
         except FileNotFoundError:
+            require_same_models(self.job)
             yield UnitState(unit=unit, earlier=self._find_earlier(unit))
             return
         except DamagedUnitError as error:
             log.warning("%s: %s", self.job.store.uri(unit_path(name)), error)
             self.job.store.delete([unit_path(name)])
             self.reporter.update(WorkerProgress(damaged_units=1))
+            require_same_models(self.job)
             yield UnitState(unit=unit, earlier=self._find_earlier(unit))
             return
         self.reporter.update(_progress_delta(result, reused_units=1, audio_ms={"reused": unit.end_ms - unit.start_ms}))

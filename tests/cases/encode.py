@@ -4,6 +4,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def by_ffmpeg(
     *,
     pipe: bool = False,
     options: dict[str, str] | None = None,
-    moved: Callable[[float], float | None] = lambda start_s: 0.0,
+    moved: Callable[[float], float | None] | None = None,
     pictures_s: float = 0.0,
     **settings: Any,
 ) -> bytes:
@@ -74,11 +75,14 @@ def by_ffmpeg(
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             fifo.write(part)
         size = stream.codec_context.frame_size or 1024
-        packets = []
+        packets, samples = [], 0
         while part := fifo.read(size, partial=True):
+            if moved:
+                part.pts, part.time_base = samples, Fraction(1, rate)
+            samples += part.samples
             packets += stream.encode(part)
         for packet in [*packets, *stream.encode(None)]:
-            if packet.pts is None:
+            if moved is None or packet.pts is None:
                 file.mux(packet)
             elif (later_s := moved(float(packet.pts * packet.time_base))) is not None:
                 packet.pts = packet.dts = packet.pts + round(later_s / packet.time_base)

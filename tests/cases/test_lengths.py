@@ -15,7 +15,7 @@ from voxbeam.schemas.formats import AUDIO_SUFFIXES
 from voxbeam.transforms.audio.checks import AudioInfo, Limits
 from voxbeam.transforms.audio.file import estimate_file, probe_file, read_channels, read_mono
 
-from tests.cases import zoo
+from tests.cases import times, zoo
 
 LIMITS = Limits(max_sample_rate=96_000, max_channels=2, min_duration_s=0.5, max_duration_s=86_400)
 TOLERANCE_S = 0.05
@@ -100,7 +100,7 @@ def test_sounds_like_what_was_written(animals: list[zoo.Animal], files: dict[str
         if isinstance(info, StageError) or animal.sound is None:
             continue
         sound = soxr.resample(read_mono(files[animal.name], info, 0, info.frames), info.sample_rate, zoo.RATE)
-        if (alike := likeness(sound, animal.sound)) < 0.9:
+        if (alike := likeness(sound, animal.sound)) < (0.9 if animal.name not in times.ROUGH else 0.5):
             wrong[animal.name] = alike
     assert not wrong
 

@@ -25,6 +25,8 @@ _CONTAINERS: dict[str, tuple[str, str, int, float, dict[str, str]]] = {
     "wma.wma": ("asf", "wmav2", RATE, 0.2, {}),
     "opus.ogg": ("ogg", "libopus", 48_000, 0.03, {}),
 }
+ROUGH = ("gap_opus.ogg", "lost_opus.ogg", "gap_mp2.mpg")
+"""where a gap begins is known only to the length of a page of Ogg, or of a frame"""
 Times = Iterator[tuple[str, bytes, Wave | None, float]]
 
 
@@ -52,8 +54,8 @@ def files(a: Wave) -> Times:
     # Packets that come late twice, followed by others that catch up: one gap at most.
     content = encode("opus.webm", lambda start_s: 0.15 - start_s % 1 * 0.9 if start_s >= 1 and start_s % 1 < 0.166 else 0.0)
     yield "jitter_opus.webm", content, a, 0.15
-    for container, codec in (("mp4", "aac"), ("matroska", "flac"), ("mpegts", "aac")):
-        yield f"pictures.{container[:3]}".replace("mpe", "ts"), by_ffmpeg(a, container, codec, pictures_s=9.0), a, 0.25
+    for container, codec, suffix in (("mp4", "aac", "mp4"), ("matroska", "flac", "mkv"), ("mpegts", "aac", "ts")):
+        yield f"pictures.{suffix}", by_ffmpeg(a, container, codec, pictures_s=9.0), a, 0.25
 
 
 def edited(a: Wave) -> Times:
@@ -66,10 +68,6 @@ def edited(a: Wave) -> Times:
         "ends_early": ([(length_s - 1, first_s)], [a[:-RATE]]),
         "left_out": ([(1.5, first_s), (length_s - 2.5, first_s + 2.5)], [a[: RATE * 3 // 2], a[RATE * 5 // 2 :]]),
         "delayed": ([(30.0, None), (length_s, first_s)], [a]),
-        "paused": (
-            [(2.0, first_s), (GAP_S, None), (length_s - 2.0, first_s + 2.0)],
-            [a[: 2 * RATE], silence, a[2 * RATE :]],
-        ),
     }
     for name, (entries, parts) in edits.items():
         yield f"edit_{name}.mp4", surgery.edit_list(content, entries, RATE), np.concatenate(parts), 0.07

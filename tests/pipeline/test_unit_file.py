@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voxbeam.pipeline.error_reports import read_reported_error
 from voxbeam.pipeline.job import Job
+from voxbeam.pipeline.model_fingerprints import model_hashes
 from voxbeam.pipeline.progress import get_reporter
 from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.pipeline.steps.unit_file import (
@@ -25,7 +28,7 @@ from voxbeam.pipeline.steps.unit_file import (
 from voxbeam.pipeline.steps.units import LoadFinishedUnit
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.errors import DamagedUnitError
+from voxbeam.schemas.errors import DamagedUnitError, ModelError
 from voxbeam.schemas.fingerprint import stage_fingerprints
 from voxbeam.schemas.manifest import UnitRow
 from voxbeam.schemas.policy import Policy
@@ -167,13 +170,13 @@ def test_every_cut_is_found(length: int) -> None:
             read(CONTENT[:length])
 
 
-def load(store: Store, run_id: str) -> UnitState:
+def load(store: Store, run_id: str, **changes: Any) -> UnitState:
     job = Job(
         output=store.root, listing="", config=CorpusConfig(), policy_path=put_policy(store, POLICY), fingerprint="f",
         model_hashes={}, number=1, previous=None, extends_previous=False, recordings=1, allow_empty=False, run_id=run_id,
     )  # fmt: skip
     unit = RESULT.unit
-    (state,) = LoadFinishedUnit(job).process((unit.name, [unit]))
+    (state,) = LoadFinishedUnit(replace(job, **changes)).process((unit.name, [unit]))
     return state
 
 
@@ -186,6 +189,19 @@ def test_a_damaged_unit_is_made_again(tmp_path: Path) -> None:
     assert not store.exists(path)
     assert get_reporter(store.root, "run1").progress.damaged_units == 1
     assert load(store, "run1").result is None  # as a unit that nobody has made
+
+
+def test_a_worker_with_other_models_stops_the_build_and_one_that_makes_nothing_does_not(tmp_path: Path) -> None:
+    store, config = Store(str(tmp_path)), CorpusConfig()
+    hashes = model_hashes(config)
+    other = {**hashes, "transcribe": "0" * 64}
+    with pytest.raises(ModelError, match=r"a worker has other bytes .* for the models transcribe$"):
+        load(store, "run2", local=False, model_hashes=other)
+    assert str(read_reported_error(store, "run2")).startswith("a worker has other bytes")
+    assert load(store, "run3", local=False, model_hashes={**hashes, "libraries": "torch=0"}).result is None
+    assert load(store, "run4", local=True, model_hashes=other).result is None
+    store.put_if_absent(unit_path(RESULT.unit.name), CONTENT)
+    assert load(store, "run5", local=False, model_hashes=other).result == RESULT
 
 
 def test_packing_names_the_damaged_file(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ _OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file", "enable
 _CHECKED = {"flac": {"err_detect": "crccheck+explode"}}
 """a FLAC frame with a wrong checksum is an error; by default FFmpeg decodes it to noise"""
 _STATES_ITS_DURATION = ("mov", "matroska", "asf", "avi", "flv", "ape", "tta", "wv")
+_COUNTS_FROM_ZERO = ("matroska", "asf")
+"""containers whose duration has the time before their first packet, too"""
 _MAX_ERRORS = 1000
 _MAX_FLAC_GAP = 1 << 22
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
@@ -61,6 +63,8 @@ class Decoded:
     """with sound behind them"""
     missing: int = 0
     """samples of the damaged packets of a FLAC file"""
+    gaps: bool = False
+    """whether silence stands for times that the container leaves out"""
     policy: Policy = Policy(MONO)
 
 
@@ -79,8 +83,9 @@ def count(file: AudioFile, max_s: float) -> Decoded:
     mixed = False
     damaged: list[Damage] = []
     errors: list[Damage] = []
+    gaps: list[float] = []
     meter: ChannelMeter | None = None
-    for frame in _frames(file, errors):
+    for frame in _frames(file, errors, gaps):
         rate, channels = rate or frame.sample_rate, channels or frame.layout.nb_channels
         mixed |= (frame.sample_rate, frame.layout.nb_channels) != (rate, channels)
         damaged += errors  # an error after the last frame is no damage: there are tags and padding
@@ -102,6 +107,7 @@ def count(file: AudioFile, max_s: float) -> Decoded:
         mixed=mixed,
         damaged=damaged,
         missing=missing,
+        gaps=bool(gaps),
         policy=meter.policy() if meter and not mixed else Policy(MONO if channels == 1 else MEAN),
     )
     if mixed:  # how many samples remain after a change of rate depends on the resampler
@@ -113,12 +119,11 @@ def stated_seconds(container: Any, stream: Any) -> float | None:
     """Length of the audio by a header that is reliable; None without one, and where it is that of longer pictures."""
     if not container.format.name.startswith(_STATES_ITS_DURATION):
         return None
-    if stream.duration:
+    if container.format.name.startswith("mov") and stream.duration:
         return float(stream.duration * stream.time_base)
     if not container.duration or len(container.streams) > 1:
         return None
-    # Matroska counts from zero, although its times may begin later.
-    begin = container.start_time if container.format.name.startswith("matroska") else 0
+    begin = container.start_time if container.format.name.startswith(_COUNTS_FROM_ZERO) else 0
     return float(container.duration - (begin or 0)) / av.time_base
 
 
@@ -166,8 +171,9 @@ def _planar(frame: Any, channels: int) -> NDArray[np.float32]:
     return sound if len(sound) == channels else np.broadcast_to(sound.mean(axis=0), (channels, sound.shape[1]))
 
 
-def _frames(file: AudioFile, errors: list[Damage]) -> Iterator[Any]:
-    """Every frame that can be decoded; places that cannot go into `errors`. Raises StageError where reading cannot go on.
+def _frames(file: AudioFile, errors: list[Damage], gaps: list[float] | None = None) -> Iterator[Any]:
+    """Every frame that can be decoded, and silence for gaps, whose seconds go into `gaps`; places that cannot be decoded go
+    into `errors`. Raises StageError where reading cannot go on.
 
     Each link of a chained Ogg file is read as a file of its own: FFmpeg does not follow a change of rate, channels or codec.
     """
@@ -176,7 +182,7 @@ def _frames(file: AudioFile, errors: list[Damage]) -> Iterator[Any]:
     for link in links if len(links) > 1 else [None]:
         try:
             with opened(file, link) as (container, stream):
-                for frame in _frames_of(file, container, stream, begin_s, errors):
+                for frame in _frames_of(file, container, stream, begin_s, errors, gaps):
                     yield frame
                     begin_s += frame.samples / frame.sample_rate
         except StageError as error:
@@ -186,7 +192,9 @@ def _frames(file: AudioFile, errors: list[Damage]) -> Iterator[Any]:
             raise StageError("corrupt", text, REENCODE) from error
 
 
-def _frames_of(file: AudioFile, container: Any, stream: Any, begin_s: float, errors: list[Damage]) -> Iterator[Any]:
+def _frames_of(
+    file: AudioFile, container: Any, stream: Any, begin_s: float, errors: list[Damage], gaps: list[float] | None
+) -> Iterator[Any]:
     """The same for an open container that begins at `begin_s`."""
     stream.codec_context.options = _CHECKED.get(stream.codec_context.name, {})
     counts_samples = container.format.name == "flac"
@@ -228,6 +236,8 @@ def _frames_of(file: AudioFile, container: Any, stream: Any, begin_s: float, err
             start = None if frame.pts is None else float(frame.pts * frame.time_base)
             if gap_s := clock.gap(start, frame.samples / frame.sample_rate):
                 require_possible(gap_s, file.name, max(begin_s, seconds - gap_s))
+                if gaps is not None:
+                    gaps.append(gap_s)
                 yield from _silence(frame, gap_s)
             yield frame
 

@@ -129,7 +129,7 @@ def read_mono(file: AudioFile, info: AudioInfo, start: int, frames: int, track: 
 
 def _choose_decoder(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> AudioInfo:
     """libsndfile where both agree, or where it decodes all of a longer length that it states; else FFmpeg."""
-    if header is not None and header.frames is not None and header.seekable and not decoded.mixed:
+    if header is not None and header.frames is not None and header.seekable and not (decoded.mixed or decoded.gaps):
         conceals = bool(decoded.damaged) and decoded.codec != "flac"  # of its decoders, only FLAC's reports a damaged frame
         if not conceals and (_same_length(file, decoded, header) or _is_longer(file, decoded, header)):
             return _by_libsndfile(header, header.frames, decoded.policy)
