@@ -31,7 +31,7 @@ Times = Iterator[tuple[str, bytes, Wave | None, float]]
 
 
 def files(a: Wave) -> Times:
-    """(name, content, its sound, padding in s) of each, from four seconds of speech; without a sound: a `time_jump`."""
+    """(name, content, its sound, padding in s) of each, from four seconds of speech; without one: it is refused."""
     middle = len(a) // 2
     silence = np.zeros(round(GAP_S * RATE), np.float32)
     split_s = middle / RATE
@@ -59,10 +59,9 @@ def files(a: Wave) -> Times:
 
 
 def edited(a: Wave) -> Times:
-    """Movies whose edit list leaves out, repeats, delays or pauses the sound that they hold."""
+    """Movies whose edit list leaves out or delays sound that they hold; one that pauses it, without a sound here."""
     content = by_ffmpeg(a, "mp4", "aac")
     length_s, first_s = len(a) / RATE, _PRIMING_S
-    silence = np.zeros(round(GAP_S * RATE), np.float32)
     edits: dict[str, tuple[list[tuple[float, float | None]], list[Wave]]] = {
         "begins_late": ([(length_s - 1, first_s + 1)], [a[RATE:]]),
         "ends_early": ([(length_s - 1, first_s)], [a[:-RATE]]),
@@ -71,3 +70,5 @@ def edited(a: Wave) -> Times:
     }
     for name, (entries, parts) in edits.items():
         yield f"edit_{name}.mp4", surgery.edit_list(content, entries, RATE), np.concatenate(parts), 0.07
+    pause = [(2.0, first_s), (GAP_S, None), (length_s - 2.0, first_s + 2.0)]
+    yield "edit_paused.mp4", surgery.edit_list(content, pause, RATE), None, 0.0

@@ -195,7 +195,7 @@ def test_a_worker_with_other_models_stops_the_build_and_one_that_makes_nothing_d
     store, config = Store(str(tmp_path)), CorpusConfig()
     hashes = model_hashes(config)
     other = {**hashes, "transcribe": "0" * 64}
-    with pytest.raises(ModelError, match=r"a worker has other bytes .* for the models transcribe$"):
+    with pytest.raises(ModelError, match=r"a worker has other bytes .* for the models transcribe;"):
         load(store, "run2", local=False, model_hashes=other)
     assert str(read_reported_error(store, "run2")).startswith("a worker has other bytes")
     assert load(store, "run3", local=False, model_hashes={**hashes, "libraries": "torch=0"}).result is None

@@ -10,6 +10,7 @@ from voxbeam.transforms.audio import ffmpeg, libsndfile
 from voxbeam.transforms.audio.containers import ogg_is_complete, xing_frames
 from voxbeam.transforms.audio.ffmpeg import REENCODE
 from voxbeam.transforms.audio.header import lacks_length, stated_bytes, unexplained_bytes
+from voxbeam.transforms.audio.movie_edits import pauses_between_edits
 from voxbeam.transforms.audio.sparse_file import AudioFile
 
 COPY_AGAIN = "copy it again from its source, or " + REENCODE
@@ -87,6 +88,15 @@ def require_stated_bytes(file: AudioFile) -> None:
 def require_last_page(file: AudioFile) -> None:
     if not ogg_is_complete(file):
         raise StageError("truncated", f"{file.name} ends before its last Ogg page", COPY_AGAIN)
+
+
+def require_playable_edits(file: AudioFile) -> None:
+    if pauses_between_edits(file):
+        raise StageError(
+            "edit_list",
+            f"{file.name} has an edit list with a pause in it, for which decoders repeat the sound that follows",
+            "export it again from the program that made it, with its edits applied",
+        )
 
 
 def require_whole(file: AudioFile, decoded: ffmpeg.Decoded, header: libsndfile.Header | None) -> None:

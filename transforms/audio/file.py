@@ -20,6 +20,7 @@ from voxbeam.transforms.audio.checks import (
     open_length,
     require_bytes,
     require_last_page,
+    require_playable_edits,
     require_stated_bytes,
     require_whole,
     within_limits,
@@ -40,6 +41,7 @@ def probe_file(file: AudioFile, limits: Limits) -> AudioInfo:
     require_bytes(file)
     require_stated_bytes(file)
     require_last_page(file)
+    require_playable_edits(file)
     header = libsndfile.read_header(file)
     try:
         decoded = ffmpeg.count(file, limits.max_duration_s)
