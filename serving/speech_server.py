@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -36,6 +37,8 @@ from voxbeam.synthesis.text import left_out, split_sentences
 
 PAGE_FILES = Path(__file__).with_name("page_files")
 _FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
+_MAX_SHOWN = 200
+"""characters of a request that is none which its error repeats"""
 _CLOSE_S = 20.0
 """how long `close` waits for the requests that it ends"""
 
@@ -183,9 +186,10 @@ class _Handler(LocalHandler):
 
     def _answer(self, handle: Callable[[str], None]) -> None:
         """Answers with what `handle` does, or with its error; tells the server's owner either."""
-        path, began, server = urlsplit(self.path).path, time.monotonic(), self.speech
+        path, began, server = "", time.monotonic(), self.speech
         server.count(1)
         try:
+            path = _path(self.path)
             if self.is_foreign():
                 raise RequestError(403, "this server answers no other page and no other host name", code="foreign")
             if server.stopping.is_set():
@@ -210,6 +214,11 @@ class _Handler(LocalHandler):
         if path not in _FILES:
             server.on_event(f"{self.command} {path}: {status}, {time.monotonic() - began:.1f} s")
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What is no HTTP, or a method that no route has: the base class would answer with a page."""
+        shown = (message or HTTPStatus(code).phrase)[:_MAX_SHOWN]
+        self._fail(RequestError(code, f"the request cannot be read: {shown}", code="unreadable"))
+
     def _fail(self, error: RequestError) -> str:
         self.close_connection = True  # a body may be unread
         try:
@@ -225,12 +234,20 @@ class _Handler(LocalHandler):
 
     def _body(self, limit: int, *kinds: str) -> bytes:
         kind = self.headers.get("Content-Type", "")
-        if not kind.startswith(kinds):
+        name = kind.partition(";")[0].strip().lower()
+        if not any(name.startswith(one) if one.endswith("/") else name == one for one in kinds):
             raise RequestError(415, f"the content is of type {kind!r}, not {' or '.join(kinds)}")
         content = self.read_body(limit)
         if content is None:
             raise RequestError(413, f"the body has no Content-Length, or more than {limit:,} bytes, or was cut off")
         return content
+
+
+def _path(target: str) -> str:
+    try:
+        return urlsplit(target).path
+    except ValueError as error:
+        raise RequestError(400, f"the address of the request is none: {error}", code="unreadable") from error
 
 
 def _is_gone(client: socket.socket) -> bool:

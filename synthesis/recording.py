@@ -35,14 +35,20 @@ class Recording:
 
     @classmethod
     def read(cls, source: Path | str | BinaryIO, seconds: float | None = None) -> Self:
-        """The whole file, or its first `seconds`. Raises SynthesisError for a file that cannot be read."""
+        """The whole file, or its first `seconds`. Raises SynthesisError for one that cannot be read, or has NaN or infinity."""
         try:
             with sf.SoundFile(source) as file:
                 frames = -1 if seconds is None else round(seconds * file.samplerate)
                 samples_SC = file.read(frames, dtype=_TYPES.get(file.subtype, "float32"), always_2d=True)
-                return cls(samples_SC, file.samplerate, file.subtype)
+                recording = cls(samples_SC, file.samplerate, file.subtype)
         except (OSError, sf.LibsndfileError) as error:
             raise _unreadable(source, error) from error
+        if not np.isfinite(recording.samples_SC).all():
+            name = f" {source}" if isinstance(source, Path | str) else ""
+            raise SynthesisError(
+                f"the sound{name} contains NaN or infinite samples", remedy="export it again as integer PCM or FLAC"
+            )
+        return recording
 
     @cached_property
     def wave_S(self) -> NDArray[np.float32]:

@@ -164,6 +164,44 @@ def test_what_is_no_request_is_refused(
     assert answered == status and error(content)["message"]
 
 
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"PUT / HTTP/1.1", 501),
+        (b"GET http://[::1/ HTTP/1.1", 400),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1", 414),
+        (b"\x16\x03\x01 hello", 400),
+        (b"GET / HTTP/9.9", 505),
+        (b"G" * 5000 + b" / HTTP/1.1", 501),
+    ],
+)
+def test_what_is_no_http_has_an_error_of_the_same_form(server: SpeechServer, request_line: bytes, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", server._server.port), timeout=20) as client:
+        client.sendall(request_line + f"\r\nHost: 127.0.0.1:{server._server.port}\r\n\r\n".encode())
+        answer = b""
+        try:
+            while block := client.recv(65536):
+                answer += block
+        except ConnectionError:
+            pass  # the rest of a request that is too long was not read
+    head, _, body = answer.partition(b"\r\n\r\n") if answer.startswith(b"HTTP/") else (b"", b"", answer)
+    assert head.split(b" ")[1:2] in ([str(status).encode()], []) and len(error(body)["message"]) < 300
+
+
+def test_the_type_of_a_body_is_read_as_http_has_it(server: SpeechServer) -> None:
+    body = json.dumps(speech(voice="alloy")).encode()
+    for kind, status in (("Application/JSON ; charset=utf-8", 404), ("application/jsonx", 415), ("", 415)):
+        assert ask(server, "POST", SPEECH, body, Content_Type=kind)[0] == status
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_prompt_of_no_numbers_is_refused(server: SpeechServer, value: float) -> None:
+    file = io.BytesIO()
+    sf.write(file, np.full(CODEC_RATE, value, np.float32), CODEC_RATE, format="WAV", subtype="FLOAT")
+    status, _, content = ask(server, "POST", VOICES, file.getvalue(), Content_Type="audio/wav")
+    assert status == 400 and "NaN or infinite" in error(content)["message"]
+
+
 def test_a_key(voices: Voices) -> None:
     with pytest.raises(ValueError, match="a key is needed"):
         SpeechServer(voices, ServerConfig(model="embedded"), host="0.0.0.0")
