@@ -123,7 +123,7 @@ def print_quarantine(store: Store, release: Release, console: Console) -> None:
 def print_problems(release: Release, problems: Sequence[Problem], console: Console) -> None:
     """The result of a verification."""
     if not problems:
-        counts = f"{plural(len(release.files), 'file')}, {plural(release.counts['samples'], 'sample')}"
+        counts = f"{plural(len(release.files), 'file')}, {plural(release.counts.get('samples', 0), 'sample')}"
         console.print(f"Release {release.name} verified: {counts}, no problems")
         return
     table = new_table("where", "problem", left=("problem",))

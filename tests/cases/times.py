@@ -25,8 +25,8 @@ _CONTAINERS: dict[str, tuple[str, str, int, float, dict[str, str]]] = {
     "wma.wma": ("asf", "wmav2", RATE, 0.2, {}),
     "opus.ogg": ("ogg", "libopus", 48_000, 0.03, {}),
 }
-ROUGH = ("gap_opus.ogg", "lost_opus.ogg", "gap_mp2.mpg")
-"""where a gap begins is known only to the length of a page of Ogg, or of a frame"""
+ROUGH = ("gap_opus.ogg", "lost_opus.ogg", "gap_mp2.mpg", "lost_flac.mka", "lost_aac.ts")
+"""where a gap begins is known to the length of a page of Ogg, or lost packets are longer than the sound that is left out here"""
 Times = Iterator[tuple[str, bytes, Wave | None, float]]
 
 

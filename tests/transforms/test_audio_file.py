@@ -154,3 +154,10 @@ def test_wav_of_a_recorder_that_did_not_know_its_length(tmp_path: Path, write_au
     content[4:8] = content[data + 4 : data + 8] = b"\xff\xff\xff\xff"
     path.write_bytes(bytes(content))
     assert len(read_whole(path)) == 480_000
+
+
+def test_a_name_that_is_not_utf8_is_told_as_such(tmp_path: Path) -> None:
+    """Listings have the replacement character in its place."""
+    error = refused(tmp_path / "n\N{REPLACEMENT CHARACTER}ame.wav")
+    assert error.reason == "unreadable" and "not UTF-8" in error.remedy
+    assert "exists" in refused(tmp_path / "name.wav").remedy

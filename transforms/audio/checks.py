@@ -16,6 +16,8 @@ from voxbeam.transforms.audio.sparse_file import AudioFile
 COPY_AGAIN = "copy it again from its source, or " + REENCODE
 _MPEG_FRAME = 1152
 _MAX_UNEXPLAINED_BYTES = 1024
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+"""what stands in a listing for bytes of a name that are not UTF-8 (pipeline/steps/input_files.py)"""
 _BLANK_BYTES = 1 << 18
 _MIN_SAMPLE_RATE = 4000
 """Hz; below it there is no speech, and a few bytes state hours"""
@@ -68,9 +70,10 @@ def require_bytes(file: AudioFile) -> None:
             blank = not content.read(_BLANK_BYTES).strip(b"\0")
             size = content.seek(0, os.SEEK_END)
     except OSError as error:
-        raise StageError(
-            "unreadable", f"{file.name} cannot be opened for reading", "check that it exists, and its owner and mode"
-        ) from error
+        remedy = (
+            "rename it, since its name is not UTF-8" if _REPLACED in str(file) else "check that it exists, and its owner and mode"
+        )
+        raise StageError("unreadable", f"{file.name} cannot be opened for reading", remedy) from error
     if size == 0:
         raise StageError("empty_file", f"{file.name} has 0 bytes", "copy it again from its source")
     if blank and size >= _BLANK_BYTES:
