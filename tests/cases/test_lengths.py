@@ -151,7 +151,7 @@ def test_as_long_as_ffmpeg_decodes_it(animals: list[zoo.Animal], files: dict[str
     wrong = {}
     for animal in animals:
         info = found[animal.name]
-        if isinstance(info, StageError):
+        if isinstance(info, StageError) or animal.name.startswith(times.WITH_GAPS):
             continue
         ours_s = info.frames / info.sample_rate
         theirs_s = ffmpeg_seconds(files[animal.name], info.sample_rate)

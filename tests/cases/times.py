@@ -27,6 +27,8 @@ _CONTAINERS: dict[str, tuple[str, str, int, float, dict[str, str]]] = {
 }
 ROUGH = ("gap_opus.ogg", "lost_opus.ogg", "gap_mp2.mpg", "lost_flac.mka", "lost_aac.ts")
 """where a gap begins is known to the length of a page of Ogg, or lost packets are longer than the sound that is left out here"""
+WITH_GAPS = ("gap_", "lost_", "jitter_")
+"""beginnings of the names of files in which the program `ffmpeg` joins what a gap parts, unless it is asked to fill it"""
 Times = Iterator[tuple[str, bytes, Wave | None, float]]
 
 
