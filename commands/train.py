@@ -17,6 +17,7 @@ from voxbeam.schemas.nearest import did_you_mean
 if TYPE_CHECKING:
     from voxbeam.evaluation.spoken_validation import SpokenValidation
     from voxbeam.models.codec import Codec
+    from voxbeam.safety.tombstones import Tombstones
     from voxbeam.trainer.configs import TrainConfig
     from voxbeam.trainer.data.stream import Stream
 
@@ -108,7 +109,7 @@ def train(
             torch.cuda.set_device(local_rank())
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
-        require_current(corpus, release, tombstones)
+        feeds = read_feeds(corpus, release, tombstones)
         train_stream = open_stream(corpus, "train", release, run_config, run_config.prompt_fraction, codec_name)
         require_trainable(train_stream, run_config)
         valid = speaking = None
@@ -142,6 +143,7 @@ def train(
                 data=train_stream.facts,
                 codec=model_codec,
                 init_from=init_from,
+                tombstones=feeds,
                 on_log=show,
                 on_message=console.print,
             )
@@ -154,16 +156,19 @@ def train(
     return DONE
 
 
-def require_current(corpus: str, release: int | None, tombstones: tuple[str, ...]) -> None:
-    """Raises ConsentError if a release has what a takedown elsewhere names; those of CORPUS itself are always checked."""
-    if not tombstones:
-        return
-    from voxbeam.safety.tombstones import require_no_tombstones
+def read_feeds(corpus: str, release: int | None, tombstones: tuple[str, ...]) -> dict[str, Tombstones]:
+    """The tombstones of a corpus and of feeds elsewhere, by address, for a checkpoint to remember.
+
+    Raises ConsentError if the release has what a feed elsewhere names; those of the corpus itself are always checked.
+    """
+    from voxbeam.safety.tombstones import read_tombstones, require_no_tombstones
     from voxbeam.storage.releases import load_release
     from voxbeam.storage.store import Store
 
-    store = Store(corpus)
-    require_no_tombstones(store, load_release(store, release), [Store(feed) for feed in tombstones])
+    store, feeds = Store(corpus), [Store(feed) for feed in tombstones]
+    if feeds:
+        require_no_tombstones(store, load_release(store, release), feeds)
+    return {one.root: read_tombstones(one) for one in (store, *feeds)}
 
 
 def describe_filter(stream: Stream) -> str:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from voxbeam.exports.describe import DESCRIPTIONS
 from voxbeam.pipeline.steps.release_writer import shard_list
+from voxbeam.safety.tombstones import FOLDER, read_tombstones, require_extends
 from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.errors import LedgerError
 from voxbeam.schemas.fingerprint import EVIDENCE_VERSION, fingerprint
 from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.manifest import RELEASED, RecordingRow, ShardRow
@@ -53,6 +55,10 @@ def check_header(store: Store, release: Release) -> Iterator[Problem]:
         if store.get(file.path) != shard_list(release.files, split):
             yield Problem(where=file.path, what="does not list the shards of the release")
     yield from _check_descriptions(store, release)
+    try:
+        require_extends(read_tombstones(store), release.tombstones, store, f"release {release.name}")
+    except LedgerError as error:
+        yield Problem(where=FOLDER, what=error.message)
     for name, found in count_rows(store, release).items():
         if release.counts.get(name, 0) != found:
             yield Problem(where=where, what=f"it counts {release.counts.get(name, 0)} {name}, its tables have {found}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from voxbeam.safety.keys import KeyRing
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.state import Grant, State, Use, refusal
 from voxbeam.schemas.errors import ConsentError
@@ -68,10 +69,13 @@ def is_open(license: str | None) -> bool:
     return license is not None and bool(_OPEN.fullmatch(license.strip()))
 
 
-def basis_of(recording: Recording, state: State | None, at: datetime) -> Basis:
-    """The basis of one recording for training; `state` is None where there is no ledger."""
+def basis_of(recording: Recording, state: State | None, at: datetime, keys: KeyRing) -> Basis:
+    """The basis of one recording for training; `state` is None where there is no ledger.
+
+    Raises ConsentError where a takedown names recordings by pseudonyms, and the key of these is not here.
+    """
     text = (recording.consent_basis or "").strip()
-    if state is not None and (event := state.tombstones.get(recording.recording)):
+    if state is not None and (event := _takedown_of(recording.recording, state, keys)):
         return Basis("refused", f"it was taken down (event {event[:12]})")
     if match := _GRANT.fullmatch(text):
         return _by_grant(match[1], state, at)
@@ -86,6 +90,12 @@ def basis_of(recording: Recording, state: State | None, at: datetime) -> Basis:
     return Basis("missing", stated)
 
 
+def _takedown_of(recording: str, state: State, keys: KeyRing) -> str | None:
+    """The event that took a recording down; None if none did."""
+    hidden = state.tombstones.get(keys.recording_pseudonym(recording)) if state.tombstones else None
+    return hidden or state.clear_tombstones.get(recording)
+
+
 def _by_grant(digest: str, state: State | None, at: datetime) -> Basis:
     found: list[Grant] = [grant for name, grant in (state.grants if state else {}).items() if name.startswith(digest)]
     if state is None or len(found) != 1:
@@ -95,12 +105,12 @@ def _by_grant(digest: str, state: State | None, at: datetime) -> Basis:
     return Basis("grant", digest) if "" in refusals else Basis("refused", f"grant {digest[:12]}: {refusals[0]}")
 
 
-def report_basis(recordings: Iterable[Recording], state: State | None, at: datetime) -> BasisReport:
+def report_basis(recordings: Iterable[Recording], state: State | None, at: datetime, keys: KeyRing) -> BasisReport:
     """The bases of recordings, counted."""
     counts: Counter[Kind] = Counter()
     without: list[tuple[str, str]] = []
     for recording in recordings:
-        basis = basis_of(recording, state, at)
+        basis = basis_of(recording, state, at, keys)
         counts[basis.kind] += 1
         if basis.kind not in ENOUGH and len(without) < _SHOWN:
             without.append((recording.recording, basis.why))
@@ -115,7 +125,7 @@ def check_basis(recordings: Iterable[Recording], ledger: Ledger, *, required: bo
     an open licence.
     """
     now = ledger.clock()
-    report = report_basis(recordings, ledger.state_at(now) if ledger.exists() else None, now)
+    report = report_basis(recordings, ledger.state_at(now) if ledger.exists() else None, now, ledger.keys)
     if required:
         _require_basis(report)
     return report

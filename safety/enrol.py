@@ -156,8 +156,9 @@ def revoke(ledger: Ledger, digest: str, reason: str | None = None) -> Event:
 
 
 def take_down(ledger: Ledger, subject: str, recordings: Sequence[str] = (), reason: str | None = None) -> Event:
-    """Ends all grants of a subject, names the recordings that must go, and shreds the subject's personal data."""
-    body = {"subject": subject, "recordings": sorted(set(recordings)), "reason": reason}
+    """Ends all grants of a subject, names the recordings that must go by pseudonyms, and shreds the subject's personal data."""
+    hidden = sorted({ledger.keys.recording_pseudonym(recording, make=True) for recording in recordings})
+    body = {"subject": subject, "recordings_hmac": hidden, "reason": reason}
     event = ledger.append("takedown", body, [ledger.keys.operator()])
     shred(ledger.store, subject)
     return event

@@ -115,13 +115,17 @@ FIELDS: dict[str, dict[str, Check]] = {
     "narrow": {"grant": _is_hex64, "scopes": _SCOPES, "purposes": _NAMES, "models": _NAMES, "expires": _is_time},
     "renew": {"grant": _is_hex64, "expires": _is_time},
     "revoke": {"grant": _is_hex64, "reason": _MAYBE_TEXT},
-    "takedown": {"subject": _is_hex32, "recordings": _list_of(_is_name, empty=True), "reason": _MAYBE_TEXT},
+    "takedown": {"subject": _is_hex32, "recordings_hmac": _list_of(_is_hex32, empty=True), "reason": _MAYBE_TEXT},
     "licence": {
         "work": _is_text, "licence": _is_text, "scopes": _SCOPES, "recordings": _list_of(_is_name, empty=True),
         "sounds": _SOUNDS, "made_by": _MAYBE_TEXT,
     },
 }  # fmt: skip
 """kind → the fields of its body, and what each must be"""
+_EARLIER_FIELDS: dict[str, dict[str, Check]] = {
+    "takedown": {"subject": _is_hex32, "recordings": _list_of(_is_name, empty=True), "reason": _MAYBE_TEXT}
+}
+"""the same of events by an earlier voxbeam, which named recordings in clear"""
 
 
 def parse_event(envelope: Envelope, where: str) -> Event:
@@ -130,9 +134,11 @@ def parse_event(envelope: Envelope, where: str) -> Event:
     if tree.keys() != {"type", "ledger", "seq", "previous", "at", "nonce", "kind", "body"} or tree["type"] != EVENT_TYPE:
         raise _wrong(where, "it is no event of this version")
     kind, body, seq = tree["kind"], tree["body"], tree["seq"]
-    if not isinstance(kind, str) or kind not in FIELDS or not isinstance(body, dict) or body.keys() != FIELDS[kind].keys():
+    known = [fields[kind] for fields in (FIELDS, _EARLIER_FIELDS) if isinstance(kind, str) and kind in fields]
+    fields = next((one for one in known if isinstance(body, dict) and body.keys() == one.keys()), None)
+    if fields is None:
         raise _wrong(where, f"it is no event of the kind {kind!r}")
-    for name, check in FIELDS[kind].items():
+    for name, check in fields.items():
         if not check(body[name]):
             raise _wrong(where, f"{kind}: {name} must not be {str(body[name])[:80]!r}")
     for name, fits in (("ledger", _is_hex32), ("nonce", _is_hex32), ("previous", _is_hex64), ("at", _is_time)):

@@ -61,6 +61,11 @@ class KeyRing:
             raise ConsentError("a person needs a name", remedy="give the name that the person says in the statement (--name)")
         return hmac.new(self._read("pseudonym.key", make), plain.encode(), hashlib.sha256).hexdigest()[:32]
 
+    def recording_pseudonym(self, recording: str, *, make: bool = False) -> str:
+        """The pseudonym of a recording in the ledger: an HMAC of its identifier."""
+        key = self._read("pseudonym.key", make)
+        return hmac.new(key, b"recording\0" + recording.encode(), hashlib.sha256).hexdigest()[:32]
+
     def watermark(self) -> bytes:
         """Of marks that only this operator can write and read; the public key where there is no `watermark.key`."""
         return self._read("watermark.key", make=False) if (self.folder / "watermark.key").exists() else PUBLIC_KEY

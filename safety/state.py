@@ -59,7 +59,9 @@ class State:
     taken_down: dict[str, datetime] = field(default_factory=dict)
     """subject → when"""
     tombstones: dict[str, str] = field(default_factory=dict)
-    """recording → the event that took it down"""
+    """pseudonym of a recording → the event that took it down"""
+    clear_tombstones: dict[str, str] = field(default_factory=dict)
+    """the same by the name of the recording, of events of an earlier voxbeam"""
     used: set[str] = field(default_factory=set)
     """nonces, challenges and recordings of consent: each is good once"""
 
@@ -198,7 +200,8 @@ def _takedown(state: State, event: Event) -> None:
     _require_signed(state, event)
     subject = event.body["subject"]
     state.taken_down[subject] = event.at
-    state.tombstones |= dict.fromkeys(event.body["recordings"], event.digest)
+    state.tombstones |= dict.fromkeys(event.body.get("recordings_hmac", ()), event.digest)
+    state.clear_tombstones |= dict.fromkeys(event.body.get("recordings", ()), event.digest)
     for grant in [one for one in state.grants.values() if one.subject == subject]:
         state.grants[grant.digest] = replace(grant, revoked=grant.revoked or event.at)
 

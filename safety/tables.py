@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from voxbeam.safety.events import FIELDS, Event, to_time
 
-_LISTS = ("models", "purposes", "recordings", "retire", "scopes", "sounds")
+_LISTS = ("models", "purposes", "recordings", "recordings_hmac", "retire", "scopes", "sounds")
 _TIMES = ("expires", "not_before")
 _TIME = pa.timestamp("s", tz="UTC")
 _OF_BODIES = sorted({name for fields in FIELDS.values() for name in fields})

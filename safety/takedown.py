@@ -18,7 +18,7 @@ from voxbeam.safety.envelope import open_envelope, seal_envelope
 from voxbeam.safety.events import from_time
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.merkle import Leaf, Tree, excludes, includes
-from voxbeam.safety.tombstones import put_tombstone
+from voxbeam.safety.tombstones import put_tombstone, read_tombstones
 from voxbeam.schemas.errors import LedgerError, VoxbeamError
 from voxbeam.schemas.identity import VoiceRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
@@ -73,6 +73,7 @@ def declare(
     """Ends the subject's grants if one is named, and puts the tombstone; returns the event, or an empty text without one."""
     from voxbeam.safety.enrol import take_down
 
+    read_tombstones(store)  # what is wrong with them is said before anything is done
     event = take_down(ledger, subject, list(recordings), reason).digest if subject else ""
     put_tombstone(store, recordings, event, key, purge_after=purge_after)
     return event

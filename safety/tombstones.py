@@ -1,7 +1,9 @@
 """Tombstones: signed statements in a corpus that recordings were taken down, at a fixed address below it, `tombstones/`.
 
-Their numbers leave no gap, so that a reader sees when one is missing. They name recordings and files by hashes: whoever has a
-recording recognizes it, and the feed itself does not say who was in the corpus. Who can guess an identifier can check the guess.
+They are a chain: each names the hash of all before it, so that a reader sees when one is changed or missing. The newest could
+still vanish; so every release and every checkpoint keeps how far it has read (`FeedHead`), and a feed that does not go on from
+there is refused. They name recordings and files by hashes: whoever has a recording recognizes it, and the feed itself does not
+say who was in the corpus. Who can guess an identifier can check the guess.
 
 Whoever trains on a release reads them first: a release that still has such a recording, and every older copy of it, is refused. A
 copy elsewhere does not get new tombstones by itself; name the address where they are published (`voxbeam train --tombstones`).
@@ -22,14 +24,18 @@ from voxbeam.safety.events import from_time, to_time
 from voxbeam.safety.ledger import utc_now
 from voxbeam.schemas.errors import ConsentError, LedgerError
 from voxbeam.schemas.manifest import RecordingRow
-from voxbeam.schemas.release import Release
-from voxbeam.storage.releases import require_corpus, table_batches
+from voxbeam.schemas.release import FeedHead, Release
+from voxbeam.storage.releases import latest_release, require_corpus, table_batches
 from voxbeam.storage.store import Store
 
 FOLDER = "tombstones/"
-TOMBSTONE_TYPE = "voxbeam.tombstone/2"
+TOMBSTONE_TYPE = "voxbeam.tombstone/3"
+_UNCHAINED = "voxbeam.tombstone/2"
+"""of an earlier voxbeam: without `previous`"""
 _PATH = re.compile(r"tombstones/(\d{6})\.json")
 _FIELDS = {"type", "at", "recordings", "files", "event", "purge_after"}
+_NOTHING = "0" * 64
+"""the hash of a feed without tombstones"""
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -64,17 +70,28 @@ class Tombstones:
     """The tombstones of a corpus, oldest first."""
 
     all: tuple[Tombstone, ...] = ()
+    digests: tuple[str, ...] = ()
+    """for each tombstone, the hash of it and of all before it"""
     _recordings: dict[str, str] = field(default_factory=dict, repr=False)
     _files: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, tombstones: Iterable[Tombstone]) -> Tombstones:
+    def of(cls, tombstones: Iterable[Tombstone], digests: Sequence[str] = ()) -> Tombstones:
         found = tuple(tombstones)
         recordings = {name: one.path for one in found for name in one.recordings}
-        return cls(found, recordings, {name: one.path for one in found for name in one.files})
+        return cls(found, tuple(digests), recordings, {name: one.path for one in found for name in one.files})
 
     def __bool__(self) -> bool:
         return bool(self.all)
+
+    @property
+    def head(self) -> FeedHead | None:
+        """How far the feed goes; None for one without tombstones."""
+        return FeedHead(count=len(self.digests), digest=self.digests[-1]) if self.digests else None
+
+    def extends(self, seen: FeedHead | None) -> bool:
+        """Whether the feed begins with all that somebody has seen of it."""
+        return seen is None or (seen.count <= len(self.digests) and self.digests[seen.count - 1] == seen.digest)
 
     def naming(self, recording: str, sha256: str | None = None) -> str | None:
         """Path of a statement that took a recording down, by its identifier or by the hash of its file; None if none did."""
@@ -94,33 +111,65 @@ def put_tombstone(
 
     `recordings` maps identifiers to the SHA-256 of their files, where that is known.
     """
-    payload = {
-        "type": TOMBSTONE_TYPE,
-        "at": from_time(utc_now()),
-        "recordings": sorted(map(recording_hash, recordings)),
-        "files": sorted({file_hash(sha256) for sha256 in recordings.values() if sha256}),
-        "event": event,
-        "purge_after": from_time(purge_after) if purge_after is not None else None,
-    }
-    content = seal_envelope(payload, [key])
-    number = 1 + sum(1 for _ in store.walk(FOLDER))
-    while not store.put_if_absent(path := f"{FOLDER}{number:06d}.json", content):
-        number += 1
-    return path
+    while True:  # until no other takedown is faster
+        known = read_tombstones(store)
+        payload = {
+            "type": TOMBSTONE_TYPE,
+            "previous": known.digests[-1] if known else _NOTHING,
+            "at": from_time(utc_now()),
+            "recordings": sorted(map(recording_hash, recordings)),
+            "files": sorted({file_hash(sha256) for sha256 in recordings.values() if sha256}),
+            "event": event,
+            "purge_after": from_time(purge_after) if purge_after is not None else None,
+        }
+        path, content = f"{FOLDER}{len(known.all) + 1:06d}.json", seal_envelope(payload, [key])
+        if store.put_if_absent(path, content) or store.get(path) == content:
+            return path
 
 
 def read_tombstones(store: Store) -> Tombstones:
-    """All tombstones of a corpus. Raises LedgerError for a statement that was changed, is none, or is missing."""
-    found: list[Tombstone] = []
+    """All tombstones of a corpus, with at least those that its latest release has seen.
+
+    Raises LedgerError for a statement that was changed, is none, or is missing, be it the newest.
+    """
+    tombstones = _read_feed(store)
+    if (latest := latest_release(store)) is not None:
+        require_extends(tombstones, latest.tombstones, store, f"release {latest.name}")
+    return tombstones
+
+
+def require_extends(tombstones: Tombstones, seen: FeedHead | None, store: Store, who: str) -> None:
+    """Raises LedgerError unless the tombstones of a corpus begin with what somebody has seen of them."""
+    if seen is None or tombstones.extends(seen):
+        return
+    count = len(tombstones.all)
+    if count < seen.count:
+        what = f"{store.root} has {count} tombstones, and {who} saw {seen.count}: the newest were taken away"
+    else:
+        what = f"the first {seen.count} tombstones of {store.root} are not those that {who} saw: this is another feed"
+    raise LedgerError(what, remedy=f"restore {FOLDER} of the corpus; whoever copies a corpus copies that folder too")
+
+
+def _read_feed(store: Store) -> Tombstones:
+    found, digests = list[Tombstone](), list[str]()
+    chained = False
     for path, _ in store.walk(FOLDER):
-        where = store.uri(path)
-        payload = open_envelope(store.get(path), where).payload
+        where, content = store.uri(path), store.get(path)
+        payload = open_envelope(content, where).payload
         if not _PATH.fullmatch(path) or not _is_tombstone(payload):
             raise LedgerError(f"{where} is no tombstone", remedy="restore it from a copy, or remove what is no tombstone")
         if path != f"{FOLDER}{len(found) + 1:06d}.json":
             raise LedgerError(
                 f"tombstone {len(found) + 1} of {store.root} is missing", remedy="restore it from a copy of the corpus"
             )
+        before = digests[-1] if digests else _NOTHING
+        chained = chained or payload["type"] == TOMBSTONE_TYPE
+        if chained and payload.get("previous") != before:
+            raise LedgerError(
+                f"{where} does not follow the tombstones before it: one was changed, moved or taken out",
+                remedy="restore the folder from a copy of the corpus",
+            )
+        digests.append(hashlib.sha256(bytes.fromhex(before) + hashlib.sha256(content).digest()).hexdigest())
         purge = payload["purge_after"]
         found.append(
             Tombstone(
@@ -132,11 +181,12 @@ def read_tombstones(store: Store) -> Tombstones:
                 purge_after=to_time(purge) if purge is not None else None,
             )
         )
-    return Tombstones.of(found)
+    return Tombstones.of(found, digests)
 
 
 def _is_tombstone(payload: Mapping[str, object]) -> bool:
-    if payload.keys() != _FIELDS or payload["type"] != TOMBSTONE_TYPE or not isinstance(payload["event"], str):
+    fields = {TOMBSTONE_TYPE: _FIELDS | {"previous"}, _UNCHAINED: _FIELDS}.get(str(payload.get("type")))
+    if fields is None or payload.keys() != fields or not isinstance(payload["event"], str):
         return False
     hashes = [payload["recordings"], payload["files"]]
     if not all(isinstance(some, list) and all(isinstance(one, str) and _HASH.fullmatch(one) for one in some) for some in hashes):

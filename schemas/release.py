@@ -44,6 +44,22 @@ class ReleaseFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeedHead:
+    """How far somebody has read a feed of tombstones (safety/tombstones.py)."""
+
+    count: int
+    """tombstones; at least one"""
+    digest: str
+    """a hash of all of them, in order"""
+
+    def check(self) -> "FeedHead":
+        """Raises SchemaError unless both fields have their type."""
+        require(_is_count(self.count) and self.count > 0, f"it saw {self.count!r} tombstones")
+        require(isinstance(self.digest, str) and bool(_SHA256.fullmatch(self.digest)), "the hash of its tombstones is none")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
 class Release:
     """A release. It contains no time stamp: the same input, configuration and models give the same bytes."""
 
@@ -63,6 +79,8 @@ class Release:
     labels: dict[str, float] = field(default_factory=dict)
     """what is estimated of its identities (transforms/identity/estimate.py), and how many changed since the previous release"""
     files: tuple[ReleaseFile, ...]
+    tombstones: FeedHead | None = None
+    """what it saw of the tombstones of its corpus when it was committed; None if there were none. Only then it is written"""
 
     @property
     def name(self) -> str:
@@ -84,6 +102,8 @@ class Release:
 
     def to_json(self) -> bytes:
         tree = {"version": self.VERSION, **asdict(self)}
+        if self.tombstones is None:
+            del tree["tombstones"]
         return (json.dumps({**tree, "sha256": _checksum(tree)}, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
@@ -102,7 +122,8 @@ class Release:
                 checksum == _checksum({"version": version, **tree}), "the release does not match its own checksum: it was changed"
             )
             files = tuple(ReleaseFile(**file).check() for file in tree.pop("files"))
-            return cls(files=files, **tree)._check()
+            head = FeedHead(**tree.pop("tombstones")).check() if "tombstones" in tree else None
+            return cls(files=files, tombstones=head, **tree)._check()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise error if isinstance(error, SchemaError) else SchemaError(f"not a release: {error}") from error
 

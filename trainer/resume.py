@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from voxbeam.models.checkpoint import Checkpoint
-from voxbeam.schemas.errors import CheckpointError
+from voxbeam.safety.tombstones import Tombstones
+from voxbeam.schemas.errors import CheckpointError, LedgerError
 from voxbeam.schemas.leaves import leaves_by_name
+from voxbeam.schemas.release import FeedHead
 
+_COMPARED = ("config", "model", "data")
 _FIXED = ("config.train_models", "config.seed", "model", "data")
 """settings of which the state of a run is a state: with others, it would be another run from its first step on"""
 _SINCE = {"config.lora_rank": 0, "config.lora_alpha": 16.0}
@@ -23,7 +27,8 @@ def require_same_run(saved: Checkpoint, current: Mapping[str, Any], where: str) 
 
     Raises CheckpointError for a difference that makes it another run.
     """
-    before, now = leaves_by_name({name: saved.facts.get(name) for name in current}), leaves_by_name(_as_json(dict(current)))
+    before, now = ({name: facts.get(name) for name in _COMPARED} for facts in (saved.facts, _as_json(dict(current))))
+    before, now = leaves_by_name(before), leaves_by_name(now)
     before = _SINCE | before
     names = sorted(name for name in before.keys() | now.keys() if not name.startswith(_IN_MODEL))
     differing = [name for name in names if before.get(name) != now.get(name)]
@@ -35,6 +40,23 @@ def require_same_run(saved: Checkpoint, current: Mapping[str, Any], where: str) 
         )
     # a setting that one side does not know is one that another version has
     return [_difference(name, before, now) for name in differing if name in before and name in now]
+
+
+def seen_tombstones(feeds: Mapping[str, Tombstones]) -> list[dict[str, Any]]:
+    """What a checkpoint says of the tombstones that its run has read, by the address of their corpus."""
+    return [{"feed": feed, **asdict(one.head)} for feed, one in feeds.items() if one.head is not None]
+
+
+def require_seen_tombstones(saved: Checkpoint, feeds: Mapping[str, Tombstones], where: str) -> None:
+    """Raises LedgerError unless some feed goes on from each that a checkpoint has seen: the newest tombstones could be gone."""
+    for seen in saved.facts.get("tombstones", ()):
+        head = FeedHead(count=seen["count"], digest=seen["digest"])
+        if not any(one.extends(head) for one in feeds.values()):
+            now = ", ".join(f"{feed} has {len(one.all)}" for feed, one in feeds.items()) or "none is asked"
+            raise LedgerError(
+                f"{where} learned while {seen['feed']} had {head.count} tombstones, which are not there any more: {now}",
+                remedy="restore tombstones/ of that corpus, or name a corpus that has all of them: --tombstones",
+            )
 
 
 def _as_json(tree: Any) -> Any:

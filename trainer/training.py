@@ -26,11 +26,12 @@ from voxbeam.models.codec import Codec
 from voxbeam.models.load_valle import averaged_weights, read_models
 from voxbeam.models.valle import ModelConfig
 from voxbeam.safety.blocks import require_not_blocked
+from voxbeam.safety.tombstones import Tombstones
 from voxbeam.schemas.errors import CheckpointError, TrainingError
 from voxbeam.trainer.configs import TrainConfig
 from voxbeam.trainer.meter import StepMeter
 from voxbeam.trainer.optimization import TrainState
-from voxbeam.trainer.resume import require_same_run
+from voxbeam.trainer.resume import require_same_run, require_seen_tombstones, seen_tombstones
 from voxbeam.trainer.run_lock import run_lock
 from voxbeam.trainer.run_log import RunLog
 from voxbeam.trainer.signals import graceful_signals
@@ -69,8 +70,9 @@ class Trainer:
     prefix: checkpoints go below `checkpoints/`, metrics to `metrics.jsonl`, and in a folder TensorBoard files beside them.
     `data`, such as `Stream.facts`, tells what the loader states mean: a run resumes only with the same. `codec` made the codes:
     the models start from its vectors, and the checkpoint records its hash. Without it they start at random. With `init_from` they
-    start from the averaged weights of another run, or of an exported file. `speak` gets the averaged models at every validation
-    and returns further metrics. It, `on_log`, and `on_message` for sentences to a person, are called on the first rank.
+    start from the averaged weights of another run, or of an exported file. `tombstones`, by corpus, must go on from those that
+    the checkpoint has seen. `speak` gets the averaged models at every validation and returns further metrics. It, `on_log`, and
+    `on_message` for sentences to a person, are called on the first rank.
 
     Example::
 
@@ -92,13 +94,14 @@ class Trainer:
         data: Mapping[str, Any] | None = None,
         codec: Codec | None = None,
         init_from: str | None = None,
+        tombstones: Mapping[str, Tombstones] | None = None,
         on_log: Callable[[TrainLog], None] | None = None,
         on_message: Callable[[str], None] = _log_message,
     ) -> None:
         self.config, self.run_uri, self.data = config, run_uri, data or {}
         self.train_source, self.valid_source, self.speaking_source = train_source, valid_source, speaking_source
         self.speak, self.on_log, self.on_message = speak, on_log, on_message
-        self.init_from = init_from
+        self.init_from, self.tombstones = init_from, tombstones or {}
         self.codec_sha256 = codec.sha256 if codec else ""
         self.model_config = ModelConfig(
             n_phones=len(phones), phones=tuple(phones), codebook_size=config.codebook_size, transformer=config.transformer
@@ -258,18 +261,18 @@ class Trainer:
             "data": dict(self.data),
             "codec_sha256": self.codec_sha256,
             "init_from": self.init_from,
+            "tombstones": seen_tombstones(self.tombstones),
         }
 
     def resume(self) -> None:
         """Loads the last checkpoint, and says which settings differ from its run.
 
-        Raises CheckpointError if it was made with other models, another seed, data or codec.
+        Raises CheckpointError if it was made with other models, another seed, data or codec, LedgerError if tombstones are gone.
         """
         saved = checkpoint.read(self.store)
-        current = {name: value for name, value in self._facts().items() if name not in ("codec_sha256", "init_from")}
         checkpoint.require_codec(saved, self.codec_sha256, self.store.root)
-        differing = require_same_run(saved, current, self.store.root)
-        if differing and self.rank == 0:
+        require_seen_tombstones(saved, self.tombstones, self.store.root)
+        if (differing := require_same_run(saved, self._facts(), self.store.root)) and self.rank == 0:
             self.on_message(f"Continuing with other settings than before: {'; '.join(differing)}")
         self.progress = Progress(saved.facts["step"], saved.facts["loader_state"])
         if (best := checkpoint.best_step(self.store)) is not None:

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 
 from voxbeam.exports.describe import describe_within
 from voxbeam.pipeline.collection_mark import require_no_collection
-from voxbeam.safety.tombstones import find_taken_down
+from voxbeam.safety.tombstones import find_taken_down, read_tombstones
 from voxbeam.schemas.columns import Record, to_table
 from voxbeam.schemas.errors import CommitConflictError, ConsentError, StorageError
 from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.manifest import TABLES
-from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.schemas.release import FeedHead, Release, ReleaseFile
 from voxbeam.storage.release_copies import keep_copy
-from voxbeam.storage.releases import damaged_files, release_path
+from voxbeam.storage.releases import damaged_files, read_release, release_path
 from voxbeam.storage.store import Store
 
 
@@ -97,6 +97,15 @@ def _require_nobody_taken_down(store: Store, release: Release) -> None:
         )
 
 
+def _seen_tombstones(store: Store, number: int) -> FeedHead | None:
+    """What a release sees of the tombstones: all, or what it saw when it was made first, if it is made again."""
+    tombstones = read_tombstones(store)
+    try:
+        return read_release(store, number).tombstones
+    except FileNotFoundError:
+        return tombstones.head
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReleaseHeader:
     """What is known of a release before its files are."""
@@ -156,6 +165,7 @@ def commit(
         counts=counts,
         labels=labels or {},
         files=_in_order(files),
+        tombstones=_seen_tombstones(store, header.number),
     )
     _require_files(store, release)
     _require_nobody_taken_down(store, release)

@@ -64,7 +64,7 @@ def whois(store: Store, wave_S: NDArray[np.float32], ledger: Ledger) -> Whois:
     for number in release_numbers(store):
         release = latest if number == latest.number else read_release(store, number)
         found = matches if number == latest.number else find_voices(store, release, sound_D)
-        _add_places(store, release, found.matches, places, state, now)
+        _add_places(store, release, found.matches, places, ledger, state, now)
     return Whois(
         latest=matches,
         names={row.identity: row.name for row in read_rows(store, latest, IdentityRow) if row.name},
@@ -78,6 +78,7 @@ def _add_places(
     release: Release,
     matches: Sequence[HeardVoice],
     places: dict[str, Place],
+    ledger: Ledger,
     state: State | None,
     now: datetime,
 ) -> None:
@@ -90,7 +91,7 @@ def _add_places(
         if row.recording in voices:
             place = places.setdefault(row.recording, Place(row.recording, voices[row.recording]))
             place.samples[release.number], place.ms = [], 0
-            basis = basis_of(row.as_listed(), state, now)
+            basis = basis_of(row.as_listed(), state, now, ledger.keys)
             place.basis = f"{basis.kind}: {basis.why}"
     speakers = {(one.recording, one.speaker) for one in matches}
     shards: dict[str, set[str]] = defaultdict(set)

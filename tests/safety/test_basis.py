@@ -53,7 +53,7 @@ def test_the_basis_of_a_recording(tmp_path: Path) -> None:
         put_licence(ledger, "Readings", "CC-BY-NC-4.0", ["reading"])
 
     def kind(recording: Recording) -> str:
-        return basis_of(recording, ledger.state(), clock()).kind
+        return basis_of(recording, ledger.state(), clock(), ledger.keys).kind
 
     by_grant = listed(consent_basis=f"grant:{made.digest[:12]}")
     assert kind(by_grant) == "grant"
@@ -63,9 +63,15 @@ def test_the_basis_of_a_recording(tmp_path: Path) -> None:
     assert kind(listed(consent_basis="they said yes")) == "stated"
     assert kind(listed()) == kind(listed(license="proprietary")) == "missing"
     clock.now = BEGIN + enrol.TERM
-    assert basis_of(by_grant, ledger.state(), clock()).why.endswith("it expired at 2027-11-26T12:00:00Z")
+    assert basis_of(by_grant, ledger.state(), clock(), ledger.keys).why.endswith("it expired at 2027-11-26T12:00:00Z")
     enrol.take_down(ledger, made.body["subject"], ["reading"])
     assert kind(by_grant) == kind(listed("reading", license="CC0-1.0")) == "refused"
+    assert kind(listed("talk", license="CC0-1.0")) == "licence"
+    earlier = {"subject": made.body["subject"], "recordings": ["talk"], "reason": None}
+    ledger.append("takedown", earlier, [ledger.keys.operator()])  # as an earlier voxbeam wrote it
+    assert kind(listed("talk", license="CC0-1.0")) == kind(listed("reading", license="CC0-1.0")) == "refused"
+    with pytest.raises(ConsentError, match=r"there is no usable key .*pseudonym\.key"):
+        basis_of(listed("talk"), ledger.state(), clock(), KeyRing(tmp_path / "elsewhere"))
 
 
 def test_the_report_counts_and_the_requirement_refuses(tmp_path: Path) -> None:

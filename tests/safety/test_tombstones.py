@@ -7,9 +7,13 @@ import pytest
 
 from voxbeam.commands.exit_status import UNUSABLE
 from voxbeam.commands.main import main
+from voxbeam.pipeline.takedown.rewrite import release_without
+from voxbeam.pipeline.verify import verify_release
+from voxbeam.safety.envelope import open_envelope, seal_envelope
 from voxbeam.safety.keys import KeyRing
 from voxbeam.safety.tombstones import put_tombstone, read_tombstones, require_no_tombstones
 from voxbeam.schemas.errors import ConsentError, LedgerError
+from voxbeam.schemas.release import Release
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index import open_index
 
@@ -49,3 +53,63 @@ def test_a_tombstone_that_was_touched_is_an_error_and_no_permission(tmp_path: Pa
         path.rename(path.with_name("old.json"))
     with pytest.raises(LedgerError):
         open_index(store.root)
+
+
+def test_the_newest_tombstones_cannot_vanish_unnoticed(tmp_path: Path) -> None:
+    """Releases remember how far the feed went: a shorter one, and another of the same length, are refused by whoever reads."""
+    store, first = small_release(tmp_path / "corpus")
+    key = KeyRing(tmp_path / "keys").operator(make=True)
+    assert first.tombstones is None and b"tombstones" not in first.to_json()
+    put_tombstone(store, {"somebody": None}, "", key)
+    newest = tmp_path / "corpus" / put_tombstone(store, {"r": None}, "", key)
+    second = release_without(store, first, {"r"})
+    assert second.tombstones == read_tombstones(store).head and Release.from_json(second.to_json()) == second
+    assert release_without(store, first, {"r"}) == second, "made again after a later tombstone, it is the same"
+    put_tombstone(store, {"a-third": None}, "", key)
+    assert release_without(store, first, {"r"}) == second and not list(verify_release(store, second))
+    last, content = tmp_path / "corpus" / "tombstones" / "000003.json", newest.read_bytes()
+    last.unlink()
+    assert len(read_tombstones(store).all) == 2, "no release has seen the third"
+    newest.unlink()
+    message = "has 1 tombstones, and release 000002 saw 2: the newest were taken away"
+    for use in (
+        lambda: open_index(store.root, release=1),
+        lambda: require_no_tombstones(small_release(tmp_path / "other")[0], first, [store]),
+        lambda: put_tombstone(store, {"q": None}, "", key),
+        lambda: release_without(store, second, {"q"}),
+    ):
+        with pytest.raises(LedgerError, match=message):
+            use()
+    assert [problem.what for problem in verify_release(store, second) if problem.where == "tombstones/"] == [
+        f"{store.root} {message}"
+    ]
+    forged = open_envelope(content, "").payload | {"recordings": []}
+    newest.write_bytes(seal_envelope(forged, [KeyRing(tmp_path / "mallory").operator(make=True)]))
+    with pytest.raises(LedgerError, match=r"the first 2 tombstones of .* are not those that release 000002 saw"):
+        open_index(store.root)
+
+
+def test_a_tombstone_that_is_taken_out_leaves_no_chain(tmp_path: Path) -> None:
+    store, _ = small_release(tmp_path / "corpus")
+    folder = tmp_path / "corpus" / "tombstones"
+    key = KeyRing(tmp_path / "keys").operator(make=True)
+    for name in ("x", "r", "y"):
+        put_tombstone(store, {name: None}, "", key)
+    (folder / "000003.json").replace(folder / "000002.json")
+    with pytest.raises(LedgerError, match="does not follow the tombstones before it"):
+        open_index(store.root)
+
+
+def test_tombstones_of_an_earlier_voxbeam_are_read_and_chained_to(tmp_path: Path) -> None:
+    store, _ = small_release(tmp_path / "corpus")
+    key = KeyRing(tmp_path / "keys").operator(make=True)
+    path = tmp_path / "corpus" / put_tombstone(store, {"r": None}, "", key)
+    payload = open_envelope(path.read_bytes(), "").payload
+    old = {name: value for name, value in payload.items() if name != "previous"} | {"type": "voxbeam.tombstone/2"}
+    path.write_bytes(seal_envelope(old, [key]))
+    assert read_tombstones(store).naming("r") == "tombstones/000001.json"
+    put_tombstone(store, {"q": None}, "", key)
+    assert len(read_tombstones(store).all) == 2
+    path.write_bytes(seal_envelope(old | {"recordings": []}, [key]))
+    with pytest.raises(LedgerError, match="does not follow the tombstones before it"):
+        read_tombstones(store)

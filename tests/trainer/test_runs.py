@@ -16,8 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from voxbeam.models import checkpoint
 from voxbeam.models.checkpoint import checkpoint_store
-from voxbeam.schemas.errors import CheckpointError
-from voxbeam.storage.store import _open
+from voxbeam.safety.keys import KeyRing
+from voxbeam.safety.tombstones import put_tombstone, read_tombstones
+from voxbeam.schemas.errors import CheckpointError, LedgerError
+from voxbeam.storage.store import Store, _open
 from voxbeam.trainer import run_lock
 from voxbeam.trainer.training import Progress, Trainer
 
@@ -70,6 +72,23 @@ def test_settings_that_may_change_are_told(tmp_path: Path) -> None:
     assert messages == [told]
     run(tmp_path, messages, config=replace(SMALL, steps=6, learning_rate=1e-3)).train()
     assert messages == [told]
+
+
+def test_a_run_goes_on_only_with_the_tombstones_that_it_has_seen(tmp_path: Path) -> None:
+    store, key = Store(str(tmp_path / "feed")), KeyRing(tmp_path / "keys").operator(make=True)
+    for name in ("a", "b"):
+        put_tombstone(store, {name: None}, "", key)
+    folder, feeds = tmp_path / "run", {store.root: read_tombstones(store)}
+    run(folder, tombstones=feeds).train()
+    facts = checkpoint.read(checkpoint_store(str(folder))).facts
+    assert facts["tombstones"] == [{"feed": store.root, "count": 2, "digest": feeds[store.root].digests[1]}]
+    put_tombstone(store, {"c": None}, "", key)
+    longer = replace(SMALL, steps=5)
+    assert run(folder, tombstones={"s3://moved": read_tombstones(store)}, config=longer).train().step == 5
+    store.delete(["tombstones/000003.json", "tombstones/000002.json"])
+    for left, said in (({store.root: read_tombstones(store)}, f"{store.root} has 1"), ({}, "none is asked")):
+        with pytest.raises(LedgerError, match=f"s3://moved had 3 tombstones, which are not there any more: {said}"):
+            run(folder, tombstones=left, config=longer).train()
 
 
 def test_a_changed_byte_of_a_checkpoint_is_noticed(tmp_path: Path) -> None:
