@@ -63,8 +63,9 @@ def person(
     """Make a release without a person, publish a tombstone, and write a signed statement that anybody can check.
 
     The person is found by recording, by name and by voice; every recording that the person speaks in goes, whole. Voices that may
-    be the same person are shown, and stay until they are named. Only shards that had the person are written again; all others
-    are those of the release before. From now on nothing trains on a release with the person, and no build takes them in again.
+    be the same person, by the embeddings of all voices of the release, are shown, and stay until they are named. Only shards that
+    had the person are written again; all others are those of the release before. From now on nothing trains on a release with the
+    person, and no build takes them in again.
 
     With --purge, what is left is deleted once --grace is over, by `voxbeam takedown purge`; with --grace 0 now.
     """
@@ -105,6 +106,9 @@ def person(
         f"Release {done.after.name} is without them: {done.shards_rewritten} of {len(done.before.files_of_kind('shard'))} shards "
         "of the release before were written again or dropped, all others are the same files"
     )
+    if found.near:
+        shown = ", ".join(f"{near.voice} ({near.similarity:.2f})" for near in found.near)
+        console.print(f"Near voices left in release {done.after.name}: {shown}. Listen whether they are the same person")
     console.print(f"{out}: signed by {done.public_key}")
     if done.purge_after is None:
         return DONE

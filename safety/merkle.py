@@ -36,7 +36,8 @@ class Tree:
 
     def __init__(self, leaves: Sequence[Leaf]) -> None:
         self.leaves = sorted(leaves)
-        if len({leaf.recording for leaf in self.leaves}) < len(self.leaves):
+        self._names = [leaf.recording for leaf in self.leaves]
+        if len(set(self._names)) < len(self._names):
             raise LedgerError("a recording is in a release twice", remedy="run `voxbeam verify` on the corpus")
         self._levels = [[leaf.hash for leaf in self.leaves]]
         while len(level := self._levels[-1]) > 1:
@@ -64,7 +65,7 @@ class Tree:
         return [self._proof(place) for place in (at - 1, at) if 0 <= place < len(self.leaves)]
 
     def _place(self, recording: str) -> int:
-        return bisect_left([leaf.recording for leaf in self.leaves], recording)
+        return bisect_left(self._names, recording)
 
     def _proof(self, at: int) -> dict[str, Any]:
         leaf, path, place = self.leaves[at], list[str](), at

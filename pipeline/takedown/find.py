@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.pipeline.takedown.voice_search import HeardVoice, embed_sound, find_voices
+from voxbeam.pipeline.takedown.voice_search import HeardVoice, embed_sound, find_near, find_voices
 from voxbeam.schemas.errors import NotInCorpusError
 from voxbeam.schemas.identity import IdentityRow, VoiceRow, recording_of_voice
 from voxbeam.schemas.manifest import RELEASED, RecordingRow
@@ -60,6 +60,7 @@ def find_person(
 
     A speaker is a name of the samples or of the listing; all voices of that person's identity belong to it. Raises
     NotInCorpusError for a recording or a speaker that the release does not have, and for a sound whose voice it does not have.
+    Voices that stay are compared with the person's: those of the sound, of the speaker, or of recordings with one voice.
     """
     why: dict[str, set[str]] = defaultdict(set)
     for name in recordings:
@@ -87,8 +88,20 @@ def find_person(
             remedy="take the name from the column `recording` of its tables; nothing was taken down",
         )
     here = {one.recording for one in found}
+    for one in find_near(store, release, taken or _lone_voices(store, release, here), here):
+        near[one.voice] = max(one, near.get(one.voice, one), key=lambda heard: heard.similarity)
     left = sorted((one for one in near.values() if one.recording not in here), key=lambda one: -one.similarity)
     return Found(recordings=tuple(found), near=tuple(left))
+
+
+def _lone_voices(store: Store, release: Release, recordings: set[str]) -> set[str]:
+    """The voices of recordings that have no other: those are of the person."""
+    voices: dict[str, list[str]] = defaultdict(list)
+    for batch in table_batches(store, release, VoiceRow, ["voice", "recording"]):
+        for row in batch.to_pylist():
+            if row["recording"] in recordings:
+                voices[row["recording"]].append(row["voice"])
+    return {some[0] for some in voices.values() if len(some) == 1}
 
 
 def _find_speakers(store: Store, release: Release, speakers: Sequence[str], why: dict[str, set[str]], taken: set[str]) -> None:

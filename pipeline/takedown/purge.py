@@ -11,9 +11,13 @@ the releases and their tables, which tell what to delete, go last.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from voxbeam.pipeline.build_record import BUILDS
 from voxbeam.pipeline.collection_mark import collection_mark
@@ -23,6 +27,7 @@ from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.pipeline.takedown.person import Person
 from voxbeam.pipeline.takedown.scan import Finding, scan
 from voxbeam.safety.tombstones import Tombstone, Tombstones, read_tombstones
+from voxbeam.schemas.columns import Record, from_table
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ConsentError, SchemaError
 from voxbeam.schemas.identity import VoiceRow
@@ -30,10 +35,11 @@ from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.release_copies import copy_path
-from voxbeam.storage.releases import read_release, read_rows, release_numbers, release_path
+from voxbeam.storage.releases import read_release, read_rows, release_numbers, release_path, table_batches
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index import forget_index
 
+R = TypeVar("R", bound=Record)
 _LEFT_BY_BUILDS = ("listings/", "progress/", "manifests/", "shards/")
 """where objects lie that no release refers to"""
 _LAST = ("releases/", "copies/", "manifests/")
@@ -98,7 +104,7 @@ def purge(
 
 def _find_doomed(store: Store, due: Tombstones) -> tuple[Person, set[str], list[Release]]:
     """What is known of the recordings, the folders of their units, and the releases that have them."""
-    person, windows, doomed, staying = Person(), set[str](), list[Release](), set[str]()
+    person, windows, doomed, staying, read = Person(), set[str](), list[Release](), set[str](), set[str]()
     numbers = release_numbers(store)
     for number in numbers:
         release = read_release(store, number)
@@ -121,22 +127,32 @@ def _find_doomed(store: Store, due: Tombstones) -> tuple[Person, set[str], list[
             if row.sha256 is not None:
                 units = plan_windows(row.as_listed(), row.as_source(), config.decode, release.fingerprint)
                 windows |= {window_folder(unit.window) for unit in units}
-        add_rows(store, release, person, {row.recording for row in gone})
+        add_rows(store, release, person, {row.recording for row in gone}, read)
     person.names -= staying
     return person, windows, doomed
 
 
-def add_rows(store: Store, release: Release, person: Person, recordings: set[str]) -> None:
-    """Adds what the other tables of a release say of recordings."""
-    for voice in read_rows(store, release, VoiceRow):
-        if voice.recording in recordings:
-            person.names |= {name for name in (voice.speaker, voice.name) if name}
-    for sample in read_rows(store, release, SampleRow):
-        if sample.recording in recordings:
-            person.add_segment(sample, *_codes(store, sample))
-    for rejected in read_rows(store, release, RejectedRow):
-        if rejected.recording in recordings:
-            person.add_segment(rejected)
+def add_rows(store: Store, release: Release, person: Person, recordings: set[str], read: set[str] | None = None) -> None:
+    """Adds what the other tables of a release say of recordings.
+
+    Parts whose hash is in `read` are passed over, those that are read are added to it: releases share most of theirs.
+    """
+    read = set() if read is None else read
+    new = replace(release, files=tuple(file for file in release.files if file.kind == "shard" or file.sha256 not in read))
+    for voice in _rows_of(store, new, VoiceRow, recordings):
+        person.names |= {name for name in (voice.speaker, voice.name) if name}
+    for sample in _rows_of(store, new, SampleRow, recordings):
+        person.add_segment(sample, *_codes(store, sample))
+    for rejected in _rows_of(store, new, RejectedRow, recordings):
+        person.add_segment(rejected)
+    read |= {file.sha256 for file in new.files if file.kind != "shard"}
+
+
+def _rows_of(store: Store, release: Release, record: type[R], recordings: set[str]) -> Iterator[R]:
+    """The rows of recordings in a table of a release."""
+    names = pa.array(sorted(recordings), pa.string())
+    for batch in table_batches(store, release, record):
+        yield from from_table(record, pa.Table.from_batches([batch.filter(pc.is_in(batch["recording"], value_set=names))]))
 
 
 def _codes(store: Store, sample: SampleRow) -> list[bytes]:
@@ -156,7 +172,7 @@ def _doomed_paths(store: Store, sizes: dict[str, int], doomed: list[Release], wi
     paths = {path for release in doomed for path in (release_path(release.number), copy_path(release.number))}
     paths |= {file.path for release in doomed for file in release.files}
     for path in sizes:
-        if path.startswith(tuple(windows)):
+        if path[: len(window_folder("0" * 32))] in windows:
             paths.add(path)
         elif path.startswith(_LEFT_BY_BUILDS):
             if is_own(path) or path.startswith("listings/policy-"):

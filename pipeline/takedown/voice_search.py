@@ -1,11 +1,12 @@
 """Voice search: where the voice of a sound is in a release, by the embeddings and the threshold of its identities.
 
-Shapes: S samples at 24 kHz, N voices, D embedding values.
+Shapes: S samples at 24 kHz, N voices, M of them of one person, D embedding values.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,8 @@ from voxbeam.transforms.identity.evidence import Evidence, find_calibration
 MIN_NEAR = 0.02
 """probability from which a voice below the threshold is shown as a near one"""
 MAX_NEAR, MAX_IDENTITIES = 10, 5
+MAX_OWN = 64
+"""voices of one person that others are compared with; of more, evenly spread ones"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,41 @@ def find_voices(store: Store, release: Release, sound_D: NDArray[np.float32]) ->
         near=tuple(sorted(near, key=_nearest_first)[:MAX_NEAR]),
         identities=tuple(sorted(means.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_IDENTITIES]),
     )
+
+
+def find_near(store: Store, release: Release, own: Collection[str], gone: Collection[str]) -> tuple[HeardVoice, ...]:
+    """Voices of a release that may be the person of other voices of it, the most similar first: a person under two names.
+
+    `own` are the voices of the person, `gone` recordings whose voices are left out. The most similar of the person's own counts.
+    Empty where no own voice has an embedding, or where nothing is calibrated for them.
+    """
+    parts, config = [file.path for file in release.files_of_kind("voices")], CorpusConfig.model_validate(release.config)
+    if not parts or not own:
+        return ()
+    voices, speakers, _ = read_voices(store, parts)
+    calibration = find_calibration(config, voices.embedding_ND.shape[1])
+    audible_N = voices.audible_N
+    number = {key: at for at, key in enumerate(voices.keys)}
+    own_M = [number[key] for key in sorted(own) if key in number and audible_N[number[key]]]
+    if calibration is None or not own_M:
+        return ()
+    own_M = [own_M[at] for at in sorted({int(at) for at in np.linspace(0, len(own_M) - 1, MAX_OWN)})]
+    embedding_ND = calibration.center(voices.embedding_ND).astype(np.float32)
+    similarity_N = np.full(len(voices), -1.0, np.float32)
+    for at in own_M:
+        np.maximum(similarity_N, embedding_ND @ embedding_ND[at], out=similarity_N)
+    evidence = Evidence(calibration, config.identify, len(voices))
+    probability_N = evidence.probability(similarity_N.astype(np.float64))
+    identity_of = {voice: row.identity for row in read_rows(store, release, IdentityRow) for voice in row.voices}
+    found = [
+        HeardVoice(
+            voice=key, recording=recording, speaker=speakers[at], identity=identity_of.get(key),
+            similarity=round(float(similarity_N[at]), 4), probability=round(float(probability_N[at]), 4),
+        )
+        for at in np.flatnonzero(audible_N & (probability_N >= MIN_NEAR)).tolist()
+        if (key := voices.keys[at]) not in own and (recording := recording_of_voice(key)) not in gone
+    ]  # fmt: skip
+    return tuple(sorted(found, key=_nearest_first)[:MAX_NEAR])
 
 
 def _nearest_first(voice: HeardVoice) -> tuple[float, str]:

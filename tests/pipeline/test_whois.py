@@ -80,6 +80,24 @@ def test_a_near_voice_is_shown_and_never_taken(tmp_path: Path, kennedy: np.ndarr
     assert seen == ["taken", "near", "other"]
 
 
+def test_a_person_under_another_name_is_shown_as_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody gives a sound: the voices of the release itself tell. Somebody else is not shown."""
+    rows = {"r": embed_speaker(speech_of("kennedy", 0, 5.2)), "q": embed_speaker(speech_of("kennedy", 5.4, 5.5))}
+
+    def with_voices(some: list[VoiceRow]) -> list[VoiceRow]:
+        return [replace(row, embedding=rows[row.recording].astype(np.float16).tobytes()) for row in some]
+
+    store, release = small_release(tmp_path / "corpus", tables={"voices": with_voices})
+    for who in ({"speakers": ["speaker_r"]}, {"recordings": ["r"]}):
+        (near,) = find_person(store, release, **who).near
+        assert near.voice == "q_v1" and near.similarity > 0.49 and near.probability > 0.5
+    rows["q"] = embed_speaker(speech_of("austen_reader", 2, 8))
+    assert not find_person(*small_release(tmp_path / "other", tables={"voices": with_voices}), speakers=["speaker_r"]).near
+    words = ["takedown", "--corpus", store.root, "--speaker", "speaker_r", "--out", str(tmp_path / "statement.json")]
+    assert main(words) == DONE
+    assert f"Near voices left in release 000002: q_v1 ({near.similarity:.2f})" in " ".join(capsys.readouterr().out.split())
+
+
 def test_whois(
     tmp_path: Path,
     corpus: tuple[Store, Release],
