@@ -29,6 +29,7 @@ _SCORES = (
     ("background_tonality", "tonality", "{:.2f}"),
     ("edge_jump", "jump at an edge", "{:.2f}"),
     ("spectral_pace", "pace", "{:.2f}"),
+    ("codec_trace", "codec trace", "{:.1f}"),
 )
 
 

@@ -72,6 +72,7 @@ _RULES = (
     Rule(setting="filter.max_dropouts", reason="dropouts", score="dropouts"),
     Rule(setting="filter.max_background_tonality", reason="music", score="background_tonality"),
     Rule(setting="filter.max_edge_jump", reason="cut_word", score="edge_jump"),
+    Rule(setting="filter.max_codec_trace", reason="codec_trace", score="codec_trace"),
     Rule(setting="filter.min_loudness_lufs", reason="quiet", score="loudness_lufs"),
     Rule(setting="filter.min_language_probability", reason="language", score="language_probability"),
     Rule(setting="filter.min_avg_logprob", reason="low_logprob", score="avg_logprob"),
@@ -112,6 +113,8 @@ def _with_limits(config: Mapping[str, Any]) -> Iterator[Rule]:
         section, _, key = rule.setting.partition(".")
         limits = config.get(section, {})
         if key not in limits:  # a release of another version
+            continue
+        if rule.score == "codec_trace" and not config.get("score", {}).get("codec_trace"):  # nobody asked
             continue
         value = rule.value
         if rule.reason == "music" and (bak := limits.get("max_music_dnsmos_bak")) is not None:

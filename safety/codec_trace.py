@@ -37,8 +37,12 @@ def _classifier() -> CodecTrace:
 
 def codec_score(wave_S: Wave) -> float | None:
     """Log-likelihood ratio of a sound [S] at 24 kHz: above 0, it likely passed through the codec. None for too little speech."""
-    heard_S = np.asarray(soxr.resample(wave_S, CODEC_RATE, ASR_RATE), np.float32)
-    windows = speech_windows(heard_S, ASR_RATE, MAX_WINDOWS)
+    return trace_of(np.asarray(soxr.resample(wave_S, CODEC_RATE, ASR_RATE), np.float32), MAX_WINDOWS)
+
+
+def trace_of(heard_S: Wave, most: int) -> float | None:
+    """The same of a sound [S] at 16 kHz, by at most `most` windows of it."""
+    windows = speech_windows(heard_S, ASR_RATE, most)
     if not windows:
         return None
     return float(np.mean([_classifier().scores(features(window_S[None]))[0] for window_S in windows]))

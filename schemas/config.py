@@ -156,6 +156,19 @@ class ScoreConfig(Section):
         description="score one window first, and the others only if its OVRL lies between these: around the thresholds that you "
         "mean to try; null: always all",
     )
+    codec_trace: bool = Field(
+        False,
+        description="listen for the trace of the embedded codec, through which all speech of voxbeam's models goes, so as not to "
+        "learn from a source that they made (filter.max_codec_trace)",
+    )
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `codec_trace` where it is off: such units are those of before there was such a key."""
+        tree: dict[str, Any] = dump(self)
+        if not tree.get("codec_trace"):
+            tree.pop("codec_trace", None)
+        return tree
 
 
 class PhonemizeConfig(Section):

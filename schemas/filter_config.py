@@ -35,6 +35,10 @@ class FilterConfig(Section):
         le=1,
         description="share of the range of levels within 3 ms: above it, a word is cut at the beginning or the end",
     )
+    max_codec_trace: float | None = Field(
+        2.0,
+        description="where score.codec_trace is on: log-likelihood ratio from which speech is taken for that of voxbeam's models",
+    )
     min_loudness_lufs: float | None = Field(-50.0, le=0, description="far-field meetings are near −45")
     min_language_probability: float | None = Field(0.5, ge=0, le=1)
     min_avg_logprob: float | None = Field(-1.0, le=0)

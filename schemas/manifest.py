@@ -22,7 +22,7 @@ _FAILED_WINDOW = pa.struct(
 class SegmentRow:
     """A segment, accepted or rejected. Values of stages that it did not reach are null."""
 
-    VERSION: ClassVar[int] = 6
+    VERSION: ClassVar[int] = 7
     OLDEST: ClassVar[int] = 5
 
     key: str = column(
@@ -92,6 +92,12 @@ class SegmentRow:
     spectral_pace: float | None = column(
         pa.float32(), "how much of the spectrum's change in 120 ms happens within 20 ms; higher for faster speech", default=None
     )
+    codec_trace: float | None = column(
+        pa.float32(),
+        "log-likelihood ratio that the sound passed through the embedded codec, as all speech of voxbeam's models does; above 0, "
+        "it likely did; null where it was not asked (score.codec_trace) and for less than 1.5 s of speech",
+        default=None,
+    )
 
     def check(self) -> Self:
         require(
@@ -127,7 +133,7 @@ class UnitRow(SegmentRow):
 class SampleRow(SegmentRow):
     """An accepted segment: its text and phones, and where its files are in a shard."""
 
-    VERSION: ClassVar[int] = 8
+    VERSION: ClassVar[int] = 9
     OLDEST: ClassVar[int] = 7
 
     split: str = column(pa.string(), "train, valid or test; every identity is in exactly one")

@@ -20,6 +20,8 @@ REASONS: dict[str, str] = {
     "dropouts": "sound is missing in the middle of speech, or played twice: use a better source, or raise filter.max_dropouts",
     "music": "music or hum is under the voice: use a source without it, or raise filter.max_background_tonality",
     "cut_word": "sound begins or ends at once, in the middle of a word: use a whole recording, or raise filter.max_edge_jump",
+    "codec_trace": "the sound passed through voxbeam's codec, as made speech does: leave the source out, or raise "
+    "filter.max_codec_trace",
     "quiet": "the audio is almost silent: raise its level, or lower filter.min_loudness_lufs",
     "no_text": "the transcript has no words: expected in noise and music; otherwise use a larger transcribe.model",
     "language": "the language is not the listed one, or uncertain: correct the listing, or lower filter.min_language_probability",

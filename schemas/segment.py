@@ -95,6 +95,8 @@ class Scores:
     """share of the range of levels that the sound jumps within 3 ms where it begins or ends; None where the range is small"""
     spectral_pace: float | None = None
     """how much of the spectrum's change in 120 ms happens within 20 ms; None without speech"""
+    codec_trace: float | None = None
+    """log-likelihood ratio that the sound passed through the embedded codec; None where it was not asked, or too short"""
     dnsmos_windows: int | None = None
     """windows that the DNSMOS scores are the mean of"""
 

@@ -83,6 +83,7 @@ def _audio_reasons(row: UnitRow, config: FilterConfig) -> Iterator[str]:
         "music": _above(row.background_tonality, config.max_background_tonality)
         and _below(row.dnsmos_bak, config.max_music_dnsmos_bak),
         "cut_word": _above(row.edge_jump, config.max_edge_jump),
+        "codec_trace": _above(row.codec_trace, config.max_codec_trace),
         "quiet": _below(row.loudness_lufs, config.min_loudness_lufs),
     }
     return (reason for reason, fails in failed.items() if fails)

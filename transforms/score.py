@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from voxbeam.models.dnsmos import dnsmos, open_model
 from voxbeam.models.threads import pin_threads
+from voxbeam.safety.codec_trace import trace_of
 from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.config import ScoreConfig
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
@@ -27,6 +28,9 @@ from voxbeam.transforms.audio.signal_quality import (
 )
 from voxbeam.transforms.audio.word_edges import edge_jump, spectral_pace
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
+
+TRACE_WINDOWS = 2
+"""windows of 4 s of a segment that are asked for the trace of the codec"""
 
 
 @once_per_process
@@ -45,6 +49,7 @@ def score(
     repeated: float = 0.0,
     dnsmos_every: int = 1,
     dnsmos_near: tuple[float, float] | None = None,
+    codec_trace: bool = False,
 ) -> Scores:
     """Scores of one segment; all are finite.
 
@@ -56,6 +61,7 @@ def score(
         repeated: fraction of the segment in repeated packets, as found by the stage `decode`.
         dnsmos_every: score every n-th of DNSMOS's one-second hops.
         dnsmos_near: of these one first, and the others only if its overall quality lies between the two.
+        codec_trace: listen for the trace of the embedded codec.
 
     Raises:
         ValueError: there are no samples, or a score is not finite.
@@ -77,6 +83,7 @@ def score(
         background_tonality=background_tonality(pcm16k_T, ASR_RATE),
         edge_jump=edge_jump(pcm16k_T, ASR_RATE),
         spectral_pace=spectral_pace(pcm16k_T, ASR_RATE),
+        codec_trace=trace_of(pcm16k_T, TRACE_WINDOWS) if codec_trace else None,
         dnsmos_windows=mos.windows,
     )
     wrong = [name for name, value in vars(scores).items() if value is not None and not np.isfinite(value)]
@@ -123,5 +130,6 @@ class Score(UnitStage):
             repeated=repeated,
             dnsmos_every=self.config.dnsmos_every,
             dnsmos_near=self.config.dnsmos_near,
+            codec_trace=self.config.codec_trace,
         )
         return replace(segment, scores=scores)

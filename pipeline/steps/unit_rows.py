@@ -16,7 +16,7 @@ from voxbeam.transforms.filter import chars_per_second
 
 _SCORES = (
     "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_windows", "snr_db", "bandwidth_hz", "clipping", "loudness_lufs",
-    "dropouts", "background_tonality", "edge_jump", "spectral_pace",
+    "dropouts", "background_tonality", "edge_jump", "spectral_pace", "codec_trace",
 )  # fmt: skip
 _TRANSCRIPT = (
     "text", "language", "language_probability", "avg_logprob", "no_speech_prob", "compression_ratio", "temperature",

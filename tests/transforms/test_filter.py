@@ -39,6 +39,7 @@ BAD_SCORES = {
     "dropouts": {"dropouts": 0.1},
     "music": {"background_tonality": 0.6, "dnsmos_bak": 2.0},
     "cut_word": {"edge_jump": 0.95},
+    "codec_trace": {"codec_trace": 2.5},
     "quiet": {"loudness_lufs": -70.0},
 }
 BAD_TRANSCRIPT = {

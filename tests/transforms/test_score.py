@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import butter, sosfiltfilt
 
+from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.models.dnsmos import WINDOW, dnsmos, model_path, windows
+from voxbeam.pipeline.job import CODE_VERSION
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.filter_config import FilterConfig
+from voxbeam.schemas.fingerprint import stage_fingerprints
 from voxbeam.transforms.audio.signal_quality import LOUDNESS_FLOOR_LUFS, bandwidth_hz, clipping, loudness_lufs, snr_db
 from voxbeam.transforms.score import load_dnsmos, score
 
@@ -143,3 +148,20 @@ def test_read_speech_sounds_better_than_noise():
     waveform, _ = soundfile.read(sorted(LIBRISPEECH.rglob("*.flac"))[3], dtype="float32")
     noise = dnsmos(SESSION, NOISE, every=3)
     assert dnsmos(SESSION, waveform[: 10 * 16_000], every=3).ovrl > noise.ovrl + 0.5
+
+
+def test_the_trace_of_the_codec_is_a_score_only_where_it_is_asked():
+    """Off, fingerprints are those of before there was such a key; on, the stage alone is another one."""
+    codec = load_codec(EMBEDDED_WEIGHTS)
+    copy = codec.decode([codec.encode([SPEECH_24K])[0]])[0]
+    limit = FilterConfig().max_codec_trace
+    recorded, made = (
+        score(SESSION, soxr.resample(wave, 24_000, 16_000), wave, speech_ratio=0.9, codec_trace=True).codec_trace
+        for wave in (SPEECH_24K, copy)
+    )
+    assert recorded < 0 < limit < made
+    assert score(SESSION, SPEECH, SPEECH_24K, speech_ratio=0.9).codec_trace is None
+    assert score(SESSION, SPEECH[:16_000], SPEECH_24K[:24_000], speech_ratio=0.9, codec_trace=True).codec_trace is None
+    assert "codec_trace" not in CorpusConfig().model_dump()["score"]
+    off, on = (stage_fingerprints(CorpusConfig(score={"codec_trace": asked}), {}, CODE_VERSION) for asked in (False, True))
+    assert {stage for stage in off if off[stage] != on[stage]} == {"score"}
