@@ -25,6 +25,12 @@ MAX_WINDOWS = 40
 """of a long sound, evenly from all of it"""
 REFUSED = 2.0
 """score from which on a recording enrolls nobody"""
+SPEEDS = tuple(round(1 + step * 0.006, 3) for step in range(-10, 11) if step)
+"""speeds, as of a tape, that are tried besides that of the sound: the trace is read up to 0.4 % beside the right one"""
+SPEED_WINDOWS = 2
+"""windows of a sound that are tried at these speeds"""
+AT_SPEEDS = 2.0
+"""score from which on a sound at another speed is taken to have passed through the codec: it is the greatest of many"""
 FRAME_S, LOUD_DB, MIN_SPEECH = 0.02, 26.0, 0.5
 """length of a level, how far below the loud ones one still is speech, and the share of such levels that a window needs"""
 Wave = NDArray[np.float32]
@@ -48,13 +54,28 @@ def trace_of(heard_S: Wave, most: int) -> float | None:
     return float(np.mean([_classifier().scores(features(window_S[None]))[0] for window_S in windows]))
 
 
+def search_speeds(wave_S: Wave) -> tuple[float, float] | None:
+    """The greatest score of a sound [S] at 24 kHz at any of SPEEDS, and that speed; None for too little speech.
+
+    It undoes a sound that was played at that speed: at 1.02, one that was played 2 % faster.
+    """
+    windows, found = speech_windows(wave_S, CODEC_RATE, SPEED_WINDOWS), []
+    for speed in SPEEDS if windows else ():
+        heard = (np.asarray(soxr.resample(window_S, CODEC_RATE, ASR_RATE * speed), np.float32) for window_S in windows)
+        found.append((float(np.mean([_classifier().scores(features(window_S[None]))[0] for window_S in heard])), speed))
+    return max(found, default=None)
+
+
 def require_no_codec(wave_S: Wave) -> None:
-    """Raises ConsentError for a recording that passed through the codec."""
-    score = codec_score(wave_S)
+    """Raises ConsentError for a recording that passed through the codec, also one that was played faster or slower since."""
+    score, speed = codec_score(wave_S), 1.0
+    if score is not None and score < REFUSED and (found := search_speeds(wave_S)) is not None and found[0] >= AT_SPEEDS:
+        score, speed = found
     if score is not None and score >= REFUSED:
+        played = f", played at {speed:g} times its speed" if speed != 1 else ""
         raise ConsentError(
-            f"the recording passed through voxbeam's codec, as made speech does (score {score:.1f}; from {REFUSED:g} on nobody "
-            "is enrolled)",
+            f"the recording passed through voxbeam's codec, as made speech does{played} (score {score:.1f}; from {REFUSED:g} on "
+            "nobody is enrolled)",
             remedy="record a person, with a microphone; an operator who was there can vouch for a recording with "
             "`voxbeam consent grant --scope prompt --sound`",
         )

@@ -16,9 +16,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from voxbeam.pipeline.build_record import BUILDS
 from voxbeam.pipeline.collection_mark import collection_mark
 from voxbeam.pipeline.gc import referenced_paths
@@ -27,11 +24,10 @@ from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.pipeline.takedown.person import Person
 from voxbeam.pipeline.takedown.scan import Finding, scan
 from voxbeam.safety.tombstones import Tombstone, Tombstones, read_tombstones
-from voxbeam.schemas.columns import Record, from_table
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ConsentError, SchemaError
 from voxbeam.schemas.identity import VoiceRow
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.schemas.manifest import TABLES, RecordingRow, RejectedRow, SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.release_copies import copy_path
@@ -39,7 +35,7 @@ from voxbeam.storage.releases import read_release, read_rows, release_numbers, r
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index import forget_index
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", VoiceRow, SampleRow, RejectedRow)
 _LEFT_BY_BUILDS = ("listings/", "progress/", "manifests/", "shards/")
 """where objects lie that no release refers to"""
 _LAST = ("releases/", "copies/", "manifests/")
@@ -149,10 +145,12 @@ def add_rows(store: Store, release: Release, person: Person, recordings: set[str
 
 
 def _rows_of(store: Store, release: Release, record: type[R], recordings: set[str]) -> Iterator[R]:
-    """The rows of recordings in a table of a release."""
-    names = pa.array(sorted(recordings), pa.string())
-    for batch in table_batches(store, release, record):
-        yield from from_table(record, pa.Table.from_batches([batch.filter(pc.is_in(batch["recording"], value_set=names))]))
+    """The rows of recordings in a table of a release. Of parts without them, which are most, only the names are read."""
+    for file in (file for file in release.files if TABLES.get(file.kind) is record):
+        part = replace(release, files=(file,))
+        names = (batch["recording"].to_pylist() for batch in table_batches(store, part, record, ["recording"]))
+        if any(not recordings.isdisjoint(some) for some in names):
+            yield from (row for row in read_rows(store, part, record) if row.recording in recordings)
 
 
 def _codes(store: Store, sample: SampleRow) -> list[bytes]:

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import soxr
 
 from voxbeam.assets import DEMO
 from voxbeam.commands.exit_status import WRONG
 from voxbeam.commands.main import main
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.models.codec_trace import features
-from voxbeam.safety.codec_trace import REFUSED, codec_score, require_no_codec, speech_windows
+from voxbeam.safety.codec_trace import AT_SPEEDS, REFUSED, codec_score, require_no_codec, search_speeds, speech_windows
 from voxbeam.schemas.errors import ConsentError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.recording import Recording
@@ -55,6 +56,22 @@ def test_the_codec_leaves_a_trace_and_a_recording_has_none(speech: np.ndarray, c
     require_no_codec(speech)
     with pytest.raises(ConsentError, match="passed through voxbeam's codec"):
         require_no_codec(copy)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speed", [1.02, 0.955])
+def test_the_trace_is_found_at_the_speed_of_another_tape(
+    tmp_path: Path, speech: np.ndarray, copy: np.ndarray, speed: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played, own = (soxr.resample(wave_S[:120_000], CODEC_RATE * speed, CODEC_RATE) for wave_S in (copy, speech))
+    unsearched, searched = codec_score(played), search_speeds(played)
+    assert unsearched is not None and unsearched < REFUSED and searched is not None and searched[0] > AT_SPEEDS
+    assert abs(searched[1] - speed) < 0.006 and (search_speeds(own) or (0.0, 0.0))[0] < 0
+    with pytest.raises(ConsentError, match=f"played at {searched[1]:g} times its speed"):
+        require_no_codec(played)
+    sf.write(path := tmp_path / "played.wav", played, CODEC_RATE)
+    assert main(["detect", str(path), "--ledger", str(tmp_path / "none")]) == WRONG
+    assert "times its speed since: the trace; score +" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ def test_the_trace_of_the_codec_is_a_score_only_where_it_is_asked():
         score(SESSION, soxr.resample(wave, 24_000, 16_000), wave, speech_ratio=0.9, codec_trace=True).codec_trace
         for wave in (SPEECH_24K, copy)
     )
-    assert recorded < 0 < limit < made
+    assert recorded is not None and made is not None and limit is not None and recorded < 0 < limit < made
     assert score(SESSION, SPEECH, SPEECH_24K, speech_ratio=0.9).codec_trace is None
     assert score(SESSION, SPEECH[:16_000], SPEECH_24K[:24_000], speech_ratio=0.9, codec_trace=True).codec_trace is None
     assert "codec_trace" not in CorpusConfig().model_dump()["score"]
