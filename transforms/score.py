@@ -70,16 +70,13 @@ def score(
         np.clip(np.nan_to_num(pcm, posinf=1.0, neginf=-1.0), -1, 1).astype(np.float32) for pcm in (pcm16k_T, pcm24k_T)
     )
     mos = dnsmos(session, pcm16k_T, dnsmos_every, dnsmos_near)
-    scores = Scores(
-        speech_ratio=speech_ratio,
+    scores = replace(
+        damage(pcm16k_T, speech_ratio=speech_ratio, repeated=repeated),
         dnsmos_ovrl=mos.ovrl,
         dnsmos_sig=mos.sig,
         dnsmos_bak=mos.bak,
         snr_db=snr_db(pcm16k_T, ASR_RATE),
         bandwidth_hz=bandwidth_hz(pcm24k_T, CODEC_RATE),
-        clipping=clipping(pcm16k_T),
-        loudness_lufs=loudness_lufs(pcm16k_T, ASR_RATE),
-        dropouts=min(1.0, dropouts(pcm16k_T, ASR_RATE) + repeated + loops(pcm16k_T, ASR_RATE)),
         background_tonality=background_tonality(pcm16k_T, ASR_RATE),
         edge_jump=edge_jump(pcm16k_T, ASR_RATE),
         spectral_pace=spectral_pace(pcm16k_T, ASR_RATE),
