@@ -45,8 +45,17 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE ...",
     help="Only tell what other limits would keep, each alone and together; no page without --out.",
 )
+@click.option("--codec-name", metavar="NAME", help="Further codec that the samples are heard by.  [default: the first]")
 @json_option
-def report(output: str, out: Path | None, release: int | None, clips: int, tried: tuple[str, ...], as_json: bool) -> int:
+def report(
+    output: str,
+    out: Path | None,
+    release: int | None,
+    clips: int,
+    tried: tuple[str, ...],
+    codec_name: str | None,
+    as_json: bool,
+) -> int:
     """Write a release of the corpus OUTPUT as one HTML page that needs no network.
 
     Hours in and where they went; every score's distribution with its limit, and what another limit would keep; segments to hear
@@ -67,7 +76,14 @@ def report(output: str, out: Path | None, release: int | None, clips: int, tried
     if out is not None or not tried:
         _pin_threads()
         with terminal.stderr().status("Reading the tables") as status:
-            write_report(output, page, release=release, clips=clips, on_progress=lambda what: status.update(f"Computing: {what}"))
+            write_report(
+                output,
+                page,
+                release=release,
+                clips=clips,
+                codec_name=codec_name,
+                on_progress=lambda what: status.update(f"Computing: {what}"),
+            )
         console.print(f"Report: {page} ({page.stat().st_size / 1e6:.1f} MB)")
     if as_json:
         terminal.print_json({"out": str(page) if out is not None or not tried else None, "tried": documents})

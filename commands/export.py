@@ -57,6 +57,7 @@ _REMEDY = "for a corpus, name one of the others with --format"
     type=click.Choice(SOUNDS),
     help="Of a corpus: where the audio is from.  [default: kept, where every sample has it; else codes]",
 )
+@click.option("--codec-name", metavar="NAME", help="Of a corpus: further codec whose codes give the audio.  [default: the first]")
 @click.option("--about", metavar="FILE", help="For croissant: YAML of what only people know, e.g. url, creator, datePublished.")
 def export(
     source: str,
@@ -66,6 +67,7 @@ def export(
     push: str | None,
     release: int | None,
     audio: str | None,
+    codec_name: str | None,
     about: str | None,
 ) -> int:
     """Write a trained model as one file, or a release of a corpus in the format of another tool.
@@ -78,27 +80,28 @@ def export(
     datasets (Hugging Face), shar (lhotse), nemo and kaldi: the samples of a release of the corpus SOURCE, with a card. The same
     release gives the same bytes, and the same command continues an export that was stopped. Audio is mono FLAC at 24 kHz (WAV
     for kaldi): `kept` as in the shards, decoded from the `codes`, cut from the `sources`, or `none` at all. With `refer`, nemo
-    and kaldi get no audio: their manifests name the recordings and the times in them.
+    and kaldi get no audio: their manifests name the recordings and the times in them. Of a release with several codecs, datasets
+    and shar get the codes of all of them.
 
     croissant: README.md and croissant.json of a release, into the corpus itself.
     """
     if name == MODEL:
-        return _model(source, out, card, push, {"--release": release, "--audio": audio, "--about": about})
+        others = {"--release": release, "--audio": audio, "--codec-name": codec_name, "--about": about}
+        return _model(source, out, card, push, others)
     if card is not None:
         raise click.UsageError("--card belongs to a model; the card of a release is made from its tables")
     if push is not None:
         raise click.UsageError("--push belongs to a model; what --format datasets writes is pushed by `hf upload`")
     if name == IN_PLACE:
-        if out is not None or audio is not None:
-            raise click.UsageError(
-                f"{'--out' if out is not None else '--audio'} has no use here: croissant describes the corpus in place"
-            )
+        for option, value in (("--out", out), ("--audio", audio), ("--codec-name", codec_name)):
+            if value is not None:
+                raise click.UsageError(f"{option} has no use here: croissant describes the corpus in place")
         return _describe(source, release, about)
     if out is None:
         raise click.UsageError("--out is missing: name an empty folder or bucket prefix")
     if about is not None:
         raise click.UsageError("--about belongs to --format croissant")
-    return _corpus(source, name, out, release, audio)
+    return _corpus(source, name, out, release, audio, codec_name)
 
 
 def _model(run: str, out: str | None, card: Path | None, push: str | None, others: dict[str, object]) -> int:
@@ -128,14 +131,14 @@ def _model(run: str, out: str | None, card: Path | None, push: str | None, other
     return DONE
 
 
-def _corpus(source: str, name: str, out: str, release: int | None, audio: str | None) -> int:
+def _corpus(source: str, name: str, out: str, release: int | None, audio: str | None, codec_name: str | None) -> int:
     from voxbeam.commands import terminal
     from voxbeam.corpus import Corpus
     from voxbeam.exports.card import hours
     from voxbeam.exports.export import export as export_release
     from voxbeam.exports.sound import SOUNDS as MEANINGS
 
-    corpus = Corpus(source, release)
+    corpus = Corpus(source, release, codec_name=codec_name)
     with terminal.stderr().status(f"Exporting release {corpus.name}") as status:
         done = export_release(
             corpus,
@@ -148,7 +151,7 @@ def _corpus(source: str, name: str, out: str, release: int | None, audio: str | 
     console = terminal.stdout()
     verb = "was complete already" if done.resumed else "written"
     console.print(f"{done.place}: {name} of release {corpus.name} {verb}, {done.facts.samples:,} samples, {hours(done.facts.ms)}")
-    console.print(f"Audio: {MEANINGS[done.sound]}")
+    console.print(f"Audio: {MEANINGS[done.sound]}" + (f" of {codec_name}" if codec_name is not None else ""))
     return DONE
 
 

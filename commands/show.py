@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--play", is_flag=True, help="Play the segments.")
 @click.option("--source", is_flag=True, help="Cut accepted segments from their recordings too, instead of decoding their codes.")
+@click.option("--codec-name", metavar="NAME", help="Decode the codes of this further codec.  [default: the first]")
 @json_option
 def show(
     output: str,
@@ -51,6 +52,7 @@ def show(
     wav: Path | None,
     play: bool,
     source: bool,
+    codec_name: str | None,
     as_json: bool,
 ) -> int:
     """Show segments of the corpus OUTPUT: text, scores, reasons and what to do about them.
@@ -66,7 +68,7 @@ def show(
     from voxbeam.commands.segment_cards import print_card
     from voxbeam.corpus import Corpus
 
-    corpus, console = Corpus(output, release), terminal.results(as_json)
+    corpus, console = Corpus(output, release, codec_name=codec_name), terminal.results(as_json)
     if sql is not None and "key" not in (answer := corpus.sql(sql)).column_names:
         if wav or play:
             raise click.UsageError("--wav and --play need a query that returns a column `key`")

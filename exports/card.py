@@ -9,6 +9,7 @@ from voxbeam.exports.facts import UNKNOWN, ReleaseFacts
 from voxbeam.schemas.columns import arrow_schema
 from voxbeam.schemas.manifest import SampleRow
 from voxbeam.schemas.reasons import REASONS
+from voxbeam.schemas.release import Release
 
 _HUB_LICENSES = {
     "Apache-2.0", "MIT", "CC0-1.0", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0",
@@ -36,6 +37,7 @@ def write_card(facts: ReleaseFacts, *, loading: str = "", metadata: dict[str, An
         _splits(facts),
         _origin(facts),
         _made(facts),
+        _codecs(facts.release),
         _quality(facts, later),
         _use(facts),
     ]
@@ -97,6 +99,20 @@ def _made(facts: ReleaseFacts) -> str:
     return text
 
 
+def _codecs(release: Release) -> str:
+    """Every codec of a release that has further ones; else nothing: its only one is among the models."""
+    if not release.codecs:
+        return ""
+    rows = []
+    for name in (None, *release.codecs):
+        weights, sha256 = release.codec(name)
+        shown = weights.rstrip("/").rsplit("/", 1)[-1]
+        member = "<key>.codes.npy" if name is None else f"<key>.codes.{name}.npy"
+        rows.append((f"`{name}`" if name is not None else "the first", f"`{shown}`", f"`{sha256[:16]}`", f"`{member}`"))
+    text = "## Codecs\n\nEach sample has codec tokens of several codecs, 8 lists of 75 a second each.\n\n"
+    return text + _table(("name", "weights", "hash", "in the shards"), rows)
+
+
 def _quality(facts: ReleaseFacts, later: str) -> str:
     error = facts.label_error or "Nobody has listened to a sample of it yet (`voxbeam audit`): the label error is not known."
     error = f"{error} {later}".rstrip()
@@ -105,7 +121,8 @@ def _quality(facts: ReleaseFacts, later: str) -> str:
 
 
 def _use(facts: ReleaseFacts) -> str:
-    columns = [(f"`{f.name}`", (f.metadata or {}).get(b"doc", b"").decode()) for f in arrow_schema(SampleRow)]
+    schema = arrow_schema(SampleRow, extras=bool(facts.release.codecs))
+    columns = [(f"`{f.name}`", (f.metadata or {}).get(b"doc", b"").decode()) for f in schema]
     return (
         "## Use and limits\n\nMade to train and test speech models. Texts are a recognizer's, not a person's; scores are "
         "predictions. A speaker's name is what the listing says, an identity is found by voice and can be wrong. Voices are "

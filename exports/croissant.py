@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from voxbeam.exports.card import MAX_VALUES, hours, hub_metadata
 from voxbeam.exports.facts import UNKNOWN, ReleaseFacts
-from voxbeam.schemas.release import ReleaseFile
+from voxbeam.schemas.release import Release, ReleaseFile
 
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -76,7 +76,7 @@ def croissant(
         "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": facts.name,
         "description": f"{hours(facts.ms)} of speech in {facts.samples} samples, each the words of one person, with text, "
-        f"phones, scores and codec tokens; release {facts.release.name}.",
+        f"phones, scores and codec tokens{_codecs(facts.release)}; release {facts.release.name}.",
         "version": f"{facts.release.number}.0.0",
         "license": [_license(name) for name in known] or "https://choosealicense.com/no-permission/",
         "inLanguage": facts.languages,
@@ -106,6 +106,12 @@ def croissant(
         ],
     }
     return (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _codecs(release: Release) -> str:
+    """How many codecs, and the names of the further ones; nothing where there is one."""
+    further = release.codecs
+    return f" of {len(further) + 1} codecs (the first, {', '.join(further)})" if further else ""
 
 
 def _rai(facts: ReleaseFacts) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from voxbeam.exports.nemo import NeMo
 from voxbeam.exports.parts import plan_parts
 from voxbeam.exports.request import ExportFormat, ExportRequest
 from voxbeam.exports.shar import Shar
-from voxbeam.exports.sound import choose_sound
+from voxbeam.exports.sound import SOUNDS, choose_sound
 from voxbeam.exports.target import CARD, Target
 from voxbeam.schemas.errors import VoxbeamError
 from voxbeam.storage.releases import release_path
@@ -51,7 +51,8 @@ def export(
     """Writes a release in a format of FORMATS to an empty folder or bucket prefix; the same call continues one that was stopped.
 
     The same release, format and sound give the same bytes. The card is put last: a place with README.md is complete.
-    `sound` is one of the format's `sounds`; None: the kept audio where every sample has it, else audio from the codes.
+    `sound` is one of the format's `sounds`; None: the kept audio where every sample has it, else audio from the codes, which are
+    those of the corpus's `codec_name`. `datasets` and `shar` have the codes of every codec.
 
     Raises StorageError for a place that holds anything else, NotInCorpusError for audio that the release does not have.
     """
@@ -59,6 +60,11 @@ def export(
     sound = choose_sound(sound, facts.keeps_audio)
     if sound not in chosen.sounds:
         raise VoxbeamError(f"the format {name} has no audio {sound!r}", remedy=f"its choices are {', '.join(chosen.sounds)}")
+    if corpus.codec_name is not None and sound != "codes":
+        raise VoxbeamError(
+            f"a codec is named ({corpus.codec_name}), but the audio is {SOUNDS[sound]}",
+            remedy="ask for audio from its codes (--audio codes), or name no codec: the codes of all are exported anyway",
+        )
     content = corpus.store.get(release_path(corpus.release.number))
     plan = {
         "release": corpus.release.number,
@@ -66,6 +72,8 @@ def export(
         "format": name,
         "audio": sound,
         "bytes_version": BYTES_VERSION,
+        **({"codecs": list(corpus.release.codecs)} if corpus.release.codecs else {}),
+        **({"audio_codec": corpus.codec_name} if corpus.codec_name is not None else {}),
     }
     target = Target(out, plan)
     done = Exported(place=target.store.root, facts=facts, sound=sound, resumed=target.complete)
@@ -76,7 +84,7 @@ def export(
     )
     chosen.write(request)
     if name == HuggingFace.name:
-        schema = export_schema(audio=False)
+        schema = export_schema(corpus.release.codecs, audio=False)
         target.put(CROISSANT, croissant(facts, schema, "data/*.parquet"))
     target.put(CARD, write_card(facts, loading=chosen.loading(request), metadata=chosen.metadata(request)).encode())
     return done

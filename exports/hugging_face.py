@@ -1,13 +1,14 @@
 """Hugging Face `datasets`: a folder of Parquet files and a card, which `load_dataset` takes as it is.
 
 `data/<split>-<number>-of-<total>.parquet` has a row for each sample: every column of the release but its places in the corpus,
-the codes as lists int16 [8][T], and the audio as the file's bytes.
+the codes as lists int16 [8][T], those of a further codec as `codes_<name>`, and the audio as the file's bytes.
 """
 
 from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class HuggingFace:
 
     def write(self, request: ExportRequest) -> None:
         totals = Counter(part.split for part in request.parts)
-        schema = export_schema(audio=request.sound != "none")
+        schema = request_schema(request)
         missing = [part for part in request.parts if not request.target.has(_path(part, totals[part.split]))]
         for part, table in request.tables(missing):
 
@@ -58,29 +59,41 @@ class HuggingFace:
                 }
             ],
             "dataset_info": {
-                "features": [{"name": f.name, **_feature(f.type)} for f in export_schema(audio=request.sound != "none")]
+                "features": [{"name": f.name, **_feature(f.type)} for f in request_schema(request)]
             },
         }
 
     def loading(self, request: ExportRequest) -> str:
         text = "## How to load it\n\n```python\nfrom datasets import load_dataset\n\n"
         text += 'data = load_dataset("path/of/this/folder")\n```\n\n'
-        return text + "`codes` are lists of 8 lists of codec tokens, 75 a second." + request.sound_sentence("`audio` is ")
+        text += "`codes` are lists of 8 lists of codec tokens, 75 a second."
+        if further := request.corpus.release.codecs:
+            text += f" Those of the further codecs are {', '.join(f'`codes_{name}`' for name in further)}."
+        return text + request.sound_sentence("`audio` is ")
 
 
-def export_schema(*, audio: bool) -> pa.Schema:
-    """Columns of an exported sample, each with its documentation."""
+def export_schema(codecs: Sequence[str], *, audio: bool) -> pa.Schema:
+    """Columns of an exported sample, each with its documentation. `codecs` are the release's further ones."""
     columns = [column for column in arrow_schema(SampleRow) if column.name not in PLACES]
     columns.append(pa.field("codes", _CODES, metadata={"doc": "codec tokens, 8 lists of 75 a second"}))
+    for codec in codecs:
+        columns.append(pa.field(f"codes_{codec}", _CODES, metadata={"doc": f"codec tokens of the further codec {codec}"}))
     if audio:
         columns.append(pa.field("audio", _AUDIO, metadata={"doc": "FLAC, mono, 24 kHz"}))
     return pa.schema(columns)
 
 
+def request_schema(request: ExportRequest) -> pa.Schema:
+    """The columns of this export."""
+    return export_schema(request.corpus.release.codecs, audio=request.sound != "none")
+
+
 def _rows(samples: list[Sample], schema: pa.Schema, request: ExportRequest) -> pa.Table:
     rows = []
     for sample in samples:
-        row = {**sample.row, "codes": list(np.load(io.BytesIO(sample.codes), allow_pickle=False))}
+        row = dict(sample.row)
+        for codec, codes in sample.codes.items():
+            row["codes" if codec is None else f"codes_{codec}"] = list(np.load(io.BytesIO(codes), allow_pickle=False))
         if request.sound != "none":
             row["audio"] = {"bytes": request.flac(sample), "path": f"{sample.row['key']}.flac"}
         rows.append(row)

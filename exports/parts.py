@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from voxbeam.schemas.further_codes import place_of_codes
 from voxbeam.schemas.manifest import SampleRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import changed_file_error, table_batches
@@ -40,8 +41,8 @@ class Sample:
     """A sample with its bytes."""
 
     row: dict[str, Any]
-    codes: bytes
-    """npy, int16 [8, T]"""
+    codes: dict[str | None, bytes]
+    """of the first codec (None), then of each further one by name: npy, int16 [8, T]"""
     flac: bytes | None
     """as kept in the shard"""
 
@@ -102,14 +103,17 @@ def read_samples(store: Store, release: Release, table: pa.Table, *, kept: bool)
 def _read(store: Store, release: Release, rows: list[dict[str, Any]], *, kept: bool) -> Iterator[Sample]:
     """Samples that lie one after the other in a shard, by one ranged read."""
     shard = rows[0]["shard"]
-    spans = [(row["codes_offset"], row["codes_bytes"]) for row in rows]
+    places = [{codec: place_of_codes(row, codec) for codec in (None, *release.codecs)} for row in rows]
+    spans = [(offset, size) for of_codecs in places for offset, size, _ in of_codecs.values()]
     spans += [(row["flac_offset"], row["flac_bytes"]) for row in rows if kept and row["flac_offset"] is not None]
     start, end = min(offset for offset, _ in spans), max(offset + size for offset, size in spans)
     content = store.get_range(shard, start, end - start)
-    for row in rows:
-        codes = _cut(content, start, row["codes_offset"], row["codes_bytes"])
-        if zlib.crc32(codes) != row["codes_crc32"]:
-            raise changed_file_error(store, next(file for file in release.files if file.path == shard))
+    for row, of_codecs in zip(rows, places, strict=True):
+        codes = {}
+        for codec, (offset, size, crc32) in of_codecs.items():
+            codes[codec] = _cut(content, start, offset, size)
+            if zlib.crc32(codes[codec]) != crc32:
+                raise changed_file_error(store, next(file for file in release.files if file.path == shard))
         flac = _cut(content, start, row["flac_offset"], row["flac_bytes"]) if kept and row["flac_offset"] is not None else None
         yield Sample(row={name: value for name, value in row.items() if name not in PLACES}, codes=codes, flac=flac)
 

@@ -52,7 +52,8 @@ class ExportRequest:
         """What a reader is told of the audio."""
         if self.sound == "none":
             return " There is no audio; voxbeam decodes the codes."
-        return f" {begin}{SOUNDS[self.sound]}, mono, 24 kHz, 16 bit."
+        codec = f" of {self.corpus.codec_name}" if self.corpus.codec_name is not None else ""
+        return f" {begin}{SOUNDS[self.sound]}{codec}, mono, 24 kHz, 16 bit."
 
 
 class ExportFormat(Protocol):

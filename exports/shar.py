@@ -2,7 +2,7 @@
 
 Each split is a folder of its own, since lhotse takes every file of a folder for a field:
 `<split>/cuts.000000.jsonl.gz`, `<split>/codes.000000.tar`, `<split>/recording.000000.tar`. The custom field `codes` of a cut is a
-TemporalArray int16 [8, T]: `cut.load_codes()`.
+TemporalArray int16 [8, T]: `cut.load_codes()`. Those of a further codec are the field `codes_<name>`: `cut.load_codes_<name>()`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class Shar:
     sounds = ("kept", "codes", "sources", "none")
 
     def write(self, request: ExportRequest) -> None:
-        fields = ("codes", "recording") if request.sound != "none" else ("codes",)
+        codes_fields = {codec: "codes" if codec is None else f"codes_{codec}" for codec in (None, *request.corpus.release.codecs)}
+        fields = (*codes_fields.values(), *(("recording",) if request.sound != "none" else ()))
 
         def complete(part: Part) -> bool:
             return all(request.target.has(_path(part, name)) for name in (*fields, "cuts"))
@@ -40,9 +42,10 @@ class Shar:
             tars = {name: _Tar() for name in fields}
             for samples in read_samples(request.corpus.store, request.corpus.release, table, kept=request.sound == "kept"):
                 for sample in samples:
-                    cuts.append(json.dumps(_cut(sample, audio="recording" in fields), ensure_ascii=False).encode() + b"\n")
+                    cuts.append(json.dumps(_cut(sample, fields), ensure_ascii=False).encode() + b"\n")
                     key = sample.row["key"]
-                    tars["codes"].add(f"{key}.npy", sample.codes, f"{key}.json", _array(sample))
+                    for codec, name in codes_fields.items():
+                        tars[name].add(f"{key}.npy", sample.codes[codec], f"{key}.json", _array(sample))
                     if "recording" in tars:
                         tars["recording"].add(f"{key}.flac", request.flac(sample), f"{key}.json", _recording(sample))
             for name, tar in tars.items():
@@ -57,6 +60,9 @@ class Shar:
         text = "## How to load it\n\n```python\nfrom lhotse import CutSet\n\n"
         text += 'cuts = CutSet.from_shar(in_dir="path/of/this/folder/train")\n'
         text += "for cut in cuts:\n    codes = cut.load_codes()  # int16 [8, T], 75 frames a second\n```\n\n"
+        if further := request.corpus.release.codecs:
+            calls = ", ".join(f"`cut.load_codes_{name}()`" for name in further)
+            text += f"The codes of the further codecs: {calls}.\n\n"
         text += "The speaker of a supervision is the identity; the listed name is `custom['speaker_name']`."
         return text + request.sound_sentence("The recording of a cut is ")
 
@@ -84,7 +90,8 @@ def _path(part: Part, field: str) -> str:
     return f"{part.split}/{field}.{part.number:06d}.{'jsonl.gz' if field == 'cuts' else 'tar'}"
 
 
-def _cut(sample: Sample, *, audio: bool) -> dict[str, Any]:
+def _cut(sample: Sample, fields: Sequence[str]) -> dict[str, Any]:
+    """A cut whose data are in the tars of these fields."""
     row = sample.row
     key, seconds = row["key"], row["duration_ms"] / 1000
     supervision = {
@@ -106,8 +113,8 @@ def _cut(sample: Sample, *, audio: bool) -> dict[str, Any]:
         "duration": seconds,
         "channel": 0,
         "supervisions": [supervision],
-        **({"recording": _recording(sample)} if audio else {}),
-        "custom": {"codes": _array(sample)},
+        **({"recording": _recording(sample)} if "recording" in fields else {}),
+        "custom": {name: _array(sample) for name in fields if name != "recording"},
         "type": "MonoCut",
     }
 

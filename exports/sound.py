@@ -85,7 +85,7 @@ def _from_codes(corpus: Corpus) -> SoundOf:
     pin_threads()
 
     def decode(sample: Sample) -> NDArray[np.float32]:
-        codes_KT = np.load(io.BytesIO(sample.codes), allow_pickle=False)
+        codes_KT = np.load(io.BytesIO(sample.codes[corpus.codec_name]), allow_pickle=False)
         return _exactly(corpus.decode(codes_KT), sample.row["duration_ms"])
 
     return decode

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from voxbeam.schemas.reasons import REASONS
+from voxbeam.schemas.release import Release
 from voxbeam.storage.release_tables import ReleaseTables
 
 MAX_NAMES = 200
@@ -47,6 +48,15 @@ def reasons(tables: ReleaseTables) -> list[dict[str, Any]]:
         """
     )
     return [{**row, "remedy": REASONS.get(row["reason"], "")} for row in rows]
+
+
+def codecs(release: Release, heard_by: str | None) -> list[dict[str, Any]]:
+    """Every codec of a release that has several, the first without a name; `heard` is true of the one that decodes samples."""
+    rows: list[dict[str, Any]] = []
+    for name in (None, *release.codecs) if release.codecs else ():
+        weights, sha256 = release.codec(name)
+        rows.append({"codec": name, "weights": weights, "sha256": sha256, "heard": name == heard_by})
+    return rows
 
 
 def splits(tables: ReleaseTables) -> list[dict[str, Any]]:

@@ -24,7 +24,13 @@ _TEXT_LENGTH = 300
 
 
 def report(
-    uri: str, out: str | Path, *, release: int | None = None, clips: int = 3, on_progress: Progress = lambda what: None
+    uri: str,
+    out: str | Path,
+    *,
+    release: int | None = None,
+    clips: int = 3,
+    codec_name: str | None = None,
+    on_progress: Progress = lambda what: None,
 ) -> Path:
     """Writes a release as one HTML page that needs no network: what it holds, what was rejected, what other limits would keep.
 
@@ -33,11 +39,13 @@ def report(
         out: file to write.
         release: number of the release; the latest if None.
         clips: segments with sound on each side of each limit; 0 for a page without sound.
+        codec_name: further codec of the release whose codes the samples are heard by; the first if None.
         on_progress: is told what is computed next.
 
-    Returns the file. Raises StorageError when there is no such release. Memory is bounded: 10 million segments take 4 GB.
+    Returns the file. Raises StorageError when there is no such release, NotInCorpusError for a codec that it does not have.
+    Memory is bounded: 10 million segments take 4 GB.
     """
-    corpus = Corpus(uri, release)
+    corpus = Corpus(uri, release, codec_name=codec_name)
     with ReleaseTables(corpus.store, corpus.release) as tables:
         data = collect(corpus, tables, clips=clips, on_progress=on_progress)
     path = Path(out)
@@ -65,6 +73,7 @@ def collect(corpus: Corpus, tables: ReleaseTables, *, clips: int, on_progress: P
     on_progress("hours and reasons")
     data: dict[str, Any] = {
         "release": {"name": release.name, "uri": corpus.uri, "parent": release.parent, "labels": release.labels},
+        "codecs": contents.codecs(release, heard_by=corpus.codec_name),
         "flow": contents.flow(tables),
     }
     on_progress("scores and limits")

@@ -64,8 +64,13 @@ def with_codes_of(batch: pa.RecordBatch, codec: str | None) -> pa.RecordBatch:
 
 
 def place_of_codes(sample: Mapping[str, Any], codec: str | None) -> tuple[int, int, int]:
-    """Offset, length and CRC-32 of the codes of a sample, of a further codec, or of the first if None."""
+    """Offset, length and CRC-32 of the codes of a sample, of a further codec, or of the first if None.
+
+    Raises StorageError if the sample does not have them.
+    """
     if codec is None:
         return sample["codes_offset"], sample["codes_bytes"], sample["codes_crc32"]
-    one = next(one for one in sample["further_codes"] if one["codec"] == codec)
-    return one["offset"], one["bytes"], one["crc32"]
+    for one in sample.get("further_codes") or ():
+        if one["codec"] == codec:
+            return one["offset"], one["bytes"], one["crc32"]
+    raise StorageError(f"{sample['key']} has no codes of the codec {codec!r}", remedy="`voxbeam verify` lists all damage")

@@ -13,6 +13,7 @@ from voxbeam.pipeline.steps.probe import probe
 from voxbeam.pipeline.steps.release_writer import commit, write_part
 from voxbeam.pipeline.steps.shards import PackedSample, write_shards
 from voxbeam.schemas.config import CorpusConfig
+from voxbeam.schemas.formats import codec_stage
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import ReleaseFile
@@ -23,14 +24,15 @@ from voxbeam.storage.store import Store
 from voxbeam.transforms.decode import decode_sandboxed
 
 from tests.audio_fixtures import sample
+from tests.codecs import with_moved
 from tests.pipeline.factories import PHONES, draft, member
 
 SEGMENTS_MS = [(start, start + 1600) for start in range(1000, 25_000, 2500)]
 TEXT = "héllo there,  |  number"
 
 
-def spoken_release(folder: Path, *, keep_audio: bool = True, per_recording: int = 4) -> Corpus:
-    """Two recordings, one of them with two channels; a speaker each, in two splits."""
+def spoken_release(folder: Path, *, keep_audio: bool = True, per_recording: int = 4, moved: bool = False) -> Corpus:
+    """Two recordings, one of them with two channels; a speaker each, in two splits. With `moved`, a further codec of that name."""
     config = CorpusConfig().decode
     store = Store(str(folder / "corpus"))
     pin_threads()
@@ -56,7 +58,7 @@ def spoken_release(folder: Path, *, keep_audio: bool = True, per_recording: int 
             sf.write(sink, wave, 24_000, format="FLAC", subtype="PCM_16")
             (codes,) = codec.encode([wave])
             made = member(
-                name, start, split, speaker=f"Speaker {name}", identity=f"i{name:0>16}", ms=end - start, codes=codes.tobytes(),
+                name, start, split, codecs=("moved",) if moved else (), speaker=f"Speaker {name}", identity=f"i{name:0>16}", ms=end - start, codes=codes.tobytes(),
                 words=[{"text": "there", "start_ms": start, "end_ms": start + 300, "probability": 0.5}] if number else None,
                 text=f"{TEXT} {number}", language="en", dnsmos_ovrl=2.0 + 0.1 * number, avg_logprob=-0.1 * number,
             )  # fmt: skip
@@ -78,5 +80,9 @@ def spoken_release(folder: Path, *, keep_audio: bool = True, per_recording: int 
     )  # fmt: skip
     files.append(write_part(store, "rejected", "rejected", [rejected]))
     header = replace(draft(), models={"tokenize": sha256_of(EMBEDDED_WEIGHTS)})
+    if moved:
+        settings = with_moved(folder)
+        header.models[codec_stage("moved")] = sha256_of(Path(settings["codecs"]["moved"]["codec"]))
+        header = replace(header, config={**header.config, **settings})
     commit(store, header, files, {"samples": 2 * per_recording}, PHONES)
     return Corpus(store.root)

@@ -43,7 +43,9 @@
         count("recordings", "recordings"), count("voices", "voices"), count("confidence", "confidence"),
         count("duplicate_probability", "P(same as nearest)"), key("nearest", "nearest")], people.rows)),
     block("Licenses", makeTable("Licenses", [plain("license", "license"), words("consent_basis", "consent basis"), count("samples", "samples"), time("ms", "time")],
-      data.licenses))));
+      data.licenses)),
+    data.codecs.length ? block("Codecs", makeTable("Codecs", [words("name", "name"), words("weights", "weights"), key("sha256", "hash"), words("heard", "")],
+      data.codecs.map((row) => ({ ...row, name: row.codec ?? "the first", sha256: row.sha256.slice(0, 16), heard: row.heard ? "samples are heard by it" : "" })))) : null));
 
   const doubtful = section("doubtful");
   doubtful.append(make("p", {}, "Accepted samples whose text may be invented, though every rule lets it through."),

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(spoken_release(tmp_path_factory.mktemp("spoken")).uri)
+    return Path(spoken_release(tmp_path_factory.mktemp("spoken"), moved=True).uri)
 
 
 @pytest.fixture
@@ -50,6 +50,12 @@ def test_an_export_says_where_its_audio_is_from(corpus: Path, tmp_path: Path, ca
     assert main(words) == DONE and "was complete already" in capsys.readouterr().out
     assert main([*words, "--audio", "none"]) == UNUSABLE
     assert "holds another export" in capsys.readouterr().err
+    words[-1] = str(tmp_path / "moved")
+    assert main([*words, "--codec-name", "move"]) == UNUSABLE
+    assert "has no further codec 'move'" in capsys.readouterr().err
+    assert main([*words, "--codec-name", "moved"]) == UNUSABLE and not (tmp_path / "moved").exists()
+    assert main([*words, "--codec-name", "moved", "--audio", "codes"]) == DONE
+    assert "Audio: decoded from the codec tokens of moved" in capsys.readouterr().out
 
 
 def test_croissant_is_written_into_the_corpus(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +80,8 @@ def test_croissant_is_written_into_the_corpus(corpus: Path, tmp_path: Path, caps
         (["corpus", "--format", "shar", "--out", "o", "--card", "c.md"], "--card belongs to a model"),
         (["corpus", "--format", "shar", "--out", "o", "--about", "a.yaml"], "--about belongs to --format croissant"),
         (["corpus", "--format", "croissant", "--out", "o"], "--out has no use here"),
+        (["corpus", "--format", "croissant", "--codec-name", "moved"], "--codec-name has no use here"),
+        (["run", "--out", "a.safetensors", "--codec-name", "moved"], "--codec-name belongs to a corpus"),
         (["nowhere", "--format", "shar", "--out", "o"], "there is no corpus at"),
     ],
 )

@@ -54,6 +54,18 @@ def test_a_sample_from_its_codes_and_from_its_source(corpus_uri: str, tmp_path: 
     assert len(codes) == len(source) == 48_000 and not (codes == source).all()
 
 
+def test_a_sample_by_a_further_codec(corpus_uri: str, tmp_path: Path) -> None:
+    """The codec `moved` sounds as the first one does, by its own weights alone."""
+    words = ["show", corpus_uri, "--sql", "SELECT key FROM samples ORDER BY key", "--limit", "1"]
+    for name, options in (("first.wav", []), ("moved.wav", ["--codec-name", "moved"])):
+        status, out, _ = run(*words, *options, "--wav", str(tmp_path / name))
+        assert status == DONE and "frames × 8 codes, and of moved" in out
+    assert (tmp_path / "first.wav").read_bytes() == (tmp_path / "moved.wav").read_bytes()
+    status, _, err = run(*words, "--codec-name", "other")
+    assert status == UNUSABLE and "has no further codec 'other'" in err and "it has moved" in err
+    assert run(*words, "--codec-name", "moved", "--release", "1")[0] == UNUSABLE, "the first release has no such codec"
+
+
 def test_a_query_without_keys_is_a_table(corpus_uri: str) -> None:
     query = "SELECT split, count(*) AS samples FROM samples GROUP BY split ORDER BY split"
     status, out, _ = run("show", corpus_uri, "--sql", query)

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_part
 from voxbeam.pipeline.steps.shards import make_sample, write_shards
-from voxbeam.schemas.formats import CODEC_RATE, FRAME_RATE
+from voxbeam.schemas.formats import CODEC_RATE, FRAME_RATE, codec_stage
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SegmentRow, UnitRow
 from voxbeam.schemas.release import Release, ReleaseFile
 from voxbeam.storage.local_copies import sha256_of
 from voxbeam.storage.store import Store
 
-from tests.pipeline.factories import CONFIG, MODELS, WITH_SEPARATOR, draft, source, unit_row
+from tests.codecs import moved_codec
+from tests.pipeline.factories import CONFIG, MODELS, WITH_SEPARATOR, draft, further_codes, source, unit_row
 
 SECONDS, SEGMENT_S = 30, 2
 SPLITS = ("train", "train", "valid", "test")
@@ -47,7 +48,7 @@ _WORDS = [
 
 
 def build_by_hand(root: Path, speech: NDArray[np.float32], recordings: int = 4) -> Store:
-    """Two releases: the second has a stricter limit of DNSMOS, as its configuration says."""
+    """Two releases: the second has a stricter limit of DNSMOS, as its configuration says, and a further codec, `moved`."""
     wave = soxr.resample(speech[: SECONDS * 16_000], 16_000, CODEC_RATE).astype(np.float32)
     codec = load_codec(EMBEDDED_WEIGHTS)
     codes = codec.encode([wave])[0]
@@ -55,10 +56,13 @@ def build_by_hand(root: Path, speech: NDArray[np.float32], recordings: int = 4) 
     store = Store(str(root / "corpus"))
     rows = [row for number in range(recordings) for row in _segments(number, codes)]
     listed = [_write_source(root / "in" / f"r{number}.wav", wave) for number in range(recordings)]
+    moved = moved_codec(root)
     for number, limit in ((1, 1.8), (2, CONFIG.filter.min_dnsmos_ovrl)):
         assert limit is not None
         judged = [_judge(row, limit) for row in rows]
-        _commit(store, number, limit, judged, listed)
+        if number == 2:
+            judged = [replace(row, further_codes=further_codes(row, "moved")) for row in judged]
+        _commit(store, number, limit, judged, listed, moved if number == 2 else None)
     _write_record(store)
     return store
 
@@ -101,7 +105,9 @@ def _write_source(path: Path, wave: NDArray[np.float32]) -> dict[str, Any]:
     return {**vars(info), "sample_rate": CODEC_RATE, "frames": len(wave), "bytes": path.stat().st_size, "uri": str(path)}
 
 
-def _commit(store: Store, number: int, limit: float, rows: list[UnitRow], listed: list[dict[str, Any]]) -> Release:
+def _commit(
+    store: Store, number: int, limit: float, rows: list[UnitRow], listed: list[dict[str, Any]], moved: Path | None
+) -> Release:
     names = [f.name for f in fields(SegmentRow) if f.name != "speaker"]
     files: list[ReleaseFile] = []
     recordings, voices, identities, shards = [], [], [], []
@@ -152,10 +158,14 @@ def _commit(store: Store, number: int, limit: float, rows: list[UnitRow], listed
     files += [write_part(store, table, "part", content) for table, content in tables.items()]
     config = CONFIG.model_dump(mode="json")
     config["filter"]["min_dnsmos_ovrl"] = limit
+    models = {**MODELS, "tokenize": sha256_of(EMBEDDED_WEIGHTS)}
+    if moved is not None:
+        config["codecs"] = {"moved": {"codec": str(moved), "sha256": None}}
+        models[codec_stage("moved")] = sha256_of(moved)
     header = draft(number)
     header = ReleaseHeader(
         number=number, parent=header.parent, code_version=header.code_version, fingerprint=header.fingerprint, config=config,
-        models={**MODELS, "tokenize": sha256_of(EMBEDDED_WEIGHTS)},
+        models=models,
     )  # fmt: skip
     return commit(store, header, files, {"samples": sum(not row.reasons for row in rows), "recordings": 5}, WITH_SEPARATOR)
 

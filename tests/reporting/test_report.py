@@ -68,7 +68,8 @@ def test_the_page_is_one_file_of_bounded_size_and_shows_text_as_text(page: str) 
 
 def test_the_previous_release_is_compared(page: str) -> None:
     comparison = data_of(page)["comparison"]
-    assert comparison["settings"] == [{"name": "filter.min_dnsmos_ovrl", "before": "1.8", "now": "2.2"}]
+    assert {"name": "filter.min_dnsmos_ovrl", "before": "1.8", "now": "2.2"} in comparison["settings"]
+    assert all(row["name"] == "filter.min_dnsmos_ovrl" or "moved" in row["name"] for row in comparison["settings"])
     assert comparison["samples"]["came"]["n"] == 0 and comparison["samples"]["went"]["n"] > 0
     assert [row["reason"] for row in comparison["samples"]["rejected_now"]] == ["low_dnsmos"]
     assert comparison["samples"]["rejected_now"][0]["n"] == comparison["samples"]["went"]["n"]
@@ -77,6 +78,18 @@ def test_the_previous_release_is_compared(page: str) -> None:
 def test_a_release_without_predecessor_and_sound(corpus_uri: str, tmp_path: Path) -> None:
     data = data_of(voxbeam.report(corpus_uri, tmp_path / "a" / "first.html", release=1, clips=0).read_text())
     assert data["comparison"] is None and data["clips"] == [] and data["release"]["name"] == "000001"
+
+
+def test_the_codecs_of_a_release_and_the_one_that_is_heard(page: str, corpus_uri: str, tmp_path: Path) -> None:
+    codecs = data_of(page)["codecs"]
+    assert [(row["codec"], row["heard"]) for row in codecs] == [(None, True), ("moved", False)]
+    data = data_of(voxbeam.report(corpus_uri, tmp_path / "moved.html", clips=1, codec_name="moved").read_text())
+    assert [row["heard"] for row in data["codecs"]] == [False, True] and data["without_sound"] == []
+    heard = {clip["key"] for clip in data["clips"] if clip["accepted"]}
+    assert heard and all(data["sounds"][key] == data_of(page)["sounds"][key] for key in heard), "the two sound alike"
+    assert data_of(voxbeam.report(corpus_uri, tmp_path / "first.html", release=1, clips=0).read_text())["codecs"] == []
+    with pytest.raises(NotInCorpusError, match="no further codec 'other'"):
+        voxbeam.report(corpus_uri, tmp_path / "no.html", codec_name="other")
 
 
 def test_costs_come_from_the_records(corpus: Corpus) -> None:
