@@ -82,8 +82,8 @@ class Corpus:
     def samples(self, split: str | None = None, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
         """The samples of a split, or of all splits, as Arrow batches: an iterator that DuckDB can also query.
 
-        The columns are those that are stored: `codes_offset` is of the first codec whatever `codec_name` is, and
-        `further_codes` of the others. `columns` are names from docs/columns.md; all if None. Memory is bounded: batches have at most 10,000 rows.
+        `columns` are names from docs/columns.md; all if None. They are as stored: `codes_offset` and its like are of the first
+        codec whatever `codec_name` is, `further_codes` of the others. Memory is bounded: batches have at most 10,000 rows.
         """
         _check_split(split)
         if split is None or columns is None or "split" in columns:

@@ -86,7 +86,7 @@ def export(
     croissant: README.md and croissant.json of a release, into the corpus itself.
     """
     if name == MODEL:
-        others = {"--release": release, "--audio": audio, "--codec-name": codec_name, "--about": about}
+        others: dict[str, object] = {"--release": release, "--audio": audio, "--codec-name": codec_name, "--about": about}
         return _model(source, out, card, push, others)
     if card is not None:
         raise click.UsageError("--card belongs to a model; the card of a release is made from its tables")

@@ -50,15 +50,15 @@ def print_card(segment: dict[str, Any], console: Console) -> None:
         license, basis = segment["license"] or "no license listed", segment["consent_basis"] or "no consent basis listed"
         confidence = segment["identity_confidence"]
         sure = f" ({confidence:.0%} sure)" if confidence is not None else ""
-        _print(console, f"  identity {segment['identity']}{sure}  {segment['frames']} frames × 8 codes{_further(segment)}  {license}  {basis}")
+        _print(console, f"  identity {segment['identity']}{sure}  {_codes(segment)}  {license}  {basis}")
     for reason in segment["reasons"]:
         _print(console, f"  {reason}: {REASONS.get(reason, 'a reason that this voxbeam does not know')}", "red")
 
 
-def _further(segment: dict[str, Any]) -> str:
-    """The further codecs whose codes a sample has too."""
+def _codes(segment: dict[str, Any]) -> str:
+    """The codes of a sample, and the further codecs of which it has some too."""
     names = ", ".join(one["codec"] for one in segment.get("further_codes") or ())
-    return f", and of {names}" if names else ""
+    return f"{segment['frames']} frames × 8 codes{f', and of {names}' if names else ''}"
 
 
 def _print(console: Console, line: str, style: str = "") -> None:

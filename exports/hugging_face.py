@@ -58,9 +58,7 @@ class HuggingFace:
                     "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits],
                 }
             ],
-            "dataset_info": {
-                "features": [{"name": f.name, **_feature(f.type)} for f in request_schema(request)]
-            },
+            "dataset_info": {"features": [{"name": f.name, **_feature(f.type)} for f in request_schema(request)]},
         }
 
     def loading(self, request: ExportRequest) -> str:

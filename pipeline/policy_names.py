@@ -1,6 +1,9 @@
-"""Policy names: what a policy names and neither of two releases has, such as a speaker whose name was mistyped."""
+"""Policy names: what a policy, or an order to remove, names; and which of it a corpus does not have, such as a mistyped speaker.
 
-from collections.abc import Sequence
+Identities are not among them: an unknown one is an error (excluded_identities.py).
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from voxbeam.schemas.config import CorpusConfig
@@ -10,26 +13,57 @@ from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import table_batches
 from voxbeam.storage.store import Store
 
-_FOUND_IN: dict[str, tuple[tuple[type[Any], str], ...]] = {
-    "exclude.recordings": ((RecordingRow, "recording"),),
-    "exclude.speakers": ((SampleRow, "speaker"), (RejectedRow, "speaker"), (VoiceRow, "speaker")),
-    "exclude.voices": ((VoiceRow, "voice"),),
-    "exclude.segments": ((SampleRow, "key"), (RejectedRow, "key")),
-    "corrections.texts": ((SampleRow, "key"), (RejectedRow, "key")),
-    "corrections.rejected": ((SampleRow, "key"), (RejectedRow, "key")),
+Names = dict[str, set[str]]
+"""names by kind, which are the keys of COLUMNS"""
+COLUMNS: dict[str, tuple[tuple[type[Any], str], ...]] = {
+    "recordings": ((RecordingRow, "recording"),),
+    "speakers": ((SampleRow, "speaker"), (RejectedRow, "speaker"), (VoiceRow, "speaker")),
+    "voices": ((VoiceRow, "voice"),),
+    "segments": ((SampleRow, "key"), (RejectedRow, "key")),
 }
+"""where the tables of a release have the names of each kind"""
+_SETTINGS = {
+    "exclude.recordings": "recordings",
+    "exclude.speakers": "speakers",
+    "exclude.voices": "voices",
+    "exclude.segments": "segments",
+    "corrections.texts": "segments",
+    "corrections.rejected": "segments",
+}
+"""which kind of names each key of a configuration holds"""
 
 
-def unknown_names(store: Store, releases: Sequence[Release], config: CorpusConfig) -> tuple[str, ...]:
-    """Each with the key that names it. Only columns of what the policy names are read."""
-    unknown: list[str] = []
-    for where, columns in _FOUND_IN.items():
-        section, _, kind = where.partition(".")
-        missing = set(getattr(getattr(config, section), kind))
+def named(config: CorpusConfig) -> Names:
+    """What a policy names."""
+    names: Names = {kind: set() for kind in COLUMNS}
+    for setting, kind in _SETTINGS.items():
+        names[kind] |= set(_of_setting(config, setting))
+    return names
+
+
+def found_in_tables(store: Store, releases: Sequence[Release], wanted: Mapping[str, set[str]]) -> Names:
+    """Those of some names that a release has. Only their columns are read, until all of them are found."""
+    found: Names = {kind: set() for kind in COLUMNS}
+    for kind, names in wanted.items():
         for release in releases:
-            for record, column in columns:
-                if missing:
+            for record, column in COLUMNS[kind]:
+                if found[kind] != names:
                     for batch in table_batches(store, release, record, [column]):
-                        missing.difference_update(batch[column].to_pylist())
-        unknown += [f"{where}: {name}" for name in sorted(missing)]
-    return tuple(unknown)
+                        found[kind] |= names.intersection(batch[column].to_pylist())
+    return found
+
+
+def unknown_names(config: CorpusConfig, found: Names) -> tuple[str, ...]:
+    """What a policy names and is not among what was found, each with the key that names it."""
+    return tuple(
+        f"{setting}: {name}"
+        for setting, kind in _SETTINGS.items()
+        for name in sorted(_of_setting(config, setting))
+        if name not in found[kind]
+    )
+
+
+def _of_setting(config: CorpusConfig, setting: str) -> dict[str, str]:
+    section, _, key = setting.partition(".")
+    names: dict[str, str] = getattr(getattr(config, section), key)
+    return names

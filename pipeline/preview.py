@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from voxbeam.pipeline.events import BuildObserver
+from voxbeam.pipeline.policy_names import COLUMNS, Names, named
 from voxbeam.pipeline.progress import WorkerProgress
 from voxbeam.pipeline.steps.link import FinishedRecording, summarize_recording
 from voxbeam.pipeline.steps.pack import judged_rows
@@ -50,20 +51,13 @@ class Preview:
     """reason → duration of segments that are accepted now, and then not"""
     gained_ms: Counter[str] = field(default_factory=Counter)
     """reason → duration of segments that it rejects now, and that are accepted then"""
-    seen: set[str] = field(default_factory=set)
-    """those names of the policies that the corpus has"""
+    found: Names = field(default_factory=lambda: {kind: set() for kind in COLUMNS})
+    """those names of the other policy that the corpus has"""
 
     @property
     def lost_speakers(self) -> list[str]:
         """Speakers with samples now, and then none."""
         return sorted(self.now.speakers - self.then.speakers)
-
-    def unknown_names(self, config: CorpusConfig) -> tuple[str, ...]:
-        """What the policy names and the corpus does not have, each with the key that names it."""
-        named = [(f"exclude.{kind}", names) for kind, names in config.exclude if kind != "identities"] + [
-            (f"corrections.{kind}", names) for kind, names in config.corrections
-        ]
-        return tuple(f"{where}: {name}" for where, names in named for name in sorted(names) if name not in self.seen)
 
 
 def preview(
@@ -76,12 +70,12 @@ def preview(
     made, total = Preview(), WorkerProgress()
     configs = (CorpusConfig.model_validate(release.config), config)
     policies = (Policy.of(configs[0]), Policy.of(configs[1]))
-    named = {name for kind, names in (*config.exclude, *config.corrections) for name in names}
+    wanted = named(config)
     observer.recordings = release.counts["recordings"]
     for row in read_rows(store, release, RecordingRow):
         if row.status not in (*RELEASED, EXCLUDED):
             continue
-        made.seen |= {row.recording} & named
+        made.found["recordings"] |= {row.recording} & wanted["recordings"]
         judged: list[Judged] = []
         for each, policy, outcome in zip(configs, policies, (made.now, made.then), strict=True):
             if row.recording in policy.exclude.recordings:
@@ -89,8 +83,10 @@ def preview(
                 judged.append({})
             else:
                 finished = _summarize(store, row, each, policy, release.fingerprint)
-                made.seen |= {name for voice in finished.voices for name in (voice.voice, voice.speaker)} & named
-                judged.append(_tally(store, policy, finished, outcome, made.seen, named))
+                made.found["voices"] |= {voice.voice for voice in finished.voices} & wanted["voices"]
+                made.found["speakers"] |= {voice.speaker for voice in finished.voices} & wanted["speakers"]
+                judged.append(_tally(store, policy, finished, outcome))
+                made.found["segments"] |= judged[-1].keys() & wanted["segments"]
         _compare(made, judged[0], judged[1])
         if on_judged is not None:
             on_judged(judged[0], judged[1], policies)
@@ -110,16 +106,12 @@ def _summarize(store: Store, row: RecordingRow, config: CorpusConfig, policy: Po
     return finished
 
 
-def _tally(
-    store: Store, policy: Policy, recording: FinishedRecording, outcome: Outcome, seen: set[str], named: set[str]
-) -> Judged:
+def _tally(store: Store, policy: Policy, recording: FinishedRecording, outcome: Outcome) -> Judged:
     """Adds a recording to an outcome; returns what becomes of each of its segments."""
     judged: Judged = {}
     for unit in recording.row.units:
         for row in judged_rows(store, policy, recording, unit):
             judged[row.key] = row.duration_ms, row.reasons
-            if row.key in named:
-                seen.add(row.key)
             if not row.reasons:
                 outcome.samples += 1
                 outcome.accepted_ms += row.duration_ms

@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from voxbeam.pipeline.events import BuildProgress
+from voxbeam.pipeline.policy_names import found_in_tables
 from voxbeam.pipeline.preview import OnJudged
 from voxbeam.pipeline.repack import ReleaseResult, release
 from voxbeam.schemas.errors import NotInCorpusError
-from voxbeam.schemas.manifest import RecordingRow, SampleRow
 from voxbeam.schemas.release import Release
-from voxbeam.storage.releases import load_release, table_batches
+from voxbeam.storage.releases import load_release
 from voxbeam.storage.store import Store
 
-_TABLES = {"recordings": RecordingRow, "speakers": SampleRow}
 _COLUMNS = {"recordings": "recording", "speakers": "speaker"}
 _MAX_EXAMPLES = 3
 
@@ -40,7 +39,7 @@ def remove(
     """
     store = Store(output_uri)
     previous = load_release(store)
-    wanted = {"recordings": list(recordings), "speakers": list(speakers)}
+    wanted = {"recordings": recordings, "speakers": speakers}
     _require_known(store, previous, wanted)
     excluded = previous.config.get("exclude") or {}
     policy = {
@@ -67,11 +66,9 @@ def remove(
 
 
 def _require_known(store: Store, previous: Release, wanted: Mapping[str, Sequence[str]]) -> None:
+    found = found_in_tables(store, [previous], {kind: set(names) for kind, names in wanted.items()})
     for kind, names in wanted.items():
-        missing = set(names)
-        for batch in table_batches(store, previous, _TABLES[kind], [_COLUMNS[kind]]) if names else ():
-            missing -= set(batch[_COLUMNS[kind]].to_pylist())
-        if missing:
+        if missing := set(names) - found[kind]:
             told = ", ".join(sorted(missing)[:_MAX_EXAMPLES])
             raise NotInCorpusError(
                 f"release {previous.name} has no {_COLUMNS[kind]} {told}",

@@ -18,7 +18,7 @@ from voxbeam.pipeline.excluded_identities import resolve_identities
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.model_fingerprints import calibration_hash
-from voxbeam.pipeline.policy_names import unknown_names
+from voxbeam.pipeline.policy_names import found_in_tables, named, unknown_names
 from voxbeam.pipeline.preview import OnJudged, Preview, preview
 from voxbeam.pipeline.progress import clear_progress, read_progress
 from voxbeam.pipeline.release_diff import changed_settings, repacking_changes
@@ -96,13 +96,13 @@ def release(
     found: dict[str, Any] = {"previous": previous, "changes": tuple(changes)}
     if dry_run:
         seen = preview(store, previous, config, observer, on_judged)
-        unknown = seen.unknown_names(config)
+        unknown = unknown_names(config, seen.found)
         return ReleaseResult(**found, release=None, committed=False, preview=seen, unknown=unknown, wall_s=observer.elapsed_s)
     if not changes:
         return ReleaseResult(**found, release=previous, committed=False, preview=None, wall_s=observer.elapsed_s)
     empty = allow_empty or not previous.counts.get("samples")
     made = _run(store, previous, config, models, RunnerOptions(runner_args), observer, empty)
-    unknown = unknown_names(store, (previous, made), config)
+    unknown = unknown_names(config, found_in_tables(store, (previous, made), named(config)))
     return ReleaseResult(**found, release=made, committed=True, preview=None, unknown=unknown, wall_s=observer.elapsed_s)
 
 

@@ -32,7 +32,7 @@ TEXT = "héllo there,  |  number"
 
 
 def spoken_release(folder: Path, *, keep_audio: bool = True, per_recording: int = 4, moved: bool = False) -> Corpus:
-    """Two recordings, one of them with two channels; a speaker each, in two splits. With `moved`, a further codec of that name."""
+    """Two recordings, one of them with two channels; a speaker each, in two splits. `moved` adds a further codec of that name."""
     config = CorpusConfig().decode
     store = Store(str(folder / "corpus"))
     pin_threads()
@@ -58,7 +58,8 @@ def spoken_release(folder: Path, *, keep_audio: bool = True, per_recording: int 
             sf.write(sink, wave, 24_000, format="FLAC", subtype="PCM_16")
             (codes,) = codec.encode([wave])
             made = member(
-                name, start, split, codecs=("moved",) if moved else (), speaker=f"Speaker {name}", identity=f"i{name:0>16}", ms=end - start, codes=codes.tobytes(),
+                name, start, split, speaker=f"Speaker {name}", identity=f"i{name:0>16}", ms=end - start, codes=codes.tobytes(),
+                codecs=("moved",) if moved else (),
                 words=[{"text": "there", "start_ms": start, "end_ms": start + 300, "probability": 0.5}] if number else None,
                 text=f"{TEXT} {number}", language="en", dnsmos_ovrl=2.0 + 0.1 * number, avg_logprob=-0.1 * number,
             )  # fmt: skip

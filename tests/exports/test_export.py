@@ -298,7 +298,9 @@ def test_audio_from_the_codes_of_a_further_codec(spoken: Corpus, out: Path, name
     with pytest.raises(StorageError, match="another export"):
         export(spoken, name, str(out / "moved"), sound="codes")
     assert "decoded from the codec tokens of moved, mono" in (out / "moved" / CARD).read_text(encoding="utf-8")
-    sounds = [{path: content for path, content in objects(out / which).items() if _has_sound(path)} for which in ("moved", "first")]
+    sounds = [
+        {path: content for path, content in objects(out / which).items() if _has_sound(path)} for which in ("moved", "first")
+    ]
     assert sounds[0] and sounds[0] == sounds[1]
     weights = Path(spoken.release.config["codecs"]["moved"]["codec"])
     weights.rename(weights.with_name("away"))

@@ -125,18 +125,22 @@ def test_a_bucket_behind_a_failing_network_gets_the_same_bytes(
 def test_a_dry_run_says_what_the_release_then_has(output: Path) -> None:
     policy = {
         "filter": {"min_dnsmos_ovrl": 3.5, "min_snr_db": 10.0},
-        "exclude": {"recordings": {"s1-1": "x", "nobody": "y"}, "speakers": {"s0": "asked to"}},
+        "exclude": {"recordings": {"s1-1": "x", "nobody": "y"}, "speakers": {"s0": "asked to", "s0-4": "a recording"}},
     }
     before = latest(output)[1].counts
     told = release_with(policy, output, dry_run=True)
     assert told.preview is not None and told.release is None and latest(output)[1].number == 1
-    made = release_with(policy, output).release
-    assert made is not None
+    result = release_with(policy, output)
+    made = result.release
+    assert made is not None and result.unknown == told.unknown
     now, then = told.preview.now, told.preview.then
     assert [(o.accepted_ms, o.rejected_ms, o.samples) for o in (now, then)] == [
         (c["accepted_ms"], c["rejected_ms"], c["samples"]) for c in (before, made.counts)
     ]
-    assert told.preview.lost_speakers == ["s0"] and told.unknown == ("exclude.recordings: nobody",)
+    assert told.preview.lost_speakers == ["s0"] and told.unknown == (
+        "exclude.recordings: nobody",
+        "exclude.speakers: s0-4",
+    )
     reasons = [reason for row in rows(output, RejectedRow) for reason in row.reasons]
     assert {reason: reasons.count(reason) for reason in set(reasons)} == dict(then.segments)
     assert now.accepted_ms - then.accepted_ms == before["accepted_ms"] - made.counts["accepted_ms"]
