@@ -126,6 +126,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "output": "folder or bucket of the corpus",
         "release": "number of the release",
         "samples": "samples of the release",
+        "copies": "keys of samples to leave out, so that no sound is there twice: what --overlay writes",
         "pairs": "list of objects: one, other (keys of samples), shared (fraction of words), sound (correlation), same_sound",
     },
     "evaluate leak": {

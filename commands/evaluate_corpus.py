@@ -47,6 +47,7 @@ _SHARES = ("codec_similarity",)
 @click.option(
     "--codec-samples", type=click.IntRange(0), default=20, show_default=True, metavar="N", help="Samples to decode; 0: none."
 )
+@click.option("--codec-name", metavar="NAME", help="Further codec whose loss is measured.  [default: the first]")
 @click.option(
     "--recognizer",
     default="embedded-base",
@@ -63,6 +64,7 @@ def corpus(
     release: int | None,
     collar: float,
     codec_samples: int,
+    codec_name: str | None,
     recognizer: str,
     out: Path | None,
     as_json: bool,
@@ -81,7 +83,7 @@ def corpus(
 
     pin_threads_on_cpu("cpu")
     result = evaluate_corpus(
-        Corpus(output, release),
+        Corpus(output, release, codec_name=codec_name),
         read_truth(truth),
         defects=read_defects(defects) if defects else (),
         collar_s=collar,

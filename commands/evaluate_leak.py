@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
+from pathlib import Path
 
 import click
 
@@ -70,20 +72,27 @@ def leak(output: str, tests: tuple[str, ...], release: int | None, recognizer: s
 @click.command(
     cls=ModelCommand,
     short_help="Find samples that are in a corpus twice.",
-    examples=["voxbeam evaluate duplicates /data/corpus --json > twice.json"],
+    examples=[
+        "voxbeam evaluate duplicates /data/corpus --json > twice.json",
+        "voxbeam evaluate duplicates /data/corpus --overlay copies.jsonl",
+    ],
 )
 @click.argument("output")
 @click.option("--release", type=click.IntRange(1), metavar="N", help="Release to search.  [default: the latest]")
+@click.option(
+    "--overlay", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write an overlay that leaves copies out."
+)
 @json_option
-def duplicates(output: str, release: int | None, as_json: bool) -> int:
+def duplicates(output: str, release: int | None, overlay: Path | None, as_json: bool) -> int:
     """Find samples of OUTPUT whose texts share half of their runs of four words, and tell which are also the same sound.
 
-    The sound is decoded from the codes of such samples only.
+    The sound is decoded from the codes of such samples only. --overlay writes the copies as exclusions, for `overlays` of a
+    policy (docs/policy.md): of samples of the same sound, the one of the recording with the most accepted speech stays.
     """
     from voxbeam.commands import terminal
     from voxbeam.corpus import Corpus
-    from voxbeam.evaluation.leak import sample_words, sound_of
-    from voxbeam.evaluation.near_duplicates import compare_sounds, similar_texts
+    from voxbeam.evaluation.leak import longest_recordings_first, sample_words, sound_of
+    from voxbeam.evaluation.near_duplicates import compare_sounds, copies, similar_texts
 
     pin_threads_on_cpu("cpu")
     corpus = Corpus(output, release)
@@ -97,12 +106,18 @@ def duplicates(output: str, release: int | None, as_json: bool) -> int:
         table.add_row(pair.one, pair.other, f"{pair.shared:.0%}", f"{pair.sound or 0:.2f}")
     if pairs:
         terminal.print_table(console, "Pairs", table)
+    out = copies(pairs, longest_recordings_first(corpus))
+    if overlay is not None:
+        lines = [{"segment": key, "reason": f"the same sound as {kept}"} for key, kept in out.items()]
+        overlay.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        console.print(f"Overlay: {overlay} leaves {len(lines)} copies out of the next release that names it")
     if as_json:
         terminal.print_json(
             {
                 "output": corpus.uri,
                 "release": corpus.release.number,
                 "samples": len(words),
+                "copies": sorted(out),
                 "pairs": [vars(pair) | {"same_sound": pair.same_sound} for pair in pairs],
             }
         )

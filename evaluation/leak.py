@@ -124,6 +124,15 @@ def sample_words(corpus: Corpus) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def longest_recordings_first(corpus: Corpus) -> list[str]:
+    """The keys of all samples: those of the recording with the most accepted speech first, each recording's in order."""
+    rows = [row for batch in corpus.samples(columns=["key", "recording", "duration_ms"]) for row in batch.to_pylist()]
+    ms = defaultdict[str, int](int)
+    for row in rows:
+        ms[row["recording"]] += row["duration_ms"]
+    return [row["key"] for row in sorted(rows, key=lambda row: (-ms[row["recording"]], row["recording"], row["key"]))]
+
+
 def sound_of(corpus: Corpus, key: str) -> NDArray[np.float32]:
     """The sound [S] of a sample at 16 kHz, decoded from its codes."""
     return np.asarray(soxr.resample(corpus.audio(key), CODEC_RATE, ASR_RATE), np.float32)

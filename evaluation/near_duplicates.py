@@ -85,6 +85,27 @@ def compare_sounds(
         yield Pair(one=pair.one, other=pair.other, shared=pair.shared, sound=value)
 
 
+def copies(pairs: Sequence[Pair], order: Sequence[str]) -> dict[str, str]:
+    """Of keys whose sound is there twice: those to leave out, each with the one that stays.
+
+    `order` has every key, the one that rather stays first. No two keys that stay are the same sound.
+    """
+    same: dict[str, list[str]] = {}
+    for pair in pairs:
+        if pair.same_sound:
+            same.setdefault(pair.one, []).append(pair.other)
+            same.setdefault(pair.other, []).append(pair.one)
+    stays: set[str] = set()
+    out: dict[str, str] = {}
+    for key in order:
+        kept = [other for other in same.get(key, ()) if other in stays]
+        if kept:
+            out[key] = kept[0]
+        elif key in same:
+            stays.add(key)
+    return out
+
+
 def sound_correlation(one_S: NDArray[np.float32], other_S: NDArray[np.float32]) -> float:
     """How alike two sounds are, −1 to 1, where they lie best on each other, over at least three quarters of the shorter one."""
     one_TF, other_TF = (_spectrum(wave) for wave in (one_S, other_S))

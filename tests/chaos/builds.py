@@ -31,6 +31,7 @@ CONFIG = CorpusConfig.model_validate(
         "transcribe": {"language_model": None},  # seconds of loading, and nothing else here depends on it
         "filter": {"max_edge_jump": None},  # the pieces below are cut by the second, in the middle of words
         "pack": {"valid_fraction": 0.3, "test_fraction": 0.3},
+        "codecs": {"second": {"codec": "embedded"}},  # a stage of its own, though its codes are those of the first
     }
 )
 SPEAKERS = {"ada": (0, 8), "ben": (12, 18), "cleo": (9, 17), "kay": (18, 26), "leo": (0, 6), "mia": (6, 12)}

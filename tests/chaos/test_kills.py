@@ -33,6 +33,7 @@ from tests.chaos.builds import (
     start_driver,
     striking,
 )
+from tests.codecs import with_moved
 from tests.pipeline.factories import contents
 from tests.pipeline.test_build import run_build
 from tests.servers.faulty_proxy import Faults, FaultyProxy, Request
@@ -99,16 +100,17 @@ def test_a_driver_killed_while_it_releases_by_another_policy(corpus: Corpus, tmp
     assert list(verify_release(Store(str(output)), made)) == []
 
 
-def test_a_driver_killed_while_it_makes_one_stage_again(corpus: Corpus, tmp_path: Path) -> None:
-    """Another codec: units begin with what earlier ones know. Killed among them, the next runs end with the same bytes."""
+def test_a_driver_killed_while_it_makes_two_stages_again(corpus: Corpus, tmp_path: Path) -> None:
+    """Other codecs, the first and a further one: units begin with what earlier ones know. Killed among them, the next runs end
+    with the same bytes."""
     config = tmp_path / "config.yaml"
-    codec = {"tokenize": {"sha256": model_hash(str(EMBEDDED_WEIGHTS))}}
+    codec = {"tokenize": {"sha256": model_hash(str(EMBEDDED_WEIGHTS))}, **with_moved(tmp_path)}
     settings = CorpusConfig.model_validate({**CONFIG.model_dump(mode="json", exclude_unset=True), **codec})
     config.write_text(json.dumps(settings.model_dump(mode="json")))
     for name in ("whole", "out"):
         shutil.copytree(corpus.whole, tmp_path / name)
     whole = run_build(corpus.source, tmp_path / "whole", config=settings)
-    assert set(whole.progress.seconds) == {"decode", "tokenize"} and whole.committed
+    assert set(whole.progress.seconds) == {"decode", "tokenize", "tokenize.moved"} and whole.committed
     output = tmp_path / "out"
     first = files(output)
     arguments = ["build", "--input", str(corpus.source), "--config", str(config), "--output", str(output)]
@@ -122,7 +124,7 @@ def test_a_driver_killed_while_it_makes_one_stage_again(corpus: Corpus, tmp_path
             assert driver.exitcode == -signal.SIGKILL or done, (tmp_path / "log").read_text()
             assert before.items() <= files(output).items()
         outcome = run_build(corpus.source, output, "--direct_num_workers=2", config=settings)
-    assert (reader.wrong, reader.seen) == ([], {2, 3}) and set(outcome.progress.seconds) <= {"decode", "tokenize"}
+    assert (reader.wrong, reader.seen) == ([], {2, 3}) and set(outcome.progress.seconds) <= set(whole.progress.seconds)
     assert outcome.progress.units < whole.progress.units, "what was finished before a kill is not done again"
     made = Store(str(output)).get("releases/000003.json")
     assert made == Store(str(tmp_path / "whole")).get("releases/000003.json")

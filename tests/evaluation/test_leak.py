@@ -13,8 +13,10 @@ from voxbeam.commands.documents import FIELDS
 from voxbeam.commands.exit_status import DONE, UNUSABLE, WRONG
 from voxbeam.commands.main import main
 from voxbeam.evaluation import leak as library
-from voxbeam.evaluation.near_duplicates import SAME_SOUND, compare_sounds, similar_texts, sound_correlation
+from voxbeam.evaluation.near_duplicates import SAME_SOUND, Pair, compare_sounds, copies, similar_texts, sound_correlation
 from voxbeam.models.speech_metrics import embed_speaker
+from voxbeam.schemas.config import CorpusConfig
+from voxbeam.storage.overlays import read_overlays
 
 from tests.pipeline.factories import small_release
 
@@ -126,7 +128,20 @@ def test_duplicates_of_a_corpus(tmp_path, clip, monkeypatch, capsys):
     corpus = tmp_path / "corpus"
     small_release(corpus, tables={"samples": lambda rows: [replace(row, text=PROVERB) for row in rows[:2]] + rows[2:]})
     monkeypatch.setattr(library, "sound_of", lambda corpus, key: clip)
-    assert main(["evaluate", "duplicates", str(corpus), "--json"]) == DONE
+    overlay = tmp_path / "copies.jsonl"
+    assert main(["evaluate", "duplicates", str(corpus), "--overlay", str(overlay), "--json"]) == DONE
     document = json.loads(capsys.readouterr().out)
     assert list(document) == list(FIELDS["evaluate duplicates"])
-    assert [pair["same_sound"] for pair in document["pairs"]] == [True]
+    (pair,) = document["pairs"]
+    assert pair["same_sound"] and document["copies"] == [max(pair["one"], pair["other"])]
+    exclude = read_overlays(CorpusConfig(overlays=(str(overlay),))).exclude
+    assert exclude.segments == {document["copies"][0]: f"the same sound as {min(pair['one'], pair['other'])}"}
+
+
+def test_of_copies_one_stays():
+    def same(one: str, other: str, sound: float | None = 0.95) -> Pair:
+        return Pair(one=one, other=other, shared=1.0, sound=sound)
+
+    assert copies([same("a", "b"), same("b", "c"), same("a", "c")], ["c", "a", "b"]) == {"a": "c", "b": "c"}
+    assert copies([same("whole", "half"), same("whole", "rest")], ["half", "whole", "rest"]) == {"whole": "half"}
+    assert copies([same("a", "b", 0.5), same("a", "c", None)], ["a", "b", "c"]) == {}
