@@ -103,8 +103,8 @@ def _difference(store: Store, release: Release, config: CorpusConfig, unit: Unit
             return f"made again, its {name} differs"
     if len(rows) != len(stored_rows):
         return f"made again, it has {len(rows)} segments, not {len(stored_rows)}"
-    for name in rows.column_names:
-        if not rows[name].equals(stored_rows[name]):
+    for name in dict.fromkeys((*rows.column_names, *stored_rows.column_names)):
+        if any(name not in table.column_names for table in (rows, stored_rows)) or not rows[name].equals(stored_rows[name]):
             return f"made again, its column {name} differs"
     return None
 

@@ -11,7 +11,7 @@ from voxbeam.pipeline.error_reports import reports_errors
 from voxbeam.pipeline.job import Job
 from voxbeam.pipeline.steps.link import FinishedRecording, stable_hash
 from voxbeam.pipeline.steps.release_writer import write_part
-from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards
+from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards, wrong_codes
 from voxbeam.pipeline.steps.unit_file import load_unit_rows
 from voxbeam.schemas.config import PackConfig
 from voxbeam.schemas.manifest import RejectedRow, SampleRow, SegmentRow, ShardRow, UnitRow
@@ -93,7 +93,7 @@ class WriteShards(beam.DoFn):
             for row in load_unit_rows(self.job.store, selection.unit, self.job.policy, selection.language, whole=True):
                 if not row.reasons and row.local_speaker in selection.speakers:
                     if missing := self.job.config.codecs.keys() - {one["codec"] for one in row.further_codes or ()}:
-                        raise ValueError(f"{row.key} was accepted without codes of {min(missing)}; remove its unit {row.unit}")
+                        raise wrong_codes(row, f"was accepted without codes of {min(missing)}")
                     identity, confidence = selection.identities[row.local_speaker]
                     yield make_sample(
                         row,

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from voxbeam.schemas.errors import DamagedUnitError
 from voxbeam.schemas.formats import N_CODEBOOKS
 from voxbeam.schemas.manifest import SampleRow, SegmentRow, ShardRow, UnitRow
 from voxbeam.storage.local_copies import sha256_of
@@ -49,7 +50,7 @@ def make_sample(
 ) -> PackedSample:
     """A unit's accepted segment as a sample of a named speaker."""
     if row.codes is None:
-        raise ValueError(f"{row.key} was accepted without codes; remove its unit {row.unit} and build again")
+        raise wrong_codes(row, "was accepted without codes")
     sample = SampleRow(
         **{name: getattr(row, name) for name in _SEGMENT_FIELDS if name != "speaker"},
         speaker=speaker,
@@ -73,10 +74,15 @@ def make_sample(
     return PackedSample(row=sample, codes=_as_npy(row.codes, row), flac=row.flac, further=further)
 
 
+def wrong_codes(row: UnitRow, what: str) -> DamagedUnitError:
+    """The error of a segment of a unit whose codes cannot be packed."""
+    return DamagedUnitError(f"{row.key} {what}", remedy=f"remove its unit {row.unit} below units/, and build again")
+
+
 def _as_npy(codes: bytes, row: UnitRow) -> bytes:
     """Codes of a segment as an npy file."""
     if len(codes) != 2 * N_CODEBOOKS * row.frames:
-        raise ValueError(f"{row.key} has {len(codes)} bytes of codes for {row.frames} frames; remove its unit {row.unit}")
+        raise wrong_codes(row, f"has {len(codes)} bytes of codes for {row.frames} frames")
     return _codes_header(row.frames) + codes
 
 

@@ -17,7 +17,7 @@ from voxbeam.pipeline.takedown.purge import add_rows
 from voxbeam.pipeline.takedown.scan import scan
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.columns import arrow_schema
-from voxbeam.schemas.errors import StorageError
+from voxbeam.schemas.errors import DamagedUnitError, StorageError
 from voxbeam.schemas.manifest import SampleRow
 from voxbeam.storage.release_tables import ReleaseTables
 from voxbeam.storage.releases import read_rows
@@ -47,7 +47,7 @@ def test_members_of_every_codec(tmp_path: Path) -> None:
 def test_codes_of_another_length_are_refused() -> None:
     row = unit_row()
     assert row.codes is not None
-    with pytest.raises(ValueError, match="has 16 bytes of codes for 150 frames"):
+    with pytest.raises(DamagedUnitError, match="has 16 bytes of codes for 150 frames; remove its unit u0"):
         member(further_codes=[{"codec": "one", "codes": row.codes[:16]}])
 
 

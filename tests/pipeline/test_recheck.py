@@ -16,7 +16,9 @@ from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat
 from voxbeam.pipeline.repair import delete_damaged
 from voxbeam.pipeline.steps.unit_file import _MAGIC, _open
 from voxbeam.pipeline.verify import verify
+from voxbeam.schemas.columns import arrow_schema
 from voxbeam.schemas.errors import ModelError, StorageError
+from voxbeam.schemas.manifest import UnitRow
 from voxbeam.storage.releases import load_release
 from voxbeam.storage.store import Store
 
@@ -69,7 +71,7 @@ def test_an_unreachable_source_is_counted_and_no_problem(again: Path) -> None:
     assert (events["recheck"].unreachable, events["rederive"].unreachable) == (1, 1)
 
 
-@pytest.mark.parametrize("what", ["text", "peak"])
+@pytest.mark.parametrize("what", ["text", "further_codes", "peak"])
 def test_a_forged_unit_with_a_fitting_checksum_is_found(what: str, again: Path) -> None:
     (path,) = (again / "out" / "units").rglob("*.arrow")
     reader = _open(path.read_bytes())
@@ -77,6 +79,11 @@ def test_a_forged_unit_with_a_fitting_checksum_is_found(what: str, again: Path) 
     if what == "text":
         place = table.column_names.index("text")
         table = table.set_column(place, table.field("text"), pa.array(["forged"] * len(table)))
+    elif what == "further_codes":
+        added = arrow_schema(UnitRow, extras=True).field(what)
+        table = table.append_column(
+            added, pa.array([[{"codec": "x", "codes": codes.as_py()}] for codes in table["codes"]], added.type)
+        )
     else:
         header = {**json.loads(table.schema.metadata[b"unit"]), "peak": 0.0}
         table = table.replace_schema_metadata({**table.schema.metadata, b"unit": json.dumps(header).encode()})
@@ -87,7 +94,7 @@ def test_a_forged_unit_with_a_fitting_checksum_is_found(what: str, again: Path) 
     path.write_bytes(_MAGIC + hashlib.sha256(body).digest() + body)
     assert verified(again)[0] == []
     (problem,), _ = verified(again, rederive=1)
-    assert problem.endswith(f"made again, its {'column ' if what == 'text' else ''}{what} differs")
+    assert problem.endswith(f"made again, its {'' if what == 'peak' else 'column '}{what} differs")
 
 
 def test_units_of_other_models_are_not_compared(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
