@@ -42,10 +42,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "speed_up": ("too_fast", "sped_up"),
     "reverberation": ("low_dnsmos", "low_snr"),
     "level": ("quiet", "low_snr", NO_SEGMENT),
-    "duplicate": ("duplicate",),
+    "duplicate": ("excluded",),
     "synthetic": ("synthetic",),
 }
-"""reasons that call a kind by its name, or say so of its sound; `duplicate`, `synthetic`: no stage gives any"""
+"""reasons that call a kind by its name, or say so of its sound. `excluded` is that of the overlay of `evaluate duplicates`, in a
+corpus from which nothing else was taken out; `synthetic`: no stage gives any"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from voxbeam.schemas.errors import TruthError
 from voxbeam.schemas.reasons import REASONS
 
 RATE = 16_000
-WITHOUT_REASON = {"no segment", "duplicate", "synthetic"}
+WITHOUT_REASON = {"no segment", "synthetic"}
 """what the build has no reason for"""
 
 
