@@ -19,7 +19,7 @@ class Audio:
     pcm24k: NDArray[np.float32]
     """[24 · (end_ms − start_ms)] in [−1, 1], for the codec"""
     repeats_ms: tuple[tuple[int, int], ...] = ()
-    """stretches of the recording, in order, that repeat the packet before them"""
+    """stretches of the recording, in order, that repeat the packet before them, or stand still where an offset was taken off"""
 
     def slice16k(self, start_ms: int, end_ms: int) -> NDArray[np.float32]:
         """Samples at 16 kHz between two times of the recording."""

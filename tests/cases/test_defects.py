@@ -180,6 +180,19 @@ def test_repeated_packets_are_dropouts_of_a_segment(speech: Wave, tmp_path: Path
     assert "dropouts" not in rejection_reasons(good, CONFIG, language=None)
 
 
+def test_dropouts_of_a_recording_with_an_offset(clean: list[Wave], tmp_path: Path) -> None:
+    """The filter that takes the offset off leaves no zeros: gaps are found before it. Clean speech with an offset has none."""
+    for name, sound in (("clean", clean[0]), ("broken", with_gaps(clean[0], np.random.default_rng(9)))):
+        sf.write(tmp_path / f"{name}.flac", np.where(sound == 0, 0, sound + 0.004), RATE)
+    found = {}
+    for name in ("clean", "broken"):
+        [unit] = units_of(tmp_path / f"{name}.flac", DecodeConfig())
+        audio = DecodeAudio(DecodeConfig()).run_timed(UnitState(unit=unit)).require_audio()
+        assert dropouts(audio.pcm16k, RATE) == 0
+        found[name] = audio.repeated(0, unit.source.duration_ms)
+    assert CONFIG.max_dropouts is not None and found["clean"] == 0 and found["broken"] > 5 * CONFIG.max_dropouts
+
+
 def test_a_noise_gate_is_no_dropout(speech: Wave) -> None:
     pause = np.zeros(RATE, np.float32)
     faded = speech[8 * RATE : 10 * RATE] * np.minimum(1, np.minimum(np.arange(2 * RATE), np.arange(2 * RATE)[::-1]) / 800)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import fftconvolve, stft
 
+from voxbeam.transforms.audio.gaps import gaps
+
 Waveform = NDArray[np.float32]
 
 SNR_LIMIT_DB = 80.0
@@ -100,24 +102,8 @@ def _frames(waveform_T: NDArray[np.float64], length: int, hop: int) -> NDArray[n
 
 
 def dropouts(waveform_T: Waveform, rate: int) -> float:
-    """Fraction of the time in which the waveform stands still in the middle of sound: lost packets filled with zeros.
-
-    A run of equal samples of 8 to 300 ms counts if there is sound within 10 ms before and behind it, at −20 dB of the waveform's
-    own level. Digital silence between words, as a noise gate leaves it, is longer or fades, and does not count.
-    """
-    if len(waveform_T) < 2:
-        return 0.0
-    still_T = np.abs(np.diff(waveform_T)) < 1e-7
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], still_T.astype(np.int8), [0]])))
-    beside, least = rate // 100, 0.1 * float(np.sqrt(np.square(waveform_T, dtype=np.float64).mean()))
-    lost = 0
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
-        if not rate * 8 // 1000 <= end - start <= rate * 3 // 10 or start == 0 or end >= len(waveform_T) - 1:
-            continue
-        sides = waveform_T[max(0, start - beside) : start], waveform_T[end + 1 : end + 1 + beside]
-        if min(float(np.sqrt(np.square(side, dtype=np.float64).mean())) for side in sides) > least:
-            lost += int(end - start)
-    return lost / len(waveform_T)
+    """Fraction of the time that is lost to gaps (gaps.py)."""
+    return sum(end - start for start, end in gaps(waveform_T, rate)) / max(1, len(waveform_T))
 
 
 def loops(waveform_T: Waveform, rate: int) -> float:

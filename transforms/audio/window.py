@@ -13,6 +13,7 @@ from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.formats import ASR_RATE, ASR_SAMPLES_PER_MS, CODEC_RATE
 from voxbeam.transforms.audio.checks import AudioInfo, require_bytes
 from voxbeam.transforms.audio.file import read_mono
+from voxbeam.transforms.audio.gaps import gaps
 from voxbeam.transforms.audio.pauses import find_longest_pause
 from voxbeam.transforms.audio.repeats import repeated_stretches
 from voxbeam.transforms.audio.similar_packets import similar_stretches
@@ -60,12 +61,14 @@ def decode(
     similar = (
         (start_ms + start // ASR_SAMPLES_PER_MS, start_ms + end // ASR_SAMPLES_PER_MS) for start, end in similar_stretches(pcm16k)
     )
+    # Behind the filter of an offset nothing stands still: gaps are found before it, and count as what is repeated does.
+    still = gaps(raw, info.sample_rate, window) if window is not raw else []
     audio = Audio(
         start_ms=start_ms,
         end_ms=end_ms,
         pcm16k=pcm16k,
         pcm24k=resample(window, info.sample_rate, CODEC_RATE, end_ms - start_ms),
-        repeats_ms=_joined([*exact, *similar]),
+        repeats_ms=_joined([*exact, *similar, *((time_ms(start), time_ms(end)) for start, end in still)]),
     )
     return audio, float(np.abs(window).max(initial=0.0))
 
