@@ -35,7 +35,7 @@ LISTED = ("transcribe", "phonemize")
 _CODE: dict[str, tuple[int, ...]] = {
     "diarize": (12,),
     "segment": (12,),
-    "score": (8, 9, 11, 14),
+    "score": (8, 9, 11),
     "transcribe": (10, 13),
     "phonemize": (13,),
 }
