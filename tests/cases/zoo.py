@@ -281,5 +281,5 @@ def _streams(a: Wave, b: Wave) -> Iterator[Animal]:
 
 def _times(a: Wave, b: Wave) -> Iterator[Animal]:
     for name, content, sound, padding_s in (*times.files(a), *times.edited(a)):
-        reasons = () if sound is not None else ("time_jump", "edit_list")
+        reasons = () if sound is not None else ("edit_list",)
         yield Animal(name=name, content=content, sound=sound, padding_s=padding_s, reasons=reasons)

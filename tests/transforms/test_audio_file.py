@@ -159,5 +159,5 @@ def test_wav_of_a_recorder_that_did_not_know_its_length(tmp_path: Path, write_au
 def test_a_name_that_is_not_utf8_is_told_as_such(tmp_path: Path) -> None:
     """Listings have the replacement character in its place."""
     error = refused(tmp_path / "n\N{REPLACEMENT CHARACTER}ame.wav")
-    assert error.reason == "unreadable" and "not UTF-8" in error.remedy
-    assert "exists" in refused(tmp_path / "name.wav").remedy
+    assert error.reason == "unreadable" and "not UTF-8" in str(error.remedy)
+    assert "exists" in str(refused(tmp_path / "name.wav").remedy)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voxbeam.schemas.errors import StageError
 from voxbeam.transforms.audio.channels import MEAN, MONO, ChannelMeter, Policy
 from voxbeam.transforms.audio.containers import ogg_links
-from voxbeam.transforms.audio.file_clock import FileClock, require_possible
+from voxbeam.transforms.audio.file_clock import FileClock
 from voxbeam.transforms.audio.sparse_file import AudioFile, opened_for_library, opened_part
 
 _DEMUXERS = (
@@ -235,7 +235,6 @@ def _frames_of(
             expected += frame.samples
             start = None if frame.pts is None else float(frame.pts * frame.time_base)
             if gap_s := clock.gap(start, frame.samples / frame.sample_rate):
-                require_possible(gap_s, file.name, max(begin_s, seconds - gap_s))
                 if gaps is not None:
                     gaps.append(gap_s)
                 yield from _silence(frame, gap_s)

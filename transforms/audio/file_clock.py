@@ -4,13 +4,12 @@ A recorder that is paused, a participant who is muted, and packets that are lost
 sound on both sides of a gap, so that two halves of different words become one. Here a gap is as long as the container says.
 """
 
-from voxbeam.schemas.errors import StageError
-
 _TIMED = ("matroska", "mov", "mpegts", "mpeg", "flv", "asf", "ogg")
 """containers whose packets have times of their own; those of others follow from the bytes or the samples before"""
 _MIN_GAP_S = 0.1
 """times are rounded, and those of live streams jitter"""
 _MAX_GAP_S = 600.0
+"""longer than any pause: where times jump by more, forward as backward, another recording begins, which is joined without one"""
 _MAX_AHEAD_S = 0.5
 """times may catch up by this much; those that go back by more begin another recording"""
 
@@ -33,19 +32,12 @@ class FileClock:
             return 0.0
         step = 0.0 if self._end is None else start - self._end
         self._end = start + seconds
+        if step > _MAX_GAP_S:
+            self._lag = 0.0
+            return 0.0
         self._lag = max(-_MAX_AHEAD_S, self._lag + step)
         missing = min(step, self._lag)
         if missing < _MIN_GAP_S:
             return 0.0
         self._lag -= missing
         return missing
-
-
-def require_possible(gap_s: float, name: str, at_s: float) -> None:
-    """Raises StageError for a gap that is longer than any pause: the times before and behind it are not of one recording."""
-    if gap_s > _MAX_GAP_S:
-        raise StageError(
-            "time_jump",
-            f"the times in {name} jump by {gap_s:.0f} s at {at_s:.0f} s, as where different recordings were joined",
-            "split it there, or join the parts without a pause, e.g. by `ffmpeg -i IN OUT.flac`",
-        )
