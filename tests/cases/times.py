@@ -51,7 +51,7 @@ def files(a: Wave) -> Times:
     for name in ("opus.webm", "live.webm", "flac.mka", "opus.mp4", "aac.ts", "opus.ogg"):
         content = encode(name, lambda start_s: None if abs(start_s - split_s) < 0.25 else 0.0)
         yield f"lost_{name}", content, lost, _CONTAINERS[name][3]
-    for name in ("opus.webm", "aac.ts"):
+    for name in ("live.webm", "aac.ts"):
         yield f"jump_{name}", encode(name, lambda start_s: 0.0 if start_s < split_s else 7200.0), a, _CONTAINERS[name][3]
     # Packets that come late twice, followed by others that catch up: one gap at most.
     content = encode("opus.webm", lambda start_s: 0.15 - start_s % 1 * 0.9 if start_s >= 1 and start_s % 1 < 0.166 else 0.0)
