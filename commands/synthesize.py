@@ -126,7 +126,6 @@ def open_voice(
     help="WAV file to write; with --script, the folder of the sounds and their report.",
 )
 @best_of_option
-@click.option("--adapt", is_flag=True, help="Tune the models to the recording first: some seconds, and more like the voice.")
 @click.option("--continue", "continue_prompt", is_flag=True, help="Continue the prompt itself with the text.")
 @click.option("--c2pa", is_flag=True, help="Sign the WAV file with C2PA metadata too; needs voxbeam[c2pa].")
 @click.option("--stream", is_flag=True, help="Write the sound in chunks, and print the time to the first one.")
@@ -142,7 +141,6 @@ def generate(
     prompt_seconds: float,
     out: Path,
     best_of: int,
-    adapt: bool,
     continue_prompt: bool,
     stream: bool,
     c2pa: bool,
@@ -166,8 +164,8 @@ def generate(
     if (text is None) == (script is None):
         raise click.UsageError("give --text or --script, one of them")
     if script is not None:
-        if best_of > 1 or adapt or continue_prompt or stream or c2pa:
-            raise click.UsageError("--script excludes --best-of, --adapt, --continue, --stream and --c2pa")
+        if best_of > 1 or continue_prompt or stream or c2pa:
+            raise click.UsageError("--script excludes --best-of, --continue, --stream and --c2pa")
         from voxbeam.commands.speak_script import speak_script
 
         return speak_script(run, script, out, prompt, prompt_text, prompt_seconds, open_gate(ledger, purpose), seed, models)
@@ -184,7 +182,6 @@ def generate(
     import soundfile as sf
 
     from voxbeam.schemas.formats import CODEC_RATE
-    from voxbeam.synthesis.adaptation import adapted
     from voxbeam.synthesis.synthesizer import Prompt
     from voxbeam.synthesis.text import left_out
 
@@ -192,7 +189,6 @@ def generate(
     consent.require(heard.wave_S, run)  # before models are loaded
     voice = open_voice(run, heard, consent, **models)
     started = time.monotonic()
-    voice = adapted(voice) if adapt else voice
     if stream:
         problems = left_out(text)
         with sf.SoundFile(out, "w", CODEC_RATE, 1) as file:

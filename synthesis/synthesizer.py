@@ -96,7 +96,6 @@ class Synthesizer:
     def __post_init__(self) -> None:
         require_not_blocked(self.run_uri)
         self.ar, self.nar, self.config = load_models(self.run_uri, self.device, self.codec)
-        self._of_run = self.ar, self.nar
         self.phone_set = load_phone_set(self.language)
         # later versions of a phone set only append: a run knows the beginning
         known = self.phone_set.phones[: self.config.n_phones]
@@ -148,9 +147,9 @@ class Synthesizer:
         )
 
     def in_voice_of(self, prompt: Prompt) -> Self:
-        """The run's models with another prompt; its consent is asked for anew."""
+        """The same models with another prompt; its consent is asked for anew."""
         other = copy(self)
-        other.prompt, other._permit, (other.ar, other.nar) = prompt, None, self._of_run
+        other.prompt, other._permit = prompt, None
         for known in ("prompt_text", "prompt_KP", "_whole_words"):
             vars(other).pop(known, None)
         return other

@@ -1,6 +1,6 @@
 """Measures a voice: word errors, likeness, and whether takes end, of sentences and voices that it never saw.
 
-    python -m benchmarks.voice.evaluate RUN --prompts FOLDER --texts FILE [--rotate] [--adapt] [--takes 3]
+    python -m benchmarks.voice.evaluate RUN --prompts FOLDER --texts FILE [--voices 10] [--sentences 40] [--rotate] [--takes 3]
 
 FOLDER has VOICE.wav, at least three seconds each, and VOICE.other.wav, another sentence of the same voice: the codec's
 resynthesis of it is the most that can be reached. RUN may be `embedded`. Words are counted by Whisper base. The first take of
@@ -22,7 +22,6 @@ import torch
 from voxbeam.models.speech_metrics import WhisperTranscriber, embed_speaker, normalize_words
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.models.words import word_errors
-from voxbeam.synthesis.adaptation import adapted
 from voxbeam.synthesis.candidates import best_of
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
@@ -43,7 +42,6 @@ def main() -> None:
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--takes", type=int, default=1)
     parser.add_argument("--rotate", action="store_true")
-    parser.add_argument("--adapt", action="store_true", help="tune the models to each prompt first")
     parser.add_argument("--only", help="speak in these voices, by number: several processes can share the work")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -65,8 +63,6 @@ def main() -> None:
             continue
         prompt = arguments.prompts / f"{name}.wav"
         speaker = Synthesizer.load(arguments.run, prompt=prompt, sampling=sampling, consent=consent)
-        if arguments.adapt:
-            speaker = adapted(speaker)
         other = Recording.read(arguments.prompts / f"{name}.other.wav").wave_S
         ceiling = float(embed_speaker(speaker.codec.decode(speaker.codec.encode([other]))[0]) @ prompts[number])
         mine = texts[number :: len(names)] if arguments.rotate else texts

@@ -2,20 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
 
 from voxbeam.assets import PROMPT, PROMPT_TEXT
-from voxbeam.models.batch import TokenizedUtterance, collate
 from voxbeam.models.speech_metrics import TimedWord, WhisperTranscriber, normalize_words
-from voxbeam.models.transformer import TransformerConfig
-from voxbeam.models.valle import ARModel, ModelConfig, NARModel
 from voxbeam.models.words import word_errors
 from voxbeam.schemas.formats import CODEC_RATE
-from voxbeam.synthesis.adaptation import adapt_ar, adapt_nar, adapted
 from voxbeam.synthesis.candidates import best_of
 from voxbeam.synthesis.generate import generate
 from voxbeam.synthesis.synthesizer import Synthesizer
-from voxbeam.synthesis.text import phone_ids
 from voxbeam.synthesis.whole_words import whole_words
 
 HELD_OUT = (
@@ -39,34 +33,6 @@ def test_the_same_seed_gives_the_same_codes(voice: Synthesizer) -> None:
     assert one.finished and np.array_equal(one.codes_KT, again.codes_KT)
     assert not np.array_equal(one.codes_KT, other.codes_KT)
     assert 0.4 < one.codes_KT.shape[1] / 75 < 4
-
-
-@pytest.mark.slow
-def test_adapted_to_its_prompt_it_knows_the_prompt_better_and_another_voice_as_before(voice: Synthesizer) -> None:
-    ids = np.array(phone_ids([PROMPT_TEXT], voice.phonemizer, voice.phone_set), np.int64)
-    batch = collate([TokenizedUtterance("prompt", ids, voice.prompt_KP)])
-    half = batch.frame_lengths_B // 2
-
-    @torch.no_grad()
-    def losses(speaker: Synthesizer) -> tuple[float, float]:
-        return float(speaker.ar(batch).loss), float(speaker.nar(batch, torch.tensor([1]), half).loss)
-
-    before = losses(voice)
-    tuned = adapted(voice)
-    assert all(after < 0.7 * loss for after, loss in zip(losses(tuned), before, strict=True))
-    assert losses(voice) == losses(tuned.in_voice_of(tuned.prompt)) == before
-
-
-def test_adapting_is_the_same_for_the_same_prompt_and_draws_nothing() -> None:
-    config = ModelConfig(n_phones=5, codebook_size=8, transformer=TransformerConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16))
-    codes_KP = np.arange(8 * 40, dtype=np.int16).reshape(8, 40) % 8
-    for model, adapt in ((ARModel(config), adapt_ar), (NARModel(config), adapt_nar)):
-        state = torch.get_rng_state()
-        one, again = (list(adapt(model, np.array([1, 2, 3]), codes_KP).parameters()) for _ in range(2))
-        assert torch.equal(torch.get_rng_state(), state)
-        for a, b, base in zip(one, again, model.parameters(), strict=True):
-            assert torch.equal(a, b) and not a.requires_grad and base.requires_grad
-        assert any(not torch.equal(a, base) for a, base in zip(one, model.parameters(), strict=True))
 
 
 @pytest.mark.slow
