@@ -158,8 +158,7 @@ class ScoreConfig(Section):
     )
     codec_trace: bool = Field(
         False,
-        description="listen for the trace of the embedded codec, through which all speech of voxbeam's models goes, so as not to "
-        "learn from a source that they made (filter.max_codec_trace)",
+        description="hear the trace of the embedded codec, which all speech of voxbeam's models has (filter.max_codec_trace)",
     )
 
     @model_serializer(mode="wrap")

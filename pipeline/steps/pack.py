@@ -14,9 +14,10 @@ from voxbeam.pipeline.steps.release_writer import write_part
 from voxbeam.pipeline.steps.shards import PackedSample, make_sample, write_shards, wrong_codes
 from voxbeam.pipeline.steps.unit_file import load_unit_rows
 from voxbeam.schemas.config import PackConfig
-from voxbeam.schemas.manifest import RejectedRow, SampleRow, SegmentRow, ShardRow, UnitRow
+from voxbeam.schemas.manifest import RejectedRow, SampleRow, ShardRow, UnitRow
 from voxbeam.schemas.policy import Policy
 from voxbeam.schemas.release import ReleaseFile
+from voxbeam.schemas.segment_row import SegmentRow
 from voxbeam.storage.store import Store
 from voxbeam.transforms.policy import leave_out, was_cut_well
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from voxbeam.schemas.errors import DamagedUnitError
 from voxbeam.schemas.formats import N_CODEBOOKS
-from voxbeam.schemas.manifest import SampleRow, SegmentRow, ShardRow, UnitRow
+from voxbeam.schemas.manifest import SampleRow, ShardRow, UnitRow
+from voxbeam.schemas.segment_row import SegmentRow
 from voxbeam.storage.local_copies import sha256_of
 from voxbeam.storage.store import Store
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from voxbeam.schemas.manifest import RecordingRow, SegmentRow
+from voxbeam.schemas.manifest import RecordingRow
+from voxbeam.schemas.segment_row import SegmentRow
 from voxbeam.transforms.identity.voices import real_name
 
 MIN_TEXT = 24

@@ -17,8 +17,9 @@ from voxbeam.pipeline.steps.release_writer import ReleaseHeader, commit, write_p
 from voxbeam.pipeline.steps.shards import make_sample, write_shards
 from voxbeam.schemas.formats import CODEC_RATE, FRAME_RATE, codec_stage
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SegmentRow, UnitRow
+from voxbeam.schemas.manifest import RecordingRow, RejectedRow, UnitRow
 from voxbeam.schemas.release import Release, ReleaseFile
+from voxbeam.schemas.segment_row import SegmentRow
 from voxbeam.storage.local_copies import sha256_of
 from voxbeam.storage.store import Store
 
