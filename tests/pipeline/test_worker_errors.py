@@ -13,6 +13,8 @@ from voxbeam.pipeline.error_reports import read_reported_error, report_error
 from voxbeam.pipeline.events import BuildProgress
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import CommitConflictError, ModelError, StageError, StorageError, VoxbeamError, WorkerLostError
+from voxbeam.schemas.release import Release
+from voxbeam.storage.releases import release_path
 from voxbeam.storage.store import Store
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 
@@ -69,9 +71,11 @@ def test_a_missing_model(workers: int, tmp_path: Path) -> None:
 
 
 def test_a_lost_commit_race(tmp_path: Path) -> None:
+    other = Release(number=1, parent=None, code_version=1, fingerprint="0" * 16, config={}, models={}, counts={}, files=())
+
     def commit_first(event: BuildProgress) -> None:
         if event.phase == "run":
-            Store(str(tmp_path / "out")).put_if_absent("releases/000001.json", b"another")
+            Store(str(tmp_path / "out")).put_if_absent(release_path(1), other.to_json())
 
     error = run(tmp_path, 1, on_progress=commit_first)
     assert type(error) is CommitConflictError and error.exit_status == 4
