@@ -31,7 +31,7 @@ def detect(file: Path, ledger: str | None) -> int:
 
     Exit status 1: no mark was found. A machine may have made the sound all the same: marks can be removed, and others have none.
     """
-    from voxbeam.safety.codec_trace import AT_SPEEDS, REFUSED, codec_score, search_speeds
+    from voxbeam.safety.codec_trace import codec_score, trace_at_speed
     from voxbeam.safety.credentials import read_credentials
     from voxbeam.safety.keys import PUBLIC_KEY
     from voxbeam.safety.ledger import Ledger
@@ -47,7 +47,7 @@ def detect(file: Path, ledger: str | None) -> int:
     if (score := codec_score(wave_S)) is not None:
         trace = "the trace" if score >= 0 else "no trace"
         click.echo(f"{file}: {trace} of voxbeam's codec; score {score:+.1f} (above 0: likely passed through it)")
-        if score < REFUSED and (found := search_speeds(wave_S)) is not None and found[0] >= AT_SPEEDS:
+        if (found := trace_at_speed(wave_S, score)) is not None:
             click.echo(f"  as a sound that was played at {found[1]:g} times its speed since: the trace; score {found[0]:+.1f}")
     for key in dict.fromkeys((opened.keys.watermark(), PUBLIC_KEY)):
         mark = read_mark(wave_S, key, SPEEDS) or read_mark(wave_S, key, MORE_SPEEDS)

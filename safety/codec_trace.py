@@ -54,6 +54,12 @@ def trace_of(heard_S: Wave, most: int) -> float | None:
     return float(np.mean([_classifier().scores(features(window_S[None]))[0] for window_S in windows]))
 
 
+def trace_at_speed(wave_S: Wave, score: float) -> tuple[float, float] | None:
+    """Score and speed of a sound whose trace is plain at another speed only; `score` is that of the sound as it is."""
+    found = search_speeds(wave_S) if score < REFUSED else None
+    return found if found is not None and found[0] >= AT_SPEEDS else None
+
+
 def search_speeds(wave_S: Wave) -> tuple[float, float] | None:
     """The greatest score of a sound [S] at 24 kHz at any of SPEEDS, and that speed; None for too little speech.
 
@@ -69,7 +75,7 @@ def search_speeds(wave_S: Wave) -> tuple[float, float] | None:
 def require_no_codec(wave_S: Wave) -> None:
     """Raises ConsentError for a recording that passed through the codec, also one that was played faster or slower since."""
     score, speed = codec_score(wave_S), 1.0
-    if score is not None and score < REFUSED and (found := search_speeds(wave_S)) is not None and found[0] >= AT_SPEEDS:
+    if score is not None and (found := trace_at_speed(wave_S, score)) is not None:
         score, speed = found
     if score is not None and score >= REFUSED:
         played = f", played at {speed:g} times its speed" if speed != 1 else ""

@@ -6,7 +6,7 @@ Shapes: S samples at 24 kHz, N voices, M of them of one person, D embedding valu
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,15 +91,8 @@ def find_voices(store: Store, release: Release, sound_D: NDArray[np.float32]) ->
     sound_D = calibration.center(sound_D[None].astype(np.float16))[0].astype(np.float32)
     embedding_ND = calibration.center(voices.embedding_ND).astype(np.float32)
     similarity_N = embedding_ND @ sound_D
-    identity_of = {voice: row.identity for row in read_rows(store, release, IdentityRow) for voice in row.voices}
     probability_N = evidence.probability(similarity_N.astype(np.float64))
-    found = [
-        HeardVoice(
-            voice=key, recording=recording_of_voice(key), speaker=speaker, identity=identity_of.get(key),
-            similarity=round(float(similarity), 4), probability=round(float(probability), 4),
-        )
-        for key, speaker, similarity, probability in zip(voices.keys, speakers, similarity_N, probability_N, strict=True)
-    ]  # fmt: skip
+    found = _heard(store, release, voices.keys, speakers, similarity_N, probability_N)
     weight_N = voices.weight_N * voices.audible_N
     means = _identity_means(found, weight_N, similarity_N)
     alike = {identity for identity, similarity in means.items() if similarity >= evidence.threshold}
@@ -142,16 +135,29 @@ def find_near(store: Store, release: Release, own: Collection[str], gone: Collec
         np.maximum(similarity_N, embedding_ND @ embedding_ND[at], out=similarity_N)
     evidence = Evidence(calibration, config.identify, len(voices))
     probability_N = evidence.probability(similarity_N.astype(np.float64))
+    found = _heard(store, release, voices.keys, speakers, similarity_N, probability_N)
+    near = [found[at] for at in np.flatnonzero(audible_N & (probability_N >= MIN_NEAR)).tolist()]
+    near = [one for one in near if one.voice not in own and one.recording not in gone]
+    return tuple(sorted(near, key=_nearest_first)[:MAX_NEAR])
+
+
+def _heard(
+    store: Store,
+    release: Release,
+    keys: Sequence[str],
+    speakers: Sequence[str],
+    similarity_N: NDArray[np.float32],
+    probability_N: NDArray[np.float64],
+) -> list[HeardVoice]:
+    """Every voice of a release, with how similar it is to what is searched, in the order of `keys`."""
     identity_of = {voice: row.identity for row in read_rows(store, release, IdentityRow) for voice in row.voices}
-    found = [
+    return [
         HeardVoice(
-            voice=key, recording=recording, speaker=speakers[at], identity=identity_of.get(key),
-            similarity=round(float(similarity_N[at]), 4), probability=round(float(probability_N[at]), 4),
+            voice=key, recording=recording_of_voice(key), speaker=speaker, identity=identity_of.get(key),
+            similarity=round(float(similarity), 4), probability=round(float(probability), 4),
         )
-        for at in np.flatnonzero(audible_N & (probability_N >= MIN_NEAR)).tolist()
-        if (key := voices.keys[at]) not in own and (recording := recording_of_voice(key)) not in gone
+        for key, speaker, similarity, probability in zip(keys, speakers, similarity_N, probability_N, strict=True)
     ]  # fmt: skip
-    return tuple(sorted(found, key=_nearest_first)[:MAX_NEAR])
 
 
 def _nearest_first(voice: HeardVoice) -> tuple[float, str]:
