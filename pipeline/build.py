@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.build_record import write_record
-from voxbeam.pipeline.collection_mark import require_no_collection
+from voxbeam.pipeline.collection_mark import last_collection, require_no_collection
 from voxbeam.pipeline.events import BuildObserver, BuildProgress
 from voxbeam.pipeline.excluded_identities import resolve_identities
 from voxbeam.pipeline.heal import heal
@@ -105,9 +105,22 @@ def build(
     run_id, info = uuid.uuid4().hex[:8], BuildInfo(detached=runner.detached, local=runner.local_workers() > 0)
     with heartbeat(store, run_id, info) as announce:
         require_no_collection(store)
-        choices = {"remove_unlisted": remove_unlisted, "allow_empty": allow_empty, "require_consent": require_consent}
-        consent = Ledger(ledger)
-        result = _build(input_uri, store, config, runner, beam_options, observer, run_id, info, announce, consent, **choices)
+        result = _build(
+            input_uri,
+            store,
+            config,
+            runner,
+            beam_options,
+            observer,
+            run_id,
+            info,
+            announce,
+            Ledger(ledger),
+            collection=last_collection(store),
+            remove_unlisted=remove_unlisted,
+            allow_empty=allow_empty,
+            require_consent=require_consent,
+        )
     if not runner.detached:
         clear_progress(store, run_id)
     return result
@@ -125,6 +138,7 @@ def _build(
     announce: Callable[[], None],
     consent: Ledger,
     *,
+    collection: str,
     remove_unlisted: bool,
     allow_empty: bool,
     require_consent: bool,
@@ -146,7 +160,7 @@ def _build(
     run = partial(run_job, runner=runner, beam_options=beam_options, observer=observer)
     healed = WorkerProgress()
     if not runner.detached:  # a detached job cannot be waited for
-        healed = heal(store, hashes, run_id, partial(put_listing, store), recordings, run, observer)
+        healed = heal(store, hashes, run_id, collection, partial(put_listing, store), recordings, run, observer)
     previous = latest_release(store)
     unit_fingerprint = fingerprint(config, hashes, CODE_VERSION)
     changes = Changes()
@@ -172,6 +186,7 @@ def _build(
         allow_empty=allow_empty,
         run_id=run_id,
         local=runner.local_workers() > 0,
+        collection=collection,
     )
     info.recordings, info.release = observer.recordings, job.number
     announce()

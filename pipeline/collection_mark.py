@@ -3,6 +3,9 @@
 Both announce themselves before they look: a collection puts its mark, then looks for builds; a build puts its heartbeat, then
 looks for a mark. Whatever the order, one of the two sees the other and stops. The collection repeats this before every batch of
 deletions, and a build looks again just before it commits.
+
+A build that was suspended, or whose clock jumped, counts as stopped, and a collection may begin and end meanwhile. So a
+collection that deletes leaves its name behind (`LAST`), and a build commits only if that is the one that it saw at its start.
 """
 
 import uuid
@@ -16,13 +19,15 @@ from voxbeam.storage.store import Store
 
 MARKS = "gc"
 """folder of the marks of running collections"""
+LAST = f"{MARKS}/last.json"
+"""names the last collection that deleted something"""
 MARK_EXPIRES = timedelta(minutes=30)
 """a collection renews its mark with every batch; an older mark is of one that was killed"""
 
 
 def require_no_collection(store: Store) -> None:
     """Raises StorageError while a garbage collection runs. A build calls it after its heartbeat, and before its commit."""
-    marks = [(path, written) for path, _, written in store.walk_with_mtime(f"{MARKS}/")]
+    marks = [(path, written) for path, _, written in store.walk_with_mtime(f"{MARKS}/") if path != LAST]
     if marks and any(store.now() - written < MARK_EXPIRES for _, written in marks):
         raise StorageError(
             f"garbage is being collected in {store.root}",
@@ -30,11 +35,29 @@ def require_no_collection(store: Store) -> None:
         )
 
 
+def last_collection(store: Store) -> str:
+    """The name of the last collection that deleted something; empty if none has."""
+    try:
+        return store.get(LAST).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def require_same_collection(store: Store, seen: str) -> None:
+    """Raises StorageError if a collection has deleted something since `last_collection` was `seen`."""
+    if last_collection(store) != seen:
+        raise StorageError(
+            f"garbage was collected in {store.root} while this command was suspended, and part of its work may be gone",
+            remedy="run the same command again: what is left is kept, and the rest is made again",
+        )
+
+
 class CollectionMark:
     """The object by which a collection announces itself."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.path = store, f"{MARKS}/{uuid.uuid4().hex}.json"
+        self.store, self.name, self.deleted = store, uuid.uuid4().hex, False
+        self.path = f"{MARKS}/{self.name}.json"
 
     def renew(self) -> datetime:
         """Puts the mark again, then looks for running builds; returns the time by the store's clock.
@@ -48,6 +71,14 @@ class CollectionMark:
                 remedy=f"let it finish; if it was killed, wait {remaining.total_seconds() / 60:.0f} min",
             )
         return self.store.modified(self.path)
+
+    def delete(self, paths: list[str]) -> None:
+        """Deletes objects, unless a build runs; before the first it leaves its name for builds that do not seem to run."""
+        self.renew()
+        if paths and not self.deleted:
+            self.store.replace(LAST, self.name.encode(), durable=True)
+            self.deleted = True
+        self.store.delete(paths)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def collect_garbage(output_uri: str, older_than: timedelta, *, dry_run: bool = F
                 raise StorageError(
                     f"a release was committed to {store.root} during the collection", remedy="run the same command again"
                 )
-            store.delete([orphan.path for orphan in orphans[start : start + _BATCH]])
+            mark.delete([orphan.path for orphan in orphans[start : start + _BATCH]])
         return orphans
 
 

@@ -29,6 +29,7 @@ def heal(
     store: Store,
     models: dict[str, str],
     run_id: str,
+    collection: str,
     put_listing: Callable[[Sequence[Recording]], str],
     listed: Sequence[Recording],
     run: Callable[[Job], object],
@@ -75,6 +76,7 @@ def heal(
                 recordings=0,
                 allow_empty=True,
                 run_id=f"{run_id}-heal-{release.name}",
+                collection=collection,
             )
             run(job)
             progress.add(read_progress(store, job.run_id))

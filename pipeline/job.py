@@ -8,7 +8,7 @@ from voxbeam.schemas.fingerprint import stage_fingerprints
 from voxbeam.schemas.policy import Policy
 from voxbeam.storage.store import Store
 
-CODE_VERSION = 14
+CODE_VERSION = 15
 """part of every unit's fingerprint: raise it when a stage's code changes its results, and finished units are made again"""
 
 
@@ -43,6 +43,8 @@ class Job:
     """whether its recordings and units are those of the previous release, by another policy: nothing is listed, probed or made"""
     local: bool = True
     """whether its workers are processes on the machine that launched it, with the same models"""
+    collection: str = ""
+    """the last garbage collection when the build began (collection_mark.py)"""
     code_version: int = CODE_VERSION
     """of the stages that make its units, or made them"""
 

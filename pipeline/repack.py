@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from voxbeam.models.phones import load_phone_set, phonemizer_version
 from voxbeam.models.threads import pin_threads
 from voxbeam.pipeline.build_record import write_record
-from voxbeam.pipeline.collection_mark import require_no_collection
+from voxbeam.pipeline.collection_mark import last_collection, require_no_collection
 from voxbeam.pipeline.events import BuildObserver, BuildProgress
 from voxbeam.pipeline.excluded_identities import resolve_identities
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat
@@ -187,6 +187,7 @@ def _run(
             recordings=previous.counts["recordings"],
             allow_empty=allow_empty,
             run_id=run_id,
+            collection=last_collection(store),
             repacks=True,
             code_version=previous.code_version,
         )

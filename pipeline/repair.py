@@ -55,7 +55,6 @@ def delete_damaged(store: Store, release: Release, suspects: Iterable[str]) -> l
             except FileNotFoundError:
                 continue
             if damaged:
-                mark.renew()
-                store.delete([path])
+                mark.delete([path])
                 deleted.append(path)
     return deleted

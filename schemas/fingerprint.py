@@ -37,7 +37,7 @@ _CODE: dict[str, tuple[int, ...]] = {
     "segment": (12,),
     "score": (8, 9, 11),
     "transcribe": (10, 13),
-    "phonemize": (13,),
+    "phonemize": (13, 15),
 }
 """stage → later code versions that changed its results, and not those of all stages; a version that no stage names changed all"""
 _MODELS = {

@@ -7,10 +7,14 @@ from voxbeam.models.spoken_form.rule import Rule, choice, rule
 
 _TITLES = {
     "Dr": "doctor", "Mr": "mister", "Mrs": "missus", "Ms": "miz", "Prof": "professor", "Capt": "captain", "Cpt": "captain",
-    "Col": "colonel", "Gen": "general", "Lt": "lieutenant", "Sgt": "sergeant", "Cpl": "corporal", "Pvt": "private",
-    "Maj": "major", "Cmdr": "commander", "Adm": "admiral", "Rev": "reverend", "Hon": "honorable", "Gov": "governor",
+    "Col": "colonel", "Gen": "general", "Lt": "lieutenant", "Sgt": "sergeant", "Cpl": "corporal",
+    "Pvt": "private",
+    "Maj": "major", "Cmdr": "commander", "Cdr": "commander", "Adm": "admiral", "Rev": "reverend", "Hon": "honorable",
+    "Gov": "governor",
     "Sen": "senator", "Rep": "representative", "Pres": "president", "Msgr": "monsignor", "Supt": "superintendent",
     "Mt": "mount", "Ft": "fort", "St": "saint", "Ste": "sainte", "Fr": "father", "Messrs": "messieurs", "Mme": "madame",
+    "Brig": "brigadier", "Pfc": "private first class",
+    "Ens": "ensign", "Det": "detective", "Insp": "inspector", "Amb": "ambassador", "Atty": "attorney",
 }  # fmt: skip
 """before a name"""
 _BARE_TITLES = ("Dr", "Mr", "Mrs", "Ms", "Prof", "Lt", "Sgt", "Capt", "St", "Mt")
@@ -22,12 +26,12 @@ _STREETS = {
 """after a name"""
 _ALWAYS = {
     "ca": "circa", "bldg": "building", "jr": "junior", "drs": "doctors", "sr": "senior", "vs": "versus", "etc": "et cetera",
-    "al": "al", "dept": "department", "inc": "incorporated", "corp": "corporation", "ltd": "limited", "co": "company",
+    "viz": "namely", "dept": "department", "inc": "incorporated", "corp": "corporation", "ltd": "limited", "co": "company",
     "bros": "brothers", "esq": "esquire", "approx": "approximately", "govt": "government", "univ": "university",
     "assn": "association", "ave": "avenue", "blvd": "boulevard", "apt": "apartment", "vol": "volume", "mr": "mister",
     "mrs": "missus", "prof": "professor", "dr": "doctor", "capt": "captain", "lt": "lieutenant", "sgt": "sergeant",
-    "ext": "extension", "misc": "miscellaneous", "max": "maximum", "hwy": "highway", "appt": "appointment", "tel": "telephone",
-    "intl": "international", "natl": "national", "attn": "attention", "est": "established", "feb": "february", "apr": "april",
+    "ext": "extension", "misc": "miscellaneous", "hwy": "highway", "appt": "appointment", "tel": "telephone",
+    "intl": "international", "natl": "national", "attn": "attention", "feb": "february", "apr": "april",
     "aug": "august", "sept": "september", "oct": "october", "nov": "november", "dec": "december", "tues": "tuesday",
     "thurs": "thursday", "thur": "thursday", "fri": "friday",
 }  # fmt: skip
@@ -35,10 +39,14 @@ _ALWAYS = {
 _WITH_NUMBER = {
     "vol": "volume", "fig": "figure", "figs": "figures", "p": "page", "pp": "pages", "pg": "page", "no": "number",
     "nos": "numbers", "c": "circa", "ch": "chapter", "chap": "chapter", "sec": "section", "eq": "equation", "ext": "extension",
-    "apt": "apartment", "ver": "version", "art": "article", "col": "column", "par": "paragraph", "ex": "exercise",
-    "rm": "room", "rte": "route", "vs": "verses", "v": "verse",
+    "apt": "apartment", "ver": "version", "col": "column", "rm": "room", "rte": "route", "est": "established",
 }  # fmt: skip
 """with a dot, before a number"""
+_WORDS_TOO = {"Art": "article", "Par": "paragraph", "Ex": "exercise"}
+"""before a number, with a capital or behind a word that points: others end a sentence as the words that they are"""
+_IN_LOWER_CASE = {"max": "maximum", "est": "established"}
+"""with a dot, anywhere; with a capital they are a name, and a time zone"""
+_CHAPTER = r"[Cc]h(?:apter|ap\.|\.) (?:\d{1,3}|[IVXLC]+),?"
 _MONTHS = {
     "Jan": "January", "Feb": "February", "Mar": "March", "Apr": "April", "Jun": "June", "Jul": "July", "Aug": "August",
     "Sep": "September", "Sept": "September", "Oct": "October", "Nov": "November", "Dec": "December",
@@ -104,8 +112,10 @@ SLASHED: dict[str, str] = {
 }
 
 _BARE = choice([*_BARE_TITLES, *_MONTHS, "Jr", "Sr", "vs", "v", "etc", "Tue", "Tues", "Thu", "Thur", "Thurs"])
-_LAST = choice([*_ALWAYS, *(word.capitalize() for word in _ALWAYS), *_STREETS, *_DAYS, *_MONTHS])
-SIGNS_OF = re.compile(rf"[A-Za-z]\.(?!\s*$)|\b(?:{_LAST}|\w)\.\s*$|\b(?:{_BARE})\b|\b\w/|, [A-Z]{{2}}\b")
+_LAST = choice(["al", "Ret", *_IN_LOWER_CASE, *_ALWAYS, *(word.capitalize() for word in _ALWAYS), *_STREETS, *_DAYS, *_MONTHS])
+SIGNS_OF = re.compile(
+    rf"[A-Za-z]\.(?!\s*$)|\b(?:{_LAST}|\w)\.\s*$|\b(?:{_BARE})\b|(?:{choice(list(_DAYS))})-|\b\w/|, [A-Z]{{2}}\b"
+)
 RULES: tuple[Rule, ...] = (
     # a street ends a name and is not followed by one; a title is
     rule(rf"(?<=\d )({_NAME}(?: {_NAME})?) ({choice(list(_STREETS))})\.?(?=\s|,|$)", _street),
@@ -113,6 +123,13 @@ RULES: tuple[Rule, ...] = (
     rule(rf"^({_NAME}) ({choice(list(_STREETS))})\.{_STREET_END}", _street),
     rule(rf"\b({choice(list(_TITLES))})\.(?=\s*[A-Z])", lambda m: _TITLES[m[1]]),
     rule(rf"\b({choice(_BARE_TITLES)})(?=\s+[A-Z][\w'])", lambda m: _TITLES[m[1]]),
+    rule(rf"({_CHAPTER}) v(?:v|s|er)?\.? ?(?=\d+\s?-\s?\d)", lambda m: f"{m[1]} verses "),
+    rule(rf"({_CHAPTER}) v(?:v|s|er)?\.? ?(?=\d)", lambda m: f"{m[1]} verse "),
+    rule(rf"\b({choice(list(_WORDS_TOO))})\.\s*(?=\d|[IVX]+\b)", lambda m: f"{_WORDS_TOO[m[1]]} "),
+    rule(
+        rf"(^|[(;:]\s?|\b(?:see|in|under|by|to|from|and|cf|with|per) )({choice([w.lower() for w in _WORDS_TOO])})\.\s*(?=\d)",
+        lambda m: f"{m[1]}{_WORDS_TOO[m[2].capitalize()]} ",
+    ),
     rule(rf"\b({choice(list(_WITH_NUMBER))})\.\s*(?=#?\d|[IVX]+\b)", lambda m: _lower(m, _WITH_NUMBER), re.IGNORECASE),
     rule(rf"\b({choice(list(_MONTHS))})\b\.?(?=\s+\d)", lambda m: _MONTHS[m[1]]),
     rule(rf"\b({choice(list(_MONTHS))})\.{_MONTH_END}", lambda m: _MONTHS[m[1]] + _end(m)),
@@ -129,6 +146,9 @@ RULES: tuple[Rule, ...] = (
         lambda m: f"{m[1]}{m[2]} ",
     ),
     rule(r"(?<=[a-z] )v\.? (?=[A-Z])", lambda m: "versus"),
+    rule(r"\b(et al)\.", lambda m: m[1] + _end(m)),
+    rule(r"(?<=, )([Rr])et\.(?=,|\s*$)", lambda m: f"{m[1]}etired{_end(m)}"),
+    rule(rf"\b({choice(list(_IN_LOWER_CASE))})\.", lambda m: _lower(m, _IN_LOWER_CASE)),
     rule(rf"\b({choice(list(_ALWAYS))})\.", lambda m: _lower(m, _ALWAYS), re.IGNORECASE),
     rule(r"\b(Jr|Sr|vs|etc)\b", lambda m: _ALWAYS[m[1].lower()]),
     rule(r"(?i)(?<![\w/])(w/out|w/o|w/|c/o|b/c|n/a|a/c)(?![\w/])", lambda m: SLASHED[m[1].lower()]),

@@ -18,6 +18,8 @@ _PLAIN = str.maketrans(
     }
 )  # fmt: skip
 _SUPERSCRIPTS = {"⁰": "0", "¹": "1", "²": "2", "³": "3", "⁻": "-", "⁺": "+"} | {chr(0x2070 + n): str(n) for n in range(4, 10)}
+_NOT_DEGREES = re.compile(r"(?<![\d.,])([1-9])º(?!\s?[CFNSEW]\b)")
+"""an ordinal of another language, most likely"""
 _SUPERSCRIPT = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
 _LEFT_OVER = re.compile(rf"[^\s{LATIN}',.?!;:\"()—-]")
 _NEAT = re.compile(r"(?:[A-Za-z]++(?:['-][A-Za-z]++)*+[,.?!;:]?+(?: |$))*+")
@@ -39,7 +41,8 @@ def fold(text: str) -> str:
     """Letters of other fonts and widths, dashes, quotes, digits of other scripts and vulgar fractions in their plain form."""
     if text.isascii():
         return text
-    text = _SUPERSCRIPT.sub(lambda run: "^" + "".join(_SUPERSCRIPTS[c] for c in run[0]), text.translate(_PLAIN))
+    text = _NOT_DEGREES.sub(r"\1ª", text).translate(_PLAIN)
+    text = _SUPERSCRIPT.sub(lambda run: "^" + "".join(_SUPERSCRIPTS[c] for c in run[0]), text)
     return "".join(map(_folded, unicodedata.normalize("NFC", text)))
 
 

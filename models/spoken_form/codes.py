@@ -108,6 +108,7 @@ def _initials(match: re.Match[str]) -> str:
 
 
 _GROUP = r"[ .-]"
+_EMERGENCY = "911|999|112|411|311|211|511|711|811|988"
 WEB: tuple[Rule, ...] = (
     rule(r"(?<![\w.+-])[\w.+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b", _address),
     rule(_ADDRESS, _address),
@@ -127,6 +128,7 @@ PHONES: tuple[Rule, ...] = (
     ),
     rule(rf"(?<![\w+])(1{_GROUP})?(\d{{3}}){_GROUP}([A-Z]{{4,10}})\b", _vanity),
     rule(rf"(?<![\w+])\+\d{{1,3}}(?:{_GROUP}?\(?\d{{1,5}}\)?){{1,6}}(?!\w|[.,]\d)(?<=\d{{3}})", _phone),
+    rule(rf"(?<![\w+])\+\d{{1,3}}{_GROUP}\(?\d{{1,4}}\)?(?:{_GROUP}\d\d){{3,5}}(?!\w|[.,]\d)", _phone),
     rule(rf"(?<![\w.,$€£-])(?:1{_GROUP})?\(?\d{{3}}\)?{_GROUP}? ?\d{{3}}{_GROUP}\d{{4}}(?![\w-])", _phone),
     rule(r"(?<![\w.,$€£-])1-([89]00|8[3-8]{2})(?![\w-])", lambda m: f"one {code(m[1])}"),
     rule(r"(?<![\w.,$€£-])\d{3}-\d{4}(?![\w-])", _phone),
@@ -138,8 +140,8 @@ PHONES: tuple[Rule, ...] = (
     rule(r"(?<![\w.,$€£-])\d{3}-\d{2}-\d{4}(?![\w-])", _phone),
     rule(r"(?<![\w.,$€£-])\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?![\w-])", _phone),
     rule(
-        r"\b([Cc]all|[Cc]alled|[Cc]alling|[Dd]ial|[Dd]ialed|[Dd]ialing) (911|999|112|411|311|211|511|711|811|988)\b(?![.,-]?\d)",
-        lambda m: f"{m[1]} {spell(m[2])}",
+        rf"\b([Cc]all|[Cc]alled|[Cc]alling|[Dd]ial|[Dd]ialed|[Dd]ialing) ({_EMERGENCY})(?:( or )({_EMERGENCY}))?\b(?![.,-]?\d)",
+        lambda m: f"{m[1]} {spell(m[2])}" + (f"{m[3]}{spell(m[4])}" if m[3] else ""),
     ),
     rule(r"\b911 (?=calls?|operators?|dispatch\w*|emergenc\w*)", lambda m: "nine one one"),
 )

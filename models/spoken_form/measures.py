@@ -30,7 +30,8 @@ _PLAIN = {
     "cal": "calorie", "hp": "horsepower", "px": "pixel", "Pa": "pascal", "Ω": "ohm", "Bq": "becquerel", "wk": "week",
     "wks": "week", "yr": "year", "yrs": "year", "mo": "month", "mos": "month", "fl oz": "fluid ounce", "fl. oz": "fluid ounce",
     "Å": "angstrom", "eV": "electron volt", "mol": "mole", "mmHg": "millimeter of mercury", "kt": "knot", "kts": "knot",
-    "kn": "knot", "in2": "square inch", "KB": "kilobyte", "lb-ft": "pound foot", "GiB": "gibibyte", "MiB": "mebibyte",
+    "kn": "knot", "in2": "square inch", "KB": "kilobyte", "lb-ft": "pound foot", "pp": "percentage point",
+    "GiB": "gibibyte", "MiB": "mebibyte",
 }  # fmt: skip
 _UNITS = {p + unit: _PREFIXES[p] + name for unit, (name, ps) in _PREFIXED.items() for p in ps.split()} | _PLAIN
 _SQUARED = ("m", "km", "cm", "mm", "ft", "mi", "yd", "in")
@@ -96,7 +97,9 @@ def _inches(match: re.Match[str]) -> str:
         return match[0]  # it closes a quotation
     if match["top"]:
         whole, top, bottom = match["whole"], match["top"], match["bottom"]
-        return f"{match['article'] or ''}{f'{mixed(whole, top, bottom)} inches' if whole else f'{fraction(top, bottom)} inch'}"
+        single = not whole or _SIZED.match(match.string, match.end())
+        words = mixed(whole, top, bottom) if whole else fraction(top, bottom)
+        return f"{match['article'] or ''}{words} inch{'' if single else 'es'}"
     one = match["article"] or match["amount"] == "1" or _SIZED.match(match.string, match.end())
     return f"{match['article'] or ''}{number(match['amount'])} inch{'' if one else 'es'}"
 
@@ -123,6 +126,11 @@ RULES: tuple[Rule, ...] = (
         r"""\b(\d{1,2})(?:\s?'\s?|\s?(?:ft|feet|foot)\.?\s)(\d{1,2}(?:\.\d+)?)(?:"|''|\s?in(?:ches)?\b\.?)""",
         lambda m: f"{number(m[1])} foot {number(m[2])}",
     ),
+    rule(
+        r"""(?<![\w'])(\d{1,2})'\s?(1[01]|\d)[ -]([1-9])/(\d{1,2})(?:"|'')?""",
+        lambda m: f"{number(m[1])} foot {mixed(m[2], m[3], m[4])}",
+    ),
+    rule(r"(?<=\d\.\d)(\d*) ?K\b(?!\w)", lambda m: f"{m[1]} kelvin"),
     rule(r"(?<![\w'])([3-8])'(1[01]|\d)(?![\w'\"])", lambda m: f"{number(m[1])} foot {number(m[2])}"),
     rule(rf"({NUMBER})\s?in\.(?=\s+[a-z]|\s*[,;)])", lambda m: f"{number(m[1])} inch{'' if m[1] == '1' else 'es'}"),
     rule(r"(\d[\d.]*\s?(?:'|\"|[a-z]{1,2}))\s?[x×]\s?(?=\d)", lambda m: f"{m[1]} by "),

@@ -2,7 +2,7 @@
 
 import re
 
-from voxbeam.models.spoken_form.numbers import cardinal, number, spell
+from voxbeam.models.spoken_form.numbers import cardinal, mixed, number, spell
 from voxbeam.models.spoken_form.rule import Rule, choice, rule
 
 _MONTHS = (
@@ -11,6 +11,7 @@ _MONTHS = (
 _SHORT_MONTH = rf"(?:{choice([month[:3] for month in _MONTHS])}|Sept)"
 _ITEMS = "ISBN|ISSN|ISMN|UPC|EAN|GTIN|IMEI|IBAN|VIN|EIN|SKU"
 _COINS = {"zl": ("zloty", "zlotys"), "kr": ("krone", "kroner"), "Kc": ("koruna", "korunas"), "Kč": ("koruna", "korunas")}
+_SHORT_TIMES = {"yr": "year", "mo": "month", "wk": "week", "hr": "hour", "min": "minute", "sec": "second"}
 _DECIMALS = {"1/2": "5", "1/4": "25", "3/4": "75"}
 _MEASURED = (
     r"\s?%|\s?(?:km|kg|cm|mm|ml|mg|km/h|°C?|L|l|m|g)\b|\s(?:liters?|meters?|kilo\w+|centi\w+|degrees|percent|million|billion)\b"
@@ -48,7 +49,7 @@ def _coins(match: re.Match[str]) -> str:
     return f"{number(match[1])} {one if match[1] == '1' else many}"
 
 
-SIGNS_OF = re.compile(r"\d|\b(?:cf|[bd])\.|\+/-|\^|\bDOI\b|\bdoi\b|[A-Z][a-z]{2,3}\.?\s?-\s?[A-Z]")
+SIGNS_OF = re.compile(r"\d|\b(?:cf|[bd])\.|\+/-|\^|\bDOI\b|\bdoi\b|[A-Z][a-z]{2,3}\.?\s?-\s?[A-Z]|\b[fgh]\([a-z]\)")
 RULES: tuple[Rule, ...] = (
     # identifiers, which are no numbers
     rule(
@@ -61,6 +62,12 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<![\w:])((?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2})(?![\w:])", lambda m: _characters(m[1])),
     # numbers
     rule(r"(?<![\w.,$€£-])([1-9]\d{0,2}(?: \d{3})* 000)(?![\w]| \d|[.,]\d)", lambda m: m[1].replace(" ", "")),
+    rule(r"(?<![\w.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?![\d,])", lambda m: f"{m[1].replace('.', '')}.{m[2]}"),
+    rule(
+        r"(?<![\w:.,])(\d{1,3}):(\d{1,3}) ([1-9])/(\d{1,2})(?![\w/])",
+        lambda m: f"{cardinal(m[1])} to {mixed(m[2], m[3], m[4])}",
+    ),
+    rule(r"\b([fgh])\(([a-z])\)(?=\s?=)", lambda m: f"{m[1]} of {m[2]}"),
     rule(r"(?<![\d,.])(\d{1,2}(?:,\d\d)+,\d{3})(?![\d,])", lambda m: f"{int(m[1].replace(',', '')):,}"),
     rule(rf"(?<![\w.,])(\d+),(\d{{1,2}})(?={_MEASURED})", lambda m: f"{m[1]}.{m[2]}"),
     rule(r"(?<![\w.,/])(\d*\.\d+)/(\d*\.\d+)(?![\w/]|\.\d)", lambda m: f"{number(m[1])} to {number(m[2])}"),
@@ -100,6 +107,7 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<=\d) st (?=\d{1,2} lbs?\b)", lambda m: " stone "),
     rule(r"(?<=\d)\s?deg\.?(?:\s?([CF])\b)?(?:\.(?=\s*\S))?(?=\W|$)", lambda m: f"°{m[1] or ''}"),
     rule(r"(?<=\d)[ -]?(?:y/o|y\.o(?:\.(?=\s*\S))?)(?!\w)", lambda m: " years old"),
+    rule(r"(?<=\d)-(yr|mo|wk|hr|min|sec)(?=-[a-z])", lambda m: f"-{_SHORT_TIMES[m[1]]}"),
     # abbreviations before a number
     rule(r"(?<!\d )\b([Mm])in\. (?=\d)", lambda m: f"{m[1]}inimum "),
     rule(r"\bSte\. (?=\d)", lambda m: "Suite "),

@@ -82,7 +82,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"\b({choice(_RULERS)}) I(?=\s*[,.;:?!)]|'s|\s*$| (?:of|was|is|and [A-Z]|{_DEEDS})\b)", lambda m: f"{m[1]} the first"),
     rule(rf"\b({choice(_RULERS)}),? [Tt]he ({_CLEAR}|[IVX]){_TAIL}", lambda m: f"{m[1]} the {_ordinal(m[2])}"),
     rule(
-        r"(?i)\b(act|scene|chapter|part|section|volume|book|canto) (?=[ivx]{2,}\b)"
+        r"(?i)\b(act|scene|chapter|part|section|volume|book|canto|pages?) (?=[ivx]{2,}\b)"
         r"(x{1,2}(?:ix|iv|v?i{0,3})|ix|iv|vi{0,3}|i{1,3})\b",
         lambda m: f"{m[1]} {cardinal(_value(m[2].upper()))}",
     ),
@@ -95,4 +95,5 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(rf"\bIV{_INFUSION}|(?<=\b[Aa]n )IV\b", lambda m: "I V"),
     rule(rf"\b(?<!-)({_CLEAR}){_TAIL}", lambda m: cardinal(_value(m[1]))),
+    rule(r"(?<![\w-])(i{2,3}|vi{2,3}|x{1,3}(?:i{2,3}|iv|ix|vi{0,3}))(?![\w-])", lambda m: cardinal(_value(m[1].upper()))),
 )

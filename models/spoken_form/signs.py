@@ -2,6 +2,7 @@
 
 import re
 
+from voxbeam.models.spoken_form.consonants import spelled
 from voxbeam.models.spoken_form.numbers import cardinal, code, fraction, mixed, number, spell, with_article
 from voxbeam.models.spoken_form.rule import NUMBER, Rule, listed, rule
 
@@ -62,9 +63,33 @@ def _pair(match: re.Match[str]) -> str:
     if re.match(r"0\d", first) and first.isdigit() and second.isdigit():
         return f"{spell(first)} {spell(second)}"  # of an identifier
     low, high = (float(n.replace(",", "")) for n in (first, second))
-    if low < high or (first, second) == ("9", "5") or (second == "1" and "odds" in match.string):
+    if (low < high and not _is_score(match)) or (first, second) == ("9", "5") or (second == "1" and "odds" in match.string):
         return f"{number(first)} to {number(second)}"
     return f"{number(first)} {'minus ' if ' ' in match[0] else ''}{number(second)}"
+
+
+_SCORED = re.compile(
+    r"\b(?:won|lost|beat|beaten|ended|finished|drew|tied|lead|leads|led|trail|trails|trailed|defeated)\b"
+    r"(?: [\w']+){0,3},? (?:(?:\d+-\d+,?|and) )*$"
+)
+_PLAYED = re.compile(
+    r"\s*(?:[.,;:!?)(]|$)|\s+(?:in|at|to|against|on|over|and|last|after|win|loss|lead|victory|defeat|draw|record|tie|upset)\b"
+)
+_OTHER_PAIRS = re.compile(r"(?<![\w.-])(\d{1,3})-(\d{1,3})(?=[,.;)]|\s+(?:\(|and )|$)")
+
+
+def _is_score(match: re.Match[str]) -> bool:
+    """Whether a pair that goes up is a score: behind a verb of games and before no noun, or among pairs that go down."""
+    text = match.string
+    if " " in match[0] or "." in match[0] or len(match[0]) > 7:
+        return False
+    if _PLAYED.match(text, match.end()) and _SCORED.search(text[max(0, match.start() - 60) : match.start()]):
+        return True
+    others = [(int(one[1]), int(one[2]), one.start(), one.end()) for one in _OTHER_PAIRS.finditer(text)]
+    return any(
+        high < low and re.fullmatch(r"[\d\s,;()-]*(?:and)?[\d\s,;()-]*", text[min(start, match.end()) : max(end, match.start())])
+        for low, high, start, end in others
+    )
 
 
 def _groups(match: re.Match[str]) -> str:
@@ -111,11 +136,12 @@ MINUS: tuple[Rule, ...] = (
 )
 ARITHMETIC: tuple[Rule, ...] = (
     rule(r"(?<![\w^])(\d+|[A-Za-z]|\))\^\(?(-?\d{1,4})\)?(?!\d)", _power),
-    rule(r"\b([A-Za-z]{2,})\^([23])(?!\d)", _power),
+    rule(r"\b([A-Za-z]{2,})\^([23])(?!\d)", lambda m: f"{spelled(m[1])} {_POWERS[m[2]]}"),
     rule(
         rf"({NUMBER})\s?[x×]\s?(?={NUMBER}\s*=)|({NUMBER})\s[×*]\s(?=\d)|({NUMBER})\*(?=\d)",
         lambda m: f"{number(m[1] or m[2] or m[3])} times",
     ),
+    rule(rf"({NUMBER})\s?[x×]\s?(?=10(?:\^| to the power))", lambda m: f"{number(m[1])} times "),
     rule(rf"({NUMBER})\s?[x×]\s?(?=\d)", lambda m: f"{number(m[1])} by"),
     rule(rf"({NUMBER})\s?/\s?(?={NUMBER}\s*=)", lambda m: f"{number(m[1])} divided by"),
     rule(
@@ -132,7 +158,7 @@ PAIRS: tuple[Rule, ...] = (
     rule(r"\b([A-Z]{1,4})-(\d{3})(?![\w-]|[.,]\d)", lambda m: f"{' '.join(m[1])} {code(m[2])}"),
     rule(rf"(?<![\w-])({NUMBER})\s?-\s?({NUMBER})(?![\d-]|,\d|\.\d)(?P<equals>\s?=)?", _pair),
     rule(r"(?<![\w.])\d{1,12}(?:-\d{1,12}){2,}(?![\w.]\d)", _groups),
-    rule(r"(?<=\d)((?:-[A-Za-z]+)+)", lambda m: m[1].replace("-", " ")),
+    rule(r"(?<=\d)((?:-[A-Za-z]+)+)", lambda m: " ".join(map(spelled, m[1].split("-")))),
     rule(r"(?<=[A-Za-z])-(?='?\d)", lambda m: " "),
 )
 SINGLE: tuple[Rule, ...] = (

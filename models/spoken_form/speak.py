@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from voxbeam.models.spoken_form import abbreviations, codes, dates, measures, money, rewriting, roman, signs
+from voxbeam.models.spoken_form import abbreviations, codes, consonants, dates, formulas, measures, money, rewriting, roman, signs
 from voxbeam.models.spoken_form.asides import without_asides
 from voxbeam.models.spoken_form.characters import fold, without_left_over
+from voxbeam.models.spoken_form.consonants import without_unknown
 from voxbeam.models.spoken_form.numbers import number, spell
 from voxbeam.models.spoken_form.rule import NUMBER, Rule, apply, rule
 
@@ -26,10 +27,10 @@ _FIRST: _Stages = (
 )
 _DIGITS: _Stages = (
     (re.compile(r"\d[eExX^*']|\d(?:st|nd|rd|th)\s?-|\.\d+/\d|\b(?:BC|CE|AD)"), signs.COMPOUND),
-    (re.compile(r"\d{3}"), codes.PHONES),
+    (re.compile(r"\d{3}|\+\d"), codes.PHONES),
     (re.compile(r"[-−+][$€£¥₹]?\.?\d|[¢%€]\s?-"), signs.MINUS),
     (
-        re.compile(rf"\d[/.:-]\d|\d\s?[aApP]\.?[mM]\b|\d(?:st|nd|rd|th|'?s)\b|'\d|\b[123] [A-Z]|hours|\b(?:{_MONTH})\b"),
+        re.compile(rf"\d[/.:-]\d|\d\s?[aApP]\.?[mM]\b|\d(?:st|nd|rd|th|'?s|ers)\b|'\d|\b[123] [A-Z]|ho?u?rs\b|\b(?:{_MONTH})\b"),
         dates.RULES,
     ),
     (money.SIGNS_OF, money.RULES),
@@ -38,12 +39,15 @@ _DIGITS: _Stages = (
     (re.compile(r"[/^x×*<>~∼#§÷]"), signs.ARITHMETIC),
     (re.compile(r"\d-\d"), dates.YEAR_RANGES),
     (re.compile(r"\d\s?-|-'?\d"), signs.PAIRS),
+    (re.compile(r"[A-Za-z]\d"), formulas.WITH_DIGITS),
     (re.compile(r"\d\(?[A-Za-z']|[A-Za-z]-?\d|\d{3}|\d [MBbt]"), codes.NUMBERS),
     (re.compile(r"\d{4}"), dates.YEARS),
     (re.compile(r"\d"), (rule(NUMBER, lambda m: number(m[0])),)),
 )
 _LAST: _Stages = (
+    (re.compile(r"[a-zA-Z](?:Cl|[A-Z])\b"), formulas.COMMON),
     (re.compile(r"[A-Z][A-Z&#+♯]|PhD"), codes.CAPITALS),
+    (consonants.SIGNS_OF, consonants.SOUNDS),
     (re.compile(r"[^\w\s',.?!;:\"()-]|_|[Α-ω]"), signs.SINGLE),
 )
 
@@ -83,8 +87,9 @@ def _spoken_once(text: str) -> tuple[str, list[str]]:
     written = _staged(_FIRST, written)
     if re.search(r"\d", written):
         written = _staged(_DIGITS, written)
-    spoken, left_over = without_left_over(_staged(_LAST, written))
-    return spoken, unknown + left_over
+    written, spelled = without_unknown(_staged(_LAST, written))
+    spoken, left_over = without_left_over(written)
+    return spoken, unknown + spelled + left_over
 
 
 def _staged(stages: _Stages, text: str) -> str:

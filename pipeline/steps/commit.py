@@ -71,6 +71,7 @@ def _commit_release(job: Job, outputs: list[WriterOutput], failed: list[Recordin
         fingerprint=job.fingerprint,
         config=with_decisions(job.config, job.policy).model_dump(mode="json"),
         models=job.model_hashes,
+        collection=job.collection,
     )
     phones = load_phone_set(job.config.phonemize.voice).content
     try:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from voxbeam.exports.describe import describe_within
-from voxbeam.pipeline.collection_mark import require_no_collection
+from voxbeam.pipeline.collection_mark import require_no_collection, require_same_collection
 from voxbeam.safety.tombstones import find_taken_down, read_tombstones
 from voxbeam.schemas.columns import Record, to_table
 from voxbeam.schemas.errors import CommitConflictError, ConsentError, StorageError
@@ -116,6 +116,8 @@ class ReleaseHeader:
     fingerprint: str
     config: dict[str, object]
     models: dict[str, str]
+    collection: str = ""
+    """the last garbage collection when the work on the release began"""
 
 
 def commit(
@@ -171,6 +173,7 @@ def commit(
     _require_nobody_taken_down(store, release)
     release = replace(release, files=_in_order([*files, *_write_descriptions(store, folder, release)]))
     require_no_collection(store)
+    require_same_collection(store, header.collection)
     content = release.to_json()
     if not store.put_if_absent(release_path(release.number), content) and store.get(release_path(release.number)) != content:
         raise CommitConflictError.of_release(release.number)

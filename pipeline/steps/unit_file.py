@@ -101,6 +101,10 @@ def load_unit_rows(store: Store, name: str, policy: Policy, language: str | None
     path = unit_path(name)
     try:
         yield from read_unit_rows(store.get(path), policy, language, whole=whole)
+    except FileNotFoundError as error:
+        raise DamagedUnitError(
+            f"{store.uri(path)} is gone", remedy="run the `voxbeam build` command of the corpus again, which makes missing units"
+        ) from error
     except DamagedUnitError as error:
         raise DamagedUnitError(f"{store.uri(path)}: {error.message}", remedy=error.remedy) from error
 

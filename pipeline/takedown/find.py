@@ -39,6 +39,8 @@ class Found:
     """A person in a release."""
 
     recordings: tuple[FoundRecording, ...]
+    release: int
+    """its number"""
     near: tuple[HeardVoice, ...]
     """voices that may be the person, and that nothing is done to"""
 
@@ -91,7 +93,7 @@ def find_person(
     for one in find_near(store, release, taken or _lone_voices(store, release, here), here):
         near[one.voice] = max(one, near.get(one.voice, one), key=lambda heard: heard.similarity)
     left = sorted((one for one in near.values() if one.recording not in here), key=lambda one: -one.similarity)
-    return Found(recordings=tuple(found), near=tuple(left))
+    return Found(recordings=tuple(found), release=release.number, near=tuple(left))
 
 
 def _lone_voices(store: Store, release: Release, recordings: set[str]) -> set[str]:

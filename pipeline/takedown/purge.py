@@ -88,13 +88,12 @@ def purge(
         mark.renew()
         _drop_removals(store, person)
         last = [path for path in result.paths if path.startswith(_LAST)]
-        store.delete([path for path in result.paths if path not in set(last)])
+        mark.delete([path for path in result.paths if path not in set(last)])
         for release in doomed:
             forget_index(release)
         on_step("scan what stays")
         result.scanned, result.findings = scan(store, person, skip=set(last))
-        mark.renew()
-        store.delete(sorted(last, key=lambda path: not path.startswith("releases/")))
+        mark.delete(sorted(last, key=lambda path: not path.startswith("releases/")))
     return result
 
 

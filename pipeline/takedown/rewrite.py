@@ -48,8 +48,8 @@ class Rewritten:
     """speakers and identities of whom it may have nothing any more"""
 
 
-def release_without(store: Store, previous: Release, recordings: set[str]) -> Release:
-    """Commits the release after `previous` without recordings, and returns it.
+def release_without(store: Store, previous: Release, recordings: set[str], collection: str = "") -> Release:
+    """Commits the release after `previous` without recordings, and returns it. `collection` is the last one that was seen.
 
     Raises CommitConflictError when a build was faster, StorageError for files that are not those of the release.
     """
@@ -84,6 +84,7 @@ def release_without(store: Store, previous: Release, recordings: set[str]) -> Re
         fingerprint=previous.fingerprint,
         config=clean_decisions(previous.config, recordings, made.voices, made.people - _speakers(store, kept + made.files)),
         models=previous.models,
+        collection=collection,
     )
     CorpusConfig.model_validate(header.config)
     counted = count_rows(store, replace(previous, files=tuple(files)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from voxbeam.pipeline.collection_mark import require_no_collection
+from voxbeam.pipeline.collection_mark import last_collection, require_no_collection
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat
 from voxbeam.pipeline.progress import clear_progress
 from voxbeam.pipeline.takedown.find import Found
@@ -23,7 +23,6 @@ from voxbeam.storage.store import Store
 
 GRACE = timedelta(days=30)
 """time between a takedown and the deletion of what is left, if nothing else is said"""
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +54,9 @@ def take_down(
     """Makes a release without the recordings that were found, and a statement that says so.
 
     The tombstone is published first: from then on nothing trains on what has the person, and no build commits it. A build that
-    runs meanwhile loses the race for the number of the release, or is told. `subject` is the person's pseudonym in the ledger,
-    whose grants end; `grace` is how long the old releases stay before `purge` deletes them, None if they are to stay.
+    runs meanwhile loses the race for the number of the release, or is told. One that is faster may have added more of the person:
+    then this ends with CommitConflictError, and the person is to be looked for again. `subject` is the person's pseudonym in the
+    ledger, whose grants end; `grace` is how long the old releases stay before `purge` deletes them, None if they are to stay.
 
     Raises ConsentError when there is nothing that could be proven, StorageError while garbage is collected.
     """
@@ -73,10 +73,13 @@ def take_down(
     run_id = uuid.uuid4().hex[:8]
     with heartbeat(store, run_id, BuildInfo(local=True)):
         require_no_collection(store)
+        collection = last_collection(store)
+        _require_latest(store, found)
         on_step("publish the tombstone")
         event = declare(ledger, store, found.hashes, key, subject, reason, purge_after=purge_after)
         on_step("write the shards again that had the person")
-        before, after = _commit(store, found)
+        before = _require_latest(store, found)
+        after = release_without(store, before, _all_of(store, before, found), collection)
         on_step("prove it")
         statement = make_statement(store, before, after, proven, event, key, now)
     clear_progress(store, run_id)
@@ -91,16 +94,16 @@ def take_down(
     )
 
 
-def _commit(store: Store, found: Found) -> tuple[Release, Release]:
-    """Commits a release without the recordings behind the latest one; once more when a build was faster."""
-    for attempt in range(_ATTEMPTS):
-        latest = load_release(store)
-        try:
-            return latest, release_without(store, latest, _all_of(store, latest, found))
-        except CommitConflictError:
-            if attempt == _ATTEMPTS - 1:
-                raise
-    raise AssertionError("an attempt returns or raises")
+def _require_latest(store: Store, found: Found) -> Release:
+    """The latest release. Raises CommitConflictError unless it is the one that the person was found in."""
+    latest = load_release(store)
+    if latest.number != found.release:
+        raise CommitConflictError(
+            f"release {latest.name} was committed after the person was looked for in release {found.release:06d}, "
+            "and may have more of them",
+            remedy="run the same command again, which looks for the person in it",
+        )
+    return latest
 
 
 def _all_of(store: Store, release: Release, found: Found) -> set[str]:

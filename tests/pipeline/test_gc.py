@@ -13,7 +13,7 @@ import pytest
 from voxbeam.commands.exit_status import DONE, UNUSABLE
 from voxbeam.commands.main import main
 from voxbeam.pipeline import gc
-from voxbeam.pipeline.collection_mark import collection_mark, require_no_collection
+from voxbeam.pipeline.collection_mark import collection_mark, last_collection, require_no_collection
 from voxbeam.pipeline.gc import collect_garbage, find_orphans
 from voxbeam.pipeline.heartbeat import BuildInfo, heartbeat, read_heartbeat
 from voxbeam.pipeline.steps.policy_object import put_policy
@@ -136,13 +136,13 @@ class Intruder:
             patch.setattr(Store, name, self.before(getattr(Store, name)))
 
     def before(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def instead(store: Store, *arguments: Any) -> Any:
+        def instead(store: Store, *arguments: Any, **named: Any) -> Any:
             if not self.began:
                 self.requests += 1
                 if self.requests == self.number:
                     self.began = True
                     self.begin()
-            return call(store, *arguments)
+            return call(store, *arguments, **named)
 
         return instead
 
@@ -189,6 +189,20 @@ def test_a_build_does_not_begin_or_commit_during_a_collection(tmp_path: Path) ->
         age(tmp_path / "gc", timedelta(hours=1))
         require_no_collection(store)  # of one that was killed
     require_no_collection(store)
+
+
+def test_a_build_that_seemed_dead_does_not_commit_after_a_collection(tmp_path: Path) -> None:
+    """Suspended for longer than a heartbeat counts, or behind a clock that jumped: its units may be gone."""
+    store, _ = small_release(tmp_path)
+    store.put_if_absent(LEFT[0], b"a unit of the build")
+    before = last_collection(store)
+    collect_garbage(str(tmp_path), timedelta(days=7))
+    assert last_collection(store) == before, "nothing was deleted"
+    collect_garbage(str(tmp_path), timedelta(0))
+    assert not store.exists(LEFT[0])
+    with pytest.raises(StorageError, match=r"garbage was collected .* while this command was suspended"):
+        commit(store, replace(draft(2), collection=before), [], {}, PHONES)
+    commit(store, replace(draft(2), collection=last_collection(store)), [], {}, PHONES)
 
 
 def test_a_release_with_a_missing_file_is_not_committed(tmp_path: Path) -> None:

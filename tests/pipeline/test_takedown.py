@@ -26,7 +26,7 @@ from voxbeam.pipeline.takedown.take_down import take_down
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.tombstones import put_tombstone, read_tombstones
-from voxbeam.schemas.errors import ConsentError, LedgerError, NotInCorpusError, StorageError
+from voxbeam.schemas.errors import CommitConflictError, ConsentError, LedgerError, NotInCorpusError, StorageError
 from voxbeam.schemas.identity import IdentityRow, VoiceRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from voxbeam.storage.releases import latest_release, load_release, read_rows
@@ -308,6 +308,21 @@ def test_decisions_and_splits_do_not_tell_who_is_gone(tmp_path: Path) -> None:
     (left,) = read_rows(store, done.after, IdentityRow)
     assert (left.identity, left.split, left.nearest, left.similar) == ("speaker_q", "valid", None, [])
     assert left.split_key.startswith("speaker_q#") and list(verify_release(store, done.after)) == []
+
+
+def test_a_release_that_came_between_may_have_more_of_the_person(tmp_path: Path) -> None:
+    """Looked for in release 1, and a build adds release 2: what that has of the person would stay in release 3."""
+    from voxbeam.pipeline.steps.release_writer import commit
+
+    from tests.pipeline.factories import PHONES, draft
+
+    store, old = small_release(tmp_path / "corpus")
+    found, ledger = find_person(store, old, recordings=["r"]), new_ledger(tmp_path)
+    commit(store, draft(2), [file for file in old.files if file.kind not in ("phones", "shard_list")], old.counts, PHONES)
+    with pytest.raises(CommitConflictError, match="000002 was committed after the person was looked for in release 000001"):
+        take_down(store, found, ledger)
+    assert not read_tombstones(store)
+    assert take_down(store, find_person(store, load_release(store), recordings=["r"]), ledger).after.number == 3
 
 
 def test_a_release_that_only_hides_the_recording_is_no_takedown(tmp_path: Path) -> None:
