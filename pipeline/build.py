@@ -36,6 +36,7 @@ from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.policy import Policy, require_decisions_kept, without_decisions
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
+from voxbeam.storage.environment import require_temporary_folder
 from voxbeam.storage.overlays import read_overlays
 from voxbeam.storage.releases import latest_release, read_release, read_rows, release_numbers
 from voxbeam.storage.store import Store, is_bucket, local_path
@@ -102,6 +103,7 @@ def build(
     beam_options = PipelineOptions(runner.with_defaults(output_uri, config.device))
     store = Store(output_uri)
     store.require_conditional_create()
+    require_temporary_folder()
     run_id, info = uuid.uuid4().hex[:8], BuildInfo(detached=runner.detached, local=runner.local_workers() > 0)
     with heartbeat(store, run_id, info) as announce:
         require_no_collection(store)

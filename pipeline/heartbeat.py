@@ -43,7 +43,7 @@ class Heartbeat:
     elapsed_s: float
     """from its start to the last write of its driver or of any of its workers"""
     silent: timedelta
-    """time since that last write"""
+    """time since that last write; less than nothing when the store's clock was set back"""
     ended: bool = False
     """whether its driver ended with an error, and no worker has written since"""
 
@@ -116,7 +116,7 @@ def read_heartbeat(store: Store, run_id: str, now: datetime | None = None) -> He
     return Heartbeat(
         info=info,
         elapsed_s=elapsed_s,
-        silent=max(timedelta(), (now or store.now()) - last),
+        silent=(now or store.now()) - last,
         ended=info.failed and last == written[BUILD_INFO],
     )
 

@@ -31,6 +31,7 @@ from voxbeam.schemas.errors import ConfigError, ModelError, StorageError
 from voxbeam.schemas.fingerprint import EVIDENCE_VERSION
 from voxbeam.schemas.policy import Policy, with_decisions, without_decisions
 from voxbeam.schemas.release import Release
+from voxbeam.storage.environment import require_temporary_folder
 from voxbeam.storage.overlays import read_overlays
 from voxbeam.storage.releases import load_release, read_release
 from voxbeam.storage.store import Store
@@ -168,6 +169,7 @@ def _run(
     allow_empty: bool,
 ) -> Release:
     store.require_conditional_create()
+    require_temporary_folder()
     runner.require_bucket_uris([store.root])
     if runner.detached:
         raise ConfigError("a release is waited for", remedy="leave out the options that detach the job")

@@ -81,7 +81,11 @@ class FolderFiles:
             ) from error
 
     def _walk(self) -> Iterator[str]:
-        """Folders first, then links to folders, so that a folder is found under its own name where it has one in the input."""
+        """Folders first, then links to folders, so that a folder is found under its own name where it has one in the input.
+
+        A link to a folder around the input is not followed: all that lies beside the input would belong to it.
+        """
+        self._around = {(at.st_dev, at.st_ino) for at in (folder.stat() for folder in self.root.resolve().parents)}
         seen: set[tuple[int, int]] = set()
         pending = [self.root]
         while pending:
@@ -105,6 +109,9 @@ class FolderFiles:
         """What a folder contains. Raises StorageError for one that cannot be read: its recordings would be missing unsaid."""
         try:
             status = folder.stat()
+            if (status.st_dev, status.st_ino) in self._around:
+                self.left_out.add("link to a folder around the input", self._relative(folder))
+                return []
             if (status.st_dev, status.st_ino) in seen:
                 self.left_out.add("link to a folder that is in the input already", self._relative(folder))
                 return []

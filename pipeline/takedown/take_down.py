@@ -18,6 +18,7 @@ from voxbeam.safety.takedown import declare, make_statement
 from voxbeam.schemas.errors import CommitConflictError, ConsentError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.release import Release
+from voxbeam.storage.environment import require_temporary_folder
 from voxbeam.storage.releases import load_release, table_batches
 from voxbeam.storage.store import Store
 
@@ -67,6 +68,7 @@ def take_down(
             remedy="take them out of the input and build with --remove-unlisted",
         )
     store.require_conditional_create()
+    require_temporary_folder()
     key = ledger.keys.operator(make=True)
     now = ledger.clock()
     purge_after = now + grace if grace is not None else None

@@ -317,10 +317,15 @@ def test_linked_folders_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "in/linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/again").symlink_to(tmp_path / "in/real")
     (tmp_path / "in/real/loop").symlink_to(tmp_path / "in")
+    (tmp_path / "beside.wav").touch()
+    (tmp_path / "in/around").symlink_to("..")  # all that lies beside the input would belong to it
     (tmp_path / "in/dangling.wav").symlink_to(tmp_path / "nowhere.wav")
     found = discover(str(tmp_path / "in"), ListingConfig())
     assert [r.recording for r in found.recordings] == ["dangling_wav", "linked-b_wav", "real-a_wav"]
-    assert {(k.kind, k.count) for k in found.left_out} == {("link to a folder that is in the input already", 2)}
+    assert {(k.kind, k.count) for k in found.left_out} == {
+        ("link to a folder that is in the input already", 2),
+        ("link to a folder around the input", 1),
+    }
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,17 @@ def test_a_build_that_seemed_dead_does_not_commit_after_a_collection(tmp_path: P
     commit(store, replace(draft(2), collection=last_collection(store)), [], {}, PHONES)
 
 
+def test_how_long_to_wait_is_said_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    """The last sign of a killed build lies an hour ahead: it counts as running until then, not for a minute."""
+    store, _ = small_release(tmp_path)
+    with heartbeat(store, "ab12", BuildInfo()):
+        pass
+    age(tmp_path / "progress", timedelta(hours=-1))
+    with pytest.raises(StorageError) as failed:
+        collect_garbage(str(tmp_path), timedelta(0))
+    assert failed.value.remedy is not None and "wait 61 min" in failed.value.remedy
+
+
 def test_a_release_with_a_missing_file_is_not_committed(tmp_path: Path) -> None:
     store, release = small_release(tmp_path)
     shard = release.files_of_kind("shard")[0]
