@@ -4,6 +4,7 @@ Both are under the GPL, version 3 or later; voxbeam itself is Apache-2.0. Nothin
 another license takes their place in `models.phones.open_phonemizer`.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 
@@ -26,7 +27,11 @@ class EspeakPhonemizer:
 
     def __init__(self, voice: str) -> None:
         _use_packaged_library()
-        self._backend = EspeakBackend(voice, with_stress=True, language_switch="remove-flags", words_mismatch="ignore")
+        log = logging.getLogger(__name__)
+        log.setLevel(logging.ERROR)  # it warns of texts that espeak-ng divides into other words, as it does "eigh T"
+        self._backend = EspeakBackend(
+            voice, with_stress=True, language_switch="remove-flags", words_mismatch="ignore", logger=log
+        )
 
     def phonemize(self, texts: Sequence[str]) -> list[str]:
         """Phones of each text in its spoken form, in one call of the library. A text without words gives ''.

@@ -122,8 +122,8 @@ class RecordingRow(Recording):
     decoder: str | None = column(pa.string(), "library that decodes its windows", default=None)
     channel_policy: str | None = column(
         pa.string(),
-        "how its channels make its sound: mono, mean, twin (both the same), inverted or one_silent (one is used), or separate "
-        "(each is a track of its own)",
+        "how its channels make its sound: mono, mean, twin (both the same), inverted, one_silent or delayed (one is used), or "
+        "separate (each is a track of its own)",
         default=None,
     )
     channel: int | None = column(pa.int32(), "the only channel that is used; null if all are", default=None)

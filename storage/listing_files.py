@@ -133,9 +133,13 @@ def read_separated(path: Path, is_path: IsPath, suffix: str) -> Iterator[Row]:
         while len(fields) > len(names) and not fields[-1].strip():
             fields.pop()
         if len(fields) != len(names):
+            quotes, fill = (
+                'put a field that contains the separator in "quotes"',
+                "write every field of the row, also those that are empty",
+            )
             raise ListingError(
                 f"{place} has {len(fields)} fields, the header has {len(names)}",
-                remedy='put a field that contains the separator in "quotes"',
+                remedy=quotes if len(fields) > len(names) else fill,
             )
         yield Row(place, dict(zip(names, (field.strip(" \t") for field in fields), strict=True)))
 

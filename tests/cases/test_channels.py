@@ -39,6 +39,8 @@ def relations(speech: Wave) -> dict[str, tuple[str, int | None, Wave, Wave]]:
         "left only": ("one_silent", 0, speech, 0 * speech),
         "right with hiss on the left": ("one_silent", 1, 0.0005 * noise[0], speech),
         "two microphones": ("mean", None, speech, 0.7 * far + 0.002 * noise[1]),
+        "the left 15 ms later": ("delayed", 1, np.roll(speech, 240), speech),
+        "the right 0.6 s later, and quieter": ("delayed", 0, speech, (0.5 * np.roll(speech, 9600) + 0.002 * noise[1])),
         "panned": ("mean", None, speech, 0.4 * speech),
         "a party per channel": ("separate", None, left, right),
         "a quiet party": ("separate", None, loud, 0.3 * quiet),
@@ -57,7 +59,7 @@ def test_the_policy_is_found(container: str, tmp_path: Path, speech: Wave) -> No
 
 def test_one_channel_is_as_loud_as_mono(tmp_path: Path, speech: Wave) -> None:
     for name, (policy, channel, left, right) in relations(speech).items():
-        if policy not in ("inverted", "one_silent"):
+        if policy not in ("inverted", "one_silent", "delayed"):
             continue
         sf.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
         info = probe_file(tmp_path / "a.wav", LIMITS)

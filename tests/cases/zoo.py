@@ -70,6 +70,7 @@ def _wave(a: Wave, b: Wave) -> Iterator[Animal]:
     yield _refused("wav_stale.wav", surgery.wav_sizes(plain, data=50_000), "trailing_data")
     yield _refused("wav_stale_both.wav", surgery.wav_sizes(plain, data=50_000, riff=50_036), "trailing_data")
     yield _refused("wav_joined.wav", plain + second, "trailing_data")
+    yield _refused("wav_two_parts.wav", surgery.wav_with(plain, after=surgery.chunk(b"data", second[44:])), "trailing_data")
     yield _refused("wav_too_large.wav", surgery.wav_sizes(plain, data=len(plain) * 2), "truncated")
     yield _refused("wav_cut.wav", plain[: len(plain) // 2], "truncated")
     odd = by_soundfile(a[:-1], "WAV", "PCM_U8")

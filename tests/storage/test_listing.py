@@ -90,6 +90,14 @@ def test_parquet_of_pandas_and_of_hugging_face(tmp_path: Path) -> None:
         read(tmp_path / "b.parquet")
 
 
+def test_the_remedy_for_a_row_that_is_too_short_or_too_long(tmp_path: Path) -> None:
+    for content, remedy in ((b"uri\na.wav,x\n", "quotes"), (b"uri,text\na.wav\n", "write every field")):
+        (tmp_path / "a.csv").write_bytes(content)
+        with pytest.raises(ListingError) as refused:
+            read(tmp_path / "a.csv")
+        assert refused.value.remedy is not None and remedy in refused.value.remedy
+
+
 @pytest.mark.parametrize(
     ("name", "content", "place"),
     [

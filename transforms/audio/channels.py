@@ -1,7 +1,8 @@
 """Channels: how the two channels of a recording relate, and so which of them make its sound. Runs inside the sandbox.
 
 The mean of two channels is right for a scene that two microphones record. It is wrong for channels in anti-phase, which cancel;
-beside a silent channel, which halves the level; and for a call with one party per channel, where it makes people talk at once.
+beside a silent channel, which halves the level; beside the same sound later, which makes an echo; and for a call with one party
+per channel, where it makes people talk at once.
 """
 
 from array import array
@@ -10,8 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from voxbeam.transforms.audio.channel_delay import DelayMeter
+
 MONO, MEAN, TWIN, INVERTED, ONE_SILENT, SEPARATE = "mono", "mean", "twin", "inverted", "one_silent", "separate"
-POLICIES = (MONO, MEAN, TWIN, INVERTED, ONE_SILENT, SEPARATE)
+DELAYED = "delayed"
+POLICIES = (MONO, MEAN, TWIN, INVERTED, ONE_SILENT, DELAYED, SEPARATE)
 
 _BLOCK_S = 0.05
 _TWIN = 0.9999
@@ -39,7 +43,7 @@ class Policy:
     """Which channels make the sound of a recording."""
 
     name: str
-    """`mono`, `mean`, `twin` (both the same), `inverted`, `one_silent`, or `separate` (one party per channel)"""
+    """`mono`, `mean`, `twin` (both the same), `inverted`, `one_silent`, `delayed`, or `separate` (one party per channel)"""
     channel: int | None = None
     """the only one that is used; None for the mean, and for `separate`, where each is a track"""
 
@@ -52,6 +56,7 @@ class ChannelMeter:
         self._sums: array[float] = array("d")
         self._open = np.zeros(3)
         self._samples = 0
+        self._delay = DelayMeter(rate)
 
     def add(self, sound: NDArray[np.generic]) -> None:
         """Adds samples [2, n], as floats or integers."""
@@ -59,6 +64,7 @@ class ChannelMeter:
         offset = 128 if sound.dtype == np.uint8 else 0
         x = (sound.astype(np.float64) - offset) / scale
         x -= x.mean(axis=1, keepdims=True)
+        self._delay.add(x)
         for start in range(0, x.shape[1], self._block):
             left, right = x[:, start : start + self._block]
             self._open += (left @ left, right @ right, left @ right)
@@ -82,6 +88,8 @@ class ChannelMeter:
             return Policy(INVERTED, louder)
         if coherence > _TWIN and abs(left - right) < 1e-3 * left:
             return Policy(TWIN)
+        if (earlier := self._delay.earlier()) is not None:
+            return Policy(DELAYED, earlier)
         return Policy(SEPARATE) if coherence < _MAX_COHERENCE and _alternate(blocks[:, :2]) else Policy(MEAN)
 
 

@@ -15,6 +15,8 @@ _PLACEHOLDERS_32 = frozenset({0, *range(0xFFFFFF00, 0x100000000), *range(0x7FFFE
 _PLACEHOLDERS_64 = frozenset({0, 0xFFFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFF})
 _MAX_CHUNKS = 10_000
 _MAX_TAGS = 64 << 10
+_OF_SOUND = (b"RIFF", b"RF64", b"FORM", b"data", b"SSND")
+"""chunks that hold sound: another file that was appended, or a second part"""
 
 
 def stated_bytes(file: AudioFile) -> int | None:
@@ -92,9 +94,12 @@ def _tag_length(head: bytes) -> int:
 
 
 def _end_of_chunks(chunks: Iterator[tuple[bytes, int, int]], end: int, size: int) -> int:
-    """End of the last complete chunk. A chunk has a name of four printable characters and is not longer than the file."""
+    """End of the last complete chunk that may stand behind the sound.
+
+    A chunk has a name of four printable characters and is not longer than the file. One of sound is read by no decoder there.
+    """
     for name, start, length in chunks:
-        if name in (b"RIFF", b"RF64", b"FORM") or not all(32 <= byte < 127 for byte in name) or start + length > size + 1:
+        if name in _OF_SOUND or not all(32 <= byte < 127 for byte in name) or start + length > size + 1:
             return end
         end = min(size, start + length + (length & 1))
     return end
