@@ -75,6 +75,8 @@ _SCORED = re.compile(
 _PLAYED = re.compile(
     r"\s*(?:[.,;:!?)(]|$)|\s+(?:in|at|to|against|on|over|and|last|after|win|loss|lead|victory|defeat|draw|record|tie|upset)\b"
 )
+_NEAR = 60
+"""characters before and behind a pair that may tell what it is"""
 _OTHER_PAIRS = re.compile(r"(?<![\w.-])(\d{1,3})-(\d{1,3})(?=[,.;)]|\s+(?:\(|and )|$)")
 
 
@@ -83,9 +85,10 @@ def _is_score(match: re.Match[str]) -> bool:
     text = match.string
     if " " in match[0] or "." in match[0] or len(match[0]) > 7:
         return False
-    if _PLAYED.match(text, match.end()) and _SCORED.search(text[max(0, match.start() - 60) : match.start()]):
+    if _PLAYED.match(text, match.end()) and _SCORED.search(text[max(0, match.start() - _NEAR) : match.start()]):
         return True
-    others = [(int(one[1]), int(one[2]), one.start(), one.end()) for one in _OTHER_PAIRS.finditer(text)]
+    near = _OTHER_PAIRS.finditer(text, max(0, match.start() - _NEAR), match.end() + _NEAR)
+    others = [(int(one[1]), int(one[2]), one.start(), one.end()) for one in near]
     return any(
         high < low and re.fullmatch(r"[\d\s,;()-]*(?:and)?[\d\s,;()-]*", text[min(start, match.end()) : max(end, match.start())])
         for low, high, start, end in others
