@@ -69,7 +69,7 @@ def _pair(match: re.Match[str]) -> str:
 
 
 _SCORED = re.compile(
-    r"\b(?:won|lost|beat|beaten|ended|finished|drew|tied|lead|leads|led|trail|trails|trailed|defeated)\b"
+    r"\b(?:won|lost|beat|beaten|ended|finished|drew|tied|lead|leads|led|trail|trails|trailed|defeated|score|result|final)\b"
     r"(?: [\w']+){0,3},? (?:(?:\d+-\d+,?|and) )*$"
 )
 _PLAYED = re.compile(
