@@ -131,14 +131,15 @@ def build(
     used go to quarantine; the build goes on.
 
     Every other option is an option of Apache Beam. --runner chooses where the build runs: worker processes on this machine
-    (default; --direct_num_workers=N sets their number), SparkRunner, FlinkRunner, PortableRunner or DataflowRunner, each with its
-    own options (docs/spark.md, docs/dataflow.md). An option that neither voxbeam nor Beam knows is an error. Words after a
-    bare -- go to the runner unread: use it for options of a job server that Beam's Python side does not know.
+    (default; one per core, or one in all if no model has to run; --direct_num_workers=N sets their number), SparkRunner,
+    FlinkRunner, PortableRunner or DataflowRunner, each with its own options (docs/spark.md, docs/dataflow.md). An option that
+    neither voxbeam nor Beam knows is an error. Words after a bare -- go to the runner unread: use it for options of a job server
+    that Beam's Python side does not know.
     """
     from voxbeam.pipeline.runners import fork_server
     from voxbeam.pipeline.runners.options import RunnerOptions
 
-    if RunnerOptions(runner_options).local_workers() > 1:
+    if RunnerOptions(runner_options).local_workers() > 1 and not _is_built(output):
         fork_server.start()  # imports in the background what the workers will need
 
     from voxbeam.commands import terminal
@@ -167,6 +168,14 @@ def build(
         terminal.print_json(build_document(store.root, result, quarantine))
     failed = [row for row in quarantine if row.recording not in result.changes.unlisted_quarantine]
     return QUARANTINED if failed and not allow_quarantine else DONE
+
+
+def _is_built(output: str) -> bool:
+    """Whether a local folder has releases: then a build may have little to do, which needs no workers."""
+    from voxbeam.storage.store import Store, is_bucket, local_path
+
+    root = Store(output).root
+    return not is_bucket(root) and (local_path(root) / "releases").is_dir()
 
 
 @click.command(cls=VoxbeamCommand, examples=["voxbeam status --output s3://corpora/librilight"])

@@ -23,6 +23,7 @@ from voxbeam.pipeline.progress import WorkerProgress, clear_progress, read_progr
 from voxbeam.pipeline.release_diff import Changes, changes_since, identity_changes
 from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import RunnerOptions
+from voxbeam.pipeline.runners.useful_workers import workers_to_probe
 from voxbeam.pipeline.steps.discover import discover
 from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.steps.policy_object import put_policy
@@ -165,13 +166,15 @@ def _build(
         healed = heal(store, hashes, run_id, collection, partial(put_listing, store), recordings, run, observer)
     previous = latest_release(store)
     unit_fingerprint = fingerprint(config, hashes, CODE_VERSION)
-    changes = Changes()
+    changes, useful_workers = Changes(), None
     config = resolve_identities(store, previous, config)
     if previous is not None:
         require_decisions_kept(previous.name, previous.config, config)
         changes = changes_since(store, previous, recordings, config, unit_fingerprint, hashes, remove_unlisted=remove_unlisted)
         if message := changes.unlisted_message(previous.name):
             observer.report("hash_models", message=message)
+        if not (changes.new or changes.invalidates_units or changes.damage or previous.counts.get("partial")):
+            useful_workers = workers_to_probe(previous.counts, config)
     del found, recordings  # the driver lives as long as the build
     observer.report("run", message=f"Changed since release {previous.name}: {changes}" if previous and changes else None)
     job = Job(
@@ -187,6 +190,7 @@ def _build(
         recordings=observer.recordings,
         allow_empty=allow_empty,
         run_id=run_id,
+        useful_workers=useful_workers,
         local=runner.local_workers() > 0,
         collection=collection,
     )

@@ -11,6 +11,7 @@ from voxbeam.pipeline.events import BuildObserver
 from voxbeam.pipeline.job import CODE_VERSION, Job
 from voxbeam.pipeline.progress import WorkerProgress, clear_progress, read_progress
 from voxbeam.pipeline.release_diff import first_few
+from voxbeam.pipeline.runners.useful_workers import workers_to_probe
 from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.safety.tombstones import find_taken_down
 from voxbeam.schemas.config import CorpusConfig
@@ -73,6 +74,7 @@ def heal(
                 previous=release.parent,
                 extends_previous=extends,
                 heals=True,
+                useful_workers=workers_to_probe(release.counts, config),
                 recordings=0,
                 allow_empty=True,
                 run_id=f"{run_id}-heal-{release.name}",

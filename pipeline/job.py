@@ -45,6 +45,8 @@ class Job:
     """whether its workers are processes on the machine that launched it, with the same models"""
     collection: str = ""
     """the last garbage collection when the build began (collection_mark.py)"""
+    useful_workers: int | None = None
+    """how many local workers it can use at most, where it is known that no model runs"""
     code_version: int = CODE_VERSION
     """of the stages that make its units, or made them"""
 

@@ -40,6 +40,8 @@ class Changes:
     """files of that release that are missing or have another size, and could not be made again as they were"""
     listing: tuple[str, ...] = ()
     """one line for each released recording that is listed differently"""
+    new: int = 0
+    """recordings of the input that the release does not contain: no change of what it has"""
     unlisted: tuple[str, ...] = ()
     """released recordings that are not in the input"""
     unlisted_quarantine: frozenset[str] = frozenset()
@@ -111,7 +113,7 @@ def changes_since(
     damage = tuple(f"{file.path} is missing or does not have {file.bytes} bytes" for file in damaged)
     if any(file.kind == "recordings" for file in damaged):  # nobody can tell what it lists
         return Changes(invalidates_units=tuple(invalidates_units), stages=stages, repacks=tuple(repacks), damage=damage)
-    listing, unlisted, unlisted_quarantine = diff_listing(store, previous, recordings)
+    listing, new, unlisted, unlisted_quarantine = _diff_listing(store, previous, recordings)
     if damage and unlisted and not remove_unlisted:
         raise StorageError(
             f"release {previous.name} is damaged ({'; '.join(first_few(damage, 'files'))}) and cannot be made again as it was",
@@ -123,6 +125,7 @@ def changes_since(
         repacks=tuple(repacks),
         damage=damage,
         listing=listing,
+        new=new,
         unlisted=unlisted,
         unlisted_quarantine=unlisted_quarantine,
         removes_unlisted=remove_unlisted,
@@ -152,17 +155,19 @@ def changed_stages(previous: Release, config: CorpusConfig, models: dict[str, st
     return tuple(stage for stage in every if stage in run)
 
 
-def diff_listing(
+def _diff_listing(
     store: Store, previous: Release, recordings: Iterable[Recording]
-) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
-    """A line for each released recording that is listed differently; the released and the quarantined that are not listed."""
+) -> tuple[tuple[str, ...], int, tuple[str, ...], frozenset[str]]:
+    """A line for each released recording that is listed differently; how many listed ones are not released; the released and the
+    quarantined that are not listed."""
     listed, addresses = dict[str, Recording](), set[str]()
     for recording in recordings:
         listed[recording.recording] = recording
         addresses.add(recording.uri)
-    lines, unlisted, quarantined = list[str](), list[str](), list[str]()
+    new, lines, unlisted, quarantined = len(listed), list[str](), list[str](), list[str]()
     for row in read_rows(store, previous, RecordingRow):
         now = listed.get(row.recording)
+        new -= now is not None and row.status in RELEASED
         if row.status not in RELEASED:
             if now is None and row.uri not in addresses:
                 quarantined.append(row.recording)
@@ -171,7 +176,7 @@ def diff_listing(
         elif differing := [name for name in LISTED_COLUMNS if getattr(row, name) != getattr(now, name)]:
             values = ", ".join(f"{name} {shorten(getattr(row, name))} → {shorten(getattr(now, name))}" for name in differing)
             lines.append(f"{row.recording}: {values}")
-    return tuple(lines), tuple(unlisted), frozenset(quarantined)
+    return tuple(lines), new, tuple(unlisted), frozenset(quarantined)
 
 
 def identity_changes(store: Store, previous: Release, release: Release) -> tuple[str, ...]:

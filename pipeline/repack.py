@@ -24,6 +24,7 @@ from voxbeam.pipeline.progress import clear_progress, read_progress
 from voxbeam.pipeline.release_diff import changed_settings, repacking_changes
 from voxbeam.pipeline.runners.launch import run_job
 from voxbeam.pipeline.runners.options import RunnerOptions
+from voxbeam.pipeline.runners.useful_workers import workers_to_pack
 from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.config_file import read_sections, wrong_keys
@@ -35,9 +36,6 @@ from voxbeam.storage.environment import require_temporary_folder
 from voxbeam.storage.overlays import read_overlays
 from voxbeam.storage.releases import load_release, read_release
 from voxbeam.storage.store import Store
-
-UNITS_PER_WORKER = 500
-"""reading fewer units takes less time than starting another worker"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +189,7 @@ def _run(
             run_id=run_id,
             collection=last_collection(store),
             repacks=True,
+            useful_workers=workers_to_pack(previous.counts, config),
             code_version=previous.code_version,
         )
         info.recordings, info.release = job.recordings, job.number

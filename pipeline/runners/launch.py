@@ -26,9 +26,8 @@ def run_job(job: Job, runner: RunnerOptions, beam_options: PipelineOptions, obse
 
     Raises a VoxbeamError for what a worker raised or how it ended.
     """
-    workers = runner.local_workers()
-    gpus = visible_gpus() if workers and job.config.device == "cuda" else []
-    workers = runner.local_workers(len(gpus))
+    gpus = visible_gpus() if runner.local_workers() and job.config.device == "cuda" and job.useful_workers is None else []
+    workers = runner.local_workers(len(gpus), job.useful_workers)
     with _worker_log() as log:
         processes = ForkedEnvironment(log, gpus) if workers > 1 else None
         if workers:

@@ -50,12 +50,15 @@ class RunnerOptions:
         """The runner's short name: `SparkRunner`, `spark` and the full path are all 'spark', as in Beam."""
         return str(self._parsed.runner).rpartition(".")[2].lower().removesuffix("runner")
 
-    def local_workers(self, gpus: int = 0) -> int:
+    def local_workers(self, gpus: int = 0, useful: int | None = None) -> int:
         """Number of worker processes of the in-process runner; 0 for another runner.
 
-        By default one per GPU if the models run on GPUs, else one per core.
+        By default one per GPU if the models run on GPUs, else one per core, and not more than are of use.
         """
-        return (self._parsed.direct_num_workers or gpus or os.cpu_count() or 1) if self.runner == "fnapi" else 0
+        if self.runner != "fnapi":
+            return 0
+        workers = gpus or os.cpu_count() or 1
+        return self._parsed.direct_num_workers or (workers if useful is None else min(workers, useful))
 
     @property
     def on_dataflow(self) -> bool:

@@ -17,7 +17,9 @@ from voxbeam.commands.exit_status import DONE, WORKER_LOST
 from voxbeam.pipeline.runners.gpus import visible_gpus
 from voxbeam.pipeline.runners.local import ForkedEnvironment
 from voxbeam.pipeline.runners.options import RunnerOptions
+from voxbeam.pipeline.runners.useful_workers import workers_to_pack, workers_to_probe
 from voxbeam.pipeline.verify import verify_release
+from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ModelError
 from voxbeam.storage.releases import latest_release
 from voxbeam.storage.store import Store
@@ -35,6 +37,20 @@ def test_one_worker_per_gpu_where_the_models_run_on_gpus(monkeypatch: pytest.Mon
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     with pytest.raises(ModelError, match="device: cpu"):
         visible_gpus()
+
+
+def test_no_more_workers_than_are_of_use_unless_a_number_is_given() -> None:
+    assert RunnerOptions([]).local_workers(gpus=4, useful=1) == 1
+    assert RunnerOptions([]).local_workers(gpus=4, useful=9) == 4
+    assert RunnerOptions(["--direct_num_workers=6"]).local_workers(useful=1) == 6
+    assert RunnerOptions(["--runner=SparkRunner"]).local_workers(useful=1) == 0
+
+
+def test_workers_that_are_of_use_grow_with_the_corpus() -> None:
+    config, hours = CorpusConfig(), 3_600_000
+    small, large = {"recordings": 40, "duration_ms": 2 * hours}, {"recordings": 10_000, "duration_ms": 5_000 * hours}
+    assert workers_to_pack(small, config) == 1 and workers_to_probe({"recordings": 20, "duration_ms": 2 * hours}, config) == 1
+    assert workers_to_probe(small, config) == 2 and workers_to_pack(large, config) > 32
 
 
 def told(element: tuple[int, Iterable[int]]) -> str:

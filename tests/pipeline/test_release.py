@@ -102,6 +102,13 @@ def test_bytes_are_those_of_a_build_from_nothing(
     assert (found.config, found.fingerprint, found.counts) == (whole.config, whole.fingerprint, whole.counts)
 
 
+def test_a_small_release_starts_no_worker_process(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    children = list[int]()
+    monkeypatch.setattr("voxbeam.pipeline.runners.local.start_process", lambda *_: children.append(1))
+    assert release(str(output), {"filter": {"min_dnsmos_ovrl": 3.5}}).committed and not children
+
+
 @pytest.mark.s3
 def test_a_bucket_behind_a_failing_network_gets_the_same_bytes(
     output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -52,6 +52,13 @@ def test_nothing_changed(released: Any) -> None:
     assert not changes(released, listing=[]), "a listing of new recordings only adds"
 
 
+def test_new_recordings_are_counted_and_no_change(released: Any) -> None:
+    _, _, listing = released
+    added = replace(listing[0], recording="another", uri="/audio/another.flac")
+    found = changes(released, listing=[*listing, added])
+    assert (bool(found), found.new, changes(released).new) == (False, 1, 0)
+
+
 def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
     found = changes(
         released,
