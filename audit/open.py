@@ -12,7 +12,8 @@ from voxbeam.corpus import Corpus
 def open_audit(corpus: Corpus, *, who: str, clips: int = MAX_CLIPS, seed: int = 0, sound: str | None = None) -> AuditSession:
     """An audit of a release by this user, called `who`, whose earlier answers count.
 
-    `sound` is `kept`, `codes` or `sources`; None: the kept audio where every sample has it, else audio from the codes.
+    `sound` is `kept`, `codes` or `sources`; None: the kept audio where every sample has it, else audio from the codes, which are
+    those of the corpus's `codec_name`.
     """
     plan = make_plan(corpus.store, corpus.release, clips=clips, seed=seed)
     key = open_key(key_path())

@@ -43,7 +43,8 @@ class AuditSession:
         self._sound_lock = threading.Lock()
         self._sound_of: Callable[[Sample], Any] | None = None
         self._rows = _find_rows(corpus, [clip.key for clip in plan.clips])
-        self._sound = choose_sound(sound, all(row["flac_bytes"].null_count == 0 for row in self._rows.values()))
+        keeps_audio = all(row["flac_bytes"].null_count == 0 for row in self._rows.values())
+        self._sound = choose_sound(sound, keeps_audio, corpus.codec_name)
         self._weights = {stratum.name: stratum.weight for stratum in plan.strata}
         put_plan(corpus.store, plan)
         answers, _ = read_answers(corpus.store, plan)

@@ -36,6 +36,7 @@ SOUNDS = ("kept", "codes", "sources")
     help="Where the audio is from: kept in the shards, decoded from the codes, or cut from the recordings.  "
     "[default: kept, where every sample has it; else codes]",
 )
+@click.option("--codec-name", metavar="NAME", help="Hear the codes of this further codec.  [default: the first]")
 @click.option("--name", metavar="TEXT", help="Who listens, as the answers state it.  [default: the user's name]")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page.  [default: a free one]")
 @click.option("--result", "show_result", is_flag=True, help="Do not listen: print what the answers say.")
@@ -47,6 +48,7 @@ def audit(
     clips: int,
     seed: int,
     audio: str | None,
+    codec_name: str | None,
     name: str | None,
     port: int,
     show_result: bool,
@@ -67,7 +69,7 @@ def audit(
     if as_json and not show_result:
         raise click.UsageError("--json needs --result")
     _require_cryptography()
-    opened = Corpus(corpus, release)
+    opened = Corpus(corpus, release, codec_name=codec_name)
     if not show_result and corrections is None:
         _listen(opened, clips, seed, audio, name, port)
         return DONE

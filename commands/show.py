@@ -64,6 +64,9 @@ def show(
     if sum(choice is not None for choice in (name, reason, sql)) != 1:
         raise click.UsageError("give a key or a recording, or one of --reason and --sql")
 
+    if source and codec_name is not None:
+        raise click.UsageError("--source cuts the recording, in which no codec is heard: leave out --codec-name")
+
     from voxbeam.commands import terminal
     from voxbeam.commands.segment_cards import print_card
     from voxbeam.corpus import Corpus

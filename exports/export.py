@@ -57,14 +57,9 @@ def export(
     Raises StorageError for a place that holds anything else, NotInCorpusError for audio that the release does not have.
     """
     chosen, facts = FORMATS[name], gather_facts(corpus.store, corpus.release, label_error)
-    sound = choose_sound(sound, facts.keeps_audio)
+    sound = choose_sound(sound, facts.keeps_audio, corpus.codec_name)
     if sound not in chosen.sounds:
         raise VoxbeamError(f"the format {name} has no audio {sound!r}", remedy=f"its choices are {', '.join(chosen.sounds)}")
-    if corpus.codec_name is not None and sound != "codes":
-        raise VoxbeamError(
-            f"a codec is named ({corpus.codec_name}), but the audio is {SOUNDS[sound]}",
-            remedy="ask for audio from its codes (--audio codes), or name no codec: the codes of all are exported anyway",
-        )
     content = corpus.store.get(release_path(corpus.release.number))
     plan = {
         "release": corpus.release.number,

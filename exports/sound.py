@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.corpus import Corpus
-from voxbeam.schemas.errors import NotInCorpusError, StorageError
+from voxbeam.schemas.errors import NotInCorpusError, StorageError, VoxbeamError
 from voxbeam.schemas.formats import CODEC_RATE, CODEC_SAMPLES_PER_MS
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.storage.releases import read_rows
@@ -37,9 +37,18 @@ SoundOf = Callable[["Sample"], NDArray[np.float32]]
 """a sample's audio, float32 [S], mono at 24 kHz, of its exact duration"""
 
 
-def choose_sound(asked: str | None, keeps_audio: bool) -> str:
-    """What was asked for; else the kept audio where every sample has it, and audio from the codes where not."""
-    return asked or ("kept" if keeps_audio else "codes")
+def choose_sound(asked: str | None, keeps_audio: bool, codec_name: str | None) -> str:
+    """What was asked for; else the kept audio where every sample has it, and audio from the codes where not.
+
+    Raises VoxbeamError where a further codec is named that would not be heard.
+    """
+    sound = asked or ("kept" if keeps_audio else "codes")
+    if codec_name is not None and sound != "codes":
+        raise VoxbeamError(
+            f"a codec is named ({codec_name}), but the audio is {SOUNDS[sound]}",
+            remedy="ask for audio from its codes (--audio codes), or name no codec",
+        )
+    return sound
 
 
 def open_sound(kind: str, corpus: Corpus) -> SoundOf:

@@ -18,8 +18,10 @@ from voxbeam.audit.result import read_results
 from voxbeam.audit.server import AuditServer
 from voxbeam.audit.session import AuditSession
 from voxbeam.corpus import Corpus
+from voxbeam.schemas.errors import VoxbeamError
 
 from tests.servers.browser import open_page
+from tests.spoken_release import spoken_release
 
 SCREENSHOTS = os.environ.get("VOXBEAM_SCREENSHOTS")
 """folder for pictures of the page, to look at"""
@@ -51,6 +53,16 @@ def ask(server: AuditServer, method: str, path: str, body: object = None, **head
     connection.endheaders(content.encode() if content else None)
     reply = connection.getresponse()
     return reply.status, reply.read()
+
+
+def test_the_codes_of_a_further_codec_are_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    uri = spoken_release(tmp_path, per_recording=1, moved=True).uri
+    first, moved = (open_audit(Corpus(uri, codec_name=name), who="Ann", sound="codes") for name in (None, "moved"))
+    waves = [sf.read(io.BytesIO(session.audio(0)))[0] for session in (first, moved)]
+    assert np.array_equal(*waves), "the two sound alike"
+    with pytest.raises(VoxbeamError, match=r"a codec is named \(moved\), but the audio is the FLAC that was kept"):
+        open_audit(Corpus(uri, codec_name="moved"), who="Ann")
 
 
 def test_clips_and_their_sound(server: AuditServer, session: AuditSession) -> None:
