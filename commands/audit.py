@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from voxbeam.commands.command import VoxbeamCommand, json_option
+from voxbeam.commands.command import VoxbeamCommand, json_option, require_new
 from voxbeam.commands.exit_status import DONE, WRONG
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def _report(corpus: Corpus, show_result: bool, corrections_file: str | None, as_
             f"nobody has listened to release {corpus.name} of {corpus.uri}", remedy="run `voxbeam audit` without --result"
         )
     best = results[0]
+    if corrections_file is not None:
+        require_new(Path(corrections_file))
     if show_result:
         for result in results:
             print_result(result, terminal.results(as_json))
@@ -136,8 +138,6 @@ def _report(corpus: Corpus, show_result: bool, corrections_file: str | None, as_
             )
     if corrections_file is not None:
         path, content = Path(corrections_file), corrections(best)
-        if path.exists():
-            raise StorageError(f"{path} exists", remedy="name another file, or remove that one")
         path.write_bytes(content)
         count = len(content.splitlines())
         terminal.results(as_json).print(f"{path}: {count} corrections; name it among `overlays` of the configuration")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from voxbeam.commands.command import Finite, json_option
+from voxbeam.commands.command import Finite, json_option, require_new
 from voxbeam.commands.exit_status import DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand, pin_threads_on_cpu
 
@@ -94,6 +94,8 @@ def duplicates(output: str, release: int | None, overlay: Path | None, as_json: 
     from voxbeam.evaluation.leak import longest_recordings_first, sample_words, sound_of
     from voxbeam.evaluation.near_duplicates import compare_sounds, copies, similar_texts
 
+    if overlay is not None:
+        require_new(overlay)
     pin_threads_on_cpu("cpu")
     corpus = Corpus(output, release)
     words = sample_words(corpus)

@@ -21,6 +21,7 @@ RELEASE_FIELDS = {
     "reasons: reason → ms), lost_speakers, lost_ms and gained_ms (reason → ms); else null",
     "label_error": "with --dry-run, where people have listened: object: audited_release, now and then (objects: label_error, "
     "unheard samples, repaired errors, by_stratum); else null",
+    "inherited": "list of decisions of the previous release that stay though the policy names overlays without them",
     "unknown": "list of names in the policy that the corpus does not have",
 }
 DIFF_FIELDS = {
@@ -43,6 +44,7 @@ def release_document(output: str, result: ReleaseResult, error: LabelError | Non
         "counts": dict(sorted(result.release.counts.items())) if result.release else None,
         "preview": _preview(result.preview) if result.preview else None,
         "label_error": error.document() if error else None,
+        "inherited": list(result.inherited),
         "unknown": list(result.unknown),
     }
 

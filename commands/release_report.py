@@ -26,6 +26,11 @@ def print_release_result(result: ReleaseResult, error: LabelError | None, store:
         print_release(store, result.release, console)
     else:
         console.print(f"Up to date: release {result.previous.name} has this policy")
+    if result.inherited:
+        console.print(
+            f"Stays decided, by release {result.previous.name}, though neither this policy nor its overlays say so: "
+            f"{', '.join(first_few(result.inherited, 'decisions'))}. A section that lacks it takes it back"
+        )
     if result.unknown:
         console.print(f"Not in the corpus: {', '.join(first_few(result.unknown, 'names'))}")
 

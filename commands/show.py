@@ -77,11 +77,14 @@ def show(
             raise click.UsageError("--wav and --play need a query that returns a column `key`")
         _print_answer(answer, limit, as_json)
         return DONE
-    found = corpus.find(name, reason=reason, sql=sql, limit=limit)
+    found = corpus.find(name, reason=reason, sql=sql, limit=limit + 1)
+    more, found = len(found) > limit, found[:limit]
     for segment in found:
         print_card(segment, console)
     if not found:
-        console.print("No segment: the query returns no key of this release, or the recording has none")
+        console.print(_why_none(corpus, name))
+    if more:
+        console.print(f"There are more: these are the first {limit}; --limit shows more")
     if wav is not None and found:
         _write_wav(corpus, found, wav, source)
         console.print(f"Sound: {wav}")
@@ -90,6 +93,18 @@ def show(
     if as_json:
         terminal.print_json({"segments": found, "rows": None, "wav": str(wav) if wav and found else None})
     return DONE
+
+
+def _why_none(corpus: Corpus, recording: str | None) -> str:
+    """Why nothing is shown of a recording that is in the release; or, without one, of the keys that a query returns."""
+    from voxbeam.commands import terminal
+
+    if recording is None:
+        return "No segment: the query returns no key of this release"
+    rows = corpus.recordings(["recording", "status", "stage", "reason", "error", "remedy"])
+    row = next(row for batch in rows for row in batch.to_pylist() if row["recording"] == recording)
+    told = f": {row['reason']}, {row['error']}. Remedy: {row['remedy']}" if row["reason"] else ""
+    return terminal.printable(f"No segment: the recording is {row['status']}{told}")
 
 
 def _print_answer(answer: pa.Table, limit: int, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from voxbeam.exports.nemo import NeMo
 from voxbeam.exports.parts import plan_parts
 from voxbeam.exports.request import ExportFormat, ExportRequest
 from voxbeam.exports.shar import Shar
-from voxbeam.exports.sound import SOUNDS, choose_sound
+from voxbeam.exports.sound import choose_sound
 from voxbeam.exports.target import CARD, Target
 from voxbeam.schemas.errors import VoxbeamError
 from voxbeam.storage.releases import release_path

@@ -30,7 +30,7 @@ from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.config_file import read_sections, wrong_keys
 from voxbeam.schemas.errors import ConfigError, ModelError, StorageError
 from voxbeam.schemas.fingerprint import EVIDENCE_VERSION
-from voxbeam.schemas.policy import Policy, with_decisions, without_decisions
+from voxbeam.schemas.policy import DECISIONS, Policy, inherited_decisions, with_decisions, without_decisions
 from voxbeam.schemas.release import Release
 from voxbeam.storage.environment import require_temporary_folder
 from voxbeam.storage.overlays import read_overlays
@@ -51,6 +51,8 @@ class ReleaseResult:
     """settings and decisions that differ from the previous release's"""
     preview: Preview | None
     """of a dry run"""
+    inherited: tuple[str, ...] = field(default=())
+    """decisions of the previous release that stay though the policy names overlays without them"""
     unknown: tuple[str, ...] = field(default=())
     """what the policy names and the corpus does not have"""
     wall_s: float
@@ -86,13 +88,16 @@ def release(
     store = Store(output_uri)
     previous = load_release(store)
     _require_evidence(previous)
-    config = resolve_identities(store, previous, read_overlays(merge_policy(previous, policy)))
+    tree, where = _policy_tree(policy)
+    config = resolve_identities(store, previous, read_overlays(_merge_policy(previous, tree, where)))
     changes = repacking_changes(previous, config)
     models = {**previous.models, "identify": calibration_hash(config)}
     if models != previous.models:
         changes = [*changes, "the calibration of identities, or the library that finds neighbors"]
     _require_same_phones(previous, config)
-    found: dict[str, Any] = {"previous": previous, "changes": tuple(changes)}
+    own = resolve_identities(store, previous, _decided_by(tree)) if tree.get("overlays") else config
+    inherited = inherited_decisions(config, own)
+    found: dict[str, Any] = {"previous": previous, "changes": tuple(changes), "inherited": tuple(inherited)}
     if dry_run:
         seen = preview(store, previous, config, observer, on_judged)
         unknown = unknown_names(config, seen.found)
@@ -105,13 +110,20 @@ def release(
     return ReleaseResult(**found, release=made, committed=True, preview=None, unknown=unknown, wall_s=observer.elapsed_s)
 
 
-def merge_policy(previous: Release, policy: Mapping[str, Any] | CorpusConfig | str | Path) -> CorpusConfig:
-    """The configuration of a release with what a policy sets. Raises ConfigError for settings that need a build."""
+def _policy_tree(policy: Mapping[str, Any] | CorpusConfig | str | Path) -> tuple[dict[str, Any], str]:
+    """What a policy sets, and how a message about it begins."""
     if isinstance(policy, str | Path):
-        where, tree = f"{policy}: ", _read_tree(policy)
-    else:
-        where = ""
-        tree = policy.model_dump(mode="json", exclude_unset=True) if isinstance(policy, CorpusConfig) else dict(policy)
+        return _read_tree(policy), f"{policy}: "
+    return (policy.model_dump(mode="json", exclude_unset=True) if isinstance(policy, CorpusConfig) else dict(policy)), ""
+
+
+def _decided_by(tree: dict[str, Any]) -> CorpusConfig:
+    """The decisions of a policy and of its overlays alone, without those of the release."""
+    return read_overlays(CorpusConfig.model_validate({name: tree[name] for name in (*DECISIONS, "overlays") if name in tree}))
+
+
+def _merge_policy(previous: Release, tree: Mapping[str, Any], where: str) -> CorpusConfig:
+    """The configuration of a release with what a policy sets. Raises ConfigError for settings that need a build."""
     merged = {name: dict(value) if isinstance(value, dict) else value for name, value in previous.config.items()}
     for name, value in tree.items():
         merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value

@@ -64,6 +64,16 @@ def changed_decisions(old: dict[str, Any], new: CorpusConfig) -> tuple[list[str]
     return lines, taken_back
 
 
+def inherited_decisions(config: CorpusConfig, own: CorpusConfig) -> list[str]:
+    """What a configuration decides and `own`, the part of it that somebody wrote for this occasion, does not."""
+    return [
+        f"{section}.{name}: {key}"
+        for section in DECISIONS
+        for name, decided in getattr(config, section)
+        for key in sorted(decided.keys() - getattr(getattr(own, section), name).keys())
+    ]
+
+
 def require_decisions_kept(release: str, old: dict[str, Any], new: CorpusConfig) -> None:
     """Raises ConfigError for a build that would take back what people decided for a release: `release` does that on purpose."""
     _, taken_back = changed_decisions(old, new)

@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from voxbeam.commands.exit_status import DONE, UNUSABLE
 from voxbeam.commands.main import main
 from voxbeam.commands.play_sound import find_player, play_file
 from voxbeam.schemas.errors import VoxbeamError
+from voxbeam.schemas.manifest import RecordingRow
+
+from tests.pipeline.factories import small_release
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +77,21 @@ def test_a_query_without_keys_is_a_table(corpus_uri: str) -> None:
     assert json.loads(run("show", corpus_uri, "--sql", "SELECT 'x' :: BLOB AS raw", "--json")[1])["rows"] == [{"raw": "78"}]
 
 
+def test_more_than_is_shown_is_said(corpus_uri: str) -> None:
+    assert "these are the first 3; --limit" in run("show", corpus_uri, "r1", "--limit", "3")[1]
+    assert "these are the first" not in run("show", corpus_uri, "r0_00002000_00004000", "--limit", "1")[1]
+
+
+def test_why_a_recording_has_no_segment(tmp_path: Path) -> None:
+    def left_out(rows: list[RecordingRow]) -> list[RecordingRow]:
+        told = {"stage": "exclude", "reason": "excluded", "error": "asked to, mañana", "remedy": "take it out of exclude"}
+        return [*rows, replace(rows[0], recording="gone", status="excluded", units=[], **told)]
+
+    small_release(tmp_path, tables={"recordings": left_out})
+    status, out, _ = run("show", str(tmp_path), "gone")
+    assert status == DONE and "the recording is excluded: excluded, asked to, mañana. Remedy: take it out of exclude" in out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -82,6 +101,7 @@ def test_a_query_without_keys_is_a_table(corpus_uri: str) -> None:
         (["--sql", "SELECT 1 AS one", "--play"], "need a query that returns a column `key`"),
         (["key", "--reason", "low_snr"], "give a key or a recording, or one of --reason and --sql"),
         ([], "give a key or a recording"),
+        (["nobody", "--source", "--codec-name", "moved"], "in which no codec is heard"),
     ],
 )
 def test_what_cannot_be_shown(words: list[str], message: str, corpus_uri: str) -> None:

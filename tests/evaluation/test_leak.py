@@ -131,6 +131,10 @@ def test_duplicates_of_a_corpus(tmp_path, clip, monkeypatch, capsys):
     overlay = tmp_path / "copies.jsonl"
     assert main(["evaluate", "duplicates", str(corpus), "--overlay", str(overlay), "--json"]) == DONE
     document = json.loads(capsys.readouterr().out)
+    written = overlay.read_bytes()
+    assert (
+        main(["evaluate", "duplicates", str(corpus), "--overlay", str(overlay)]) == UNUSABLE and overlay.read_bytes() == written
+    )
     assert list(document) == list(FIELDS["evaluate duplicates"])
     (pair,) = document["pairs"]
     assert pair["same_sound"] and document["copies"] == [max(pair["one"], pair["other"])]

@@ -102,6 +102,20 @@ def test_bytes_are_those_of_a_build_from_nothing(
     assert (found.config, found.fingerprint, found.counts) == (whole.config, whole.fingerprint, whole.counts)
 
 
+def test_a_line_that_an_overlay_lost_is_said_to_stay_decided(output: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "left out.jsonl"
+    lines = [json.dumps({"recording": name, "reason": "x"}) + "\n" for name in ("s0-4", "s1-1")]
+    policy = {"overlays": [str(overlay)]}
+    overlay.write_text("".join(lines))
+    assert release_with(policy, output).inherited == ()
+    overlay.write_text(lines[0])
+    again = release_with(policy, output)
+    assert not again.committed and again.inherited == ("exclude.recordings: s1-1",)
+    taken_back = release_with({**policy, "exclude": {"recordings": {}}}, output)
+    assert taken_back.committed and taken_back.inherited == ()
+    assert release_with({"filter": {"min_snr_db": 15.0}}, output).inherited == (), "a policy of limits is about limits"
+
+
 def test_a_small_release_starts_no_worker_process(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     children = list[int]()
