@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from voxbeam.commands.command import VoxbeamCommand, json_option, require_new
+from voxbeam.commands.command import VoxbeamCommand, json_option
 from voxbeam.commands.exit_status import DONE, WRONG
+from voxbeam.commands.output_files import require_new, require_outside
 
 if TYPE_CHECKING:
     from voxbeam.corpus import Corpus
@@ -123,6 +124,7 @@ def _report(corpus: Corpus, show_result: bool, corrections_file: str | None, as_
     best = results[0]
     if corrections_file is not None:
         require_new(Path(corrections_file))
+        require_outside(Path(corrections_file), corpus.uri)
     if show_result:
         for result in results:
             print_result(result, terminal.results(as_json))

@@ -6,14 +6,12 @@ import importlib
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import click
 
 from voxbeam.commands.exit_status import DONE, INTERRUPTED, MEANINGS, UNUSABLE
-from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.nearest import did_you_mean
 
 Arity = int | str
@@ -107,12 +105,6 @@ class VoxbeamCommand(click.Command):
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {line}\n" for example in self.examples for line in example.splitlines()))
         write_statuses(formatter, self.statuses)
-
-
-def require_new(path: Path) -> None:
-    """Raises StorageError for a file that exists: what people decided is not written over it."""
-    if path.exists():
-        raise StorageError(f"{path} exists", remedy="name another file, or remove that one")
 
 
 def write_statuses(formatter: click.HelpFormatter, statuses: Iterable[int]) -> None:

@@ -10,6 +10,7 @@ import click
 
 from voxbeam.commands.command import SettingsOption, VoxbeamCommand, json_option
 from voxbeam.commands.exit_status import DONE
+from voxbeam.commands.output_files import require_outside
 
 if TYPE_CHECKING:
     from voxbeam.reporting.limits import Cost
@@ -74,6 +75,7 @@ def report(
         documents = [vars(cost) for cost in costs]
     page = out or Path("report.html")
     if out is not None or not tried:
+        require_outside(page, output)
         _pin_threads()
         with terminal.stderr().status("Reading the tables") as status:
             write_report(

@@ -10,6 +10,7 @@ import click
 from voxbeam.commands.command import Finite, json_option
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.model_command import ModelCommand, pin_threads_on_cpu
+from voxbeam.commands.output_files import require_outside
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,6 +82,8 @@ def corpus(
     from voxbeam.evaluation.planted import read_defects
     from voxbeam.evaluation.truth import read_truth
 
+    if out is not None:
+        require_outside(out / "evaluation.json", output)
     pin_threads_on_cpu("cpu")
     result = evaluate_corpus(
         Corpus(output, release, codec_name=codec_name),

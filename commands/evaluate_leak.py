@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from voxbeam.commands.command import Finite, json_option, require_new
+from voxbeam.commands.command import Finite, json_option
 from voxbeam.commands.exit_status import DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand, pin_threads_on_cpu
+from voxbeam.commands.output_files import require_new, require_outside
 
 _SHOWN = 20
 
@@ -96,6 +97,7 @@ def duplicates(output: str, release: int | None, overlay: Path | None, as_json: 
 
     if overlay is not None:
         require_new(overlay)
+        require_outside(overlay, output)
     pin_threads_on_cpu("cpu")
     corpus = Corpus(output, release)
     words = sample_words(corpus)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from voxbeam.commands.beam_options import BuildCommand
 from voxbeam.commands.command import VoxbeamCommand, json_option
 from voxbeam.commands.exit_status import CONFLICT, DONE, WORKER_LOST
+from voxbeam.commands.output_files import require_outside
 
 
 @click.command(
@@ -80,6 +83,8 @@ def diff(output: str, before: int, after: int, parquet: str | None, as_json: boo
     from voxbeam.commands.release_report import print_diff
     from voxbeam.pipeline.diff import diff as compare
 
+    if parquet is not None:
+        require_outside(Path(parquet), output)
     found = compare(output, before, after)
     if parquet is not None:
         found.write_parquet(parquet)

@@ -15,6 +15,7 @@ from voxbeam.pipeline.progress import DONE
 from voxbeam.pipeline.release_diff import first_few
 from voxbeam.pipeline.steps.input_files import LeftOut
 from voxbeam.pipeline.verify import Problem
+from voxbeam.schemas.identity import doubt_of_estimates
 from voxbeam.schemas.manifest import EXCLUDED, RecordingRow, RejectedRow
 from voxbeam.schemas.release import Release
 from voxbeam.storage.releases import read_rows
@@ -84,6 +85,8 @@ def print_release(store: Store, release: Release, console: Console) -> None:
     if c["failed_ms"]:
         table.add_row("failed", f"{hours(c['failed_ms'])} in windows of {plural(c['partial'], 'recording')}")
     print_table(console, f"Release {release.name}", table)
+    if doubt := doubt_of_estimates(release.labels):
+        console.print(doubt)
     reasons = rejection_reasons(read_rows(store, release, RejectedRow))
     if reasons:
         why = new_table("reason", "segments", "speech")

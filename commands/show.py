@@ -9,6 +9,7 @@ import click
 
 from voxbeam.commands.command import VoxbeamCommand, json_option
 from voxbeam.commands.exit_status import DONE
+from voxbeam.commands.output_files import require_outside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +65,8 @@ def show(
     if sum(choice is not None for choice in (name, reason, sql)) != 1:
         raise click.UsageError("give a key or a recording, or one of --reason and --sql")
 
+    if wav is not None:
+        require_outside(wav, output)
     if source and codec_name is not None:
         raise click.UsageError("--source cuts the recording, in which no codec is heard: leave out --codec-name")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from voxbeam.schemas.identity import doubt_of_estimates
 from voxbeam.schemas.reasons import REASONS
 from voxbeam.schemas.release import Release
 from voxbeam.storage.release_tables import ReleaseTables
@@ -100,7 +101,7 @@ def identities(tables: ReleaseTables) -> dict[str, Any]:
         FROM identities ORDER BY speech_ms DESC, identity LIMIT {MAX_NAMES}
         """
     )
-    return {**totals, "rows": rows}
+    return {**totals, "rows": rows, "doubt": doubt_of_estimates(tables.release.labels)}
 
 
 def languages(tables: ReleaseTables) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@
       time("rejected_ms", "rejected"), count("segments", "segments"), count("dnsmos_ovrl", "mean DNSMOS"), count("snr_db", "mean SNR")], data.speakers.rows)),
     block(`Identities: ${number(people.total)}`, make("p", { class: "soft" },
       `${number(people.named)} named, ${number(people.linked)} of several voices, ${number(people.conflicts)} with a name that stands for two voices, ` +
-      `${number(people.duplicates)} that are probably another one's`),
+      `${number(people.duplicates)} that are probably another one's`), people.doubt ? make("p", {}, people.doubt) : null,
       makeTable("Identities", [key("identity", "identity"), plain("name", "name"), plain("split", "split"), time("speech_ms", "speech"),
         count("recordings", "recordings"), count("voices", "voices"), count("confidence", "confidence"),
         count("duplicate_probability", "P(same as nearest)"), key("nearest", "nearest")], people.rows)),

@@ -1,5 +1,6 @@
 """What `status` says of builds that run elsewhere."""
 
+import io
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from voxbeam.commands.exit_status import QUARANTINED
+from voxbeam.commands.report import print_release
 from voxbeam.commands.status import print_status, run_line
 from voxbeam.pipeline.heartbeat import BuildInfo, Heartbeat, heartbeat, read_heartbeat
 from voxbeam.pipeline.progress import Reporter, WorkerProgress
@@ -21,6 +24,7 @@ from voxbeam.pipeline.status import BuildStatus, read_status
 from voxbeam.schemas.errors import StorageError
 from voxbeam.storage.store import Store, _open
 
+from tests.pipeline.factories import small_release
 from tests.pipeline.test_build import ROOT, SHORT, copy_speakers
 from tests.servers.s3 import s3_server
 
@@ -29,6 +33,14 @@ INFO = BuildInfo(recordings=7, release=3)
 
 def build_status(beat: Heartbeat, workers: WorkerProgress) -> BuildStatus:
     return BuildStatus(run_id="ab12", heartbeat=beat, workers=workers)
+
+
+def test_doubtful_identities_are_said(tmp_path: Path) -> None:
+    store, release = small_release(tmp_path)
+    for mean, said in ((0.02, False), (0.19, True)):
+        printed = io.StringIO()
+        print_release(store, replace(release, labels={"mean_similarity": mean}), Console(file=printed, width=500))
+        assert ("Identities are doubtful" in printed.getvalue()) == said
 
 
 def test_a_build_that_runs_and_one_that_does_not() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voxbeam.pipeline.model_fingerprints import model_hashes
 from voxbeam.schemas.config import CorpusConfig, IdentifyConfig
 from voxbeam.schemas.errors import ConfigError
-from voxbeam.schemas.identity import IdentityRow
+from voxbeam.schemas.identity import IdentityRow, doubt_of_estimates
 from voxbeam.transforms.identity import neighbors
 from voxbeam.transforms.identity.estimate import estimate
 from voxbeam.transforms.identity.evidence import Calibration, Evidence, Scores, rounded_up
@@ -253,6 +253,18 @@ def test_the_threshold_grows_with_the_corpus() -> None:
     thresholds = [Evidence(CALIBRATION, config, n).threshold for n in (10, 100, 101, 1000, 10**6)]
     assert thresholds == sorted(thresholds) and thresholds[0] == thresholds[1] < thresholds[2] == thresholds[3] < thresholds[4]
     assert [rounded_up(n) for n in (0, 1, 100, 101, 1000, 1001)] == [100, 100, 100, 1000, 1000, 10_000]
+
+
+@pytest.mark.parametrize(("persons", "shared", "doubted"), [(40, 0.0, False), (40, 0.7, True), (9, 0.7, False)])
+def test_voices_more_alike_than_those_of_the_calibration_are_said(persons: int, shared: float, doubted: bool) -> None:
+    """As synthetic voices are, which have a common part that no mean of persons takes off. Nine persons are too few to tell."""
+    common = unit(np.random.default_rng(0).normal(size=192))
+    found = [(key, recording, None, unit(row + shared * common)) for key, recording, _, row in people(1, persons, 2, 0.3, 192)]
+    voices = as_voices(found)
+    evidence = Evidence(CALIBRATION, IdentifyConfig(min_similarity=0.9), len(voices))
+    labels = estimate(voices, find_identities(voices, evidence), evidence)
+    assert (doubt_of_estimates(labels) is not None) == doubted
+    assert ("mean_similarity" in labels) == (persons > 9) and all(np.isfinite(list(labels.values())))
 
 
 @pytest.mark.parametrize("noise", [0.4, 0.7, 0.9])

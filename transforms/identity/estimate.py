@@ -3,7 +3,7 @@
 Assumptions: each voice is one person (the purity of voices within a recording is another column); similarities of the corpus
 are distributed as in the calibration; before two voices are heard, they are one person as often as the partition has such
 pairs; voices err independently of each other. How sure the calibration is, is in the intervals, by speakers drawn again. That
-another room, day or language may shift all similarities is not.
+another room, day or language may shift all similarities is not: `mean_similarity` shows it.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,8 @@ from voxbeam.transforms.identity.evidence import Evidence, Scores
 from voxbeam.transforms.identity.partition import Partition
 from voxbeam.transforms.identity.voices import Voices
 
+ENOUGH, _MOST = 10, 2_000
+"""identities of which the mean similarity is taken: fewer say too little, and more say nothing new"""
 _Z = 1.96
 """half the width of a 95 % interval, in standard deviations"""
 Shares = Callable[[Scores], NDArray[np.float64]]
@@ -26,7 +28,7 @@ def estimate(voices: Voices, found: Partition, evidence: Evidence) -> dict[str, 
 
     `purity` is the share of speech whose voice belongs to the person that most of its identity is; `uniqueness` the share of
     identities that no other identity is the same person as. Both are of what has an embedding; `unheard` is the share of
-    speech that has none.
+    speech that has none. `mean_similarity` is that of two identities, where there are enough.
     """
     audible_N = voices.audible_N
     speech_N = voices.speech_ms_N.astype(np.float64)
@@ -53,7 +55,25 @@ def estimate(voices: Voices, found: Partition, evidence: Evidence) -> dict[str, 
     # Two identities of one person are each other's nearest: half as many independent cases as identities.
     for name, share, weight, dependence in (("purity", belongs, weight_N, 1.0), ("uniqueness", single, weight_I, 2.0)):
         result |= _with_interval(name, share, weight, dependence, evidence)
+    if (mean := mean_similarity(voices, found)) is not None:
+        result["mean_similarity"] = mean
     return {name: round(float(value), 6) for name, value in result.items()}
+
+
+def mean_similarity(voices: Voices, found: Partition) -> float | None:
+    """Mean similarity of two identities, by the first voice of each, of at most _MOST; None for fewer than ENOUGH.
+
+    It is near 0 where voices differ as those of the calibration do, whose mean was taken off.
+    """
+    audible = np.flatnonzero(voices.audible_N)
+    _, first = np.unique(found.identity_N[audible], return_index=True)
+    chosen = audible[first][:: max(1, -(-len(first) // _MOST))]
+    count = len(chosen)
+    if count < ENOUGH:
+        return None
+    rows_ID = voices.embedding_ND[chosen].astype(np.float64)
+    total_D = rows_ID.sum(axis=0)
+    return float((total_D**2).sum() - (rows_ID**2).sum()) / (count * (count - 1))
 
 
 def _with_interval(
