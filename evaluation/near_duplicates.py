@@ -1,10 +1,7 @@
 """Near-duplicates: texts that share most of their words, and whether it is also the same sound.
 
 A text is known by the eight smallest hashes of its runs of four words: only texts that share one of them are compared word by
-word. A sound is known by its spectrum over time, aligned in time; level, codec and sample rate do not matter, another reading
-of the same text is something else.
-
-Shapes: S samples at 16 kHz, T frames of 10 ms, F bands.
+word. A sound is known by its spectrum over time (models/sound_similarity.py). Shapes: S samples at 16 kHz.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,18 +11,14 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve, stft
 
-from voxbeam.schemas.formats import ASR_RATE
+from voxbeam.models.sound_similarity import SAME_SOUND, sound_correlation
 
 RUN, SKETCH = 4, 8
 MIN_SHARED = 0.5
 """of the runs of the shorter text, those that both have"""
 MAX_ALIKE = 200
 """a run of words that more texts have is a figure of speech"""
-SAME_SOUND = 0.8
-"""correlation of two spectra over time from which they are one recording; two readings have less than 0.6"""
-_BANDS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,33 +97,6 @@ def copies(pairs: Sequence[Pair], order: Sequence[str]) -> dict[str, str]:
         elif key in same:
             stays.add(key)
     return out
-
-
-def sound_correlation(one_S: NDArray[np.float32], other_S: NDArray[np.float32]) -> float:
-    """How alike two sounds are, −1 to 1, where they lie best on each other, over at least three quarters of the shorter one."""
-    one_TF, other_TF = (_spectrum(wave) for wave in (one_S, other_S))
-    if len(one_TF) > len(other_TF):
-        one_TF, other_TF = other_TF, one_TF
-    if not len(one_TF):
-        return 0.0
-    edge = len(one_TF) // 4
-    other_TF = np.pad(other_TF, ((edge, edge), (0, 0)))
-    there_T = np.pad(np.ones(len(other_TF) - 2 * edge), edge)
-    products_T = fftconvolve(other_TF, one_TF[::-1], axes=0, mode="valid").sum(axis=1)
-    energy_T = fftconvolve((other_TF**2).sum(axis=1), np.ones(len(one_TF)), mode="valid")
-    own_T = fftconvolve(there_T, (one_TF**2).sum(axis=1)[::-1], mode="valid")
-    return float((products_T / np.sqrt(np.maximum(energy_T * own_T, 1e-9))).max())
-
-
-def _spectrum(wave_S: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Levels [T, F] in bands, less the mean of each band: what changes over time."""
-    if len(wave_S) < ASR_RATE // 2:
-        return np.zeros((0, _BANDS))
-    _, _, spectrum_FT = stft(wave_S, fs=ASR_RATE, nperseg=400, noverlap=240, nfft=512, boundary=None, padded=False)
-    edges = np.unique(np.round(np.geomspace(4, 240, _BANDS + 1)).astype(int))
-    power_FT = np.square(np.abs(spectrum_FT))
-    level_TF = np.log(np.add.reduceat(power_FT, edges[:-1], axis=0)[: len(edges) - 1] + 1e-3 * power_FT.mean() + 1e-12).T
-    return level_TF - level_TF.mean(axis=0)
 
 
 def _runs(words: Sequence[str]) -> set[int]:

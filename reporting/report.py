@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from voxbeam.corpus import Corpus
 from voxbeam.reporting import contents, costs, texts
@@ -14,6 +18,7 @@ from voxbeam.reporting.duplicates import near_duplicates
 from voxbeam.reporting.limits import Cost, as_documents, cost_of, limit_curves
 from voxbeam.reporting.page import render
 from voxbeam.reporting.rules import rules_of
+from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.storage.find_segments import by_keys
 from voxbeam.storage.release_tables import ReleaseTables
 
@@ -88,13 +93,14 @@ def collect(corpus: Corpus, tables: ReleaseTables, *, clips: int, on_progress: P
         ("phones", contents.phones),
         ("suspected", texts.suspected_hallucinations),
         ("repeated", texts.repeated_texts),
-        ("duplicates", near_duplicates),
         ("failures", costs.failures),
         ("comparison", compare_with_previous),
         ("rows", table_rows),
     ):
         on_progress(name)
         data[name] = make(tables)
+    on_progress("duplicates")
+    data["duplicates"] = near_duplicates(tables, partial(_sound_of, corpus, tables) if clips else None)
     data["costs"] = costs.build_costs(corpus.store, release.number)
     on_progress("clips")
     chosen = choose_clips(tables, rules, [row["reason"] for row in data["flow"]["reasons"]], clips)
@@ -105,6 +111,14 @@ def collect(corpus: Corpus, tables: ReleaseTables, *, clips: int, on_progress: P
         corpus, segments, lambda done, total: on_progress(f"sound of clip {done + 1} of {total}")
     )
     return data
+
+
+def _sound_of(corpus: Corpus, tables: ReleaseTables, key: str) -> NDArray[np.float32]:
+    """The sound [S] of a sample at 16 kHz, decoded from its codes."""
+    import soxr
+
+    (segment,) = by_keys(tables, [key])
+    return np.asarray(soxr.resample(corpus.sound(segment), CODEC_RATE, ASR_RATE), np.float32)
 
 
 def table_rows(tables: ReleaseTables) -> dict[str, Any]:

@@ -59,7 +59,7 @@
           data.repeated.rows)),
       block("Probably the same speech twice", make("p", { class: "soft" }, "By text: the same long words and the same length in another recording. By sound: the same codes."),
         makeTable("Near-duplicates", [plain("by", "by"), count("times", "times"), time("ms", "time"), key("first_key", "one"), key("last_key", "another")],
-          [...data.duplicates.sound.map((row) => ({ by: "sound", ...row })), ...data.duplicates.text.map((row) => ({ by: row.same_sound ? "text and sound" : "text", ...row }))]))));
+          [...data.duplicates.sound.map((row) => ({ by: "sound", ...row })), ...data.duplicates.text.map((row) => ({ by: row.same_sound ? "text and sound" : row.same_sound === null ? "text, sounds not compared" : "text", ...row }))]))));
 
   const costs = data.costs, audio = costs.audio_ms || 1, kept = costs.accepted_ms || 1;
   const stages = costs.stages.map((row) => ({ ...row, perAudio: (row.seconds * 1000) / audio, perKept: (row.seconds * 1000) / kept, part: row.seconds / (costs.seconds || 1) }));

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 
 import voxbeam
 from voxbeam.corpus import Corpus
-from voxbeam.models.code_similarity import SAME_SOUND
+from voxbeam.models.sound_similarity import SAME_SOUND
 from voxbeam.reporting.clips import choose_clips
 from voxbeam.reporting.costs import build_costs
 from voxbeam.reporting.duplicates import near_duplicates
 from voxbeam.reporting.page import render
+from voxbeam.reporting.report import _sound_of
 from voxbeam.reporting.rules import rules_of
 from voxbeam.reporting.texts import repeated_texts
 from voxbeam.schemas.errors import NotInCorpusError
@@ -101,11 +103,14 @@ def test_costs_come_from_the_records(corpus: Corpus) -> None:
 
 def test_repeated_and_duplicate_speech(corpus: Corpus) -> None:
     with ReleaseTables(corpus.store, corpus.release) as tables:
-        repeated, duplicates = repeated_texts(tables), near_duplicates(tables)
+        repeated, duplicates = repeated_texts(tables), near_duplicates(tables, partial(_sound_of, corpus, tables))
+        unheard = near_duplicates(tables, None)["text"]
     assert repeated["rows"][0]["text"] == "the same words are said again" and repeated["across"] == 1
     # The recordings are copies of each other: a segment's codes come again in the others. Its text was drawn anew.
     assert duplicates["sound"] and all(row["times"] > 1 for row in duplicates["sound"])
     assert duplicates["text"] and all(row["same_sound"] == (row["alike"] >= SAME_SOUND) for row in duplicates["text"])
+    assert [row["first_key"] for row in unheard] == [row["first_key"] for row in duplicates["text"]]
+    assert all(row["alike"] is row["same_sound"] is None for row in unheard)
     key = duplicates["sound"][0]["first_key"]
     assert key.split("_", 1)[1] == duplicates["sound"][0]["last_key"].split("_", 1)[1]
 
