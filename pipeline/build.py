@@ -173,7 +173,7 @@ def _build(
         changes = changes_since(store, previous, recordings, config, unit_fingerprint, hashes, remove_unlisted=remove_unlisted)
         if message := changes.unlisted_message(previous.name):
             observer.report("hash_models", message=message)
-        if not (changes.new or changes.invalidates_units or changes.damage or previous.counts.get("partial")):
+        if not (changes.new or changes.invalidates_units or changes.listing or changes.damage or previous.counts.get("partial")):
             useful_workers = workers_to_probe(previous.counts, config)
     del found, recordings  # the driver lives as long as the build
     observer.report("run", message=f"Changed since release {previous.name}: {changes}" if previous and changes else None)
