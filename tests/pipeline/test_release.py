@@ -116,11 +116,23 @@ def test_a_line_that_an_overlay_lost_is_said_to_stay_decided(output: Path, tmp_p
     assert release_with({"filter": {"min_snr_db": 15.0}}, output).inherited == (), "a policy of limits is about limits"
 
 
-def test_a_small_release_starts_no_worker_process(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Worker processes that were asked for, on a machine with four cores."""
+    found = list[int]()
     monkeypatch.setattr("os.cpu_count", lambda: 4)
-    children = list[int]()
-    monkeypatch.setattr("voxbeam.pipeline.runners.local.start_process", lambda *_: children.append(1))
-    assert release(str(output), {"filter": {"min_dnsmos_ovrl": 3.5}}).committed and not children
+    monkeypatch.setattr("voxbeam.pipeline.runners.local.start_process", lambda *_: found.append(1))
+    return found
+
+
+def test_a_small_release_starts_no_worker_process(output: Path, started: list[int]) -> None:
+    assert release(str(output), {"filter": {"min_dnsmos_ovrl": 3.5}}).committed and not started
+
+
+def test_a_build_with_nothing_to_do_starts_no_worker_process(base: Path, output: Path, started: list[int]) -> None:
+    with made_up_build():
+        again = build(str(base / "listing.parquet"), str(output), CorpusConfig.model_validate(SETTINGS))
+    assert not again.committed and not again.changes and not started
 
 
 @pytest.mark.s3
