@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from voxbeam.models.cpu_layers import EightBitLinear, with_layers
 from voxbeam.models.transformer import KeyValueCache, causal_mask, length_mask
 from voxbeam.models.valle import ARModel
 
@@ -23,7 +24,8 @@ class ARDecoder:
 
     `dtype` is the precision of weights and cache, by default the model's; another one takes a converted copy of the model. With
     `static`, every step attends to the whole cache, and all tensors keep their shapes and addresses, so that `capture` can make
-    a CUDA graph of a step: a GPU computes a step faster than a host can launch its kernels one by one.
+    a CUDA graph of a step: a GPU computes a step faster than a host can launch its kernels one by one. With `eight_bits`, steps
+    (not the prompt) are computed with 8 bits a weight, in half the time on a CPU (`models/cpu_layers.py`).
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class ARDecoder:
         *,
         dtype: torch.dtype | None = None,
         static: bool = False,
+        eight_bits: bool = False,
     ) -> None:
         weights = model.code_embedding.weight.dtype
         self.dtype = dtype or weights
@@ -56,6 +59,8 @@ class ARDecoder:
         self.code_B = torch.zeros_like(prompt_lengths_B)
         if static:
             self.cache.fix()
+        if eight_bits:
+            self.model = with_layers(self.model, EightBitLinear)
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def step(self, code_B: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from voxbeam.assets import VOICE_WEIGHTS
 from voxbeam.models.checkpoint import Checkpoint
+from voxbeam.models.cpu_layers import dequantize, quantize
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.storage.safetensors_io import pack, unpack
 
@@ -76,14 +77,3 @@ def read_voice(path: Path) -> dict[str, Checkpoint]:
         name: Checkpoint({key: value for key, value in whole.items() if key.startswith(f"{name}/")}, facts[name])
         for name in facts
     }
-
-
-def quantize(value: Tensor) -> tuple[Tensor, Tensor]:
-    """Values as int8, and the float32 scale of each row [..., 1]."""
-    scale = value.float().abs().amax(-1, keepdim=True).clamp(min=1e-8) / 127
-    return (value.float() / scale).round().to(torch.int8), scale
-
-
-def dequantize(value: Tensor, scale: Tensor) -> Tensor:
-    """The float32 values of `quantize`; each differs by at most half a scale."""
-    return value.float() * scale

@@ -168,6 +168,19 @@ def test_a_decoder_in_half_precision_is_nearly_the_same(ar: ARModel) -> None:
 
 
 @torch.inference_mode()
+def test_steps_with_eight_bits_are_nearly_the_same(ar: ARModel) -> None:
+    batch = batch_of((5, 12), (9, 7))
+    inputs = (batch.phones_BL, batch.phone_lengths_B, batch.codes_BTK[:, :4, 0], torch.tensor([4, 2]))
+    whole, fast = (ARDecoder(ar, *inputs, max_frames=4, eight_bits=eight_bits) for eight_bits in (False, True))
+    assert torch.equal(fast.logits_BV, whole.logits_BV)  # the prompt is computed with the weights as they are
+    for step in range(4):
+        torch.testing.assert_close(fast.logits_BV, whole.logits_BV, rtol=0.05, atol=0.05)
+        code_B = torch.tensor([step, 9 - step])
+        whole.step(code_B), fast.step(code_B)
+    assert not torch.equal(fast.logits_BV, whole.logits_BV)
+
+
+@torch.inference_mode()
 def test_the_decoder_scores_as_training_does(ar: ARModel) -> None:
     """The loss of an utterance is the sum of what the decoder says of each of its codes."""
     batch = batch_of((5, 9))
