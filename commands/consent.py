@@ -165,8 +165,8 @@ def grant(
     """
     from voxbeam.safety.enrol import put_grant, vouch
     from voxbeam.safety.sounds import sound_hash
+    from voxbeam.synthesis.prompt import Prompt
     from voxbeam.synthesis.recording import Recording
-    from voxbeam.synthesis.synthesizer import Prompt
 
     opened = open_ledger(ledger)
     if not opened.exists():

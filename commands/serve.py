@@ -12,7 +12,7 @@ import click
 
 from voxbeam.commands.exit_status import DONE
 from voxbeam.commands.model_command import ModelCommand, model_options, pin_threads_on_cpu
-from voxbeam.commands.synthesize import (
+from voxbeam.commands.voice_options import (
     best_of_option,
     consent_options,
     open_gate,
@@ -78,7 +78,7 @@ def serve(
     from voxbeam.serving.local_http import is_loopback
     from voxbeam.serving.speech_server import ServerConfig, SpeechServer
     from voxbeam.serving.voices import Voices, read_folder
-    from voxbeam.synthesis.synthesizer import Prompt
+    from voxbeam.synthesis.prompt import Prompt
     from voxbeam.trainer.signals import handling_signals
 
     if key is None and not is_loopback(host):

@@ -12,7 +12,7 @@ from voxbeam.commands import terminal
 from voxbeam.commands.display import plural
 from voxbeam.commands.exit_status import DONE, WRONG
 from voxbeam.commands.model_command import pin_threads_on_cpu
-from voxbeam.commands.synthesize import open_voice
+from voxbeam.commands.voice_options import open_voice
 from voxbeam.synthesis.script import Voice, read_script
 from voxbeam.synthesis.script_speech import REPORT, ScriptRun, SpokenLine, read_voices
 

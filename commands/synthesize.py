@@ -3,95 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from voxbeam.commands.command import Finite
 from voxbeam.commands.exit_status import DONE, WRONG
-from voxbeam.commands.model_command import ModelCommand, model_options, open_codec, pin_threads_on_cpu
+from voxbeam.commands.model_command import ModelCommand, model_options, pin_threads_on_cpu
+from voxbeam.commands.voice_options import (
+    FilePath,
+    best_of_option,
+    consent_options,
+    open_gate,
+    open_voice,
+    prompt_seconds_option,
+    sampling_options,
+)
 from voxbeam.schemas.formats import SOUND_ENDINGS
 
 if TYPE_CHECKING:
     from voxbeam.safety.gate import ConsentGate
-    from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-FilePath = click.Path(path_type=Path, dir_okay=False)
-prompt_seconds_option = click.option(
-    "--prompt-seconds", type=Finite(0.5, 30), default=3.0, show_default=True, help="Seconds of the recording to use."
-)
-best_of_option = click.option(
-    "--best-of",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Make N candidates of a sentence, keep one.",
-)
-
-
-def sampling_options(command: F) -> F:
-    """How codes are sampled, and the language of the text."""
-    for option in (
-        click.option(
-            "--top-p",
-            type=Finite(0, 1, min_open=True),
-            default=0.8,
-            show_default=True,
-            help="Probability mass to sample from.",
-        ),
-        click.option("--language", default="en-us", show_default=True, metavar="NAME", help="Language, by espeak's name."),
-    ):
-        command = option(command)
-    return command
-
-
-def consent_options(command: F) -> F:
-    """Whose consent is asked for, and for what."""
-    for option in (
-        click.option(
-            "--purpose",
-            default="personal",
-            show_default=True,
-            metavar="NAME",
-            help="What the speech is for, as grants name it.",
-        ),
-        click.option("--ledger", metavar="URI", help="Consent ledger to ask.  [default: $VOXBEAM_LEDGER, or that of this user]"),
-    ):
-        command = option(command)
-    return command
-
-
-def open_gate(ledger: str | None, purpose: str) -> ConsentGate:
-    """The gate of `--ledger` and `--purpose`."""
-    from voxbeam.safety.gate import ConsentGate
-    from voxbeam.safety.ledger import Ledger
-
-    return ConsentGate(Ledger(ledger) if ledger is not None else None, purpose)
-
-
-def open_voice(
-    run: str, prompt: Prompt, consent: ConsentGate, *, codec: str, recognizer: str, top_p: float, language: str, device: str
-) -> Synthesizer:
-    """The models of a run, with a prompt."""
-    from voxbeam.models.speech_metrics import WhisperTranscriber
-    from voxbeam.synthesis.sampling import SamplingConfig
-    from voxbeam.synthesis.synthesizer import Synthesizer
-
-    return Synthesizer(
-        run,
-        prompt,
-        codec=open_codec(codec, device),
-        transcriber=WhisperTranscriber(recognizer, device),
-        sampling=SamplingConfig(top_p=top_p),
-        language=language,
-        device=device,
-        consent=consent,
-    )
 
 
 @click.command(
@@ -179,30 +110,35 @@ def generate(
     if c2pa and out.suffix.lower() != ".wav":
         raise click.UsageError("--c2pa writes to .wav files only")
 
+    import numpy as np
     import soundfile as sf
+    from numpy.typing import NDArray
 
     from voxbeam.schemas.formats import CODEC_RATE
-    from voxbeam.synthesis.synthesizer import Prompt
+    from voxbeam.synthesis.prompt import Prompt
     from voxbeam.synthesis.text import left_out
 
     consent, heard = open_gate(ledger, purpose), Prompt.read(prompt, prompt_text, prompt_seconds)
     consent.require(heard.wave_S, run)  # before models are loaded
     voice = open_voice(run, heard, consent, **models)
+    voice.prepare()
     started = time.monotonic()
     if stream:
-        problems = left_out(text)
+        chunks, failed = list[NDArray[np.float32]](), list[str]()
         with sf.SoundFile(out, "w", CODEC_RATE, 1) as file:
-            for number, wave_S in enumerate(voice.stream(text, seed=seed)):
+            for number, wave_S in enumerate(voice.stream(text, seed=seed, problems=failed)):
                 if number == 0:
                     click.echo(f"Time to first audio: {time.monotonic() - started:.2f} s")
                 file.write(wave_S)
-            seconds = file.tell() / CODEC_RATE
+                chunks.append(wave_S)
+        wave_S = np.concatenate(chunks)
+        problems = (*left_out(text), *failed)
     else:
         made = voice.continue_prompt(text, seed=seed) if continue_prompt else voice.speak(text, seed=seed, candidates=best_of)
         wave_S, problems = made.wave_S, made.problems
         sf.write(out, wave_S, CODEC_RATE)
-        seconds = len(wave_S) / CODEC_RATE
-    click.echo(f"{out}: {seconds:.2f} s of speech, made in {time.monotonic() - started:.2f} s")
+    seconds, made_s = len(wave_S) / CODEC_RATE, time.monotonic() - started
+    click.echo(f"{out}: {seconds:.2f} s of speech, made in {made_s:.2f} s (real-time factor {made_s / seconds:.2f})")
     click.echo(describe_mark(out, consent))
     if c2pa:
         from voxbeam.safety.credentials import sign_file
@@ -251,8 +187,8 @@ def edit(
     require_usable(out, models["device"])
 
     from voxbeam.synthesis.edit import edit as edit_words
+    from voxbeam.synthesis.prompt import Prompt
     from voxbeam.synthesis.recording import Recording
-    from voxbeam.synthesis.synthesizer import Prompt
     from voxbeam.synthesis.text import left_out
 
     recording = Recording.read(audio)

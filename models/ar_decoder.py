@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from voxbeam.models.cpu_layers import EightBitLinear, with_layers
+from voxbeam.models.eight_bits import with_eight_bits
 from voxbeam.models.transformer import KeyValueCache, causal_mask, length_mask
 from voxbeam.models.valle import ARModel
 
@@ -25,7 +25,7 @@ class ARDecoder:
     `dtype` is the precision of weights and cache, by default the model's; another one takes a converted copy of the model. With
     `static`, every step attends to the whole cache, and all tensors keep their shapes and addresses, so that `capture` can make
     a CUDA graph of a step: a GPU computes a step faster than a host can launch its kernels one by one. With `eight_bits`, steps
-    (not the prompt) are computed with 8 bits a weight, in half the time on a CPU (`models/cpu_layers.py`).
+    (not the prompt) are computed with 8 bits a weight, in half the time on a CPU (`models/eight_bits.py`).
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class ARDecoder:
         x_BSD = torch.cat([x_BSD, self.model.embed_codes(input_BP, 0)], dim=1).to(self.dtype)
         B, S = x_BSD.shape[:2]
         filled_BS = torch.cat([mask_BS, length_mask(prompt_lengths_B + 1, input_BP.shape[1])], dim=1)
-        self.mask_BN = F.pad(filled_BS, (0, max_frames))
+        self.bias_BN = torch.zeros(B, S + max_frames, dtype=self.dtype, device=x_BSD.device)  # what attention adds to its scores
+        self.bias_BN.masked_fill_(~F.pad(filled_BS, (0, max_frames)), -torch.inf)
         self.cache = KeyValueCache(model.transformer.config, B, S + max_frames, like=x_BSD)
         y_BSD = self.model.transformer(x_BSD, causal_mask(filled_BS), cache=self.cache)
         last_B = S - input_BP.shape[1] + prompt_lengths_B
@@ -60,7 +61,7 @@ class ARDecoder:
         if static:
             self.cache.fix()
         if eight_bits:
-            self.model = with_layers(self.model, EightBitLinear)
+            self.model = with_eight_bits(self.model)
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def step(self, code_B: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ class ARDecoder:
     @property
     def _state(self) -> list[Tensor]:
         """What a step changes, but for the cache's content: what a warm-up writes there is masked until a step overwrites it."""
-        state = (self.mask_BN, self.position_B, self.logits_BV, self.cache.end_1)
+        state = (self.bias_BN, self.position_B, self.logits_BV, self.cache.end_1)
         return [tensor for tensor in state if tensor is not None]
 
     def _restore(self, saved: list[Tensor], length: int) -> None:
@@ -103,11 +104,11 @@ class ARDecoder:
     def _step(self) -> None:
         x_B1D = self.model.embed_codes(self.code_B[:, None], self.position_B[:, None]).to(self.dtype)
         if self.cache.end_1 is not None:
-            self.mask_BN.index_fill_(1, self.cache.end_1, True)
-            mask_BN = self.mask_BN
+            self.bias_BN.index_fill_(1, self.cache.end_1, 0)
+            bias_BN = self.bias_BN
         else:
-            self.mask_BN[:, self.cache.length] = True
-            mask_BN = self.mask_BN[:, : self.cache.length + 1]
-        y_B1D = self.model.transformer(x_B1D, mask_BN[:, None, None], cache=self.cache)
+            self.bias_BN[:, self.cache.length] = 0
+            bias_BN = self.bias_BN[:, : self.cache.length + 1]
+        y_B1D = self.model.transformer(x_B1D, bias_BN[:, None, None], cache=self.cache)
         self.position_B.add_(1)
         self.logits_BV.copy_(self.model.logits(y_B1D)[:, 0])

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from voxbeam.assets import VOICE_WEIGHTS
 from voxbeam.models.checkpoint import Checkpoint
-from voxbeam.models.cpu_layers import dequantize, quantize
+from voxbeam.models.eight_bits import dequantize, quantize
 from voxbeam.schemas.errors import CheckpointError
 from voxbeam.storage.safetensors_io import pack, unpack
 

@@ -50,11 +50,9 @@ def load_models(run_uri: str, device: str = "cpu", codec: Codec | None = None) -
             f"model {nar_config.n_phones} and {nar_config.codebook_size}: they were trained on different corpora",
             remedy="train both on the same corpus",
         )
-    with torch.device("meta"):  # no weights at random first
-        ar, nar = ARModel(ar_config), NARModel(nar_config)
-    for name, model in zip(MODELS, (ar, nar), strict=True):
-        weights = averaged_weights(name, checkpoints[name])
-        model.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
+    ar, nar = ARModel(ar_config), NARModel(nar_config)
+    ar.load_state_dict(averaged_weights("ar", checkpoints["ar"]))
+    nar.load_state_dict(averaged_weights("nar", checkpoints["nar"]))
     return ar.to(device).eval(), nar.to(device).eval(), ar_config
 
 

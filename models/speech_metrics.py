@@ -49,6 +49,10 @@ class WhisperTranscriber:
 
         return load_model(self.model, self.device)
 
+    def load(self) -> None:
+        """Reads the model now."""
+        _ = self._whisper
+
     def transcribe(self, wave_S: NDArray[np.float32], beam_size: int = 1) -> str:
         """The transcript of a waveform; "" without speech."""
         return " ".join(segment.text.strip() for segment in self._segments(wave_S, beam_size=beam_size))

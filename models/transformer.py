@@ -126,8 +126,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Hidden states [B, S, D] of inputs [B, S, D].
 
-        `mask_B1SN` marks the positions, cached ones first, that each query may attend to. Without it, each attends to itself and
-        to those before it, which is half the work.
+        `mask_B1SN` marks the positions, cached ones first, that each query may attend to, or is what is added to their scores.
+        Without it, each attends to itself and to those before it, which is half the work.
         """
         level_BD = self.level_embedding(level_B) if self.level_embedding is not None else None
         for layer in self.layers:

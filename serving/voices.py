@@ -19,7 +19,8 @@ from voxbeam.safety.gate import Permit
 from voxbeam.safety.sounds import sound_hash
 from voxbeam.schemas.errors import ConsentError, SynthesisError
 from voxbeam.schemas.formats import SOUND_ENDINGS
-from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
+from voxbeam.synthesis.prompt import Prompt
+from voxbeam.synthesis.synthesizer import Synthesizer
 
 _ENDINGS = (*SOUND_ENDINGS, ".mp3", ".opus")
 MAX_NAMED = 64

@@ -8,12 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxbeam.models.speech_metrics import speaker_similarity, word_error_rate
+from voxbeam.models.spoken_form import spoken_form
+
 ATTEMPTS = 3
 """times that a text is tried before a failed version of it is accepted"""
+MAX_WORD_ERRORS = 0.5
+"""a take with more word errors does not say its text; Whisper itself mishears a word now and then"""
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,15 @@ class Candidate:
     """the model ended the sentence; False if it was truncated"""
     wer: float
     """word error rate of the transcript"""
-    speaker_similarity: float
-    """cosine of CAM++ embeddings with the prompt, −1 to 1"""
+    prompt_S: NDArray[np.float32]
+    """the voice to which it should be similar"""
     problem: str = ""
-    """why this is no version of the sentence: the model did not end it, or ended it at once; "" if it is one"""
+    """why this is no version of the sentence: the model did not end it, or ended it at once, or said something else"""
+
+    @cached_property
+    def speaker_similarity(self) -> float:
+        """Cosine of the CAM++ embeddings of the sound and the prompt, −1 to 1."""
+        return speaker_similarity(self.wave_S, self.prompt_S)
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,21 @@ class Speech:
 
 def best_of(candidates: Sequence[Candidate]) -> Candidate:
     """The best candidate: without a problem, then fewest word errors, then most similar voice. What is not a number is worst."""
-    return min(candidates, key=lambda one: (bool(one.problem), _or_worst(one.wer), _or_worst(-one.speaker_similarity)))
+    ranks = [(bool(one.problem), _or_worst(one.wer)) for one in candidates]
+    best = [one for one, rank in zip(candidates, ranks, strict=True) if rank == min(ranks)]
+    return best[0] if len(best) == 1 else min(best, key=lambda one: _or_worst(-one.speaker_similarity))
+
+
+def word_errors_of(text: str, heard: str) -> float:
+    """Word error rate of a transcript, both in spoken form: "2nd" is heard as "second"."""
+    return word_error_rate(spoken_form(text).text, spoken_form(heard).text)
+
+
+def words_problem(text: str, heard: str) -> str:
+    """Why a transcript is not that of a text: more than `MAX_WORD_ERRORS`; "" if it may be."""
+    if word_errors_of(text, heard) <= MAX_WORD_ERRORS:
+        return ""
+    return f"Whisper hears {heard!r}" if heard.strip() else "Whisper hears no words"
 
 
 def attempt_seeds(seed: int) -> Iterator[int]:

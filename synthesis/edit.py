@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.models.speech_metrics import TimedWord, normalize_words, speaker_similarity, word_error_rate
+from voxbeam.models.speech_metrics import TimedWord, normalize_words
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
-from voxbeam.synthesis.candidates import Candidate, attempt_seeds, best_of
+from voxbeam.synthesis.candidates import Candidate, attempt_seeds, best_of, word_errors_of
 from voxbeam.synthesis.generate import Generated, generate
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.synthesizer import Synthesizer
@@ -143,5 +143,5 @@ def _measure(
     problem: str,
 ) -> Candidate:
     wave_S, context_S = np.concatenate([before_S, new_S, after_S]), np.concatenate([before_S, after_S])
-    wer = word_error_rate(text, spoken_form(synthesizer.transcriber.transcribe(wave_S)).text)
-    return Candidate(wave_S, not problem, wer, speaker_similarity(wave_S, context_S), problem)
+    wer = word_errors_of(text, synthesizer.transcriber.transcribe(wave_S))
+    return Candidate(wave_S, not problem, wer, context_S, problem)

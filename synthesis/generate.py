@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from voxbeam.models.ar_decoder import ARDecoder
 from voxbeam.models.batch import Batch, TokenizedUtterance, collate
-from voxbeam.models.cpu_layers import BFloat16Linear, multiplies_bfloat16, with_layers
 from voxbeam.models.valle import ARModel, NARModel
 from voxbeam.synthesis.sampling import SamplingConfig, guided, sample_codes
 
@@ -84,7 +83,7 @@ def generate(
                 finished[row] = True
             elif code is not None:
                 first_codes[row].append(code)
-    codes = decode_nar(fast_nar(nar), batch, [request.prompt_KP for request in requests], first_codes)
+    codes = decode_nar(nar, batch, [request.prompt_KP for request in requests], first_codes)
     return [Generated(codes_KT, end) for codes_KT, end in zip(codes, finished, strict=True)]
 
 
@@ -93,7 +92,7 @@ def generate_chunks(
     ar: ARModel, nar: NARModel, request: Request, sampling: SamplingConfig, *, chunk_frames: int = 38, seed: int = 0
 ) -> Iterator[NDArray[np.int16]]:
     """The codes of one request in chunks [K, ≤ chunk_frames], each as soon as it is complete."""
-    batch, nar = request_batch([request], model_device(ar)), fast_nar(nar)
+    batch = request_batch([request], model_device(ar))
     prompt_KP, fresh = request.prompt_KP, list[int]()
     for (code,) in decode_ar(ar, batch, [request.max_frames], sampling, seed, min_frames=[request.min_frames]):
         if code is not None and code != ar.end_id:
@@ -181,12 +180,6 @@ def decode_nar(
         generated[row, prompt.shape[1] : prompt.shape[1] + len(codes)].T.copy()
         for row, (prompt, codes) in enumerate(zip(prompts, first_codes, strict=True))
     ]
-
-
-def fast_nar(nar: NARModel) -> NARModel:
-    """The model as this device computes it fastest."""
-    on_cpu = model_device(nar).type == "cpu"
-    return with_layers(nar, BFloat16Linear) if on_cpu and multiplies_bfloat16() else nar
 
 
 def request_batch(requests: Sequence[Request], device: torch.device) -> Batch:

@@ -25,10 +25,11 @@ from voxbeam.safety.sounds import sound_hash
 from voxbeam.schemas.errors import ConsentError, SynthesisError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.storage.store import Store
-from voxbeam.synthesis.candidates import attempt_seeds
-from voxbeam.synthesis.generate import Generated, Request, generate
+from voxbeam.synthesis.candidates import Candidate, attempt_seeds, best_of
+from voxbeam.synthesis.generate import Request, generate
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.script import SHOWN, Line, Voice, raise_named
-from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
+from voxbeam.synthesis.synthesizer import Synthesizer
 from voxbeam.synthesis.text import left_out
 
 REPORT = "report.jsonl"
@@ -51,7 +52,7 @@ class SpokenLine:
     takes: int
     """of all sentences together; more than `sentences` where one was tried again"""
     finished: bool
-    """the model ended every sentence, and none at once"""
+    """the model ended every sentence"""
     errors: tuple[str, ...]
     """what is not as asked; empty for a line that succeeded"""
     watermark_event: str
@@ -223,12 +224,11 @@ def _speak_batch(
         voice, mine = voices[line.voice], takes[: len(line.sentences)]
         takes = takes[len(mine) :]
         sounds = []
-        for sentence, (generated, _, _) in zip(line.sentences, mine, strict=True):
-            pause_S = np.zeros(round(sentence.pause_s * CODEC_RATE), np.float32)
-            sounds += [voice.codec.decode([generated.codes_KT])[0], pause_S]
+        for sentence, (take, _) in zip(line.sentences, mine, strict=True):
+            sounds += [take.wave_S, np.zeros(round(sentence.pause_s * CODEC_RATE), np.float32)]
         wave_S = voice.mark(np.concatenate(sounds))
         problems = [
-            f"{sentence.text!r}: {problem}" for sentence, (_, _, problem) in zip(line.sentences, mine, strict=True) if problem
+            f"{sentence.text!r}: {take.problem}" for sentence, (take, _) in zip(line.sentences, mine, strict=True) if take.problem
         ]
         file = io.BytesIO()
         sf.write(file, wave_S, CODEC_RATE, format=PurePosixPath(line.out).suffix[1:].upper())
@@ -240,8 +240,8 @@ def _speak_batch(
             seed=line.seed,
             seconds=round(len(wave_S) / CODEC_RATE, 3),
             sentences=len(mine),
-            takes=sum(count for _, count, _ in mine),
-            finished=not problems,
+            takes=sum(count for _, count in mine),
+            finished=all(take.finished for take, _ in mine),
             errors=(*left_out(line.text), *problems),
             watermark_event=voice.require_consent().event,
             request=hashes[line.out],
@@ -250,16 +250,16 @@ def _speak_batch(
     return spoken
 
 
-def _takes(pieces: Sequence[tuple[Synthesizer, str, Request]], seed: int) -> list[tuple[Generated, int, str]]:
-    """A take of every sentence, how many were made of it, and why the last one is none; those that fail are made again."""
-    takes: dict[int, tuple[Generated, int, str]] = {}
+def _takes(pieces: Sequence[tuple[Synthesizer, str, Request]], seed: int) -> list[tuple[Candidate, int]]:
+    """The best take of every sentence, and how many were made of it; those that fail are made again."""
+    takes: list[list[Candidate]] = [[] for _ in pieces]
     pending = list(range(len(pieces)))
     voice = pieces[0][0]  # all of them have the same models
-    for count, attempt_seed in enumerate(attempt_seeds(seed), 1):
+    for attempt_seed in attempt_seeds(seed):
         made = generate(voice.ar, voice.nar, [pieces[at][2] for at in pending], voice.sampling, seed=attempt_seed)
         for at, generated in zip(pending, made, strict=True):
-            takes[at] = (generated, count, pieces[at][0].problem_of(pieces[at][1], generated))
-        pending = [at for at in pending if takes[at][2]]
+            takes[at].append(pieces[at][0].measure(pieces[at][1], generated))
+        pending = [at for at in pending if takes[at][-1].problem]
         if not pending:
             break
-    return [takes[at] for at in range(len(pieces))]
+    return [(best_of(mine), len(mine)) for mine in takes]

@@ -17,7 +17,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,50 +27,18 @@ from voxbeam.models.codec_weights import codec_weights
 from voxbeam.models.embedded_voice import EMBEDDED_GUIDANCE, EMBEDDED_VOICE
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set, open_phonemizer
-from voxbeam.models.speech_metrics import WhisperTranscriber, speaker_similarity, word_error_rate
-from voxbeam.models.spoken_form import spoken_form
+from voxbeam.models.speech_metrics import WhisperTranscriber
 from voxbeam.safety.blocks import require_not_blocked
 from voxbeam.safety.gate import ConsentGate, Permit
 from voxbeam.schemas.errors import CheckpointError, SynthesisError
 from voxbeam.schemas.formats import CODEC_RATE
-from voxbeam.synthesis.candidates import Candidate, Speech, attempt_seeds, best_of
+from voxbeam.synthesis.candidates import Candidate, Speech, attempt_seeds, best_of, word_errors_of, words_problem
 from voxbeam.synthesis.chunks import decode_chunks
 from voxbeam.synthesis.generate import MAX_PHONES_PER_SECOND, Generated, Request, frame_limits, generate, generate_chunks
-from voxbeam.synthesis.recording import Recording
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.text import left_out, phone_ids, split_sentences
 from voxbeam.synthesis.whole_words import text_of_prompt, whole_words
-
-MIN_PROMPT_S = 0.5
-"""shorter prompts tell nothing of a voice"""
-_BEYOND_S = 0.1
-"""read after the end of a prompt: it tells whether the recording goes on, and the resampler does not fade out in the prompt"""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """Speech of the speaker to imitate, mono at 24 kHz, and its transcript if known."""
-
-    wave_S: NDArray[np.float32]
-    text: str | None = None
-    is_cut: bool = False
-    """the beginning of a longer recording, so that `text` may go on after it"""
-
-    @classmethod
-    def read(cls, source: Path | str | BinaryIO, text: str | None = None, seconds: float = 3.0) -> Self:
-        """The first `seconds` of an audio file. `text`, if given, is its transcript, of that part or of more.
-
-        Raises SynthesisError for a file that cannot be read, or is shorter than `MIN_PROMPT_S`.
-        """
-        whole_S = Recording.read(source, seconds + _BEYOND_S).wave_S
-        wave_S = whole_S[: round(seconds * CODEC_RATE)]
-        if len(wave_S) < MIN_PROMPT_S * CODEC_RATE:
-            name = f" {source}" if isinstance(source, Path | str) else ""
-            raise SynthesisError(
-                f"the prompt{name} is {len(wave_S) / CODEC_RATE:.2f} s long",
-                remedy=f"give at least {MIN_PROMPT_S:g} s of speech",
-            )
-        return cls(np.ascontiguousarray(wave_S), text, is_cut=len(whole_S) > len(wave_S))
 
 
 @dataclass
@@ -193,6 +161,10 @@ class Synthesizer:
     def _whole_words(self) -> tuple[NDArray[np.float32], str]:
         return whole_words(self.prompt.wave_S, self.transcriber.transcribe_words(self.prompt.wave_S))
 
+    def prepare(self) -> None:
+        """Transcribes and encodes the prompt now, and not with the first text."""
+        _ = self.prompt_text, self.prompt_KP
+
     def say(self, text: str, *, candidates: int = 1, seed: int = 0) -> NDArray[np.float32]:
         """Audio [S] at 24 kHz of a text of any length; `speak` also tells whether all of it succeeded."""
         return self.speak(text, candidates=candidates, seed=seed).wave_S
@@ -211,30 +183,40 @@ class Synthesizer:
             problems += [f"{sentence.text!r}: {best.problem}"] if best.problem else []
         return Speech(self.mark(np.concatenate(waves)), tuple(problems))
 
-    def stream(self, text: str, *, chunk_frames: int = 38, seed: int = 0) -> Iterator[NDArray[np.float32]]:
+    def stream(
+        self, text: str, *, chunk_frames: int = 38, seed: int = 0, problems: list[str] | None = None
+    ) -> Iterator[NDArray[np.float32]]:
         """Audio in chunks of about `chunk_frames` frames (13 ms each), each as soon as it is final; together the whole text.
 
-        A chunk is delayed by the codec's lookahead and the watermark's (43 ms). Nothing is tried again. Raises SynthesisError for
-        a text without words, and ConsentError before the next chunk once the consent for the prompt has ended.
+        A chunk is delayed by the codec's lookahead and the watermark's (43 ms). Nothing is tried again; after the last chunk,
+        sentences that do not say their text are added to `problems`. Raises SynthesisError for a text without words, and
+        ConsentError before the next chunk once the consent for the prompt has ended.
         """
         marker = self.consent.marker(self.require_consent())
+        spoken: list[tuple[str, list[NDArray[np.float32]]]] = []
         for sentence in split_sentences(text):
+            spoken.append((sentence.text, []))
             request = self.request(sentence.text)
             chunks = generate_chunks(self.ar, self.nar, request, self.sampling, chunk_frames=chunk_frames, seed=seed)
             for wave_S in decode_chunks(self.codec, self.prompt_KP, chunks):
                 self.require_consent()
+                spoken[-1][1].append(wave_S)
                 if len(marked_S := marker.feed(wave_S)):
                     yield marked_S
             if len(marked_S := marker.feed(_silence(sentence.pause_s))):
                 yield marked_S
         yield marker.finish()
+        if problems is not None:
+            for said, parts in spoken:
+                heard = self.transcriber.transcribe(np.concatenate([_silence(0), *parts]))
+                problems += [f"{said!r}: {problem}"] if (problem := self.words_problem(said, heard)) else []
 
     def continue_prompt(self, text: str, *, seed: int = 0) -> Speech:
         """The prompt followed by a text that continues it (VALL-E-continual, section 5.2)."""
         request = self.request(text)
         for attempt_seed in attempt_seeds(seed):
             (generated,) = generate(self.ar, self.nar, [request], self.sampling, seed=attempt_seed)
-            if not (problem := self.problem_of(text, generated)):
+            if not (problem := self.measure(text, generated).problem):
                 break
         wave_S = self.codec.decode([np.concatenate([self.prompt_KP, generated.codes_KT], axis=1)])[0]
         return Speech(self.mark(wave_S), (*left_out(text), *((f"{text!r}: {problem}",) if problem else ())))
@@ -260,7 +242,7 @@ class Synthesizer:
         """One candidate of every sentence, decoded in one batch. For measuring: they have no watermark."""
         requests = [self.request(text) for text in sentences]
         generated = generate(self.ar, self.nar, requests, self.sampling, seed=seed, each_frame=self.each_frame)
-        return [self._measure(*pair) for pair in zip(sentences, generated, strict=True)]
+        return [self.measure(*pair) for pair in zip(sentences, generated, strict=True)]
 
     def request(self, text: str) -> Request:
         """A text after the prompt. Raises SynthesisError for a text without words, ConsentError for a prompt without consent."""
@@ -277,21 +259,25 @@ class Synthesizer:
         """Phones of a text, with the marks between them."""
         return len(phone_ids([text], self.phonemizer, self.phone_set))
 
-    def _measure(self, text: str, generated: Generated) -> Candidate:
+    def measure(self, text: str, generated: Generated) -> Candidate:
+        """What was made of a text as a sound, without a watermark; and whether it says the text."""
         wave_S = self.codec.decode([generated.codes_KT])[0]
-        wer = word_error_rate(spoken_form(text).text, spoken_form(self.transcriber.transcribe(wave_S)).text)
-        return Candidate(
-            wave_S, generated.finished, wer, speaker_similarity(wave_S, self.prompt.wave_S), self.problem_of(text, generated)
-        )
+        heard = self.transcriber.transcribe(wave_S)
+        problem = self.problem_of(text, generated) or self.words_problem(text, heard)
+        return Candidate(wave_S, generated.finished, word_errors_of(text, heard), self.prompt.wave_S, problem)
 
     def problem_of(self, text: str, generated: Generated) -> str:
-        """Why codes are no version of a text; "" if they may be one."""
+        """Why codes are no version of a text, by their length; "" if they may be one."""
         seconds = generated.codes_KT.shape[1] / self.codec.frame_rate
         if not generated.finished:
             return f"the model did not end it; it was cut after {seconds:.1f} s"
         if seconds < self._count_phones(text) / MAX_PHONES_PER_SECOND:
             return f"the model ended it after {seconds:.2f} s"
         return ""
+
+    def words_problem(self, text: str, heard: str) -> str:
+        """Why speech in which Whisper hears `heard` does not say a text; "" if it may, or if it is not English."""
+        return words_problem(text, heard) if self.language.startswith("en") else ""
 
 
 def _silence(seconds: float) -> NDArray[np.float32]:

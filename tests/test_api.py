@@ -13,7 +13,7 @@ import soundfile as sf
 import voxbeam
 from voxbeam import assets
 from voxbeam.models.phones import load_phone_set
-from voxbeam.synthesis.synthesizer import Prompt
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.trainer.training import Trainer
 
 from tests.safety.ledgers import allow_prompts

@@ -18,7 +18,7 @@ from voxbeam.safety.gate import ConsentGate
 from voxbeam.safety.keys import KeyRing
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.sounds import sound_hash
-from voxbeam.synthesis.synthesizer import Prompt
+from voxbeam.synthesis.prompt import Prompt
 
 PURPOSE = "measuring"
 

@@ -23,9 +23,10 @@ from voxbeam.models.speech_metrics import WhisperTranscriber, embed_speaker, nor
 from voxbeam.models.spoken_form import spoken_form
 from voxbeam.models.words import word_errors
 from voxbeam.synthesis.candidates import best_of
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.sampling import SamplingConfig
-from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
+from voxbeam.synthesis.synthesizer import Synthesizer
 
 from benchmarks.voice.consent import measuring_gate
 

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from voxbeam.models.speech_metrics import WhisperTranscriber
 from voxbeam.models.threads import pin_threads
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.sampling import SamplingConfig
-from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
+from voxbeam.synthesis.synthesizer import Synthesizer
 from voxbeam.synthesis.whole_words import whole_words
 from voxbeam.transforms.audio.signal_quality import bandwidth_hz, loudness_lufs, snr_db
 

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from voxbeam.models.batch import TokenizedUtterance, collate
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.recording import Recording
-from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
+from voxbeam.synthesis.synthesizer import Synthesizer
 
 LEVELS = (1, 4, 7)
 MAX_S = 6

@@ -24,8 +24,8 @@ from torch import nn
 
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.models.threads import pin_threads
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.recording import Recording
-from voxbeam.synthesis.synthesizer import Prompt
 
 RATE = 16_000
 WINDOW, HOP = 160, 40

@@ -9,7 +9,7 @@ from voxbeam.assets import VOICE_WEIGHTS
 from voxbeam.models.batch import TokenizedUtterance, collate
 from voxbeam.models.checkpoint import Checkpoint
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
-from voxbeam.models.cpu_layers import dequantize, quantize
+from voxbeam.models.eight_bits import dequantize, quantize
 from voxbeam.models.embedded_voice import pack_voice, read_voice
 from voxbeam.models.load_valle import load_models
 from voxbeam.models.phones import load_phone_set

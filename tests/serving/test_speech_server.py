@@ -28,7 +28,8 @@ from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.serving.speech_request import FORMATS, encode
 from voxbeam.serving.speech_server import ServerConfig, SpeechServer
 from voxbeam.serving.voices import MAX_SENT, Voices, read_folder
-from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
+from voxbeam.synthesis.prompt import Prompt
+from voxbeam.synthesis.synthesizer import Synthesizer
 
 from tests.safety.ledgers import allow_prompts, grant_voice
 from tests.servers.browser import open_page

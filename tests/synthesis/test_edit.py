@@ -14,8 +14,9 @@ from voxbeam.models.phones import load_phone_set
 from voxbeam.models.speech_metrics import TimedWord, WhisperTranscriber, normalize_words
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.edit import edit, find_span
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.recording import Recording
-from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
+from voxbeam.synthesis.synthesizer import Synthesizer
 from voxbeam.trainer.training import Trainer
 
 from tests.safety.ledgers import allow_prompts

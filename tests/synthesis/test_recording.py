@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxbeam.schemas.errors import SynthesisError
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.recording import Recording
-from voxbeam.synthesis.synthesizer import Prompt
 
 
 @pytest.mark.parametrize(

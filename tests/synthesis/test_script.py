@@ -21,9 +21,10 @@ from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.storage.store import Store
 from voxbeam.synthesis.candidates import ATTEMPTS
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.script import Voice, read_script
 from voxbeam.synthesis.script_speech import REPORT, ScriptRun, SpokenLine, read_voices
-from voxbeam.synthesis.synthesizer import Prompt, Synthesizer
+from voxbeam.synthesis.synthesizer import Synthesizer
 
 from tests.safety.ledgers import allow_prompts
 from tests.trainer.factories import CONFIG, make_trainer

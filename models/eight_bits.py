@@ -1,8 +1,6 @@
-"""Linear layers of lower precision, with which a CPU generates codes faster.
+"""Weights of 8 bits, as the voice that ships is stored, and linear layers that compute with them on a CPU.
 
-A step of the AR model reads every weight for one frame, so its time is that of reading them: `EightBitLinear`. The NAR model
-computes hundreds of frames at once, so its time is that of multiplying: `BFloat16Linear`. Sums are float32 in both, and so is all
-between the layers. Codes are not those of float32 from the first frame on which two codes are nearly as likely.
+A step of the AR model reads every weight for one frame, so its time is that of reading them: a quarter of the bytes halves it.
 
 Shapes: M rows, D inputs, N outputs.
 """
@@ -10,11 +8,9 @@ Shapes: M rows, D inputs, N outputs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -41,30 +37,13 @@ class EightBitLinear(nn.Module):
         return torch.addcmul(self.bias, y_MN.float(), self.scale_N).view(*x.shape[:-1], -1)
 
 
-class BFloat16Linear(nn.Module):
-    """A linear layer of bfloat16 inputs and weights, twice as fast on a CPU that multiplies them (`multiplies_bfloat16`)."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.weight_ND, self.bias = linear.weight.detach().bfloat16(), linear.bias.detach().bfloat16()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs [..., N] of inputs [..., D]."""
-        return F.linear(x.bfloat16(), self.weight_ND, self.bias).float()
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions that multiply bfloat16; where they are emulated, float32 is as fast."""
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))
-
-
-def with_layers(model: Model, layer: Callable[[nn.Linear], nn.Module]) -> Model:
-    """A copy of a model with other linear layers; all other parameters are shared."""
+def with_eight_bits(model: Model) -> Model:
+    """A copy of a model whose linear layers have 8 bits a weight; all other parameters are shared."""
     made = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
     for parent in list(made.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
-                setattr(parent, name, layer(child))
+                setattr(parent, name, EightBitLinear(child))
     return made
 
 

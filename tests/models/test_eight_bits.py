@@ -1,10 +1,10 @@
-"""Linear layers of lower precision: they are the layers that they replace, up to the rounding of bfloat16."""
+"""Layers of 8 bits a weight: they are the layers that they replace, up to the rounding of bfloat16."""
 
 import pytest
 import torch
 from torch import nn
 
-from voxbeam.models.cpu_layers import BFloat16Linear, EightBitLinear, dequantize, quantize, with_layers
+from voxbeam.models.eight_bits import EightBitLinear, dequantize, quantize, with_eight_bits
 
 STEP = 2.0**-8
 """of bfloat16, relative to a value"""
@@ -20,11 +20,10 @@ def linear() -> nn.Linear:
     return linear
 
 
-@pytest.mark.parametrize("layer", [EightBitLinear, BFloat16Linear])
 @torch.inference_mode()
-def test_a_layer_gives_what_the_one_in_its_place_gives(linear: nn.Linear, layer: type[nn.Module]) -> None:
+def test_a_layer_gives_what_the_one_in_its_place_gives(linear: nn.Linear) -> None:
     x = torch.randn(2, 7, 384)
-    told, known = layer(linear)(x), linear(x)
+    told, known = EightBitLinear(linear)(x), linear(x)
     assert told.dtype == torch.float32 and told.shape == known.shape
     size = (x.abs() @ linear.weight.abs().T) + linear.bias.abs()  # what rounding is relative to
     assert ((told - known).abs() <= 2 * STEP * size).all()
@@ -37,7 +36,7 @@ def test_stored_weights_are_read_as_they_were_stored(linear: nn.Linear) -> None:
 
 
 def test_a_copy_shares_all_other_parameters_and_leaves_the_model() -> None:
-    model = nn.Sequential(nn.Embedding(9, 8), nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)))
-    copy = with_layers(model, BFloat16Linear)
-    assert isinstance(model[1][0], nn.Linear) and isinstance(copy[1][0], BFloat16Linear)
-    assert copy[0].weight is model[0].weight and copy[1][1].weight is model[1][1].weight
+    embedding, inner = nn.Embedding(9, 8), nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8))
+    copied, layers = with_eight_bits(nn.Sequential(embedding, inner)).children()
+    assert isinstance(inner[0], nn.Linear) and isinstance(layers.get_submodule("0"), EightBitLinear)
+    assert copied.weight is embedding.weight and layers.get_submodule("1").weight is inner[1].weight

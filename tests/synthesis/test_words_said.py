@@ -1,0 +1,80 @@
+"""A take that does not say its text is told, by every way to speak; Whisper hears what was said."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from voxbeam.assets import PROMPT, PROMPT_TEXT
+from voxbeam.synthesis.candidates import ATTEMPTS, words_problem
+from voxbeam.synthesis.generate import generate
+from voxbeam.synthesis.synthesizer import Synthesizer
+
+from tests.synthesis.test_script import ignore, run_of, script_of
+
+TEXT = "Please open the window."
+
+
+@pytest.fixture(scope="module")
+def babbling() -> Synthesizer:
+    """The voice that ships, to which all phones are one: it speaks, and not what it is told to."""
+    voice = Synthesizer.load(prompt=PROMPT, prompt_text=PROMPT_TEXT)
+    with torch.no_grad():
+        phones = voice.ar.text_embedding.embedding.weight
+        phones.copy_(phones.mean(0).expand_as(phones))
+    return voice
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "problem"),
+    [
+        ("Dr. Smith paid $5.", "doctor smith paid five dollars", ""),
+        ("The 2nd of May.", "The second of May", ""),
+        ("Good morning.", "Good mourning.", ""),  # half of the words: Whisper mishears one now and then
+        ("Good morning.", "", "Whisper hears no words"),
+        ("Good morning.", " ... ", "Whisper hears ' ... '"),
+        ("Yes.", "And so", "Whisper hears 'And so'"),
+        ("Good morning.", "And so my fellow, good morning.", "Whisper hears 'And so my fellow, good morning.'"),
+    ],
+)
+def test_more_wrong_words_than_half_are_a_problem(text: str, heard: str, problem: str) -> None:
+    assert words_problem(text, heard) == problem
+
+
+def streamed(voice: Synthesizer) -> list[str]:
+    problems: list[str] = []
+    for _ in voice.stream(TEXT, problems=problems):
+        assert not problems
+    return problems
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "speak",
+    [
+        lambda voice: voice.speak(TEXT).problems,
+        lambda voice: voice.continue_prompt(TEXT).problems,
+        streamed,
+    ],
+    ids=["speak", "continue", "stream"],
+)
+def test_other_words_are_told(babbling: Synthesizer, speak: Callable[[Synthesizer], list[str]]) -> None:
+    (problem,) = speak(babbling)
+    assert problem.startswith(f"{TEXT!r}: ")
+
+
+@pytest.mark.slow
+def test_other_words_are_told_of_a_line(babbling: Synthesizer, tmp_path: Path) -> None:
+    (row,) = run_of(script_of(tmp_path, {"text": TEXT}), tmp_path / "out").speak(babbling, ignore)
+    assert row.takes == ATTEMPTS and row.errors[0].startswith(f"{TEXT!r}: ")
+
+
+@pytest.mark.slow
+def test_right_words_are_no_problem_and_those_of_another_text_are() -> None:
+    voice = Synthesizer.load(prompt=PROMPT, prompt_text=PROMPT_TEXT)
+    (generated,) = generate(voice.ar, voice.nar, [voice.request(TEXT)], voice.sampling)
+    assert voice.measure(TEXT, generated).problem == ""
+    assert voice.measure("Nobody came to the party.", generated).problem.startswith("Whisper hears")
+    voice.language = "de"  # of which this Whisper knows nothing
+    assert voice.measure("Nobody came to the party.", generated).problem == ""
