@@ -38,11 +38,14 @@ class EightBitLinear(nn.Module):
 
 
 def with_eight_bits(model: Model) -> Model:
-    """A copy of a model whose linear layers have 8 bits a weight; all other parameters are shared."""
+    """A copy of a model whose linear layers have 8 bits a weight; all other parameters are shared.
+
+    Layers that are more than linear ones, as those with adapters, stay as they are.
+    """
     made = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
     for parent in list(made.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
+            if type(child) is nn.Linear:
                 setattr(parent, name, EightBitLinear(child))
     return made
 

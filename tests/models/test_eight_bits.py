@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from voxbeam.models.eight_bits import EightBitLinear, dequantize, quantize, with_eight_bits
+from voxbeam.trainer.lora import add_adapters
 
 STEP = 2.0**-8
 """of bfloat16, relative to a value"""
@@ -40,3 +41,12 @@ def test_a_copy_shares_all_other_parameters_and_leaves_the_model() -> None:
     copied, layers = with_eight_bits(nn.Sequential(embedding, inner)).children()
     assert isinstance(inner[0], nn.Linear) and isinstance(layers.get_submodule("0"), EightBitLinear)
     assert copied.weight is embedding.weight and layers.get_submodule("1").weight is inner[1].weight
+
+
+def test_a_layer_with_an_adapter_keeps_it() -> None:
+    model = nn.ModuleDict({"up_proj": nn.Linear(8, 16), "other": nn.Linear(8, 8)})
+    add_adapters(model, rank=2, alpha=4.0)
+    with torch.no_grad():
+        model["up_proj"].lora_up.fill_(3.0)
+    made, x = with_eight_bits(model), torch.randn(4, 8)
+    assert torch.equal(made["up_proj"](x), model["up_proj"](x)) and isinstance(made["other"], EightBitLinear)
