@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from voxbeam.models.eight_bits import EightBitLinear, dequantize, quantize, with_eight_bits
-from voxbeam.trainer.lora import add_adapters
+from voxbeam.trainer.lora import LoraLinear
 
 STEP = 2.0**-8
 """of bfloat16, relative to a value"""
@@ -44,9 +44,8 @@ def test_a_copy_shares_all_other_parameters_and_leaves_the_model() -> None:
 
 
 def test_a_layer_with_an_adapter_keeps_it() -> None:
-    model = nn.ModuleDict({"up_proj": nn.Linear(8, 16), "other": nn.Linear(8, 8)})
-    add_adapters(model, rank=2, alpha=4.0)
+    adapted = LoraLinear(nn.Linear(8, 16), rank=2, alpha=4.0)
     with torch.no_grad():
-        model["up_proj"].lora_up.fill_(3.0)
-    made, x = with_eight_bits(model), torch.randn(4, 8)
-    assert torch.equal(made["up_proj"](x), model["up_proj"](x)) and isinstance(made["other"], EightBitLinear)
+        adapted.lora_up.fill_(3.0)
+    made, x = with_eight_bits(nn.Sequential(adapted, nn.Linear(16, 16))), torch.randn(4, 8)
+    assert torch.equal(made[0](x), adapted(x)) and isinstance(made[1], EightBitLinear)
