@@ -13,13 +13,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from voxbeam.models.speech_metrics import speaker_similarity, word_error_rate
+from voxbeam.models.speech_metrics import normalize_words, speaker_similarity, word_error_rate
 from voxbeam.models.spoken_form import spoken_form
+from voxbeam.models.words import word_errors
 
 ATTEMPTS = 3
 """times that a text is tried before a failed version of it is accepted"""
 MAX_WORD_ERRORS = 0.5
 """a take with more word errors does not say its text; Whisper itself mishears a word now and then"""
+MAX_LETTER_ERRORS = 0.25
+"""of the letters: with fewer, the words are only written otherwise"""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,9 @@ def word_errors_of(text: str, heard: str) -> float:
 
 
 def words_problem(text: str, heard: str) -> str:
-    """Why a transcript is not that of a text: more than `MAX_WORD_ERRORS`; "" if it may be."""
-    if word_errors_of(text, heard) <= MAX_WORD_ERRORS:
+    """Why a transcript is not that of a text; "" if it may be: "abc" is heard as "ABC", whose words are three."""
+    letters, others = ("".join(normalize_words(spoken_form(one).text)) for one in (text, heard))
+    if word_errors_of(text, heard) <= MAX_WORD_ERRORS or word_errors(letters, others) <= MAX_LETTER_ERRORS * len(letters):
         return ""
     return f"Whisper hears {heard!r}" if heard.strip() else "Whisper hears no words"
 

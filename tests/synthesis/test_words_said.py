@@ -32,6 +32,8 @@ def babbling() -> Synthesizer:
         ("Dr. Smith paid $5.", "doctor smith paid five dollars", ""),
         ("The 2nd of May.", "The second of May", ""),
         ("Good morning.", "Good mourning.", ""),  # half of the words: Whisper mishears one now and then
+        ("abc", "ABC.", ""),
+        ("Goodbye, Annabel.", "Good bye Anna Bell", ""),
         ("Good morning.", "", "Whisper hears no words"),
         ("Good morning.", " ... ", "Whisper hears ' ... '"),
         ("Yes.", "And so", "Whisper hears 'And so'"),
