@@ -87,9 +87,16 @@ def _with_home(address: str) -> str:
 
 def _absolute(path: str, base: str | None) -> str:
     if path.startswith("/") and not _ODD.search(path):
-        return path
+        return _in_utf_8(path)
     joined = Path(base or Path.cwd()) / path
-    return str(joined.resolve() if ".." in joined.parts else joined)
+    return _in_utf_8(str(joined.resolve() if ".." in joined.parts else joined))
+
+
+def _in_utf_8(path: str) -> str:
+    """The path. Raises AddressError for one with other bytes, which only some of the libraries could open."""
+    if not path.isascii() and any("\ud800" <= character <= "\udfff" for character in path):
+        raise AddressError(f"{path!r} is not UTF-8", remedy="rename the file or folder")
+    return path
 
 
 def _cannot_read(address: str, scheme: str) -> AddressError:

@@ -115,6 +115,7 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://x/a.wav", "download it"), ("HTTPS://x/a.wav", "download it"), ("ftp://x/a", "download it"), ("s3a://b/a", "write s3://"),
         ("hdfs://x/a", "use a local path"), ("file://host/a.wav", "file:///"), ("s3:///a.wav", "bucket names"), ("a\0b", "NUL"),
         ("s3://my bucket/a", "bucket names"), ("", "empty"), ("../../a", "leaves the bucket"),
+        ("/data/latin\udce9", "is not UTF-8"), ("file:///data/latin%E9", "is not UTF-8"),
     ],
 )  # fmt: skip
 def test_addresses_that_cannot_be_read(address: str, remedy: str) -> None:
