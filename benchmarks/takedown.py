@@ -142,7 +142,7 @@ def measure(folder: Path, shards: int, corpus: str | None) -> None:
     print(f"{len(found.recordings)} recordings, {done.shards_rewritten} of {total} shards written again")
     statement = check_statement(done.statement, done.public_key)
     timed("check the statement and both releases", lambda: check_releases(statement, store, store))
-    purged = timed("purge, and scan what stays", lambda: purge(store, ledger.clock()))
+    purged = timed("purge, and scan what stays", lambda: purge(store, ledger.clock(), trusted=ledger.operator_keys()))
     print(f"{len(purged.paths)} objects deleted, {purged.scanned} scanned, {len(purged.findings)} findings")
 
 

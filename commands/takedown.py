@@ -59,13 +59,14 @@ def publish(
     For a latest release that is without them already, such as after `voxbeam build --remove-unlisted`; `voxbeam takedown person`
     makes one itself. From now on nothing trains on a release that has them. The old release stays readable.
     """
+    from voxbeam.safety.enrol import find_subject
     from voxbeam.safety.keys import public_hex
     from voxbeam.safety.ledger import Ledger
     from voxbeam.safety.takedown import publish_takedown
     from voxbeam.storage.store import Store
 
     opened = Ledger(ledger)
-    subject = opened.keys.pseudonym(name) if name is not None else None
+    subject = find_subject(opened, name) if name is not None else None
     out.write_bytes(publish_takedown(opened, Store(corpus), before, recordings, subject, reason))
     click.echo(f"{out}: signed by {public_hex(opened.keys.operator())}")
     return DONE

@@ -73,6 +73,7 @@ def person(
     from voxbeam.pipeline.takedown.find import find_person
     from voxbeam.pipeline.takedown.purge import purge as purge_corpus
     from voxbeam.pipeline.takedown.take_down import take_down
+    from voxbeam.safety.enrol import find_subject
     from voxbeam.safety.ledger import Ledger
     from voxbeam.storage.releases import load_release
     from voxbeam.storage.store import Store
@@ -85,7 +86,7 @@ def person(
     store, console, opened = Store(corpus), terminal.stdout(), Ledger(ledger)
     if out is not None and _is_below(out, store.root):
         raise click.UsageError(f"--out {out} is in the corpus, and names the recordings; choose another place")
-    subject = opened.keys.pseudonym(name) if name is not None else None
+    subject = find_subject(opened, name) if name is not None else None
     sounds = [Recording.read(path).wave_S for path in voices]
     found = find_person(store, load_release(store), recordings=recordings, speakers=speakers, sounds=sounds)
     print_found(found, console)
@@ -112,7 +113,8 @@ def person(
     console.print(f"{out}: signed by {done.public_key}")
     if done.purge_after is None:
         return DONE
-    purged = purge_corpus(store, max(opened.clock(), done.purge_after), dry_run=grace > 0)
+    due = max(opened.clock(), done.purge_after)
+    purged = purge_corpus(store, due, trusted={done.public_key}, dry_run=grace > 0)
     return print_purged(purged, console, dry_run=grace > 0, when=done.purge_after.isoformat(timespec="minutes"))
 
 
@@ -125,21 +127,26 @@ def person(
 @corpus_option
 @click.option("--all", "everything", is_flag=True, help="Also of takedowns whose time has not come, or that named none.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-def purge(corpus: str, everything: bool, dry_run: bool) -> int:
+@click.option("--key", metavar="HEX", help="Public key of the operator who signed the tombstones.  [default: as the ledger says]")
+@ledger_option
+def purge(corpus: str, everything: bool, dry_run: bool, key: str | None, ledger: str | None) -> int:
     """Delete old releases, units, listings and copies that have people whose time of grace is over, and scan what stays.
+
+    Only by the word of the operator: the newest tombstone must be signed by a key that signs for the operator of the ledger.
 
     Exit status 1: the scan found something of them in a file that voxbeam did not make or that others refer to; it is named, and
     left for you to delete.
     """
     from voxbeam.commands import terminal
     from voxbeam.pipeline.takedown.purge import purge as purge_corpus
-    from voxbeam.safety.ledger import utc_now
+    from voxbeam.safety.ledger import Ledger, utc_now
     from voxbeam.storage.store import Store
 
     tell = terminal.stderr().print
     purged = purge_corpus(
-        Store(corpus), utc_now(), everything=everything, dry_run=dry_run, on_step=lambda step: tell(f"… {step}")
-    )
+        Store(corpus), utc_now(), trusted={key} if key is not None else Ledger(ledger).operator_keys(), everything=everything,
+        dry_run=dry_run, on_step=lambda step: tell(f"… {step}"),
+    )  # fmt: skip
     return print_purged(purged, terminal.stdout(), dry_run=dry_run)
 
 
@@ -159,6 +166,8 @@ def print_found(found: Found, console: Console) -> None:
             f"Near, and not taken: {near.voice} of {near.recording} ({near.speaker}), similarity {near.similarity:.2f}, "
             f"probability {near.probability:.2f}; if it is the same person, add --recording {near.recording}"
         )
+    for name in found.alike:
+        console.print(f"Not taken: the speaker {name!r}, which looks alike; if it is the same person, add --speaker {name!r}")
 
 
 def print_purged(purged: Purged, console: Console, *, dry_run: bool, when: str | None = None) -> int:
@@ -219,6 +228,9 @@ def checkpoints(run: str, corpus: str, out: Path | None, block: bool) -> int:
 
     learned = find_consumed(run, Store(corpus))
     for one in learned:
+        if one.elsewhere:
+            click.echo(f"{one.where}: it learned from another corpus or release: ask about that too")
+            continue
         begin = f"first at step {one.steps[0].step}" if one.steps else "nothing of them"
         click.echo(f"{one.where}: {len(one.steps)} of {one.total_steps} steps read {one.samples} samples of them, {begin}")
         for step in one.saved:
@@ -234,7 +246,7 @@ def checkpoints(run: str, corpus: str, out: Path | None, block: bool) -> int:
     tainted = [one for one in learned if any(read.step <= max(one.saved) for read in one.steps)]
     if block and tainted:
         key = Ledger().keys.operator(make=True)
-        click.echo(f"Blocked by {block_run(run, min(one.steps[0].step for one in tainted), key)}")
+        click.echo(f"Blocked by {block_run(run, min(0 if one.inherited else one.steps[0].step for one in tainted), key)}")
     elif block and unblock_run(run):
         click.echo("No checkpoint learned from them any more: the block is taken back")
     return WRONG if tainted else DONE

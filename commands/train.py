@@ -15,6 +15,8 @@ from voxbeam.schemas.formats import FRAME_RATE
 from voxbeam.schemas.nearest import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from voxbeam.evaluation.spoken_validation import SpokenValidation
     from voxbeam.models.codec import Codec
     from voxbeam.safety.tombstones import Tombstones
@@ -110,13 +112,13 @@ def train(
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         feeds = read_feeds(corpus, release, tombstones)
-        train_stream = open_stream(corpus, "train", release, run_config, run_config.prompt_fraction, codec_name)
+        train_stream = open_stream(corpus, "train", release, run_config, run_config.prompt_fraction, codec_name, feeds)
         require_trainable(train_stream, run_config)
         valid = speaking = None
         if not no_validation:
             try:
                 valid, speaking = (
-                    open_stream(corpus, "valid", release, run_config, share, codec_name).steps for share in (0.0, 1.0)
+                    open_stream(corpus, "valid", release, run_config, share, codec_name, feeds).steps for share in (0.0, 1.0)
                 )
             except ValueError as error:
                 raise ValueError(f"there is nothing to validate on ({error}); train without it: --no-validation") from error
@@ -125,7 +127,7 @@ def train(
         model_codec = corpus_codec(codec, train_stream)
         speak = None
         if run_config.validate_sentences:
-            speak = open_spoken_validation(corpus, release, run_config, model_codec, codec_name)
+            speak = open_spoken_validation(corpus, release, run_config, model_codec, codec_name, feeds)
         console = terminal.stderr()
         if not dist.is_initialized() or dist.get_rank() == 0:
             if run_config.data_filter:
@@ -159,16 +161,18 @@ def train(
 def read_feeds(corpus: str, release: int | None, tombstones: tuple[str, ...]) -> dict[str, Tombstones]:
     """The tombstones of a corpus and of feeds elsewhere, by address, for a checkpoint to remember.
 
-    Raises ConsentError if the release has what a feed elsewhere names; those of the corpus itself are always checked.
+    They are read once, and what is remembered of them is what the release was compared with. Raises StorageError for a feed that
+    is no corpus, and for a corpus without a release where feeds elsewhere are named: plain tars name no recordings.
     """
-    from voxbeam.safety.tombstones import read_tombstones, require_no_tombstones
+    from voxbeam.safety.tombstones import read_feeds as read
     from voxbeam.storage.releases import load_release
     from voxbeam.storage.store import Store
 
-    store, feeds = Store(corpus), [Store(feed) for feed in tombstones]
-    if feeds:
-        require_no_tombstones(store, load_release(store, release), feeds)
-    return {one.root: read_tombstones(one) for one in (store, *feeds)}
+    store = Store(corpus)
+    feeds = read(store, [Store(feed) for feed in tombstones])
+    if tombstones:
+        load_release(store, release)
+    return feeds
 
 
 def describe_filter(stream: Stream) -> str:
@@ -240,7 +244,12 @@ def corpus_codec(name: str | None, stream: Stream) -> Codec:
 
 
 def open_spoken_validation(
-    corpus: str, release: int | None, config: TrainConfig, codec: Codec, codec_name: str | None
+    corpus: str,
+    release: int | None,
+    config: TrainConfig,
+    codec: Codec,
+    codec_name: str | None,
+    feeds: Mapping[str, Tombstones],
 ) -> SpokenValidation | None:
     """What speaks at validation, on the first rank; None on others. Raises ValueError if the valid split has nothing to speak."""
     import torch.distributed as dist
@@ -254,12 +263,18 @@ def open_spoken_validation(
         return None
     # A few samples from anywhere in the corpus: each is a block of its own.
     chosen = StreamConfig(sampler=SamplerConfig(block_samples=1), data_filter=config.data_filter)
-    stream = Stream(corpus, split="valid", release=release, config=chosen, codec=codec_name)
+    stream = Stream(corpus, split="valid", release=release, config=chosen, codec=codec_name, feeds=feeds)
     return SpokenValidation(stream, codec, WhisperTranscriber(), config.validate_sentences, config.seed)
 
 
 def open_stream(
-    corpus: str, split: str, release: int | None, config: TrainConfig, prompt_fraction: float, codec_name: str | None
+    corpus: str,
+    split: str,
+    release: int | None,
+    config: TrainConfig,
+    prompt_fraction: float,
+    codec_name: str | None,
+    feeds: Mapping[str, Tombstones],
 ) -> Stream:
     """This rank's part of a split."""
     import torch.distributed as dist
@@ -272,4 +287,6 @@ def open_stream(
     stream_config = StreamConfig(
         sampler=sampler, data_filter=config.data_filter, rank_frames=config.rank_frames, cache_bytes=config.cache_gb << 30
     )
-    return Stream(corpus, split=split, release=release, config=stream_config, codec=codec_name, rank=rank, world=world)
+    return Stream(
+        corpus, split=split, release=release, config=stream_config, codec=codec_name, feeds=feeds, rank=rank, world=world
+    )

@@ -26,6 +26,7 @@ from voxbeam.models.checkpoint import (
 )
 from voxbeam.models.codec import Codec
 from voxbeam.models.embedded_voice import EMBEDDED_VOICE, embedded_voice
+from voxbeam.models.lineage import Lineage, lineage_of
 from voxbeam.models.transformer import TransformerConfig
 from voxbeam.models.valle import ARModel, ModelConfig, NARModel
 from voxbeam.schemas.errors import CheckpointError
@@ -112,6 +113,7 @@ def export_models(run_uri: str, path: Path, *, card: str = "") -> dict[str, Any]
         "models": configs,
         "codec_sha256": ar["codec_sha256"],
         "data": {name: checkpoints[name].facts.get("data", {}) for name in MODELS},
+        "lineage": Lineage({name: lineage_of(name, checkpoints[name], run_uri) for name in MODELS}).to_json(),
         "card": card,
     }
     tensors = {

@@ -24,6 +24,9 @@ LAST = f"{MARKS}/last.json"
 MARK_EXPIRES = timedelta(minutes=30)
 """a collection renews its mark with every batch; an older mark is of one that was killed"""
 
+_BATCH = 500
+"""objects that are deleted between two looks for a build"""
+
 
 def require_no_collection(store: Store) -> None:
     """Raises StorageError while a garbage collection runs. A build calls it after its heartbeat, and before its commit."""
@@ -73,12 +76,16 @@ class CollectionMark:
         return self.store.modified(self.path)
 
     def delete(self, paths: list[str]) -> None:
-        """Deletes objects, unless a build runs; before the first it leaves its name for builds that do not seem to run."""
-        self.renew()
-        if paths and not self.deleted:
-            self.store.replace(LAST, self.name.encode(), durable=True)
-            self.deleted = True
-        self.store.delete(paths)
+        """Deletes objects, unless a build runs; before the first it leaves its name for builds that do not seem to run.
+
+        Of many, it looks for builds before every batch.
+        """
+        for start in range(0, len(paths), _BATCH):
+            self.renew()
+            if not self.deleted:
+                self.store.replace(LAST, self.name.encode(), durable=True)
+                self.deleted = True
+            self.store.delete(paths[start : start + _BATCH])
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from voxbeam.pipeline.progress import WorkerProgress, clear_progress, read_progr
 from voxbeam.pipeline.release_diff import first_few
 from voxbeam.pipeline.runners.useful_workers import workers_to_probe
 from voxbeam.pipeline.steps.policy_object import put_policy
-from voxbeam.safety.tombstones import find_taken_down
+from voxbeam.safety.tombstones import find_taken_down, read_tombstones
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import SchemaError
 from voxbeam.schemas.fingerprint import fingerprint
@@ -91,7 +91,7 @@ def _is_taken_down(store: Store, release: Release) -> bool:
     damaged = damaged_files(store, release)
     if not damaged or any(file.kind == "recordings" for file in damaged):
         return False
-    return find_taken_down(store, release) is not None
+    return find_taken_down(store, release, {store.root: read_tombstones(store)}) is not None
 
 
 def _copy_from_other_releases(store: Store, releases: Iterable[Release]) -> None:

@@ -164,6 +164,17 @@ def take_down(ledger: Ledger, subject: str, recordings: Sequence[str] = (), reas
     return event
 
 
+def find_subject(ledger: Ledger, name: str) -> str:
+    """The pseudonym of a person. Raises ConsentError if the ledger has no grant of them: a slip would end none."""
+    subject = ledger.keys.pseudonym(name)
+    if subject not in {grant.subject for grant in ledger.state().grants.values()}:
+        raise ConsentError(
+            f"the ledger {ledger.store.root} has no grant of {name!r}, whose grants are to end",
+            remedy="write the name as it was when the grant was made; leave out --name for a person who never made one",
+        )
+    return subject
+
+
 def find_grant(ledger: Ledger, digest: str) -> str:
     """The digest of the grant that begins with these characters. Raises ConsentError unless there is exactly one."""
     found = [known for known in ledger.state().grants if digest and known.startswith(digest)]

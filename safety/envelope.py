@@ -49,14 +49,12 @@ def seal_envelope(payload: Mapping[str, Any], keys: Sequence[Ed25519PrivateKey])
     return canonical_json({"payload": _to_base64(body), "payloadType": PAYLOAD_TYPE, "signatures": signatures})
 
 
-def open_envelope(content: bytes, where: str) -> Envelope:
+def open_envelope(content: bytes, where: str, max_bytes: int = MAX_BYTES) -> Envelope:
     """The payload and the signers. Raises LedgerError, naming `where`, unless every signature is right and the form canonical."""
     try:
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"it has {len(content)} bytes")
-        tree = parse_object(content)
+        tree = parse_object(content, max_bytes)
         body = _from_base64(tree["payload"])
-        payload = parse_object(body)
+        payload = parse_object(body, max_bytes)
         if tree.keys() != {"payload", "payloadType", "signatures"} or tree["payloadType"] != PAYLOAD_TYPE:
             raise ValueError("it is of another type")
         if canonical_json(payload) != body or canonical_json(tree) != content:

@@ -50,9 +50,10 @@ class Ledger:
         self._events: list[Event] = []
         self._state = State()
 
-    @property
-    def _seen(self) -> Seen:
-        return Seen(self.keys.folder, hashlib.sha256(self.store.root.encode()).hexdigest()[:16])
+    def _check_seen(self, now: datetime) -> None:
+        """Compares with what this machine saw at the address, and of this ledger elsewhere: a copy may lack its end too."""
+        for name in (hashlib.sha256(self.store.root.encode()).hexdigest()[:16], self._state.ledger):
+            Seen(self.keys.folder, name).check(self._events, now)
 
     def create(self, organisation: str) -> None:
         """Opens a ledger, with an operator's key that is made if there is none. Raises LedgerError if there is one already."""
@@ -86,13 +87,24 @@ class Ledger:
                 self._events, self._state = [], State()
                 raise
             self._events += new
-            self._seen.check(self._events, now)
+            self._check_seen(now)
         return self._state
 
     def events(self) -> list[Event]:
         """All events, checked, in order."""
         self.state()
         return list(self._events)
+
+    def key_changes(self) -> list[bytes]:
+        """The envelopes of the events that changed the operator's key, in order; none where there is no ledger."""
+        events = self.events() if self.exists() else []
+        return [self.store.get(_path(event.seq)) for event in events if event.kind == "key"]
+
+    def operator_keys(self) -> frozenset[str]:
+        """Public keys that sign for the operator now: those of the ledger, or that of this machine where there is no ledger."""
+        if self.exists():
+            return frozenset(self.state().operators)
+        return frozenset({public_hex(self.keys.operator())} if (self.keys.folder / "operator.key").exists() else ())
 
     def append(self, kind: str, body: Mapping[str, Any], signers: Sequence[Ed25519PrivateKey]) -> Event:
         """Adds an event behind all others, and returns it. Raises LedgerError, adding nothing, for one that is not valid."""

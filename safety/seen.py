@@ -21,7 +21,7 @@ _RESTORE = "restore the ledger as it was; if this machine is wrong, delete {} af
 
 @dataclass
 class Seen:
-    """The memory of one ledger address: a file `seen/<name>.json` in the folder of keys."""
+    """The memory of one ledger, or of one address: a file `seen/<name>.json` in the folder of keys."""
 
     folder: Path
     name: str

@@ -121,7 +121,8 @@ def _open(state: State, event: Event) -> None:
     _require_signed(state, event)
 
 
-def _key(state: State, event: Event) -> None:
+def change_keys(state: State, event: Event) -> None:
+    """Applies an event of the kind `key`. Raises LedgerError unless an operator signed it, and retires keys that sign."""
     _require_signed(state, event)
     retire = set(event.body["retire"])
     if not retire <= state.operators or event.body["operator"] in state.retired | retire:
@@ -221,7 +222,7 @@ def _licence(state: State, event: Event) -> None:
 
 
 _APPLY: Mapping[str, Callable[[State, Event], None]] = {
-    "open": _open, "key": _key, "grant": _grant, "verify": _verify, "narrow": _narrow, "renew": _renew, "revoke": _revoke,
+    "open": _open, "key": change_keys, "grant": _grant, "verify": _verify, "narrow": _narrow, "renew": _renew, "revoke": _revoke,
     "takedown": _takedown, "licence": _licence,
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from voxbeam.safety.envelope import open_envelope, seal_envelope
 from voxbeam.safety.events import from_time
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.merkle import Leaf, Tree, excludes, includes
-from voxbeam.safety.tombstones import put_tombstone, read_tombstones
+from voxbeam.safety.tombstones import put_tombstones, require_may_sign
 from voxbeam.schemas.errors import LedgerError, VoxbeamError
 from voxbeam.schemas.identity import VoiceRow
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
@@ -29,6 +29,8 @@ from voxbeam.storage.store import Store
 from voxbeam.storage.tar_members import tar_members
 
 STATEMENT_TYPE = "voxbeam.takedown/2"
+MAX_STATEMENT_BYTES = 1 << 28
+"""proofs of a recording take 3 kB"""
 
 
 def release_tree(store: Store, release: Release) -> Tree:
@@ -73,9 +75,10 @@ def declare(
     """Ends the subject's grants if one is named, and puts the tombstone; returns the event, or an empty text without one."""
     from voxbeam.safety.enrol import take_down
 
-    read_tombstones(store)  # what is wrong with them is said before anything is done
+    changes = ledger.key_changes()
+    require_may_sign(store, key, changes)  # what is wrong is said before anything is done
     event = take_down(ledger, subject, list(recordings), reason).digest if subject else ""
-    put_tombstone(store, recordings, event, key, purge_after=purge_after)
+    put_tombstones(store, recordings, event, key, purge_after=purge_after, key_changes=changes)
     return event
 
 
@@ -123,7 +126,7 @@ def make_statement(
 
 def check_statement(content: bytes, public_key: str) -> dict[str, Any]:
     """The statement, if it is signed by this key and its proofs hold. Raises LedgerError otherwise."""
-    envelope = open_envelope(content, "the statement")
+    envelope = open_envelope(content, "the statement", MAX_STATEMENT_BYTES)
     tree = envelope.payload
     try:
         if public_key not in envelope.signers:
@@ -148,7 +151,8 @@ def check_releases(statement: dict[str, Any], before: Store, after: Store) -> No
     """Raises LedgerError unless a checked statement is about these two releases, and the one after has nothing of its recordings.
 
     Roots are made anew from the releases. No table of the release after may name a recording of the statement, nor may a member
-    of a shard that the release before does not have; those shards are hashed too. That the others are whole, `verify` shows.
+    of a shard that the release before does not have; those shards are hashed too. Nor may a recording or a sample be there under
+    another name. That the other shards are whole, `verify` shows.
     """
     found: list[Release] = []
     for store, side in ((before, statement["before"]), (after, statement["after"])):
@@ -170,7 +174,12 @@ def check_releases(statement: dict[str, Any], before: Store, after: Store) -> No
     if len(old & new) != statement["shards_shared"]:
         raise LedgerError("the releases share other shards than the statement says", remedy="ask its sender for another one")
     names = set(statement["recordings"])
-    for where in (*_in_tables(after, found[1], names), *_in_shards(after, sorted(new - old), names)):
+    files = {proof["sha256"] for proof in statement["included"]} - {""}
+    for where in (
+        *_in_tables(after, found[1], names),
+        *_in_shards(after, sorted(new - old), names),
+        *_renamed(before, after, found, names, files),
+    ):
         raise LedgerError(f"{where}: it is still in the release after", remedy="tell the sender of the statement")
 
 
@@ -180,6 +189,28 @@ def _in_tables(store: Store, release: Release, names: set[str]) -> Iterator[str]
         for batch in table_batches(store, release, record, ["recording"]):
             for name in names & set(batch["recording"].to_pylist()):
                 yield f"{name} in the table {record.__name__.removesuffix('Row').lower()}"
+
+
+def _renamed(before: Store, after: Store, releases: Sequence[Release], names: set[str], files: set[str]) -> Iterator[str]:
+    """Recordings of the release after that are the same file under another name, and samples with the same codes and words."""
+    for batch in table_batches(after, releases[1], RecordingRow, ["recording", "sha256"]):
+        for row in batch.to_pylist():
+            if row["sha256"] in files:
+                yield f"{row['recording']} is the same file as one of the recordings"
+    columns = ["recording", "key", "frames", "codes_crc32", "text"]
+    gone = {_content(row) for row in _rows(before, releases[0], columns) if row["recording"] in names}
+    for row in _rows(after, releases[1], columns) if gone else ():
+        if _content(row) in gone:
+            yield f"the sample {row['key']} has the codes and the words of one of the recordings"
+
+
+def _rows(store: Store, release: Release, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for batch in table_batches(store, release, SampleRow, columns):
+        yield from batch.to_pylist()
+
+
+def _content(sample: Mapping[str, Any]) -> tuple[object, ...]:
+    return sample["codes_crc32"], sample["frames"], sample["text"]
 
 
 def _in_shards(store: Store, shards: Sequence[Leaf], names: set[str]) -> Iterator[str]:

@@ -28,6 +28,8 @@ from voxbeam.storage.store_errors import storage_errors, summarize_error
 _COPY_CHUNK = 8 << 20
 _ATTEMPTS = 6
 _MAX_NAME_BYTES = 255
+_DELETED_AT_ONCE = 1000
+"""as many as a request to S3 may name"""
 
 Fill = Callable[[int, int], None]
 """`fill(start, length)` fetches that range of an object into its local file"""
@@ -221,10 +223,18 @@ class Store:
             obstore.copy(self.object_store, source, target)
 
     def delete(self, paths: list[str]) -> None:
-        """Deletes objects. An object that does not exist is no error."""
-        for path in paths:
-            with suppress(FileNotFoundError), self._errors(path):
-                obstore.delete(self.object_store, path)
+        """Deletes objects, those of a bucket up to 1000 in a request, in any order. One that does not exist is no error."""
+        size = _DELETED_AT_ONCE if is_bucket(self.root) else 1
+        for start in range(0, len(paths), size):
+            some = paths[start : start + size]
+            try:
+                with self._errors(some[0]):
+                    obstore.delete(self.object_store, some)
+            except (FileNotFoundError, StorageError) as error:  # one is not there, or the store has no such request
+                if len(some) == 1 and isinstance(error, StorageError):
+                    raise
+                for path in some if len(some) > 1 else ():
+                    self.delete([path])
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from voxbeam.models.checkpoint import Checkpoint
@@ -43,13 +42,15 @@ def require_same_run(saved: Checkpoint, current: Mapping[str, Any], where: str) 
 
 
 def seen_tombstones(feeds: Mapping[str, Tombstones]) -> list[dict[str, Any]]:
-    """What a checkpoint says of the tombstones that its run has read, by the address of their corpus."""
-    return [{"feed": feed, **asdict(one.head)} for feed, one in feeds.items() if one.head is not None]
+    """What a checkpoint says of the tombstones that its run has read, by the address of their corpus, even if none."""
+    return [
+        {"feed": feed, "count": len(one.digests), "digest": one.digests[-1] if one.digests else ""} for feed, one in feeds.items()
+    ]
 
 
 def require_seen_tombstones(saved: Checkpoint, feeds: Mapping[str, Tombstones], where: str) -> None:
     """Raises LedgerError unless some feed goes on from each that a checkpoint has seen: the newest tombstones could be gone."""
-    for seen in saved.facts.get("tombstones", ()):
+    for seen in (seen for seen in saved.facts.get("tombstones", ()) if seen["count"]):
         head = FeedHead(count=seen["count"], digest=seen["digest"])
         if not any(one.extends(head) for one in feeds.values()):
             now = ", ".join(f"{feed} has {len(one.all)}" for feed, one in feeds.items()) or "none is asked"

@@ -23,18 +23,19 @@ from torch import Tensor
 from voxbeam.models import checkpoint
 from voxbeam.models.batch import Batch
 from voxbeam.models.codec import Codec
-from voxbeam.models.load_valle import averaged_weights, read_models
+from voxbeam.models.lineage import Lineage
 from voxbeam.models.valle import ModelConfig
-from voxbeam.safety.blocks import require_not_blocked
 from voxbeam.safety.tombstones import Tombstones
 from voxbeam.schemas.errors import CheckpointError, TrainingError
 from voxbeam.trainer.configs import TrainConfig
+from voxbeam.trainer.data.inherited import require_nobody_taken_down
 from voxbeam.trainer.meter import StepMeter
 from voxbeam.trainer.optimization import TrainState
 from voxbeam.trainer.resume import require_same_run, require_seen_tombstones, seen_tombstones
 from voxbeam.trainer.run_lock import run_lock
 from voxbeam.trainer.run_log import RunLog
 from voxbeam.trainer.signals import graceful_signals
+from voxbeam.trainer.start import start_from
 from voxbeam.trainer.validation import Speak, speak_averaged, total_loss, validate
 
 BatchSource = Callable[[int], Iterator[tuple[list[Batch], int]]]
@@ -71,8 +72,8 @@ class Trainer:
     `data`, such as `Stream.facts`, tells what the loader states mean: a run resumes only with the same. `codec` made the codes:
     the models start from its vectors, and the checkpoint records its hash. Without it they start at random. With `init_from` they
     start from the averaged weights of another run, or of an exported file. `tombstones`, by corpus, must go on from those that
-    the checkpoint has seen. `speak` gets the averaged models at every validation and returns further metrics. It, `on_log`, and
-    `on_message` for sentences to a person, are called on the first rank.
+    the checkpoint has seen, and name nobody whom these weights learned from. `speak` gets the averaged models at every validation
+    and returns further metrics. It, `on_log`, and `on_message` for sentences to a person, are called on the first rank.
 
     Example::
 
@@ -113,7 +114,7 @@ class Trainer:
         self.store = checkpoint.checkpoint_store(run_uri)
         codebooks_KVC = codec.codebooks_KVC if codec else None
         self.states = [TrainState(name, self.model_config, config, self.device, codebooks_KVC) for name in config.train_models]
-        self.progress = Progress()
+        self.progress, self.lineage = Progress(), Lineage()
         self.best_loss = math.inf
         self.stopping = self.interrupted = False
         self.log: RunLog | None = None
@@ -149,19 +150,9 @@ class Trainer:
         return self.progress
 
     def start_from(self, run_uri: str) -> None:
-        """Begins with the averaged weights of another run. Raises CheckpointError for other sizes, phones or codec,
-        and ConsentError for a run that is blocked.
-        """
-        require_not_blocked(run_uri)
-        saved = read_models(run_uri, best=True)
-        for state in self.states:
-            checkpoint.require_codec(saved[state.name], self.codec_sha256, run_uri)
-            if (phones := saved[state.name].facts["model"].get("phones")) not in (None, [], list(self.model_config.phones)):
-                raise CheckpointError(
-                    f"{run_uri} was trained with {len(phones or [])} other phones than this corpus has",
-                    remedy="build the corpus with the phone set of that run",
-                )
-            state.start_from(averaged_weights(state.name, saved[state.name]))
+        """Begins with the averaged weights of another run. Raises what `trainer.start.start_from` does."""
+        self.lineage, unknown = start_from(run_uri, self.states, self.model_config, self.codec_sha256, self.tombstones)
+        self._tell(unknown)
 
     def _train(self) -> None:
         config, began, meter = self.config, time.monotonic(), StepMeter()
@@ -261,24 +252,32 @@ class Trainer:
             "data": dict(self.data),
             "codec_sha256": self.codec_sha256,
             "init_from": self.init_from,
+            "lineage": self.lineage.to_json(),
             "tombstones": seen_tombstones(self.tombstones),
         }
 
     def resume(self) -> None:
         """Loads the last checkpoint, and says which settings differ from its run.
 
-        Raises CheckpointError if it was made with other models, another seed, data or codec, LedgerError if tombstones are gone.
+        Raises CheckpointError if it was made with other models, another seed, data or codec, LedgerError if tombstones are gone,
+        ConsentError if its first weights learned from somebody who was taken down since.
         """
         saved = checkpoint.read(self.store)
         checkpoint.require_codec(saved, self.codec_sha256, self.store.root)
         require_seen_tombstones(saved, self.tombstones, self.store.root)
-        if (differing := require_same_run(saved, self._facts(), self.store.root)) and self.rank == 0:
-            self.on_message(f"Continuing with other settings than before: {'; '.join(differing)}")
+        self.lineage = Lineage.from_json(saved.facts.get("lineage", {}))
+        self._tell(require_nobody_taken_down(self.lineage, self.tombstones))
+        if differing := require_same_run(saved, self._facts(), self.store.root):
+            self._tell([f"Continuing with other settings than before: {'; '.join(differing)}"])
         self.progress = Progress(saved.facts["step"], saved.facts["loader_state"])
         if (best := checkpoint.best_step(self.store)) is not None:
             self.best_loss = best[1]
         for state in self.states:
             state.load(saved.tensors, self.progress.step)
+
+    def _tell(self, sentences: Sequence[str]) -> None:
+        for sentence in sentences if self.rank == 0 else ():
+            self.on_message(sentence)
 
     def _write_log(self, metrics: dict[str, float]) -> None:
         if self.log is not None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from voxbeam.exports.describe import describe_within
 from voxbeam.pipeline.collection_mark import require_no_collection, require_same_collection
-from voxbeam.safety.tombstones import find_taken_down, read_tombstones
+from voxbeam.safety.tombstones import Tombstones, find_taken_down, read_tombstones
 from voxbeam.schemas.columns import Record, to_table
 from voxbeam.schemas.errors import CommitConflictError, ConsentError, StorageError
 from voxbeam.schemas.formats import SPLITS
@@ -88,18 +88,17 @@ def _require_files(store: Store, release: Release) -> None:
         )
 
 
-def _require_nobody_taken_down(store: Store, release: Release) -> None:
+def _require_nobody_taken_down(store: Store, release: Release, tombstones: Tombstones) -> None:
     """Raises ConsentError for a release with a recording that was taken down, if need be while it was made."""
-    if (found := find_taken_down(store, release)) is not None:
+    if (found := find_taken_down(store, release, {store.root: tombstones})) is not None:
         raise ConsentError(
             f"{found[0]} was taken down ({found[1]}), so there is no release with it",
             remedy="run the same command again, which leaves it out; if the latest release has it, finish the takedown first",
         )
 
 
-def _seen_tombstones(store: Store, number: int) -> FeedHead | None:
+def _seen_tombstones(store: Store, number: int, tombstones: Tombstones) -> FeedHead | None:
     """What a release sees of the tombstones: all, or what it saw when it was made first, if it is made again."""
-    tombstones = read_tombstones(store)
     try:
         return read_release(store, number).tombstones
     except FileNotFoundError:
@@ -167,10 +166,11 @@ def commit(
         counts=counts,
         labels=labels or {},
         files=_in_order(files),
-        tombstones=_seen_tombstones(store, header.number),
     )
     _require_files(store, release)
-    _require_nobody_taken_down(store, release)
+    tombstones = read_tombstones(store)
+    release = replace(release, tombstones=_seen_tombstones(store, header.number, tombstones))
+    _require_nobody_taken_down(store, release, tombstones)
     release = replace(release, files=_in_order([*files, *_write_descriptions(store, folder, release)]))
     require_no_collection(store)
     require_same_collection(store, header.collection)

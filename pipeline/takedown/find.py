@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from voxbeam.pipeline.takedown.alike import skeleton
 from voxbeam.pipeline.takedown.voice_search import HeardVoice, embed_sound, find_near, find_voices
 from voxbeam.schemas.errors import NotInCorpusError
 from voxbeam.schemas.identity import IdentityRow, VoiceRow, recording_of_voice
@@ -43,6 +44,8 @@ class Found:
     """its number"""
     near: tuple[HeardVoice, ...]
     """voices that may be the person, and that nothing is done to"""
+    alike: tuple[str, ...]
+    """names that look like the person's, and that nothing is done to"""
 
     @property
     def hashes(self) -> dict[str, str | None]:
@@ -93,7 +96,18 @@ def find_person(
     for one in find_near(store, release, taken or _lone_voices(store, release, here), here):
         near[one.voice] = max(one, near.get(one.voice, one), key=lambda heard: heard.similarity)
     left = sorted((one for one in near.values() if one.recording not in here), key=lambda one: -one.similarity)
-    return Found(recordings=tuple(found), release=release.number, near=tuple(left))
+    return Found(recordings=tuple(found), release=release.number, near=tuple(left), alike=_alike(store, release, speakers, here))
+
+
+def _alike(store: Store, release: Release, speakers: Sequence[str], recordings: set[str]) -> tuple[str, ...]:
+    """Names of a release, of other recordings, that look like those of speakers."""
+    wanted, found = {skeleton(name) for name in speakers}, set[str]()
+    for record, columns in ((RecordingRow, ["speaker"]), (VoiceRow, ["speaker", "name"])) if wanted else ():
+        for batch in table_batches(store, release, record, ["recording", *columns]):
+            for row in batch.to_pylist():
+                if row["recording"] not in recordings:
+                    found |= {row[name] for name in columns if row[name]}
+    return tuple(sorted(name for name in found if skeleton(name) in wanted))
 
 
 def _lone_voices(store: Store, release: Release, recordings: set[str]) -> set[str]:

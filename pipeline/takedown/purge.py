@@ -11,7 +11,7 @@ the releases and their tables, which tell what to delete, go last.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
@@ -23,6 +23,7 @@ from voxbeam.pipeline.steps.unit_file import read_header_and_table, window_folde
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.pipeline.takedown.person import Person
 from voxbeam.pipeline.takedown.scan import Finding, scan
+from voxbeam.safety.feed_keys import require_trusted
 from voxbeam.safety.tombstones import Tombstone, Tombstones, read_tombstones
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.errors import ConsentError, SchemaError
@@ -61,19 +62,22 @@ def purge(
     store: Store,
     now: datetime,
     *,
+    trusted: Collection[str],
     everything: bool = False,
     dry_run: bool = False,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Purged:
     """Deletes what is left of recordings whose tombstones say that it is to be deleted by now; of all of them if `everything`.
 
-    Raises ConsentError while the latest release has such a recording, StorageError while a build runs.
+    `trusted` are the public keys of the operator. Raises ConsentError for tombstones that others signed, and while the latest
+    release has such a recording, StorageError while a build runs.
     """
     tombstones = read_tombstones(store).all
     due = [one for one in tombstones if everything or (one.purge_after is not None and one.purge_after <= now)]
     result = Purged(due=due, later=[one for one in tombstones if one not in due])
     if not result.due:
         return result
+    require_trusted([one.signers for one in tombstones], trusted, store.root)
     with collection_mark(store) as mark:
         mark.renew()
         on_step("look for what is left")
@@ -93,7 +97,9 @@ def purge(
             forget_index(release)
         on_step("scan what stays")
         result.scanned, result.findings = scan(store, person, skip=set(last))
-        mark.delete(sorted(last, key=lambda path: not path.startswith("releases/")))
+        tables = [path for path in last if not path.startswith("releases/")]
+        mark.delete([path for path in last if path not in set(tables)])  # one whose tables are gone would be damaged
+        mark.delete(tables)
     return result
 
 

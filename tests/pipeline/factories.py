@@ -178,14 +178,26 @@ def small_release(root: Path, *, tables: dict[str, Any] | None = None, codecs: S
     return store, commit(store, draft(codecs=codecs), files, counts, PHONES)
 
 
-def release_of(folder: Path, members: dict[str, list[PackedSample]]) -> Store:
-    """A release that holds samples, by split, in a shard for each; no other tables."""
+def release_of(folder: Path, members: dict[str, list[PackedSample]], *, recordings: Sequence[str] = ()) -> Store:
+    """A release that holds samples, by split, in a shard for each; no other tables but that of `recordings`."""
     store = Store(str(folder))
     files: list[ReleaseFile] = []
     for split, some in members.items():
         for shard, rows in write_shards(store, split, 0, some, 1 << 30):
             files.append(ReleaseFile(path=shard.shard, kind="shard", sha256=shard.sha256, bytes=shard.bytes, rows=shard.samples))
             files.append(write_part(store, "samples", f"{split}-{len(files)}", list(rows)))
+    listed = [
+        RecordingRow(
+            recording=name,
+            uri=f"{name}.wav",
+            status="done",
+            units=[],
+            non_speech_ms=60_000,
+            **vars(source(sha256=hashlib.sha256(name.encode()).hexdigest())),
+        )
+        for name in recordings
+    ]
+    files += [write_part(store, "recordings", "part", listed)] if listed else []
     commit(store, draft(), files, {}, WITH_SEPARATOR)
     return store
 

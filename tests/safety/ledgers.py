@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from voxbeam.safety.enrol import Terms, put_grant, vouch
 from voxbeam.safety.events import Event
 from voxbeam.safety.keys import KeyRing
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.sounds import enrolled_voice, sound_hash, voice_to_text
+from voxbeam.safety.tombstones import put_tombstones
+from voxbeam.storage.store import Store
 
 BEGIN = datetime(2026, 11, 26, 12, tzinfo=UTC)
 PROMPT = Terms(scopes=("prompt",), purposes=("personal",))
@@ -60,3 +64,9 @@ def allow_prompts(waves: Iterable[np.ndarray], terms: Terms = PROMPT) -> Event:
 def files(ledger: Ledger) -> Sequence[Path]:
     """The files of a ledger's events, in order."""
     return sorted((Path(ledger.store.root) / "events").iterdir())
+
+
+def put_tombstone(store: Store, recordings: Mapping[str, str | None], event: str, key: Ed25519PrivateKey, **options: Any) -> str:
+    """The path of the one tombstone of a few recordings."""
+    (path,) = put_tombstones(store, recordings, event, key, **options)
+    return path

@@ -352,3 +352,16 @@ def test_the_state_is_a_pure_function_of_the_events(tmp_path: Path) -> None:
     events = ledger.events()
     assert fold(events) == fold(events[3:], fold(events[:3])) == ledger.state()
     assert fold([]) == State()
+
+
+def test_a_copy_without_its_end_is_noticed_wherever_it_lies(tmp_path: Path) -> None:
+    """What this machine has seen of a ledger, it has seen of it at every address."""
+    ledger = new_ledger(tmp_path)
+    made = grant(ledger)
+    shutil.copytree(ledger.store.root, tmp_path / "copy")
+    enrol.revoke(ledger, made.digest)
+    copy = Ledger(str(tmp_path / "copy"), ledger.keys, ledger.clock)
+    with pytest.raises(LedgerError, match="its end was taken off"):
+        copy.state()
+    shutil.copytree(ledger.store.root, tmp_path / "whole")
+    assert Ledger(str(tmp_path / "whole"), ledger.keys, ledger.clock).state().grants[made.digest].revoked

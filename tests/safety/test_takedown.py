@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from voxbeam.pipeline.takedown.rewrite import release_without
 from voxbeam.safety.envelope import seal_envelope
 from voxbeam.safety.keys import public_hex
 from voxbeam.safety.merkle import Leaf, Tree, excludes, includes
-from voxbeam.safety.takedown import check_releases, check_statement, publish_takedown, release_tree
+from voxbeam.safety.takedown import _side, check_releases, check_statement, publish_takedown, release_tree, shard_tree
 from voxbeam.schemas.errors import ConsentError, LedgerError
 from voxbeam.storage.releases import load_release
 from voxbeam.storage.store import Store
@@ -125,3 +126,31 @@ def test_the_commands(tmp_path: Path, corpus: Store, capsys: pytest.CaptureFixtu
     assert "r: was in release 1, is not in release 2" in capsys.readouterr().out
     out.write_bytes(out.read_bytes()[:-1])
     assert main(["takedown", "verify", str(out), "--key", key]) == UNUSABLE
+
+
+@pytest.mark.parametrize("hidden", ["recording", "sample"])
+def test_another_name_is_no_takedown(tmp_path: Path, hidden: str) -> None:
+    """The file, or a sample, is there under another name: the proofs hold, and whoever has the releases finds out."""
+    store, old = small_release(tmp_path / "corpus")
+
+    def rename(rows: list[Any]) -> list[Any]:
+        return [replace(row, recording="s", key=row.key.replace("r", "s", 1)) if row.recording == "r" else row for row in rows]
+
+    def rename_files(rows: list[Any]) -> list[Any]:
+        same = {} if hidden == "recording" else {"sha256": "9" * 64}
+        return [replace(row, recording="s", **same) if row.recording == "r" else row for row in rows]
+
+    tables = {"recordings": rename_files, "samples": rename, "rejected": rename, "voices": lambda rows: rows[:1]}
+    other, new = small_release(tmp_path / "other", tables=tables)
+    old_tree, new_tree = release_tree(store, old), release_tree(other, new)
+    statement = {
+        "recordings": ["r"],
+        "included": [old_tree.inclusion("r")],
+        "absent": {"r": new_tree.absence("r")},
+        "before": _side(old, old_tree, shard_tree(old)),
+        "after": _side(new, new_tree, shard_tree(new)),
+        "shards_shared": 2,
+    }
+    what = "is the same file as one" if hidden == "recording" else "has the codes and the words of one"
+    with pytest.raises(LedgerError, match=f"{what} of the recordings: it is still in the release after"):
+        check_releases(statement, store, other)

@@ -18,6 +18,7 @@ from voxbeam.storage.local_copies import open_local, sha256_of
 from voxbeam.storage.store import Store, _open, _temporary, is_bucket, local_path
 
 from tests.servers.azure import azure_server
+from tests.servers.faulty_proxy import Faults, FaultyProxy
 from tests.servers.gcs import gcs_server
 from tests.servers.s3 import s3_server
 
@@ -113,6 +114,31 @@ def test_put_file_copy_replace_delete(store: Store, tmp_path: Path) -> None:
     store.delete(["a"])
     store.delete([])
     assert list(store.walk()) == []
+
+
+def test_many_objects_are_deleted_at_once(store: Store) -> None:
+    """Also where some are not there, and whatever their names have in them."""
+    names = [f"d/{n} & <{n}> 名.json" for n in range(30)]
+    for name in (*names, "d/stays"):
+        store.put_if_absent(name, b"x")
+    store.delete([*names[:10], "d/never there", *names[10:], names[0]])
+    assert [path for path, _ in store.walk()] == ["d/stays"]
+
+
+@pytest.mark.s3
+def test_a_bucket_deletes_by_one_request(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    with FaultyProxy(s3["AWS_ENDPOINT_URL"], Faults(), lambda request: seen.append(request.method)) as proxy:
+        for name, value in (s3 | {"AWS_ENDPOINT_URL": proxy.url}).items():
+            monkeypatch.setenv(name, value)
+        _open.cache_clear()
+        store = Store(f"s3://corpora/{uuid.uuid4().hex}")
+        for n in range(20):
+            store.put_if_absent(f"{n}", b"x")
+        seen.clear()
+        store.delete([f"{n}" for n in range(20)])
+        assert len([method for method in seen if method in ("POST", "DELETE")]) <= 2 and not list(store.walk())
+    _open.cache_clear()
 
 
 def test_a_large_file_goes_up_in_parts_and_comes_down_whole(store: Store, tmp_path: Path) -> None:

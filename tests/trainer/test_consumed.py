@@ -14,7 +14,6 @@ from voxbeam.commands.main import main
 from voxbeam.models import checkpoint
 from voxbeam.safety.blocks import require_not_blocked
 from voxbeam.safety.keys import KeyRing, key_folder
-from voxbeam.safety.tombstones import put_tombstone
 from voxbeam.schemas.errors import CheckpointError, ConsentError, StorageError
 from voxbeam.schemas.sample_keys import recording_of
 from voxbeam.storage.store import Store
@@ -25,6 +24,7 @@ from voxbeam.trainer.data.sampler import SamplerConfig
 from voxbeam.trainer.data.stream import Stream, StreamConfig
 
 from tests.pipeline.factories import member, release_of
+from tests.safety.ledgers import put_tombstone
 
 STEPS = 9
 

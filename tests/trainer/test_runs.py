@@ -17,12 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from voxbeam.models import checkpoint
 from voxbeam.models.checkpoint import checkpoint_store
 from voxbeam.safety.keys import KeyRing
-from voxbeam.safety.tombstones import put_tombstone, read_tombstones
+from voxbeam.safety.tombstones import read_tombstones
 from voxbeam.schemas.errors import CheckpointError, LedgerError
 from voxbeam.storage.store import Store, _open
 from voxbeam.trainer import run_lock
 from voxbeam.trainer.training import Progress, Trainer
 
+from tests.safety.ledgers import put_tombstone
 from tests.servers.processes import wait_for
 from tests.servers.s3 import s3_server
 from tests.trainer.factories import CONFIG, PHONES, fake_steps

@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from voxbeam.safety.tombstones import require_no_tombstones
+from voxbeam.safety.tombstones import Tombstones, read_feeds, require_no_tombstones
 from voxbeam.schemas.errors import ConfigError, StorageError
 from voxbeam.schemas.formats import SPLITS
 from voxbeam.schemas.release import Release
@@ -86,19 +86,25 @@ def word_separator_id(phones: Sequence[str]) -> int:
 
 
 def open_index(
-    uri: str, split: str = "train", release: int | None = None, data_filter: str = "", codec: str | None = None
+    uri: str,
+    split: str = "train",
+    release: int | None = None,
+    data_filter: str = "",
+    codec: str | None = None,
+    feeds: Mapping[str, Tombstones] | None = None,
 ) -> Index:
     """The index of a release (by default the latest), or of plain WebDataset tars if there is no release.
 
     `data_filter` leaves out samples of a release (`SampleFilter`), `codec` names a further codec whose codes are read. Plain
-    tars have neither, nor splits: all samples are in "train", and every byte is read once. Raises StorageError for a place
+    tars have neither, nor splits: all samples are in "train", and every byte is read once. `feeds` are the tombstones to ask, by
+    address; those of the corpus, read now, if None. Raises StorageError for a place
     without release and tars, ConfigError for a filter that cannot be used or that leaves nothing, NotInCorpusError for a codec
     that the release lacks, and ConsentError for a release with a recording that the corpus has taken down since.
     """
     store = Store(uri)
     chosen = _release(store, release)
     if chosen is not None:
-        require_no_tombstones(store, chosen)
+        require_no_tombstones(store, chosen, read_feeds(store) if feeds is None else feeds)
         return index_release(store, chosen, split, data_filter, codec)
     if data_filter or codec is not None:
         raise ConfigError(

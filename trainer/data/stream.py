@@ -13,7 +13,7 @@ Shapes: K codebooks, T frames, L phones, W words.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxbeam.models.batch import Batch, TokenizedUtterance, collate
+from voxbeam.safety.tombstones import Tombstones
 from voxbeam.schemas.formats import FRAME_RATE
 from voxbeam.trainer.data.block_cache import BlockCache
 from voxbeam.trainer.data.code_reader import in_codebook_range, open_code_reader
@@ -69,7 +70,7 @@ _Planned = tuple[LoaderPosition, PlannedBatch]
 
 class Stream:
     """The steps of one rank of `world`, over a split of a release (by default the latest), with the codes of its first codec or
-    of the further one that `codec` names.
+    of the further one that `codec` names. `feeds` are the tombstones to ask, if they were read already.
 
     Raises StorageError if there is no corpus, ValueError for an empty split.
 
@@ -88,11 +89,12 @@ class Stream:
         release: int | None = None,
         config: StreamConfig | None = None,
         codec: str | None = None,
+        feeds: Mapping[str, Tombstones] | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.config, self.codec = config or StreamConfig(), codec
-        self.index = open_index(uri, split, release, self.config.data_filter, codec)
+        self.index = open_index(uri, split, release, self.config.data_filter, codec, feeds)
         self.rank, self.world = rank, world
         self.separator = word_separator_id(self.index.phones)
         self.sampler = make_sampler(self.index, self.config.sampler, self.config.crop_s)
