@@ -190,7 +190,10 @@ def print_purged(purged: Purged, console: Console, *, dry_run: bool, when: str |
             console.print("Run `voxbeam takedown purge --corpus …` then; nothing deletes it by itself")
         return DONE
     for finding in purged.findings:
-        console.print(f"{finding.path} has {finding.what} of them: look at it, and delete it yourself", style="red")
+        stated = finding.path.startswith(("releases/", "copies/"))  # of a release that stays
+        advice = "a reason of its policy names them; word it otherwise, run `voxbeam release`, and purge again"
+        advice = advice if stated else "look at it, and delete it yourself"
+        console.print(f"{finding.path} has {finding.what} of them: {advice}", style="red")
     if not purged.findings:
         console.print(f"Scanned {purged.scanned} objects that stay: nothing of them was found")
     return WRONG if purged.findings else DONE

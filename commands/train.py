@@ -15,7 +15,7 @@ from voxbeam.schemas.formats import FRAME_RATE
 from voxbeam.schemas.nearest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from voxbeam.evaluation.spoken_validation import SpokenValidation
     from voxbeam.models.codec import Codec
@@ -148,6 +148,7 @@ def train(
                 tombstones=feeds,
                 on_log=show,
                 on_message=console.print,
+                watch=open_watch(train_stream, feeds),
             )
             progress = trainer.train()
     finally:
@@ -173,6 +174,14 @@ def read_feeds(corpus: str, release: int | None, tombstones: tuple[str, ...]) ->
     if tombstones:
         load_release(store, release)
     return feeds
+
+
+def open_watch(stream: Stream, feeds: Mapping[str, Tombstones]) -> Callable[[], None]:
+    """What a run asks after every checkpoint; nothing of plain tars, which name no recordings."""
+    from voxbeam.trainer.watch import TakedownWatch
+
+    index = stream.index
+    return TakedownWatch(index.store, index.release, feeds) if index.release is not None else lambda: None
 
 
 def describe_filter(stream: Stream) -> str:

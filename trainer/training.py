@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from voxbeam.models import checkpoint
 from voxbeam.models.batch import Batch
@@ -73,7 +72,8 @@ class Trainer:
     the models start from its vectors, and the checkpoint records its hash. Without it they start at random. With `init_from` they
     start from the averaged weights of another run, or of an exported file. `tombstones`, by corpus, must go on from those that
     the checkpoint has seen, and name nobody whom these weights learned from. `speak` gets the averaged models at every validation
-    and returns further metrics. It, `on_log`, and `on_message` for sentences to a person, are called on the first rank.
+    and returns further metrics. It, `on_log`, and `on_message` for sentences to a person, are called on the first rank;
+    so is `watch` after every checkpoint, which raises what stops the run.
 
     Example::
 
@@ -98,10 +98,11 @@ class Trainer:
         tombstones: Mapping[str, Tombstones] | None = None,
         on_log: Callable[[TrainLog], None] | None = None,
         on_message: Callable[[str], None] = _log_message,
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.config, self.run_uri, self.data = config, run_uri, data or {}
         self.train_source, self.valid_source, self.speaking_source = train_source, valid_source, speaking_source
-        self.speak, self.on_log, self.on_message = speak, on_log, on_message
+        self.speak, self.on_log, self.on_message, self.watch = speak, on_log, on_message, watch
         self.init_from, self.tombstones = init_from, tombstones or {}
         self.codec_sha256 = codec.sha256 if codec else ""
         self.model_config = ModelConfig(
@@ -185,6 +186,8 @@ class Trainer:
                 began += time.monotonic() - paused
             if self.progress.step % config.save_every == 0 or done or better:
                 self.save(self.best_loss if better else None)
+                if self.rank == 0:
+                    self.watch()
             if done:
                 return
         if self.progress.step:  # before the first step there is nothing to save
@@ -229,9 +232,7 @@ class Trainer:
         self.finish_saving()
         if self.rank != 0:
             return
-        tensors: dict[str, Tensor] = {}
-        for state in self.states:
-            tensors |= state.tensors()
+        tensors = {name: value for state in self.states for name, value in state.tensors().items()}
         saved = checkpoint.Checkpoint(tensors, {**asdict(self.progress), **self._facts()})
         step, keep_last = self.progress.step, self.config.keep_last
         self._writing = self._writer.submit(checkpoint.write, self.store, step, saved, keep_last, best_loss)

@@ -213,3 +213,31 @@ def test_enrolment_needs_enough_speech_and_a_voice_is_near_itself(kennedy: np.nd
     assert Voiceprint(prompt).similarity(enrolled_voice(kennedy)) > MIN_SIMILARITY
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * CODEC_RATE).astype(np.float32)
     assert not Voiceprint(soxr.resample(noise, CODEC_RATE, CODEC_RATE)).is_voice(enrolled_voice(kennedy))
+
+
+def test_sounds_that_are_no_speech_are_nobodys_voice(kennedy: np.ndarray) -> None:
+    voice_E, rng, n = enrolled_voice(kennedy), np.random.default_rng(0), 3 * CODEC_RATE
+    times = np.arange(n) / CODEC_RATE
+    sounds = {
+        "silence": np.zeros(n), "noise": rng.normal(0, 0.1, n), "faint noise": rng.normal(0, 1e-4, n), "dc": np.full(n, 0.5),
+        "tone": 0.3 * np.sin(2 * np.pi * 220 * times), "buzz": 0.2 * np.sign(np.sin(2 * np.pi * 120 * times)),
+        "impulse": np.eye(1, n, n // 2)[0], "nan": np.full(n, np.nan), "inf": np.full(n, np.inf), "nothing": np.zeros(1),
+    }  # fmt: skip
+    admitted = [name for name, sound in sounds.items() if Voiceprint(sound.astype(np.float32)).is_voice(voice_E)]
+    assert admitted == []
+
+
+def test_narrowed_while_speaking(tmp_path: Path, prompt: np.ndarray) -> None:
+    """By another process, as it is while a server runs: the next sentence is refused, in whatever way the grant is less."""
+    for change in ({"scopes": ["train"]}, {"purposes": ["research"]}):
+        folder = tmp_path / next(iter(change))
+        folder.mkdir()
+        ledger = new_ledger(folder)
+        terms = Terms(scopes=("prompt", "train"), purposes=("personal", "research"))
+        made = grant(ledger, terms, sounds=[sound_hash(prompt)])
+        gate = ConsentGate(Ledger(ledger.store.root, ledger.keys, ledger.clock))
+        permit = gate.require(prompt, "embedded")
+        gate.recheck(permit, "embedded")
+        enrol.narrow(ledger, made.digest, **change)
+        with pytest.raises(ConsentError, match="no grant covers this prompt"):
+            gate.recheck(permit, "embedded")

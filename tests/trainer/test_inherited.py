@@ -17,6 +17,7 @@ from voxbeam.storage.store import Store
 from voxbeam.trainer.data.sampler import SamplerConfig
 from voxbeam.trainer.data.stream import Stream, StreamConfig
 from voxbeam.trainer.training import Trainer
+from voxbeam.trainer.watch import TakedownWatch
 
 from tests.pipeline.factories import member, release_of
 from tests.safety.ledgers import put_tombstone
@@ -114,3 +115,23 @@ def test_who_cannot_be_asked_about_is_told_or_refused(tmp_path: Path) -> None:
     copy.delete(["tombstones/000001.json"])
     with pytest.raises(LedgerError, match=r"has 0 tombstones, and .*seen saw 1: the newest were taken away"):
         trainer(second, tmp_path / "later", copy, init_from=str(tmp_path / "seen")).train()
+
+
+@pytest.mark.parametrize("purged", [False, True])
+def test_a_run_stops_when_somebody_is_taken_down_meanwhile(tmp_path: Path, purged: bool) -> None:
+    """A purge does not take the shards away from it: it has them open. What is taken down of others does not stop it."""
+    corpus = corpus_of(tmp_path / "corpus", "a", "b")
+    steps: list[int] = []
+    watch = TakedownWatch(corpus, 1, read_feeds(corpus))
+
+    def meanwhile() -> None:
+        steps.append(len(steps) + 1)
+        take_down(corpus, "a" if len(steps) == 3 else "somebody else")
+        if purged and len(steps) == 3:
+            corpus.delete(["releases/000001.json"])
+        watch()
+
+    run = trainer(corpus, tmp_path / "run", config=replace(SHORT, steps=9, save_every=1), watch=meanwhile)
+    with pytest.raises(ConsentError, match="was deleted while it was read" if purged else "has a, taken down by"):
+        run.train()
+    assert steps == [1, 2, 3] and max(checkpoint.saved_steps(run.store)) == 3
