@@ -23,7 +23,6 @@ LAST = f"{MARKS}/last.json"
 """names the last collection that deleted something"""
 MARK_EXPIRES = timedelta(minutes=30)
 """a collection renews its mark with every batch; an older mark is of one that was killed"""
-
 _BATCH = 500
 """objects that are deleted between two looks for a build"""
 
