@@ -162,26 +162,24 @@ def train(
 def read_feeds(corpus: str, release: int | None, tombstones: tuple[str, ...]) -> dict[str, Tombstones]:
     """The tombstones of a corpus and of feeds elsewhere, by address, for a checkpoint to remember.
 
-    They are read once, and what is remembered of them is what the release was compared with. Raises StorageError for a feed that
-    is no corpus, and for a corpus without a release where feeds elsewhere are named: plain tars name no recordings.
+    They are read once: what is remembered is what the release was compared with. Raises StorageError for a feed that is no corpus,
+    and for plain tars where feeds elsewhere are named: these name no recordings.
     """
     from voxbeam.safety.tombstones import read_feeds as read
     from voxbeam.storage.releases import load_release
     from voxbeam.storage.store import Store
 
-    store = Store(corpus)
-    feeds = read(store, [Store(feed) for feed in tombstones])
     if tombstones:
-        load_release(store, release)
-    return feeds
+        load_release(Store(corpus), release)
+    return read(Store(corpus), [Store(feed) for feed in tombstones])
 
 
 def open_watch(stream: Stream, feeds: Mapping[str, Tombstones]) -> Callable[[], None]:
     """What a run asks after every checkpoint; nothing of plain tars, which name no recordings."""
     from voxbeam.trainer.watch import TakedownWatch
 
-    index = stream.index
-    return TakedownWatch(index.store, index.release, feeds) if index.release is not None else lambda: None
+    store, release = stream.index.store, stream.index.release
+    return TakedownWatch(store, release, feeds) if release is not None else lambda: None
 
 
 def describe_filter(stream: Stream) -> str:
