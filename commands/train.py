@@ -162,7 +162,7 @@ def train(
 def read_feeds(corpus: str, release: int | None, tombstones: tuple[str, ...]) -> dict[str, Tombstones]:
     """The tombstones of a corpus and of feeds elsewhere, by address, for a checkpoint to remember.
 
-    They are read once: what is remembered is what the release was compared with. Raises StorageError for a feed that is no corpus,
+    They are read once: what is remembered is what the release was compared with. Raises StorageError for a feed without corpus,
     and for plain tars where feeds elsewhere are named: these name no recordings.
     """
     from voxbeam.safety.tombstones import read_feeds as read
