@@ -7,6 +7,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+from voxbeam.transforms.audio.channels import ChannelMeter
 from voxbeam.transforms.audio.checks import Limits
 from voxbeam.transforms.audio.file import probe_file, read_mono
 from voxbeam.transforms.audio.window import decode, without_offset
@@ -55,6 +56,37 @@ def test_the_policy_is_found(container: str, tmp_path: Path, speech: Wave) -> No
         sf.write(path, np.stack([left, right], axis=1), RATE)
         info = probe_file(path, LIMITS)
         assert (name, info.channel_policy, info.channel) == (name, policy, channel)
+
+
+@pytest.mark.parametrize("leak_db", [-6, -10, -14])
+@pytest.mark.parametrize(
+    ("delay_ms", "both_ways"), [(2, True), (5.8, True), (15, True), (2, False), (5.8, False), (15, False), (370, False)]
+)
+def test_a_party_that_speaks_little_stays(delay_ms: float, both_ways: bool, leak_db: float, speech: Wave) -> None:
+    """Each has a channel and leaks into the other one later: through the room, or as the echo of a line."""
+    turn = np.arange(len(speech)) > len(speech) - 2 * RATE
+    left, right = speech * ~turn, 0.4 * speech * turn
+    leak, later = 10 ** (leak_db / 20), round(delay_ms * RATE / 1000)
+    noise = np.random.default_rng(7).normal(0, 1e-4, (2, len(speech)))
+    sound = np.stack([left + both_ways * leak * np.roll(right, later), right + leak * np.roll(left, later)]) + noise
+    for channels in (sound, sound[::-1]):
+        assert policy_of(channels) in ("mean", "separate")
+
+
+@pytest.mark.parametrize("hiss", [0.0, 1e-5])
+def test_a_party_that_is_quiet_and_speaks_little_is_no_silent_channel(hiss: float, speech: Wave) -> None:
+    turn = np.arange(len(speech)) > len(speech) - 2 * RATE
+    noise = np.random.default_rng(8).normal(0, hiss, (2, len(speech)))
+    sound = np.stack([speech * ~turn, 0.02 * speech * turn]) + noise
+    assert policy_of(sound) in ("mean", "separate")
+    assert policy_of(np.stack([sound[0], noise[1]])) == "one_silent"
+
+
+def policy_of(sound: NDArray[np.floating]) -> str:
+    meter = ChannelMeter(RATE)
+    for start in range(0, sound.shape[1], RATE):
+        meter.add(sound[:, start : start + RATE].astype(np.float32))
+    return meter.policy().name
 
 
 def test_one_channel_is_as_loud_as_mono(tmp_path: Path, speech: Wave) -> None:

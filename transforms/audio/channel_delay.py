@@ -22,7 +22,7 @@ class DelayMeter:
     """The cross-spectrum of two channels [2, n] of the first minutes of a recording."""
 
     def __init__(self, rate: int) -> None:
-        self._factor = max(1, round(rate / _RATE))
+        self._rate, self._factor = rate, max(1, round(rate / _RATE))
         self._rest = np.zeros((2, 0))
         self._block = np.zeros((2, 0))
         self._blocks = 0
@@ -45,8 +45,8 @@ class DelayMeter:
             self._power += np.square(block).sum(axis=1)
             self._blocks += 1
 
-    def earlier(self) -> int | None:
-        """The channel that is earlier, if the other one is the same later; None if it is not."""
+    def delay_s(self) -> float | None:
+        """By how much the second channel is the first one later, below zero if it is earlier; None if it is another sound."""
         if not self._power.all():
             return None
         correlation = np.fft.irfft(self._cross)
@@ -55,4 +55,4 @@ class DelayMeter:
         best = int(np.argmax(likeness))
         if likeness[best] < _ALIKE or correlation[0] >= correlation[lags[best]]:
             return None
-        return 0 if lags[best] > 0 else 1
+        return float(lags[best]) / (self._rate / self._factor)

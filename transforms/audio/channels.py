@@ -3,6 +3,8 @@
 The mean of two channels is right for a scene that two microphones record. It is wrong for channels in anti-phase, which cancel;
 beside a silent channel, which halves the level; beside the same sound later, which makes an echo; and for a call with one party
 per channel, where it makes people talk at once.
+
+A channel is left out only if nobody speaks in it who is hardly heard in the other one.
 """
 
 from array import array
@@ -32,6 +34,15 @@ _MIN_SEPARATE = 0.6
 _MAX_COHERENCE = 0.3
 _MIN_ACTIVE_BLOCKS = 100
 _FLOOR = 1e-10
+_SMOOTH_BLOCKS = 10
+_ONLY_THERE_DB = 10.0
+"""somebody speaks in one channel alone where it is this much louder beside the other one than over the whole recording"""
+_SPEAKS_DB = 15.0
+"""and no further below its own loud blocks"""
+_OVER_NOISE_DB = 10.0
+"""and this much above its own quiet ones: the noise of a channel is loud beside the pauses of the other one"""
+_MIN_ONLY_THERE = 0.005
+_MIN_ONLY_THERE_BLOCKS = 20
 BLEED_DB = 12.0
 """where the other channel is this much louder, a channel has nothing but what the other one bleeds into it"""
 _GATE_DB = -40.0
@@ -81,16 +92,38 @@ class ChannelMeter:
         louder = int(right > left)
         if max(left, right) <= _FLOOR:
             return Policy(MEAN)
-        if min(left, right) < max(left, right) * 10 ** (-_SILENT_DB / 10):
+        silent = min(left, right) < max(left, right) * 10 ** (-_SILENT_DB / 10)
+        if silent and not _speaks_only_there(blocks, 1 - louder):
             return Policy(ONE_SILENT, louder)
         coherence = product / np.sqrt(left * right)
-        if coherence < _INVERTED:
+        cancels = left + right + 2 * product < max(left, right) / 2
+        if coherence < _INVERTED and (cancels or not _speaks_only_there(blocks, 1 - louder)):
             return Policy(INVERTED, louder)
         if coherence > _TWIN and abs(left - right) < 1e-3 * left:
             return Policy(TWIN)
-        if (earlier := self._delay.earlier()) is not None:
-            return Policy(DELAYED, earlier)
+        if (delay_s := self._delay.delay_s()) is not None:
+            earlier = int(delay_s < 0)
+            if not _speaks_only_there(blocks, 1 - earlier, abs(delay_s)):
+                return Policy(DELAYED, earlier)
         return Policy(SEPARATE) if coherence < _MAX_COHERENCE and _alternate(blocks[:, :2]) else Policy(MEAN)
+
+
+def _speaks_only_there(blocks: NDArray[np.float64], channel: int, delay_s: float = 0.0) -> bool:
+    """Whether somebody speaks in a channel who is hardly heard in the other one, which it hears `delay_s` later."""
+    shift = round(delay_s / _BLOCK_S)
+    there, other = blocks[shift:, channel], blocks[: len(blocks) - shift, 1 - channel]
+    if len(there) < _MIN_ACTIVE_BLOCKS:
+        return False
+    window = np.ones(_SMOOTH_BLOCKS) / _SMOOTH_BLOCKS
+    level_there, level_other = (10 * np.log10(np.maximum(np.convolve(x, window, "valid"), _FLOOR)) for x in (there, other))
+    usual = 10 * np.log10(max(there.sum(), _FLOOR) / max(other.sum(), _FLOOR))
+    quiet, loud = np.percentile(level_there, [10, 95])
+    only_there = (
+        (level_there - level_other > usual + _ONLY_THERE_DB)
+        & (level_there > loud - _SPEAKS_DB)
+        & (level_there > quiet + _OVER_NOISE_DB)
+    )
+    return int(only_there.sum()) >= max(_MIN_ONLY_THERE_BLOCKS, _MIN_ONLY_THERE * len(only_there))
 
 
 def _alternate(power_N2: NDArray[np.float64]) -> bool:
