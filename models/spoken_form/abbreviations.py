@@ -14,6 +14,7 @@ _TITLES = {
     "Sen": "senator", "Rep": "representative", "Pres": "president", "Msgr": "monsignor", "Supt": "superintendent",
     "Mt": "mount", "Ft": "fort", "St": "saint", "Ste": "sainte", "Fr": "father", "Messrs": "messieurs", "Mme": "madame",
     "Brig": "brigadier", "Pfc": "private first class",
+    "Jas": "James", "Thos": "Thomas", "Benj": "Benjamin", "Wm": "William", "Chas": "Charles", "Robt": "Robert",
     "Ens": "ensign", "Det": "detective", "Insp": "inspector", "Amb": "ambassador", "Atty": "attorney",
 }  # fmt: skip
 """before a name"""
@@ -33,7 +34,7 @@ _ALWAYS = {
     "ext": "extension", "misc": "miscellaneous", "hwy": "highway", "appt": "appointment", "tel": "telephone",
     "intl": "international", "natl": "national", "attn": "attention", "feb": "february", "apr": "april",
     "aug": "august", "sept": "september", "oct": "october", "nov": "november", "dec": "december", "tues": "tuesday",
-    "thurs": "thursday", "thur": "thursday", "fri": "friday",
+    "thurs": "thursday", "thur": "thursday", "fri": "friday", "abbr": "abbreviation",
 }  # fmt: skip
 """with a dot, anywhere"""
 _WITH_NUMBER = {
@@ -66,6 +67,17 @@ _STATES = {
     "VT": "Vermont", "VA": "Virginia", "WA": "Washington", "WV": "West Virginia", "WI": "Wisconsin", "WY": "Wyoming",
 }  # fmt: skip
 """behind the name of a town and a comma"""
+_SHORT_STATES = {
+    "Ariz": "Arizona", "Calif": "California", "Colo": "Colorado", "Conn": "Connecticut", "Fla": "Florida", "Kans": "Kansas",
+    "Mich": "Michigan", "Minn": "Minnesota", "Nebr": "Nebraska", "Okla": "Oklahoma", "Tenn": "Tennessee", "Wisc": "Wisconsin",
+    "Wyo": "Wyoming", "Ont": "Ontario", "Sask": "Saskatchewan",
+}  # fmt: skip
+"""with a dot, behind the name of a town or inside a sentence"""
+_BEHIND_TOWNS = _SHORT_STATES | {
+    "Mass": "Massachusetts", "Ill": "Illinois", "Penn": "Pennsylvania", "Alta": "Alberta", "Ind": "Indiana", "Ore": "Oregon",
+    "Tex": "Texas", "Ark": "Arkansas", "Wis": "Wisconsin", "Neb": "Nebraska", "Nev": "Nevada",
+}  # fmt: skip
+"""others are words and names too"""
 _NAME = r"(?:[A-Z][\w'-]+|\d+(?:st|nd|rd|th))"
 _STREET_END = r"(?=\s*$|\s+[a-z0-9]|\s*[,;:?!)]|\s+(?:Apt|Suite|Unit|N|S|E|W|NE|NW|SE|SW)\b)"
 
@@ -112,7 +124,8 @@ SLASHED: dict[str, str] = {
 }
 
 _BARE = choice([*_BARE_TITLES, *_MONTHS, "Jr", "Sr", "vs", "v", "etc", "Tue", "Tues", "Thu", "Thur", "Thurs"])
-_LAST = choice(["al", "Ret", *_IN_LOWER_CASE, *_ALWAYS, *(word.capitalize() for word in _ALWAYS), *_STREETS, *_DAYS, *_MONTHS])
+_ANYWHERE = [*_IN_LOWER_CASE, *_ALWAYS, *(word.capitalize() for word in _ALWAYS)]
+_LAST = choice(["al", "Ret", *_ANYWHERE, *_STREETS, *_DAYS, *_MONTHS, *_BEHIND_TOWNS])
 SIGNS_OF = re.compile(
     rf"[A-Za-z]\.(?!\s*$)|\b(?:{_LAST}|\w)\.\s*$|\b(?:{_BARE})\b|(?:{choice(list(_DAYS))})-|\b\w/|, [A-Z]{{2}}\b"
 )
@@ -134,6 +147,10 @@ RULES: tuple[Rule, ...] = (
     rule(rf"\b({choice(list(_MONTHS))})\b\.?(?=\s+\d)", lambda m: _MONTHS[m[1]]),
     rule(rf"\b({choice(list(_MONTHS))})\.{_MONTH_END}", lambda m: _MONTHS[m[1]] + _end(m)),
     rule(rf"(?<=[a-z], )({choice(list(_STATES))})\b(?:\s+(\d{{5}})(?:-(\d{{4}}))?\b)?(?=[,.;]|\s*$|\s+[a-z])", _state),
+    rule(
+        rf"(?:(?<=[a-z], )({choice(list(_BEHIND_TOWNS))})\.|\b({choice(list(_SHORT_STATES))})\.(?=,|\s+[a-z]))",
+        lambda m: _BEHIND_TOWNS[m[1] or m[2]] + _end(m),
+    ),
     rule(rf"\b({choice(list(_DAYS))})\.? ?(and|or|to|through|-) ?({choice(list(_DAYS))})\b\.?", _days),
     rule(r"\b(Tues?|Thu|Thurs?)\b\.?", lambda m: _DAYS[m[1]]),
     rule(rf"\b({choice(list(_DAYS))})\.(?=,|\s+(?:\d|{choice(list(_MONTHS))}))", lambda m: _DAYS[m[1]]),

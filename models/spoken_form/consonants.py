@@ -1,4 +1,7 @@
-"""Words without a vowel: sounds that people make, put as what is read right, and abbreviations that no rule knows."""
+"""Words without a vowel: sounds that people make, put as what is read right, and abbreviations that no rule knows.
+
+Also those with a vowel that stand for one of several words.
+"""
 
 import re
 
@@ -15,8 +18,13 @@ SOUNDS: tuple[Rule, ...] = (
     rule(r"(?<![\w'])[Nn]th\b", lambda m: "enth"),
     rule(r"(?<![\w'])Ng\b", lambda m: "Ing"),
 )
+_UNDECIDED = listed("""
+    encl enc incl excl assoc elec resp dist gov
+""")
+"""abbreviations of one of several words: 'incl' of including and inclusive"""
 _UNKNOWN = re.compile(
     rf"(?<![\w'-])(?!(?:{choice(_SPOKEN)}|[A-Z]s)\b)(?=\w*[a-z])[B-DF-HJ-NP-TV-XZb-df-hj-np-tv-xz]{{2,}}(?![\w'|])"
+    rf"|(?<![\w'-])(?i:{choice(_UNDECIDED)})(?=\.(?:\s+[a-z0-9]|,))|^(?i:encl|enc)(?=[.:])"
 )
 
 
@@ -26,6 +34,6 @@ def spelled(word: str) -> str:
 
 
 def without_unknown(text: str) -> tuple[str, list[str]]:
-    """The text without words that would be spelled and that nobody spells, and those words: 'Lvl', 'yrs', 'shh'."""
+    """The text without words that would be spelled and that nobody spells, and those words: 'Lvl', 'yrs', 'shh', 'incl'."""
     unknown = _UNKNOWN.findall(text)
     return (_UNKNOWN.sub(" ", text), unknown) if unknown else (text, unknown)

@@ -2,7 +2,7 @@
 
 import re
 
-from voxbeam.models.spoken_form.numbers import cardinal, mixed, number, spell
+from voxbeam.models.spoken_form.numbers import cardinal, fraction, mixed, number, spell
 from voxbeam.models.spoken_form.rule import Rule, choice, rule
 
 _MONTHS = (
@@ -16,6 +16,12 @@ _DECIMALS = {"1/2": "5", "1/4": "25", "3/4": "75"}
 _MEASURED = (
     r"\s?%|\s?(?:km|kg|cm|mm|ml|mg|km/h|°C?|L|l|m|g)\b|\s(?:liters?|meters?|kilo\w+|centi\w+|degrees|percent|million|billion)\b"
 )
+
+_SIZES = (
+    r"(\b(?:[Mm]easure[sd]?|wide|long|tall|thick|deep|high|boards?|length|width|height|depth|diameter|radius|rain|snow|about|by|x|×)\b"
+    r"(?: (?:is|was|of|by|only|about|exactly|at))* ?(?:\d[\d./ ]*(?:x|×|by|-|to) ?)?)"
+)
+"""what tells that a number is one of inches"""
 
 
 def _month(name: str) -> str:
@@ -49,7 +55,7 @@ def _coins(match: re.Match[str]) -> str:
     return f"{number(match[1])} {one if match[1] == '1' else many}"
 
 
-SIGNS_OF = re.compile(r"\d|\b(?:cf|[bd])\.|\+/-|\^|\bDOI\b|\bdoi\b|[A-Z][a-z]{2,3}\.?\s?-\s?[A-Z]|\b[fgh]\([a-z]\)")
+SIGNS_OF = re.compile(r"\d|n!|\b(?:cf|[bd])\.|\+/-|\^|\bDOI\b|\bdoi\b|[A-Z][a-z]{2,3}\.?\s?-\s?[A-Z]|\b[fgh]\([a-z]\)")
 RULES: tuple[Rule, ...] = (
     # identifiers, which are no numbers
     rule(
@@ -67,6 +73,13 @@ RULES: tuple[Rule, ...] = (
         r"(?<![\w:.,])(\d{1,3}):(\d{1,3}) ([1-9])/(\d{1,2})(?![\w/])",
         lambda m: f"{cardinal(m[1])} to {mixed(m[2], m[3], m[4])}",
     ),
+    rule(
+        r"(?<![\w:.,/])(?:(\d{1,3}) )?([1-9])/(\d{1,2}):(\d{1,3})(?![\w:/]|[.,]\d)",
+        lambda m: f"{mixed(m[1], m[2], m[3]) if m[1] else fraction(m[2], m[3])} to {cardinal(m[4])}",
+    ),
+    rule(r"(?<![\w.,!])(\d{1,6}|n)!(?=\s?[=/*×÷+]|\s(?:is|equals|means)\b)", lambda m: f"{m[1]} factorial"),
+    rule(r"(?<![\w.,!])(\d{1,6})!(?=\s[a-z])", lambda m: f"{m[1]}|"),  # a factorial, or a sentence in small letters: named
+    rule(r"\b1-2(?= (?:punch|combo|combination|knockout)\b)", lambda m: "one two"),
     rule(r"\b([fgh])\(([a-z])\)(?=\s?=)", lambda m: f"{m[1]} of {m[2]}"),
     rule(r"(?<![\d,.])(\d{1,2}(?:,\d\d)+,\d{3})(?![\d,])", lambda m: f"{int(m[1].replace(',', '')):,}"),
     rule(rf"(?<![\w.,])(\d+),(\d{{1,2}})(?={_MEASURED})", lambda m: f"{m[1]}.{m[2]}"),
@@ -108,6 +121,9 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<=\d)\s?deg\.?(?:\s?([CF])\b)?(?:\.(?=\s*\S))?(?=\W|$)", lambda m: f"°{m[1] or ''}"),
     rule(r"(?<=\d)[ -]?(?:y/o|y\.o(?:\.(?=\s*\S))?)(?!\w)", lambda m: " years old"),
     rule(r"(?<=\d)-(yr|mo|wk|hr|min|sec)(?=-[a-z])", lambda m: f"-{_SHORT_TIMES[m[1]]}"),
+    rule(r"(?<![\w.,)\]%°'\"-])(?<!\d )([-−]\d{1,3}(?:\.\d+)?)\s?([CF])\b(?![\w-])", lambda m: f"{m[1]}°{m[2]}"),
+    rule(rf"{_SIZES}(\d[\d,./ ]*) ?in\.(?=\s*$)", lambda m: f"{m[1]}{m[2]} {'inch' if m[2] == '1' else 'inches'}."),
+    rule(r"(?<=\d) ?in\.(?=\s*$)", lambda m: " in|."),  # inches, or the word: named
     # abbreviations before a number
     rule(r"(?<!\d )\b([Mm])in\. (?=\d)", lambda m: f"{m[1]}inimum "),
     rule(r"\bSte\. (?=\d)", lambda m: "Suite "),

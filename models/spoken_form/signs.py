@@ -75,6 +75,7 @@ _SCORED = re.compile(
 _PLAYED = re.compile(
     r"\s*(?:[.,;:!?)(]|$)|\s+(?:in|at|to|against|on|over|and|last|after|win|loss|lead|victory|defeat|draw|record|tie|upset)\b"
 )
+_GAME = re.compile(r" (?:loss|defeat|win|victory|draw|upset)\b(?! (?:rate|season|streak|team)s?\b)")
 _NEAR = 60
 """characters before and behind a pair that may tell what it is"""
 _OTHER_PAIRS = re.compile(r"(?<![\w.-])(\d{1,3})-(\d{1,3})(?=[,.;)]|\s+(?:\(|and )|$)")
@@ -85,6 +86,8 @@ def _is_score(match: re.Match[str]) -> bool:
     text = match.string
     if " " in match[0] or "." in match[0] or len(match[0]) > 7:
         return False
+    if _GAME.match(text, match.end()):
+        return True
     if _PLAYED.match(text, match.end()) and _SCORED.search(text[max(0, match.start() - _NEAR) : match.start()]):
         return True
     near = _OTHER_PAIRS.finditer(text, max(0, match.start() - _NEAR), match.end() + _NEAR)

@@ -20,7 +20,7 @@ _MONTH = "January|February|March|April|May|June|July|August|September|October|No
 _Stages = tuple[tuple[re.Pattern[str], Sequence[Rule]], ...]
 """what a text must have for the rules beside it to be tried, in the order in which they are tried"""
 _FIRST: _Stages = (
-    (re.compile(r"[@#/]|\.\w"), codes.WEB),
+    (re.compile(r"[@#/]|\.\w|localhost:"), codes.WEB),
     (rewriting.SIGNS_OF, rewriting.RULES),
     (abbreviations.SIGNS_OF, abbreviations.RULES),
     (_NUMERAL, roman.RULES),

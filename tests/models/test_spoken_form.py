@@ -65,6 +65,11 @@ def test_shared_cases_by_phones(name: str) -> None:
     [
         ("Hello 😀 world.", ("😀",)),
         ("f*** that", ("f***",)),
+        ("See Encl. for details.", ("Encl",)),
+        ("Encl. two copies.", ("Encl",)),
+        ("Prices, incl. tax, rose.", ("incl",)),
+        ("They let 5 in.", ("in|",)),
+        ("Compute 5! first.", ("five|",)),
         ("He said привет to me.", ("привет",)),
         ("It costs $ a lot.", ("$",)),
         ("He [the president] left.", ("[the president]",)),
