@@ -23,7 +23,11 @@ _SPELLED = frozenset(
 """)
 )
 _HOST = rf"(?:[A-Za-z0-9-]+\.)+(?:{choice(_ENDINGS)})\b"
-_ADDRESS = rf"(?:https?://|ftp://|www\.)[^\s<>\"()]*[\w/]|(?<![\w.@])(?:{_HOST}(?::\d{{2,5}}\b)?|localhost(?=[:/]\w)(?::\d{{2,5}}\b)?)(?:/[^\s<>\"()]*[\w/]|/)?(?![\w@])"
+_HERE = r"localhost(?=:\d|/\w)"
+_ADDRESS = (
+    r"(?:https?://|ftp://|www\.)[^\s<>\"()]*[\w/]|"
+    rf"(?<![\w.@])(?:{_HOST}|{_HERE})(?::\d{{2,5}}\b)?(?:/[^\s<>\"()]*[\w/]|/)?(?![\w@])"
+)
 
 _INITIALS = listed("""
     ABC AC AD AI AKA AOL AP API APR ASAP ATM BA BBA BBQ BCE CAD CBO CEO CET CFO CIA CIO COO CPA CPU CTO DEA DIY DNA DOA

@@ -111,6 +111,11 @@ def _degrees(match: re.Match[str]) -> str:
     return f"{match['article'] or ''}{low}{number(match['amount'])} degree{'' if one else 's'}{scale}"
 
 
+_SIZES = (
+    r"(\b(?:[Mm]easure[sd]?|wide|long|tall|thick|deep|high|boards?|length|width|height|depth|diameter|radius|rain|snow|[Aa]bout|"
+    r"by|x|×)\b(?: (?:is|was|of|by|only|about|exactly|at)\b){0,3} ?(?:\d[\d./ ]{0,9}(?:x|×|by|-|to) ?)?)"
+)
+"""what tells that a number is one of inches"""
 SIGNS_OF = re.compile(rf"\d\s?(?:[-]?(?:{_UNIT}|s|in\.)(?![A-Za-z])|[°%‰'\"]|(?:feet|foot) \d)")
 _DIRECTIONS = {"N": " north", "S": " south", "E": " east", "W": " west"}
 RULES: tuple[Rule, ...] = (
@@ -133,6 +138,11 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<=\d\.\d)(\d*) ?K\b(?!\w)", lambda m: f"{m[1]} kelvin"),
     rule(r"(?<![\w'])([3-8])'(1[01]|\d)(?![\w'\"])", lambda m: f"{number(m[1])} foot {number(m[2])}"),
     rule(rf"({NUMBER})\s?in\.(?=\s+[a-z]|\s*[,;)])", lambda m: f"{number(m[1])} inch{'' if m[1] == '1' else 'es'}"),
+    rule(
+        rf"{_SIZES}(?:(\d{{1,3}}) ([1-9])/(\d{{1,2}})|({NUMBER})) ?in\.(?=\s*$)",
+        lambda m: f"{m[1]}{mixed(m[2], m[3], m[4]) if m[2] else number(m[5])} inch{'' if m[5] == '1' else 'es'}.",
+    ),
+    rule(r"(?<=\d) ?in\.(?=\s*$)", lambda m: " in|."),  # inches, or the word: named
     rule(r"(\d[\d.]*\s?(?:'|\"|[a-z]{1,2}))\s?[x×]\s?(?=\d)", lambda m: f"{m[1]} by "),
     rule(rf"{_ARTICLE}(?<![\w'])(?:{_QUANTITY})\"(?!\w)", _inches),
     rule(

@@ -17,12 +17,6 @@ _MEASURED = (
     r"\s?%|\s?(?:km|kg|cm|mm|ml|mg|km/h|°C?|L|l|m|g)\b|\s(?:liters?|meters?|kilo\w+|centi\w+|degrees|percent|million|billion)\b"
 )
 
-_SIZES = (
-    r"(\b(?:[Mm]easure[sd]?|wide|long|tall|thick|deep|high|boards?|length|width|height|depth|diameter|radius|rain|snow|about|by|x|×)\b"
-    r"(?: (?:is|was|of|by|only|about|exactly|at))* ?(?:\d[\d./ ]*(?:x|×|by|-|to) ?)?)"
-)
-"""what tells that a number is one of inches"""
-
 
 def _month(name: str) -> str:
     return next(month for month in _MONTHS if month.startswith(name[:3]))
@@ -122,8 +116,6 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<=\d)[ -]?(?:y/o|y\.o(?:\.(?=\s*\S))?)(?!\w)", lambda m: " years old"),
     rule(r"(?<=\d)-(yr|mo|wk|hr|min|sec)(?=-[a-z])", lambda m: f"-{_SHORT_TIMES[m[1]]}"),
     rule(r"(?<![\w.,)\]%°'\"-])(?<!\d )([-−]\d{1,3}(?:\.\d+)?)\s?([CF])\b(?![\w-])", lambda m: f"{m[1]}°{m[2]}"),
-    rule(rf"{_SIZES}(\d[\d,./ ]*) ?in\.(?=\s*$)", lambda m: f"{m[1]}{m[2]} {'inch' if m[2] == '1' else 'inches'}."),
-    rule(r"(?<=\d) ?in\.(?=\s*$)", lambda m: " in|."),  # inches, or the word: named
     # abbreviations before a number
     rule(r"(?<!\d )\b([Mm])in\. (?=\d)", lambda m: f"{m[1]}inimum "),
     rule(r"\bSte\. (?=\d)", lambda m: "Suite "),
