@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from voxbeam.storage.durable import local_errors
 from voxbeam.storage.own_paths import is_staged
 from voxbeam.storage.store import Store, is_bucket
 
@@ -40,4 +41,5 @@ def delete_objects(store: Store, paths: list[str]) -> None:
     store.delete([path for path in paths if not is_staged(path)])
     if not is_bucket(store.root):
         for path in filter(is_staged, paths):
-            Path(store.root, path).unlink(missing_ok=True)
+            with local_errors(Path(store.root, path)):
+                Path(store.root, path).unlink(missing_ok=True)
