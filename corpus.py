@@ -106,10 +106,10 @@ class Corpus:
         """The answer of DuckDB to a query of the tables: samples, rejected, recordings, shards, voices, identities, and segments,
         which is samples and rejected together, with `accepted` (docs/audit.md has examples).
 
-        Memory is bounded but for the result. Raises QueryError for a query that cannot be answered.
+        Memory is bounded but for the result. Raises QueryError for a query that cannot be answered, or that does not only read.
         """
         with self._lock:
-            return self._tables.arrow(query)
+            return self._tables.answer(query)
 
     def find(
         self, name: str | None = None, *, reason: str | None = None, sql: str | None = None, limit: int = 20

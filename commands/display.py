@@ -72,8 +72,13 @@ def slowest_table(workers: WorkerProgress) -> Table:
 
 
 @contextmanager
-def showing_build(output: str, console: Console) -> Iterator[Callable[[BuildProgress], None]]:
-    """Shows the events of a build: a live table on a terminal, a line every 20 s elsewhere."""
+def showing_build(
+    output: str, console: Console, doing: str = "Building from {} into"
+) -> Iterator[Callable[[BuildProgress], None]]:
+    """Shows the events of a build: a live table on a terminal, a line every 20 s elsewhere.
+
+    `doing` says what is done with the recordings, for which `{}` stands, and the corpus.
+    """
     with Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live:
         last = 0.0
 
@@ -84,7 +89,7 @@ def showing_build(output: str, console: Console) -> Iterator[Callable[[BuildProg
             if event.phase != "run":
                 return
             if not last:
-                console.print(f"Building from {plural(event.recordings, 'recording')} into {output}")
+                console.print(f"{doing.format(plural(event.recordings, 'recording'))} {output}")
                 last = time.monotonic()
             line = progress_line(event.workers, event.recordings, event.elapsed_s)
             if live is not None:

@@ -38,16 +38,15 @@ def release(runner_options: list[str], output: str, config: str, dry_run: bool, 
     Every other option is an option of Apache Beam, as for `voxbeam build`.
     """
     from voxbeam.commands import terminal
-    from voxbeam.commands.display import showing_build
     from voxbeam.commands.label_error import LabelError
     from voxbeam.commands.release_document import release_document
-    from voxbeam.commands.release_report import print_release_result
+    from voxbeam.commands.release_report import print_release_result, showing_release
     from voxbeam.pipeline.repack import release as make_release
     from voxbeam.storage.address import resolve_address
     from voxbeam.storage.store import Store
 
     error = LabelError(output) if dry_run else None
-    with showing_build(output, terminal.stderr()) as show:
+    with showing_release(output, terminal.stderr(), dry_run) as show:
         result = make_release(
             output,
             resolve_address(config),

@@ -1,16 +1,25 @@
 """What `voxbeam release` and `voxbeam diff` show."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 from rich.console import Console
 
-from voxbeam.commands.display import hours, plural
+from voxbeam.commands.display import hours, plural, showing_build
 from voxbeam.commands.label_error import LabelError
 from voxbeam.commands.report import print_release
 from voxbeam.commands.terminal import new_table, print_table
 from voxbeam.pipeline.diff import ReleaseDiff
+from voxbeam.pipeline.events import BuildProgress
 from voxbeam.pipeline.preview import Preview
 from voxbeam.pipeline.release_diff import first_few
 from voxbeam.pipeline.repack import ReleaseResult
 from voxbeam.storage.store import Store
+
+
+def showing_release(output: str, console: Console, dry_run: bool) -> AbstractContextManager[Callable[[BuildProgress], None]]:
+    """Shows the events of a release, or of a look at what it would be."""
+    return showing_build(output, console, "Judging {} of" if dry_run else "Packing {} of")
 
 
 def print_release_result(result: ReleaseResult, error: LabelError | None, store: Store, console: Console) -> None:

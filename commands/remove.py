@@ -49,16 +49,15 @@ def remove(
         raise click.UsageError("--reason is empty: say why, for those who ask later")
 
     from voxbeam.commands import terminal
-    from voxbeam.commands.display import showing_build
     from voxbeam.commands.label_error import LabelError
     from voxbeam.commands.release_document import release_document
-    from voxbeam.commands.release_report import print_release_result
+    from voxbeam.commands.release_report import print_release_result, showing_release
     from voxbeam.commands.user import user_name
     from voxbeam.pipeline.remove import remove as make_release
     from voxbeam.storage.store import Store
 
     error = LabelError(output) if dry_run else None
-    with showing_build(output, terminal.stderr()) as show:
+    with showing_release(output, terminal.stderr(), dry_run) as show:
         result = make_release(
             output,
             recordings=recordings,

@@ -38,9 +38,10 @@ from voxbeam.schemas.policy import Policy, require_decisions_kept, without_decis
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
 from voxbeam.storage.environment import require_temporary_folder
+from voxbeam.storage.local_copies import local_size
 from voxbeam.storage.overlays import read_overlays
 from voxbeam.storage.releases import latest_release, read_release, read_rows, release_numbers
-from voxbeam.storage.store import Store, is_bucket, local_path
+from voxbeam.storage.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,18 +260,10 @@ def put_listing(store: Store, recordings: Sequence[Recording]) -> str:
 
     The largest local files come first, so that the last worker does not wait for a long one.
     """
-    sized = [(-_local_size(recording.uri), recording) for recording in recordings]
+    sized = [(-local_size(recording.uri), recording) for recording in recordings]
     in_order = [recording for _, recording in sorted(sized, key=lambda pair: (pair[0], pair[1].recording))]
     sink = io.BytesIO()
     pq.write_table(to_table(Recording, in_order), sink, compression="zstd")
     path = f"listings/{hashlib.sha256(sink.getvalue()).hexdigest()[:16]}.parquet"
     store.put_named_by_content(path, sink.getvalue())
     return path
-
-
-def _local_size(uri: str) -> int:
-    """Bytes of a local file; 0 for a bucket's object, and for what cannot be opened, which is found out later."""
-    try:
-        return 0 if is_bucket(uri) else local_path(uri).stat().st_size
-    except OSError:
-        return 0

@@ -1,6 +1,6 @@
 """Release diff: what has changed since the previous release, and so how much of its finished work a build can keep."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from voxbeam.pipeline.job import CODE_VERSION
@@ -10,10 +10,11 @@ from voxbeam.schemas.errors import ListingError, StorageError
 from voxbeam.schemas.fingerprint import EVIDENCE_VERSION, READS, affects_units, stage_fingerprints, stage_reads
 from voxbeam.schemas.identity import IdentityRow
 from voxbeam.schemas.leaves import leaves_by_name
-from voxbeam.schemas.manifest import RELEASED, RecordingRow
+from voxbeam.schemas.manifest import DUPLICATE, EXCLUDED, RELEASED, RecordingRow
 from voxbeam.schemas.policy import DECISIONS, changed_decisions
 from voxbeam.schemas.recording import Recording
 from voxbeam.schemas.release import Release
+from voxbeam.storage.local_copies import local_size
 from voxbeam.storage.releases import damaged_files, read_rows
 from voxbeam.storage.store import Store
 from voxbeam.transforms.identity.naming import CHANGES
@@ -41,7 +42,7 @@ class Changes:
     listing: tuple[str, ...] = ()
     """one line for each released recording that is listed differently"""
     new: int = 0
-    """recordings of the input that the release does not contain: no change of what it has"""
+    """recordings of the input that the release does not contain, and may: no change of what it has"""
     unlisted: tuple[str, ...] = ()
     """released recordings that are not in the input"""
     unlisted_quarantine: frozenset[str] = frozenset()
@@ -113,7 +114,9 @@ def changes_since(
     damage = tuple(f"{file.path} is missing or does not have {file.bytes} bytes" for file in damaged)
     if any(file.kind == "recordings" for file in damaged):  # nobody can tell what it lists
         return Changes(invalidates_units=tuple(invalidates_units), stages=stages, repacks=tuple(repacks), damage=damage)
-    listing, new, unlisted, unlisted_quarantine = _diff_listing(store, previous, recordings)
+    listing, new, unlisted, unlisted_quarantine = _diff_listing(
+        store, previous, recordings, lambda row, now: not remove_unlisted and _stays_out(row, now, config)
+    )
     if damage and unlisted and not remove_unlisted:
         raise StorageError(
             f"release {previous.name} is damaged ({'; '.join(first_few(damage, 'files'))}) and cannot be made again as it was",
@@ -156,9 +159,12 @@ def changed_stages(previous: Release, config: CorpusConfig, models: dict[str, st
 
 
 def _diff_listing(
-    store: Store, previous: Release, recordings: Iterable[Recording]
+    store: Store,
+    previous: Release,
+    recordings: Iterable[Recording],
+    stays_out: Callable[[RecordingRow, Recording], bool],
 ) -> tuple[tuple[str, ...], int, tuple[str, ...], frozenset[str]]:
-    """A line for each released recording that is listed differently; how many listed ones are not released; the released and the
+    """A line for each released recording that is listed differently; how many listed ones are new; the released and the
     quarantined that are not listed."""
     listed, addresses = dict[str, Recording](), set[str]()
     for recording in recordings:
@@ -167,7 +173,7 @@ def _diff_listing(
     new, lines, unlisted, quarantined = len(listed), list[str](), list[str](), list[str]()
     for row in read_rows(store, previous, RecordingRow):
         now = listed.get(row.recording)
-        new -= now is not None and row.status in RELEASED
+        new -= now is not None and (row.status in RELEASED or stays_out(row, now))
         if row.status not in RELEASED:
             if now is None and row.uri not in addresses:
                 quarantined.append(row.recording)
@@ -177,6 +183,17 @@ def _diff_listing(
             values = ", ".join(f"{name} {shorten(getattr(row, name))} → {shorten(getattr(now, name))}" for name in differing)
             lines.append(f"{row.recording}: {values}")
     return tuple(lines), new, tuple(unlisted), frozenset(quarantined)
+
+
+def _stays_out(row: RecordingRow, now: Recording, config: CorpusConfig) -> bool:
+    """Whether a listed recording that is not released is left out again for certain: on purpose, or as the copy of another that
+    stays in the corpus.
+
+    What could not be read or processed is tried again, and may succeed: the file, the machine or a limit may be another one.
+    """
+    if row.status == EXCLUDED:
+        return row.recording in config.exclude.recordings
+    return row.reason == DUPLICATE and row.uri == now.uri and row.bytes == local_size(now.uri)
 
 
 def identity_changes(store: Store, previous: Release, release: Release) -> tuple[str, ...]:

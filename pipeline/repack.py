@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
-from pydantic import ValidationError
 
 from voxbeam.models.phones import load_phone_set, phonemizer_version
 from voxbeam.models.threads import pin_threads
@@ -27,10 +26,10 @@ from voxbeam.pipeline.runners.options import RunnerOptions
 from voxbeam.pipeline.runners.useful_workers import workers_to_pack
 from voxbeam.pipeline.steps.policy_object import put_policy
 from voxbeam.schemas.config import CorpusConfig
-from voxbeam.schemas.config_file import read_sections, wrong_keys
+from voxbeam.schemas.config_file import read_sections
 from voxbeam.schemas.errors import ConfigError, ModelError, StorageError
 from voxbeam.schemas.fingerprint import EVIDENCE_VERSION
-from voxbeam.schemas.policy import DECISIONS, Policy, inherited_decisions, with_decisions, without_decisions
+from voxbeam.schemas.policy import DECISIONS, Policy, inherited_decisions, with_decisions, with_settings, without_decisions
 from voxbeam.schemas.release import Release
 from voxbeam.storage.environment import require_temporary_folder
 from voxbeam.storage.overlays import read_overlays
@@ -124,15 +123,7 @@ def _decided_by(tree: dict[str, Any]) -> CorpusConfig:
 
 def _merge_policy(previous: Release, tree: Mapping[str, Any], where: str) -> CorpusConfig:
     """The configuration of a release with what a policy sets. Raises ConfigError for settings that need a build."""
-    merged = {name: dict(value) if isinstance(value, dict) else value for name, value in previous.config.items()}
-    for name, value in tree.items():
-        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
-    try:
-        before, config = CorpusConfig.model_validate(previous.config), CorpusConfig.model_validate(merged)
-    except ValidationError as error:
-        raise ConfigError(
-            f"{where}not a policy for release {previous.name}: {'; '.join(wrong_keys(error, CorpusConfig))}"
-        ) from error
+    before, config = with_settings(previous, {}, where), with_settings(previous, tree, where)
     if needs_build := changed_settings(before, config):
         raise ConfigError(
             f"{where}not only a policy: {'; '.join(needs_build)}",

@@ -17,7 +17,7 @@ from voxbeam.reporting.comparison import compare_with_previous
 from voxbeam.reporting.duplicates import near_duplicates
 from voxbeam.reporting.limits import Cost, as_documents, cost_of, limit_curves
 from voxbeam.reporting.page import render
-from voxbeam.reporting.rules import rules_of
+from voxbeam.reporting.rules import require_possible, rules_of
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.storage.find_segments import by_keys
 from voxbeam.storage.release_tables import ReleaseTables
@@ -63,10 +63,11 @@ def what_if(uri: str, limits: dict[str, float], *, release: int | None = None) -
     """What other limits would keep: each of them alone and, if there are several, all together.
 
     `limits` are keys of the configuration with or without their section, e.g. `{"min_dnsmos_ovrl": 3.0}`. Exact, from the tables
-    alone. Raises ConfigError for a key that is no limit of a score.
+    alone. Raises ConfigError for a key that is no limit of a score, and for a value that a policy cannot have.
     """
     corpus = Corpus(uri, release)
     rules = rules_of(corpus.release.config)
+    require_possible(corpus.release, rules, limits)
     tried = [{name: limit} for name, limit in limits.items()] + ([limits] if len(limits) > 1 else [])
     with ReleaseTables(corpus.store, corpus.release) as tables:
         return [cost_of(tables, rules, some) for some in tried]

@@ -9,6 +9,8 @@ from typing import Any
 from voxbeam.schemas.columns import arrow_schema
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.manifest import RejectedRow
+from voxbeam.schemas.policy import with_settings
+from voxbeam.schemas.release import Release
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,15 @@ def find_rule(rules: list[Rule], name: str) -> Rule:
             return rule
     names = ", ".join(rule.setting.partition(".")[2] for rule in rules)
     raise ConfigError(f"there is no limit {name!r}", remedy=f"the limits are {names}")
+
+
+def require_possible(release: Release, rules: list[Rule], limits: Mapping[str, float]) -> None:
+    """Raises ConfigError for limits that no release by a policy could have."""
+    tree: dict[str, dict[str, float]] = {}
+    for name, limit in limits.items():
+        section, _, key = find_rule(rules, name).setting.partition(".")
+        tree.setdefault(section, {})[key] = limit
+    with_settings(release, tree)
 
 
 def _with_limits(config: Mapping[str, Any]) -> Iterator[Rule]:

@@ -103,6 +103,8 @@ RELEASED = ("done", "partial")
 """statuses of recordings whose time is accounted for"""
 EXCLUDED = "excluded"
 """status of recordings that are left out on purpose"""
+DUPLICATE = "duplicate"
+"""reason of a recording with the bytes of another one, which is released"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,17 @@
 It is applied whenever results are read, never when they are made, so that a unit serves every policy.
 """
 
+from collections.abc import Mapping
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from voxbeam.schemas.config import CorpusConfig, PhonemizeConfig, PurityConfig
+from voxbeam.schemas.config_file import wrong_keys
 from voxbeam.schemas.errors import ConfigError
 from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.policy_config import CorrectionsConfig, ExcludeConfig
+from voxbeam.schemas.release import Release
 from voxbeam.schemas.section import Section
 
 DECISIONS = ("exclude", "corrections")
@@ -45,6 +50,22 @@ def without_decisions(config: CorpusConfig) -> CorpusConfig:
 def with_decisions(config: CorpusConfig, policy: Policy) -> CorpusConfig:
     """The configuration that a release states: the whole policy is in it."""
     return config.model_copy(update={name: getattr(policy, name) for name in DECISIONS})
+
+
+def with_settings(release: Release, tree: Mapping[str, Any], where: str = "") -> CorpusConfig:
+    """The configuration of a release with other settings, by section. Raises ConfigError for one that is not possible.
+
+    `where` begins the message.
+    """
+    merged = {name: dict(value) if isinstance(value, dict) else value for name, value in release.config.items()}
+    for name, value in tree.items():
+        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    try:
+        return CorpusConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{where}not a policy for release {release.name}: {'; '.join(wrong_keys(error, CorpusConfig))}"
+        ) from error
 
 
 def changed_decisions(old: dict[str, Any], new: CorpusConfig) -> tuple[list[str], list[str]]:

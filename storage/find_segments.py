@@ -43,7 +43,7 @@ def by_reason(tables: ReleaseTables, reason: str, limit: int) -> list[Found]:
 
 def by_query(tables: ReleaseTables, query: str, limit: int) -> list[Found]:
     """The segments whose keys a query returns, in its order. Raises QueryError for a query without a column `key`."""
-    keys = tables.arrow(query)
+    keys = tables.answer(query)
     if "key" not in keys.column_names:
         raise QueryError("the query returns no column `key`", remedy="SELECT key FROM segments WHERE …")
     return by_keys(tables, keys["key"].to_pylist()[:limit])

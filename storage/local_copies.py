@@ -53,3 +53,11 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_HASH_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def local_size(uri: str) -> int:
+    """Bytes of a local file; 0 for a bucket's object, and for what cannot be opened, which is found out later."""
+    try:
+        return 0 if is_bucket(uri) else local_path(uri).stat().st_size
+    except OSError:
+        return 0

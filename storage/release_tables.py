@@ -27,6 +27,8 @@ from voxbeam.storage.store import Store
 SEGMENTS = "segments"
 MEMORY_MB = 2000
 """what DuckDB may take before it writes to a temporary folder; Python and Arrow come on top"""
+_RUNS_ANY_STATEMENT = "json_execute_serialized_sql"
+"""the function of DuckDB within a query that runs another statement, whatever that does"""
 _PATTERN = re.compile(r"[\[*?]")
 """what DuckDB reads as a pattern of file names"""
 _SEGMENTS = """
@@ -54,6 +56,7 @@ class ReleaseTables:
                 "preserve_insertion_order": "false",
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
+                "lock_configuration": "true",  # or a query could begin a log in a file of its choice
             }
         )
         self._open.callback(self.connection.close)
@@ -85,6 +88,15 @@ class ReleaseTables:
         (row,) = self.rows(query, parameters)
         return row
 
+    def answer(self, query: str) -> pa.Table:
+        """The result of a user's query as an Arrow table. Raises QueryError for one that does not only read."""
+        # The type of a statement does not tell: COPY and INSERT may stand below WITH. Within another query DuckDB refuses them.
+        text = query.replace("'", "''")
+        (plan,) = self.rows(f"EXPLAIN (FORMAT json) SELECT * FROM query('{text}')")
+        if _RUNS_ANY_STATEMENT in str(plan).lower():
+            raise QueryError(f"{_RUNS_ANY_STATEMENT} may write", remedy="write the query itself")
+        return self.arrow(query)
+
     def arrow(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The result of a query as an Arrow table. Raises QueryError for SQL that the tables cannot answer."""
         for view in [view for view in self._missing if re.search(rf"\b{view}\b", query, re.IGNORECASE)]:
@@ -99,7 +111,8 @@ class ReleaseTables:
         except duckdb.Error as error:
             raise QueryError(
                 f"the query failed: {_first_line(error)}",
-                remedy=f"the tables are {', '.join((*TABLES, SEGMENTS))}; docs/columns.md has their columns",
+                remedy="write one SELECT, which only reads; "
+                f"the tables are {', '.join((*TABLES, SEGMENTS))}; docs/columns.md has their columns",
             ) from error
 
     def _ensure(self, view: str) -> None:

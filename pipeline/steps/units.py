@@ -25,6 +25,7 @@ from voxbeam.pipeline.steps.unit_file import (
 )
 from voxbeam.pipeline.steps.windows import plan_windows
 from voxbeam.schemas.errors import DamagedUnitError, Failure, StageError
+from voxbeam.schemas.manifest import DUPLICATE
 from voxbeam.schemas.unit import Unit, UnitResult
 from voxbeam.transforms.base import UnitState
 from voxbeam.transforms.chain import build_stages
@@ -49,7 +50,7 @@ def deduplicate(same_bytes: Iterable[Probed], previous: PreviousRelease, extends
         if probed.failure or probed.source is None:
             yield _rename_to_avoid_clash(probed) if released else probed
         elif first is not None and name != first:
-            error = StageError("duplicate", f"same bytes as {first}", "take one of the two out of the input")
+            error = StageError(DUPLICATE, f"same bytes as {first}", "take one of the two out of the input")
             failed = replace(probed, failure=Failure.from_exception("probe", error))
             yield _rename_to_avoid_clash(failed) if released else failed
         elif released and previous.contains(name, probed.source.sha256):

@@ -59,6 +59,32 @@ def test_new_recordings_are_counted_and_no_change(released: Any) -> None:
     assert (bool(found), found.new, changes(released).new) == (False, 1, 0)
 
 
+def test_what_is_left_out_again_for_certain_is_not_new(tmp_path: Path) -> None:
+    """A copy, and what is left out on purpose; not one that could not be read, nor a copy whose file is another one now."""
+    copy = tmp_path / "copy.wav"
+    copy.write_bytes(b"1234")
+
+    def left_out(rows: list[RecordingRow]) -> list[RecordingRow]:
+        told = [("copy", "quarantined", "duplicate"), ("broken", "quarantined", "truncated"), ("secret", "excluded", "excluded")]
+        why = {"stage": "probe", "error": "it is", "remedy": "look", "units": []}
+        return rows + [
+            replace(rows[0], recording=name, uri=str(copy), bytes=4, status=status, reason=reason, **why)
+            for name, status, reason in told
+        ]
+
+    store, release = small_release(tmp_path / "corpus", tables={"recordings": left_out})
+    listing = [Recording(recording=row.recording, uri=row.uri) for row in read_rows(store, release, RecordingRow)]
+
+    def new(config: dict[str, Any], **options: Any) -> int:
+        return changes((store, release, listing), config, **options).new
+
+    assert len(listing) == 5 and new({"exclude": {"recordings": {"secret": "private"}}}) == 1
+    assert new({}) == 2, "nothing excludes it any more"
+    assert new({}, remove_unlisted=True) == 3, "what it is a copy of may go"
+    copy.write_bytes(b"12345")
+    assert new({}) == 3
+
+
 def test_settings_and_models_are_named_with_old_and_new(released: Any) -> None:
     found = changes(
         released,

@@ -1,5 +1,7 @@
 """What limits keep: curves and costs against a plain count of the rows."""
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -95,3 +97,21 @@ def test_what_another_cause_rejects_stays_rejected(tables: ReleaseTables, rows: 
 def test_a_limit_that_there_is_not(corpus_uri: str) -> None:
     with pytest.raises(ConfigError, match=r"no limit 'min_dnsmos'; the limits are min_dnsmos_ovrl, "):
         what_if(corpus_uri, {"min_dnsmos": 3})
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"min_dnsmos_ovrl": 9999}, "filter.min_dnsmos_ovrl: Input should be less than or equal to 5 (found 9999)"),
+        ({"purity.max_voice_distance": -1}, "purity.max_voice_distance: Input should be greater than"),
+        ({"max_second_repeats": 0.5}, "filter.max_second_repeats: Input should be a valid integer"),
+        ({"min_snr_db": math.nan}, "filter.min_snr_db: Input should be a finite number"),
+        (
+            {"min_snr_db": 3, "min_chars_per_second": 26},
+            "min_chars_per_second (26) is over filter.max_chars",
+        ),
+    ],
+)
+def test_a_limit_that_no_policy_can_have(limits: dict[str, float], message: str, corpus_uri: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        what_if(corpus_uri, limits)

@@ -57,6 +57,58 @@ def test_a_query_that_cannot_be_answered(tmp_path: Path) -> None:
             tables.rows("LOAD httpfs")
 
 
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return Corpus(small_release(tmp_path_factory.mktemp("corpus"))[0].root)
+
+
+_COPY = "COPY (SELECT 1 AS one) TO '{file}'"
+_BELOW_WITH = f"WITH made AS ({_COPY}) SELECT * FROM made"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        _COPY,
+        f"SELECT 1; {_COPY}",
+        f"SELECT 1) AS x; {_COPY}; --",
+        _BELOW_WITH,
+        f"EXPLAIN ANALYZE {_COPY}",
+        f"SELECT * FROM json_execute_serialized_sql(json_serialize_sql($${_BELOW_WITH}$$))",
+        f"FROM query($q$FROM json_$q$ || $q$execute_serialized_sql(json_serialize_sql($${_BELOW_WITH}$$))$q$)",
+        "EXPORT DATABASE '{file}'",
+        "ATTACH '{file}'",
+        "SELECT * FROM enable_logging('QueryLog', storage = 'file', storage_path = '{file}')",
+        "SELECT * FROM enable_profiling(format = 'json', save_location = '{file}')",
+        "CREATE TABLE samples_too AS SELECT 1",
+        "SET threads = 1",
+        "",
+    ],
+)
+def test_a_query_of_a_user_only_reads(query: str, corpus: Corpus) -> None:
+    folder = Path(corpus.uri)
+    there = sorted(folder.rglob("*"))
+    for ask in (corpus.sql, lambda text: corpus.find(sql=text)):
+        with pytest.raises(QueryError):
+            ask(query.format(file=folder / "written.json"))
+    assert sorted(folder.rglob("*")) == there
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("WITH found AS (SELECT key FROM samples) SELECT count(*) FROM found -- all", 1),
+        ("FROM samples SELECT key ORDER BY key;", 5),
+        ("SELECT 'it''s', $$it's$$, E'it\\'s'", 1),
+        ("(SELECT key FROM samples) EXCEPT (SELECT key FROM rejected)", 5),
+        ("SUMMARIZE SELECT snr_db, text FROM segments", 2),
+        ("PIVOT samples ON split IN ('train', 'valid') USING count(*) GROUP BY speaker", 2),
+    ],
+)
+def test_every_query_that_reads_is_answered(query: str, rows: int, corpus: Corpus) -> None:
+    assert corpus.sql(query).num_rows == rows
+
+
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     with s3_server(tmp_path / "s3") as server:
