@@ -16,7 +16,7 @@ from voxbeam.schemas.recording import Recording
 from voxbeam.storage.releases import latest_release, read_rows
 from voxbeam.storage.store import Store
 
-from tests.pipeline.test_release import RECORDINGS, SETTINGS, build_with, release_with
+from tests.pipeline.made_up_corpus import RECORDINGS, SETTINGS, build_with, release_with
 
 
 @pytest.fixture(scope="module")

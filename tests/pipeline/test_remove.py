@@ -12,7 +12,7 @@ from voxbeam.pipeline.remove import remove
 from voxbeam.schemas.errors import NotInCorpusError
 from voxbeam.schemas.manifest import RecordingRow, SampleRow
 
-from tests.pipeline.test_release import ONE_WORKER, base, latest, output, release_with, rows
+from tests.pipeline.made_up_corpus import ONE_WORKER, base, latest, output, release_with, rows
 
 __all__ = ["base", "output"]  # fixtures
 

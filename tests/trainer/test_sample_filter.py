@@ -59,6 +59,8 @@ def test_samples_for_which_it_holds(corpus: str, condition: str, kept: list[int]
         ("snr_db > 20 AND quality > 3", "quality"),
         ("snr_db >", "syntax error"),
         ("random() < 0.5 AND snr_db > 1", "random has no use"),
+        ("snr_db > 1 /* it's loud */ OR random() < 0.5 /* it's not */", "random has no use"),
+        ("speaker <> $$'$$ AND snr_db > random() AND speaker <> $$'$$", "random has no use"),
         ("current_timestamp > '2020-01-01' OR snr_db > 1", "current_timestamp has no use"),
         ("snr_db > (SELECT avg(snr_db) FROM one_batch)", "from, select has no use"),
         ("snr_db > avg(snr_db)", "aggregates"),

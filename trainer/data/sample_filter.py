@@ -19,7 +19,6 @@ from voxbeam.schemas.manifest import SampleRow
 COLUMNS = tuple(arrow_schema(SampleRow).names)
 _ROW = "row of the batch"
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
-_QUOTED = re.compile(r"'(?:[^']|'')*'")
 
 
 class SampleFilter:
@@ -32,12 +31,13 @@ class SampleFilter:
         self.condition = condition
         # Nothing but the rows is within its reach: no file, no network, no extension.
         self._connection = duckdb.connect(config={"enable_external_access": "false", "threads": "1"})
-        words = {word.lower() for word in _WORD.findall(_QUOTED.sub("''", condition))}
+        code = _code(condition)
+        words = {word.lower() for word in _WORD.findall(code)}
         self.columns = [name for name in COLUMNS if name in words]
         changing = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
         refused = words & {"select", "from", "ago", *(row[0] for row in self._connection.execute(changing).fetchall())}
         refused |= {word for word in words if word.startswith(("current_", "localtime", "pg_"))}
-        if refused or ";" in _QUOTED.sub("''", condition):
+        if refused or ";" in code:
             raise self._error(f"{', '.join(sorted(refused)) or ';'} has no use in it")
         if not self.columns:
             raise self._error("it names no column")
@@ -67,6 +67,14 @@ class SampleFilter:
             f"data_filter {self.condition!r} cannot be used: {message}",
             remedy="write a condition on the columns of `samples` (docs/columns.md), e.g. language = 'en' AND snr_db > 20",
         )
+
+
+def _code(condition: str) -> str:
+    """A condition without its texts and comments, in which every word is harmless."""
+    text, tokens = condition.encode(), duckdb.tokenize(condition)
+    ends = [start for start, _ in tokens[1:]] + [len(text)]
+    silent = (duckdb.token_type.string_const, duckdb.token_type.comment)
+    return " ".join(text[start:end].decode() for (start, kind), end in zip(tokens, ends, strict=True) if kind not in silent)
 
 
 def _schema(columns: Sequence[str]) -> pa.Schema:
