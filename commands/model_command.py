@@ -21,14 +21,14 @@ CODEC_NAME_HELP = "Further codec of CORPUS, by its name in `codecs`, whose codes
 
 
 class ModelCommand(VoxbeamCommand):
-    """A command whose library raises ValueError and OSError for input that it cannot use."""
+    """A command whose library raises ValueError for input that it cannot use."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except VoxbeamError:
             raise
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             logging.getLogger(__name__).debug("traceback", exc_info=True)
             raise VoxbeamError(str(error)) from error
 

@@ -34,3 +34,23 @@ def test_no_file_of_a_corpus_is_written_over(words: list[str], tmp_path: Path, c
     assert main([str(places.get(word, word)) for word in words]) == UNUSABLE
     assert "is inside the corpus" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["diff", "CORPUS", "1", "1", "--parquet", "NOWHERE"],
+        ["report", "CORPUS", "--clips", "0", "--out", "NOWHERE"],
+        ["evaluate", "duplicates", "CORPUS", "--overlay", "NOWHERE"],
+        ["export", "CORPUS", "--format", "nemo", "--audio", "refer", "--out", "NOWHERE"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_with_a_remedy(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_release(tmp_path / "corpus")
+    (tmp_path / "file").write_text("no folder")
+    places = {"CORPUS": tmp_path / "corpus", "NOWHERE": tmp_path / "file" / "written"}
+    assert main([str(places.get(word, word)) for word in words]) == UNUSABLE
+    told = capsys.readouterr().err
+    assert str(tmp_path / "file") in told and "Remedy: " in told
