@@ -57,9 +57,14 @@ def _pieces(text: str) -> Iterator[str]:
 
 def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     """Levenshtein distance in words: insertions, deletions and substitutions."""
+    return errors_of_beginnings(reference, hypothesis)[-1]
+
+
+def errors_of_beginnings(reference: Sequence[str], hypothesis: Sequence[str]) -> list[int]:
+    """The Levenshtein distance of each beginning of `hypothesis`, from none of it to all."""
     row = list(range(len(hypothesis) + 1))
     for i, word in enumerate(reference, start=1):
         previous, row = row, [i]
         for j, other in enumerate(hypothesis, start=1):
             row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (word != other)))
-    return row[-1]
+    return row

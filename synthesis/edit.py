@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from voxbeam.models.speech_metrics import TimedWord, normalize_words
 from voxbeam.models.spoken_form import spoken_form
+from voxbeam.models.words import errors_of_beginnings
 from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import CODEC_HOP, CODEC_RATE
 from voxbeam.synthesis.candidates import Candidate, attempt_seeds, best_of, word_errors_of
@@ -94,17 +95,16 @@ def edit(
 ) -> Edited:
     """A recording of any length with a phrase replaced; an empty replacement removes it. The synthesizer's prompt is not used.
 
-    Of several candidates, the one is kept whose transcript, with its context, has the fewest word errors; if all of them fail,
-    they are made again. Raises SynthesisError unless the phrase occurs exactly once, ConsentError unless a grant covers the
-    recording, or the voice in the part of it that the model hears. The new words have a watermark.
+    Of several candidates, the one is kept whose transcript, with its context, has the fewest word errors; if all of them fail, or
+    their new words are not heard, they are made again. Raises SynthesisError unless the phrase occurs exactly once, ConsentError
+    unless a grant covers the recording, or the voice in the part of it that the model hears. The new words have a watermark.
     """
     wave_S = recording.wave_S
     span = find_span(synthesizer.transcriber.transcribe_words(wave_S), phrase, len(wave_S) / CODEC_RATE)
     before_S, after_S = _cut(wave_S, span.from_s, span.start_s), _cut(wave_S, span.end_s, span.to_s)
     permit = synthesizer.consent.require(np.concatenate([before_S, after_S]), synthesizer.run_uri, within=wave_S)
-    text = spoken_form(f"{span.before} {replacement} {span.after}").text
     if not replacement.strip():
-        best = _measure(synthesizer, before_S, np.zeros(0, np.float32), after_S, text, "")
+        best = _measure(synthesizer, before_S, np.zeros(0, np.float32), after_S, span, "", "")
     else:
         before_KT, after_KT = synthesizer.codec.encode([before_S, after_S])
         context_KP = np.concatenate([after_KT, before_KT], axis=1)
@@ -114,11 +114,29 @@ def edit(
             requests = [request] * candidates
             for one in generate(synthesizer.ar, synthesizer.nar, requests, synthesizer.sampling, seed=attempt_seed):
                 new_S = _decode(synthesizer, before_KT, one, after_KT)
-                made.append(_measure(synthesizer, before_S, new_S, after_S, text, synthesizer.problem_of(replacement, one)))
+                problem = synthesizer.problem_of(replacement, one)
+                made.append(_measure(synthesizer, before_S, new_S, after_S, span, replacement, problem))
             if not (best := best_of(made)).problem:
                 break
     new_S = synthesizer.consent.mark(best.wave_S[len(before_S) : len(best.wave_S) - len(after_S)], permit)
     return Edited(recording.splice(new_S, span.start_s, span.end_s), best)
+
+
+def heard_between(before: str, new: str, after: str, heard: str) -> str:
+    """The words of a transcript that stand for `new`, where the whole was to be `before`, `new` and `after`.
+
+    Errors that may be of either count as those of the words around.
+    """
+    left, middle, right, words = (normalize_words(spoken_form(text).text) for text in (before, new, after, heard))
+    errors_before = errors_of_beginnings(left, words)
+    errors_after = errors_of_beginnings(right[::-1], words[::-1])[::-1]
+    places = [
+        (errors_before[start] + errors + errors_after[start + length], errors, start, start + length)
+        for start in range(len(words) + 1)
+        for length, errors in enumerate(errors_of_beginnings(middle, words[start:]))
+    ]
+    *_, start, end = min(places)
+    return " ".join(words[start:end])
 
 
 def _cut(wave_S: NDArray[np.float32], start_s: float, end_s: float) -> NDArray[np.float32]:
@@ -139,9 +157,14 @@ def _measure(
     before_S: NDArray[np.float32],
     new_S: NDArray[np.float32],
     after_S: NDArray[np.float32],
-    text: str,
+    span: EditSpan,
+    replacement: str,
     problem: str,
 ) -> Candidate:
     wave_S, context_S = np.concatenate([before_S, new_S, after_S]), np.concatenate([before_S, after_S])
-    wer = word_errors_of(text, synthesizer.transcriber.transcribe(wave_S))
-    return Candidate(wave_S, not problem, wer, context_S, problem)
+    heard = synthesizer.transcriber.transcribe(wave_S)
+    wer = word_errors_of(f"{span.before} {replacement} {span.after}", heard)
+    finished = not problem
+    if replacement.strip() and finished:
+        problem = synthesizer.words_problem(replacement, heard_between(span.before, replacement, span.after, heard))
+    return Candidate(wave_S, finished, wer, context_S, problem)

@@ -8,12 +8,13 @@ import pytest
 import soundfile as sf
 import soxr
 
+from voxbeam.assets import PROMPT, PROMPT_TEXT
 from voxbeam.commands.exit_status import DONE, UNUSABLE, WRONG
 from voxbeam.commands.main import main
 from voxbeam.models.phones import load_phone_set
 from voxbeam.models.speech_metrics import TimedWord, WhisperTranscriber, normalize_words
 from voxbeam.schemas.formats import CODEC_RATE
-from voxbeam.synthesis.edit import edit, find_span
+from voxbeam.synthesis.edit import edit, find_span, heard_between
 from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.recording import Recording
 from voxbeam.synthesis.synthesizer import Synthesizer
@@ -48,6 +49,35 @@ def test_the_context_is_whole_words_of_some_seconds() -> None:
 def test_a_phrase_that_is_not_there_once_is_an_error(phrase: str, word: str) -> None:
     with pytest.raises(ValueError, match=rf"{word}.*transcript 'The cat,"):
         find_span(SAID, phrase, 4.2)
+
+
+@pytest.mark.parametrize(
+    ("new", "heard", "between"),
+    [
+        ("Friday", "See you on Friday at noon.", "friday"),
+        ("Friday", "See you on Monday at noon.", "monday"),
+        ("Friday", "See you on at noon.", ""),
+        ("Friday the 2nd", "See you on Friday the second at noon", "friday the second"),
+        ("Friday the 2nd", "Sea you won Friday at new.", "friday"),
+        ("Friday", "See you on a Friday at noon.", "friday"),
+        ("Friday", "", ""),
+    ],
+)
+def test_what_is_heard_of_the_new_words(new: str, heard: str, between: str) -> None:
+    assert heard_between("See you on", new, "at noon.", heard) == between
+    assert heard_between("", new, "", between) == between
+
+
+@pytest.mark.slow
+def test_new_words_that_are_not_heard_are_told() -> None:
+    """A voice that says other words than it is told to; those of the recording around them are right all the same."""
+    recording, phrase = Recording.read(PROMPT), "concluded"
+    voice = Synthesizer.load(prompt=PROMPT, prompt_text=PROMPT_TEXT)
+    told = voice.request_with_context
+    voice.request_with_context = lambda context, codes_KP, text: told(context, codes_KP, "opened the window")  # type: ignore
+    edited = edit(voice, recording, phrase, "seven green bottles")
+    assert edited.candidate.finished and edited.candidate.problem.startswith("Whisper hears")
+    assert edit(voice, recording, phrase, "").candidate.problem == ""
 
 
 @pytest.mark.slow
