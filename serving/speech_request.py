@@ -60,7 +60,7 @@ class SpeechRequest:
 def parse_request(content: bytes, model: str, seed: int) -> SpeechRequest:
     """The request in a JSON body, to a server of one model; `seed` is that of a request without one. Raises RequestError."""
     try:
-        fields = parse_object(content, MAX_BODY)
+        fields = parse_object(content, MAX_BODY, unique=True)
     except ValueError as error:
         raise RequestError(400, f"the body is no JSON object: {error}") from error
     if unknown := sorted(fields.keys() - set(_KEYS)):
@@ -71,7 +71,7 @@ def parse_request(content: bytes, model: str, seed: int) -> SpeechRequest:
     text = _text(fields, "input")
     if len(text) > MAX_INPUT:
         raise RequestError(400, f"input has {len(text)} characters; the limit is {MAX_INPUT}: send parts of it", "input")
-    format = fields.get("response_format") or "mp3"
+    format = "mp3" if (named := fields.get("response_format")) is None else named
     if format not in FORMATS:
         raise RequestError(
             400,

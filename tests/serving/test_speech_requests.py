@@ -16,6 +16,8 @@ from voxbeam.serving.speech_server import SpeechServer
 
 from tests.serving.asking import SPEECH, VOICES, ask, error, speech
 
+JSON = {"Content_Type": "application/json"}
+
 
 @pytest.mark.slow
 def test_a_request_of_a_client(server: SpeechServer) -> None:
@@ -67,6 +69,9 @@ def test_what_there_is(server: SpeechServer) -> None:
         ({"input": "Привет."}, 400, "Cyrillic"),
         ({"response_format": "aac"}, 400, "this server writes mp3, opus, flac, wav, pcm"),
         ({"response_format": ["wav"]}, 400, "response_format is"),
+        ({"response_format": ""}, 400, "response_format is ''"),
+        ({"response_format": 0}, 400, "response_format is 0"),
+        ({"response_format": False}, 400, "response_format is False"),
         ({"speed": 1.5}, 400, "at the rate of the voice"),
         ({"instructions": "Whisper."}, 400, "follows no instructions"),
         ({"stream_format": "sse"}, 400, "as a whole"),
@@ -83,10 +88,12 @@ def test_a_wrong_request_is_told_what_is_wrong(server: SpeechServer, changes: di
 @pytest.mark.parametrize(
     ("method", "path", "body", "headers", "status"),
     [
-        ("POST", SPEECH, b"{", {"Content_Type": "application/json"}, 400),
-        ("POST", SPEECH, b"[" * 60_000, {"Content_Type": "application/json"}, 400),
+        ("POST", SPEECH, b"{", JSON, 400),
+        ("POST", SPEECH, b"[" * 60_000, JSON, 400),
+        ("POST", SPEECH, json.dumps(speech(input="caf\u00e9"), ensure_ascii=False).encode("latin-1"), JSON, 400),
+        ("POST", SPEECH, json.dumps(speech()).encode()[:-1] + b', "input": "Go away."}', JSON, 400),
         ("POST", SPEECH, b"{}", {"Content_Type": "text/plain"}, 415),
-        ("POST", SPEECH, b" " * 70_000, {"Content_Type": "application/json"}, 413),
+        ("POST", SPEECH, b" " * 70_000, JSON, 413),
         ("POST", SPEECH, {}, {"Origin": "http://evil.example"}, 403),
         ("POST", SPEECH, {}, {"Host": "evil.example"}, 403),
         ("GET", "/", None, {"Host": "evil.example"}, 403),
