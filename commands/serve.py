@@ -101,6 +101,8 @@ def serve(
         try:
             for voice in server.voices.describe():
                 progress.print(f"{voice['id']}: {'' if voice['allowed'] else 'refused: '}{voice['reason']}")
+                for warning in voice["warnings"]:
+                    progress.print(f"{voice['id']}: warning: {warning}")
             terminal.stdout().print(f"Page: {server.address}")
             terminal.stdout().print(f"Endpoint: {server.address}v1, model {name}; Ctrl-C ends it")
             while not ended.wait(0.5):

@@ -42,9 +42,12 @@ def speak_script(
     pin_threads_on_cpu(models["device"])
     lines = read_script(script, voice=Voice(prompt, prompt_text) if prompt else None, seed=seed)
     prompts = read_voices(lines, prompt_seconds, consent, run)  # before models are loaded
+    console, progress = terminal.stdout(), terminal.stderr()
+    for named, prompt_of in prompts.items():
+        for warning in prompt_of.warnings:
+            progress.print(f"warning: {named.path}: {warning}")
     settings = [models[name] for name in ("codec", "recognizer", "top_p", "language")]
     work = ScriptRun(lines, prompts, Store(str(out.absolute())), run, settings)
-    console, progress = terminal.stdout(), terminal.stderr()
     for changed in work.changed:
         progress.print(f"{changed}: made again, since its line or a setting has changed")
     started, made_s, count = time.monotonic(), 0.0, 0

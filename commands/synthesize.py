@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +94,9 @@ def generate(
     failed, or that has something unspoken, is in report.jsonl with its errors, and the exit status is 1.
 
     Whisper listens to every sentence. One that has more word errors than half of its words is made again, twice at most (not with
-    --stream); if none is better, that is told, and the exit status is 1. The real-time factor is the time to make, hear and mark
-    the sound, once models and prompt are ready, divided by its length.
+    --stream); if none is better, that is told, and the exit status is 1. A prompt that costs words (clipped, noisy, almost
+    silent) is a warning. The real-time factor is the time to make, hear and mark the sound, once models and prompt are ready,
+    divided by its length.
     """
     if (text is None) == (script is None):
         raise click.UsageError("give --text or --script, one of them")
@@ -120,26 +122,26 @@ def generate(
 
     from voxbeam.schemas.formats import CODEC_RATE
     from voxbeam.synthesis.prompt import Prompt
-    from voxbeam.synthesis.text import left_out
 
     consent, heard = open_gate(ledger, purpose), Prompt.read(prompt, prompt_text, prompt_seconds)
     consent.require(heard.wave_S, run)  # before models are loaded
+    for warning in heard.warnings:
+        click.echo(f"warning: {warning}", err=True)
     voice = open_voice(run, heard, consent, **models)
     voice.prepare()
     started = time.monotonic()
     if stream:
-        chunks, failed = list[NDArray[np.float32]](), list[str]()
+        chunks, problems = list[NDArray[np.float32]](), list[str]()
         with sf.SoundFile(out, "w", CODEC_RATE, 1) as file:
-            for number, wave_S in enumerate(voice.stream(text, seed=seed, problems=failed)):
+            for number, wave_S in enumerate(voice.stream(text, seed=seed, problems=problems)):
                 if number == 0:
                     click.echo(f"Time to first audio: {time.monotonic() - started:.2f} s")
                 file.write(wave_S)
                 chunks.append(wave_S)
         wave_S = np.concatenate(chunks)
-        problems = (*left_out(text), *failed)
     else:
         made = voice.continue_prompt(text, seed=seed) if continue_prompt else voice.speak(text, seed=seed, candidates=best_of)
-        wave_S, problems = made.wave_S, made.problems
+        wave_S, problems = made.wave_S, list(made.problems)
         sf.write(out, wave_S, CODEC_RATE)
     seconds, made_s = len(wave_S) / CODEC_RATE, time.monotonic() - started
     click.echo(f"{out}: {seconds:.2f} s of speech, made in {made_s:.2f} s (real-time factor {made_s / seconds:.2f})")
@@ -183,7 +185,8 @@ def edit(
 ) -> int:
     """Replace words in a recording, in its own voice. The rest is kept as it is, sample by sample.
 
-    Whose voice it is must have allowed it, as for `voxbeam generate`.
+    Whose voice it is must have allowed it, as for `voxbeam generate`. If Whisper does not hear the new words, they are made
+    again, twice at most; if that does not help, it is told, and the exit status is 1.
 
     RUN is what `voxbeam train --out` wrote, or a folder with two of them: ar and nar. Without it, the voice that ships with
     voxbeam speaks English.
@@ -229,7 +232,7 @@ def require_usable(out: Path, device: str) -> None:
     pin_threads_on_cpu(device)
 
 
-def report_problems(problems: tuple[str, ...]) -> int:
+def report_problems(problems: Sequence[str]) -> int:
     """Says what did not succeed; returns the exit status."""
     for problem in problems:
         click.echo(f"not as asked: {problem}", err=True)

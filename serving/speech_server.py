@@ -33,7 +33,7 @@ from voxbeam.serving.turns import TooManyWaitError, Turns
 from voxbeam.serving.voices import MAX_PROMPT_BYTES, Voices
 from voxbeam.synthesis.candidates import Speech
 from voxbeam.synthesis.synthesizer import Synthesizer
-from voxbeam.synthesis.text import left_out, split_sentences
+from voxbeam.synthesis.text import split_sentences
 
 PAGE_FILES = Path(__file__).with_name("page_files")
 _FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
@@ -117,16 +117,16 @@ class SpeechServer:
                 speech = self._speak(voice, request.text, request.seed, require_wanted)
         except TooManyWaitError:
             raise RequestError(429, f"{self.turns.waiting} requests wait already; try again later", code="busy") from None
-        failed = speech.problems[len(left_out(request.text)) :]
-        if failed and not request.partial:
-            raise RequestError(422, f"not all was spoken: {'; '.join(failed)}; try another seed", "input", "incomplete")
+        if speech.failed and not request.partial:
+            why = "; ".join((*speech.failed, *speech.warnings))
+            raise RequestError(422, f"not all was spoken: {why}; try another seed", "input", "incomplete")
         sound, kind = encode(speech.wave_S, request.format)
         headers = {
             "Voxbeam-Seconds": f"{len(speech.wave_S) / CODEC_RATE:.3f}",
             "Voxbeam-Watermark": f"{voice.require_consent().mark:08x}",
         }
-        if speech.problems:
-            headers["Voxbeam-Problems"] = quote("; ".join(speech.problems))
+        if told := (*speech.problems, *speech.warnings):
+            headers["Voxbeam-Problems"] = quote("; ".join(told))
         return sound, kind, headers
 
     def _speak(self, voice: Synthesizer, text: str, seed: int, require_wanted: Callable[[], None]) -> Speech:
@@ -180,7 +180,7 @@ class _Handler(LocalHandler):
             text = parse_qs(urlsplit(self.path).query).get("prompt_text", [""])[0].strip()
             sent = self.speech.voices.add(content, text or None)
             tree = {"id": sent.name, "object": "voice", "name": sent.name, "allowed": True, "reason": sent.permit.basis}
-            self.reply_json({**tree, "seconds": sent.seconds}, 201)
+            self.reply_json({**tree, "seconds": sent.seconds, "warnings": sent.warnings}, 201)
         else:
             raise RequestError(404, f"there is no {path}", code="not_found")
 

@@ -38,6 +38,8 @@ class SentVoice:
     name: str
     seconds: float
     permit: Permit
+    warnings: tuple[str, ...]
+    """what about it costs words"""
 
 
 def read_folder(folder: Path, seconds: float) -> dict[str, Prompt]:
@@ -99,7 +101,7 @@ class Voices:
             self._sent.move_to_end(name)
             while len(self._sent) > MAX_SENT:
                 self._sent.popitem(last=False)
-        return SentVoice(name, len(prompt.wave_S) / voice.codec.sample_rate, permit)
+        return SentVoice(name, len(prompt.wave_S) / voice.codec.sample_rate, permit, prompt.warnings)
 
 
 def _require_plain(content: bytes) -> None:
@@ -117,7 +119,14 @@ def _require_plain(content: bytes) -> None:
 
 def _describe(name: str, voice: Synthesizer) -> dict[str, Any]:
     try:
-        basis = voice.require_consent().basis
+        allowed, reason = True, voice.require_consent().basis
     except ConsentError as error:
-        return {"id": name, "object": "voice", "name": name, "allowed": False, "reason": str(error)}
-    return {"id": name, "object": "voice", "name": name, "allowed": True, "reason": basis}
+        allowed, reason = False, str(error)
+    return {
+        "id": name,
+        "object": "voice",
+        "name": name,
+        "allowed": allowed,
+        "reason": reason,
+        "warnings": voice.prompt.warnings,
+    }

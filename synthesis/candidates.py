@@ -50,8 +50,17 @@ class Speech:
     """What was made of a text."""
 
     wave_S: NDArray[np.float32]
-    problems: tuple[str, ...]
-    """what is not spoken; and sentences that did not succeed, with the reason: the best of all attempts is heard of them"""
+    left_out: tuple[str, ...]
+    """what is not spoken"""
+    failed: tuple[str, ...]
+    """sentences that did not succeed, with the reason: the best of all attempts is heard of them"""
+    warnings: tuple[str, ...]
+    """what about the prompt costs words, though each sentence may have succeeded"""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is not as asked."""
+        return (*self.left_out, *self.failed)
 
 
 def best_of(candidates: Sequence[Candidate]) -> Candidate:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from voxbeam.schemas.errors import SynthesisError
 from voxbeam.schemas.formats import CODEC_RATE
+from voxbeam.transforms.audio.channels import ChannelMeter
 
 _TYPES = {"PCM_S8": "int16", "PCM_U8": "int16", "PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32", "DOUBLE": "float64"}
 """numpy types that hold a sample format exactly; others are decoded to float32, which holds 24 bits"""
@@ -52,10 +53,21 @@ class Recording:
 
     @cached_property
     def wave_S(self) -> NDArray[np.float32]:
-        """Mono at 24 kHz, as models hear it."""
+        """Mono at 24 kHz, as models hear it: of two channels, those that a corpus would use (transforms/audio/channels.py)."""
         scale = 1.0 if self.samples_SC.dtype.kind == "f" else 1.0 / -float(np.iinfo(self.samples_SC.dtype).min)
-        mono = (self.samples_SC.mean(axis=1) * scale).astype(np.float32)
+        only = self._channel()
+        mono_S = self.samples_SC.mean(axis=1) if only is None else self.samples_SC[:, only]
+        mono = (mono_S * scale).astype(np.float32)
         return np.ascontiguousarray(soxr.resample(mono, self.rate, CODEC_RATE), dtype=np.float32)
+
+    def _channel(self) -> int | None:
+        """The only one of two channels that is heard, where their mean would cancel, echo or halve the voice; else None."""
+        if self.samples_SC.shape[1] != 2:
+            return None
+        meter = ChannelMeter(self.rate)
+        for start in range(0, len(self.samples_SC), self.rate):
+            meter.add(self.samples_SC[start : start + self.rate].T)
+        return meter.policy().channel
 
     def write(self, path: Path) -> None:
         """Writes it in its own sample format, or in the nearest that the format of the new file has."""

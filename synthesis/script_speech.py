@@ -55,6 +55,8 @@ class SpokenLine:
     """the model ended every sentence"""
     errors: tuple[str, ...]
     """what is not as asked; empty for a line that succeeded"""
+    warnings: tuple[str, ...]
+    """what about its prompt costs words"""
     watermark_event: str
     """the event that allowed it, of which the watermark has the first 32 bits"""
     request: str
@@ -172,7 +174,7 @@ def _read_report(store: Store) -> dict[str, SpokenLine]:
             f"{store.uri(REPORT)} is no report of a script: {error}",
             remedy="move it away with its sounds, or choose another --out",
         ) from error
-    return {row["out"]: SpokenLine(**{**row, "errors": tuple(row["errors"])}) for row in rows}
+    return {row["out"]: SpokenLine(**{**row, "errors": tuple(row["errors"]), "warnings": tuple(row["warnings"])}) for row in rows}
 
 
 def _batches(lines: Sequence[Line]) -> list[list[Line]]:
@@ -243,6 +245,7 @@ def _speak_batch(
             takes=sum(count for _, count in mine),
             finished=all(take.finished for take, _ in mine),
             errors=(*left_out(line.text), *problems),
+            warnings=voice.prompt.warnings,
             watermark_event=voice.require_consent().event,
             request=hashes[line.out],
         )

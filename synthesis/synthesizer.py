@@ -147,7 +147,7 @@ class Synthesizer:
         text = self._whole_words[1]
         if not text.strip():
             raise SynthesisError(
-                "Whisper finds no words in the prompt",
+                "; ".join(("Whisper finds no words in the prompt", *self.prompt.warnings)),
                 remedy="use a file that begins with speech, or give its transcript (prompt_text, --prompt-text)",
             )
         return text
@@ -176,12 +176,12 @@ class Synthesizer:
         SynthesisError for a text without words, or with something that cannot be spoken.
         """
         waves: list[NDArray[np.float32]] = []
-        problems = [*left_out(text)]
+        failed = []
         for sentence in split_sentences(text):
             best = self._best_candidate(sentence.text, candidates, seed)
             waves += [best.wave_S, _silence(sentence.pause_s)]
-            problems += [f"{sentence.text!r}: {best.problem}"] if best.problem else []
-        return Speech(self.mark(np.concatenate(waves)), tuple(problems))
+            failed += [f"{sentence.text!r}: {best.problem}"] if best.problem else []
+        return Speech(self.mark(np.concatenate(waves)), left_out(text), tuple(failed), self.prompt.warnings)
 
     def stream(
         self, text: str, *, chunk_frames: int = 38, seed: int = 0, problems: list[str] | None = None
@@ -189,7 +189,7 @@ class Synthesizer:
         """Audio in chunks of about `chunk_frames` frames (13 ms each), each as soon as it is final; together the whole text.
 
         A chunk is delayed by the codec's lookahead and the watermark's (43 ms). Nothing is tried again; after the last chunk,
-        sentences that do not say their text are added to `problems`. Raises SynthesisError for a text without words, and
+        what is not as asked is added to `problems`. Raises SynthesisError for a text without words, and
         ConsentError before the next chunk once the consent for the prompt has ended.
         """
         marker = self.consent.marker(self.require_consent())
@@ -207,6 +207,7 @@ class Synthesizer:
                 yield marked_S
         yield marker.finish()
         if problems is not None:
+            problems += left_out(text)
             for said, parts in spoken:
                 heard = self.transcriber.transcribe(np.concatenate([_silence(0), *parts]))
                 problems += [f"{said!r}: {problem}"] if (problem := self.words_problem(said, heard)) else []
@@ -219,7 +220,8 @@ class Synthesizer:
             if not (problem := self.measure(text, generated).problem):
                 break
         wave_S = self.codec.decode([np.concatenate([self.prompt_KP, generated.codes_KT], axis=1)])[0]
-        return Speech(self.mark(wave_S), (*left_out(text), *((f"{text!r}: {problem}",) if problem else ())))
+        failed = (f"{text!r}: {problem}",) if problem else ()
+        return Speech(self.mark(wave_S), left_out(text), failed, self.prompt.warnings)
 
     def best_candidate(self, sentence: str, *, candidates: int = 1, seed: int = 0) -> Candidate:
         """The best of several candidates, decoded in one batch: finished, fewest word errors, most similar voice.

@@ -17,15 +17,8 @@ from voxbeam.schemas.audio import Audio
 from voxbeam.schemas.config import ScoreConfig
 from voxbeam.schemas.formats import ASR_RATE, CODEC_RATE
 from voxbeam.schemas.segment import Scores, Segment
-from voxbeam.transforms.audio.signal_quality import (
-    background_tonality,
-    bandwidth_hz,
-    clipping,
-    dropouts,
-    loops,
-    loudness_lufs,
-    snr_db,
-)
+from voxbeam.transforms.audio.noise_and_clipping import clipping, snr_db
+from voxbeam.transforms.audio.signal_quality import background_tonality, bandwidth_hz, dropouts, loops, loudness_lufs
 from voxbeam.transforms.audio.word_edges import edge_jump, spectral_pace
 from voxbeam.transforms.base import UnitStage, UnitState, once_per_process
 

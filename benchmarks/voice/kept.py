@@ -32,7 +32,8 @@ from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.sampling import SamplingConfig
 from voxbeam.synthesis.synthesizer import Synthesizer
 from voxbeam.synthesis.whole_words import whole_words
-from voxbeam.transforms.audio.signal_quality import bandwidth_hz, loudness_lufs, snr_db
+from voxbeam.transforms.audio.noise_and_clipping import snr_db
+from voxbeam.transforms.audio.signal_quality import bandwidth_hz, loudness_lufs
 
 from benchmarks.voice.consent import gate_of_sounds
 

@@ -3,12 +3,13 @@
 import io
 import json
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
 import soundfile as sf
 
+from voxbeam.assets import PROMPT, PROMPT_TEXT
 from voxbeam.safety.enrol import revoke
 from voxbeam.safety.ledger import Ledger
 from voxbeam.schemas.errors import SynthesisError
@@ -46,6 +47,22 @@ def test_a_prompt_that_a_client_sends_needs_a_grant(server: SpeechServer) -> Non
     revoke(Ledger(), grant.digest, "asked to")
     status, _, refused = ask(server, "POST", SPEECH, speech(voice=voice["id"]))
     assert status == 403 and "revoked" in error(refused)["message"]
+
+
+@pytest.mark.slow
+def test_a_prompt_that_costs_words_is_told(server: SpeechServer) -> None:
+    """With the voice, in the list, and with every sound in it."""
+    wave_S = np.clip(20 * Prompt.read(PROMPT).wave_S, -1, 1)
+    allow_prompts([wave_S])
+    file = io.BytesIO()
+    sf.write(file, wave_S, CODEC_RATE, format="WAV", subtype="FLOAT")
+    status, _, made = ask(server, "POST", f"{VOICES}?prompt_text={quote(PROMPT_TEXT)}", file.getvalue(), Content_Type="audio/wav")
+    voice = json.loads(made)
+    assert status == 201 and "of the prompt is clipped" in voice["warnings"][0]
+    status, headers, _ = ask(server, "POST", SPEECH, speech(voice=voice["id"], partial=True))
+    assert status == 200 and voice["warnings"][0] in unquote(headers["Voxbeam-Problems"])
+    listed = {each["id"]: each["warnings"] for each in json.loads(ask(server, "GET", VOICES)[2])["data"]}
+    assert listed["af_bella"] == []
 
 
 def test_only_the_last_prompts_are_kept(voices: Voices) -> None:

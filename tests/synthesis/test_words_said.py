@@ -3,14 +3,20 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 import torch
 
 from voxbeam.assets import PROMPT, PROMPT_TEXT
+from voxbeam.commands.main import main
+from voxbeam.schemas.formats import CODEC_RATE
 from voxbeam.synthesis.candidates import ATTEMPTS, words_problem
 from voxbeam.synthesis.generate import generate
+from voxbeam.synthesis.prompt import Prompt
 from voxbeam.synthesis.synthesizer import Synthesizer
 
+from tests.safety.ledgers import allow_prompts
 from tests.synthesis.test_script import ignore, run_of, script_of
 
 TEXT = "Please open the window."
@@ -70,6 +76,24 @@ def test_other_words_are_told(babbling: Synthesizer, speak: Callable[[Synthesize
 def test_other_words_are_told_of_a_line(babbling: Synthesizer, tmp_path: Path) -> None:
     (row,) = run_of(script_of(tmp_path, {"text": TEXT}), tmp_path / "out").speak(babbling, ignore)
     assert row.takes == ATTEMPTS and row.errors[0].startswith(f"{TEXT!r}: ")
+
+
+@pytest.mark.slow
+def test_a_prompt_that_costs_words_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Whatever is heard of what is said."""
+    wave_S = np.clip(20 * Prompt.read(PROMPT).wave_S, -1, 1)
+    sf.write(tmp_path / "loud.wav", wave_S, CODEC_RATE, subtype="FLOAT")
+    allow_prompts([wave_S])
+    voice = Synthesizer.load(prompt=tmp_path / "loud.wav", prompt_text=PROMPT_TEXT)
+    line = {"text": "Come in.", "voice": str(tmp_path / "loud.wav"), "prompt_text": PROMPT_TEXT}
+    (row,) = run_of(script_of(tmp_path, line), tmp_path / "out").speak(voice, ignore)
+    for warnings in (voice.speak("Come in.").warnings, voice.continue_prompt("Come in.").warnings, row.warnings):
+        assert len(warnings) == 1 and "of the prompt is clipped" in warnings[0]
+    assert run_of(tmp_path / "lines.jsonl", tmp_path / "out").speak(None, ignore) == [row]
+    words = ["--prompt", str(tmp_path / "loud.wav"), "--prompt-text", PROMPT_TEXT]
+    for asked in (["--text", "Come in.", "--out", "said.wav"], ["--script", str(tmp_path / "lines.jsonl"), "--out", "said"]):
+        main(["generate", *words, *asked[:3], str(tmp_path / asked[3])])
+        assert "of the prompt is clipped" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from voxbeam.pipeline.job import CODE_VERSION
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.filter_config import FilterConfig
 from voxbeam.schemas.fingerprint import stage_fingerprints
-from voxbeam.transforms.audio.signal_quality import LOUDNESS_FLOOR_LUFS, bandwidth_hz, clipping, loudness_lufs, snr_db
+from voxbeam.transforms.audio.noise_and_clipping import clipping, snr_db
+from voxbeam.transforms.audio.signal_quality import LOUDNESS_FLOOR_LUFS, bandwidth_hz, loudness_lufs
 from voxbeam.transforms.score import load_dnsmos, score
 
 from tests.audio_fixtures import SAMPLE

@@ -1,39 +1,17 @@
-"""Signal quality without a model: SNR, bandwidth, clipping, loudness. All are finite for finite input."""
+"""Signal quality without a model: bandwidth, loudness, dropouts, loops. All are finite for finite input."""
 
 import warnings
 
 import numpy as np
 import pyloudnorm
-from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import fftconvolve, stft
 
 from voxbeam.transforms.audio.gaps import gaps
+from voxbeam.transforms.audio.noise_and_clipping import QUANTIZATION_POWER, Waveform
 
-Waveform = NDArray[np.float32]
-
-SNR_LIMIT_DB = 80.0
-"""SNR is reported within ± this; 16-bit audio has no more"""
 LOUDNESS_FLOOR_LUFS = -70.0
 """absolute gate of ITU-R BS.1770; the value for silence"""
-_LSB = 1 / 32768
-_QUANTIZATION_POWER = _LSB**2 / 12
-
-
-def snr_db(waveform_T: Waveform, rate: int) -> float:
-    """Signal-to-noise ratio of speech in dB, within ±80: 10·log10((S − N) / N).
-
-    Over 20 ms frames every 10 ms, N is the median power of the quietest fifth of the frames (robust to single frames of digital
-    silence), at least that of 16-bit rounding. S is the mean power of the frames that are 3 dB above N, or of all if none is. The
-    waveform should contain a pause, as segments do; without one the result is too low.
-    """
-    power_N = np.square(_frames(waveform_T.astype(np.float64), length=rate // 50, hop=rate // 100)).mean(axis=1)
-    quiet = np.sort(power_N)[: max(len(power_N) // 5, 1)]
-    noise = max(float(np.median(quiet)), _QUANTIZATION_POWER)
-    active = power_N[power_N > 2 * noise]
-    speech = float(active.mean() if len(active) else power_N.mean())
-    ratio = max((speech - noise) / noise, 10 ** (-SNR_LIMIT_DB / 10))
-    return float(np.clip(10 * np.log10(ratio), -SNR_LIMIT_DB, SNR_LIMIT_DB))
 
 
 def bandwidth_hz(waveform_T: Waveform, rate: int, *, floor_db: float = 60.0, rise_db: float = 6.0) -> float:
@@ -53,32 +31,13 @@ def bandwidth_hz(waveform_T: Waveform, rate: int, *, floor_db: float = 60.0, ris
     bands = (len(frequencies_F) - 1) // width
     power_BN = power_FN[1 : 1 + bands * width].reshape(bands, width, -1).mean(axis=1)
     loud_B, quiet_B = np.percentile(power_BN, 95, axis=1), np.percentile(power_BN, 20, axis=1)
-    if loud_B.max() <= _QUANTIZATION_POWER:
+    if loud_B.max() <= QUANTIZATION_POWER:
         return 0.0
     # Fewer than ten frames contain no quiet ones to compare with.
     rises_B = loud_B >= quiet_B * 10 ** (rise_db / 10) if power_BN.shape[1] >= 10 else np.ones(bands, dtype=bool)
     speech_B = rises_B & (loud_B >= loud_B.max() * 10 ** (-floor_db / 10))
     highest = int(np.flatnonzero(speech_B).max(initial=-1))
     return float(frequencies_F[(highest + 1) * width])
-
-
-def clipping(waveform_T: Waveform) -> float:
-    """Fraction of samples that are clipped: at full scale, or in a flat top.
-
-    A flat top is a run of at least four samples within 2 % of the largest one that are equal to one 16-bit step: audio that was
-    clipped and then lowered in level. Silence has none.
-    """
-    level_T = np.abs(waveform_T)
-    peak = float(level_T.max(initial=0.0))
-    clipped_T = level_T >= 0.999
-    if peak > 0.05:
-        near_T = level_T >= 0.98 * peak
-        steady_T = near_T[1:] & near_T[:-1] & (np.abs(np.diff(waveform_T)) <= _LSB)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], steady_T.astype(np.int8), [0]])))
-        for start, end in zip(edges[::2], edges[1::2], strict=True):
-            if end - start >= 3:  # three equal steps join four samples
-                clipped_T[start : end + 1] = True
-    return float(clipped_T.mean()) if len(clipped_T) else 0.0
 
 
 def loudness_lufs(waveform_T: Waveform, rate: int) -> float:
@@ -92,13 +51,6 @@ def loudness_lufs(waveform_T: Waveform, rate: int) -> float:
         warnings.simplefilter("ignore")
         loudness = float(pyloudnorm.Meter(rate).integrated_loudness(waveform_T.astype(np.float64)))
     return max(loudness, LOUDNESS_FLOOR_LUFS) if np.isfinite(loudness) else LOUDNESS_FLOOR_LUFS
-
-
-def _frames(waveform_T: NDArray[np.float64], length: int, hop: int) -> NDArray[np.float64]:
-    """Frames [N, length] of a waveform [T], zero-padded to one frame where it is shorter."""
-    if len(waveform_T) < length:
-        waveform_T = np.pad(waveform_T, (0, length - len(waveform_T)))
-    return np.lib.stride_tricks.sliding_window_view(waveform_T, length)[::hop]
 
 
 def dropouts(waveform_T: Waveform, rate: int) -> float:
@@ -119,7 +71,7 @@ def loops(waveform_T: Waveform, rate: int) -> float:
     for start in range(least, len(half_T) - block + 1, block):
         here_T = half_T[start : start + block]
         past_T = half_T[max(0, start - reach) : start + block - least]
-        if len(past_T) < block or np.square(here_T).mean() <= max(loud, _QUANTIZATION_POWER):
+        if len(past_T) < block or np.square(here_T).mean() <= max(loud, QUANTIZATION_POWER):
             continue
         energy_T = np.maximum(fftconvolve(np.square(past_T), np.ones(block), "valid"), 1e-9)
         alike_T = fftconvolve(past_T, here_T[::-1], "valid") / np.sqrt(energy_T * np.square(here_T).sum())
