@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 
 from voxbeam.pipeline.heartbeat import running_builds
 from voxbeam.schemas.errors import StorageError
-from voxbeam.storage.staged_files import delete_objects
 from voxbeam.storage.store import Store
 
 MARKS = "gc"
@@ -85,7 +84,7 @@ class CollectionMark:
             if not self.deleted:
                 self.store.replace(LAST, self.name.encode(), durable=True)
                 self.deleted = True
-            delete_objects(self.store, paths[start : start + _BATCH])
+            self.store.delete(paths[start : start + _BATCH])
 
 
 @contextmanager

@@ -19,11 +19,10 @@ from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.releases import read_release, read_rows, release_numbers, require_corpus
-from voxbeam.storage.staged_files import walk_staged
 from voxbeam.storage.store import Store, is_bucket
 
 FOLDERS = ("units", "shards", "manifests", "listings", "progress")
-"""top folders that are searched for orphans; what killed writes leave may lie in others too"""
+"""top folders that are searched for orphans"""
 _BATCH = 500
 
 
@@ -36,7 +35,7 @@ class Orphan:
 
     @property
     def folder(self) -> str:
-        """Its top folder."""
+        """One of FOLDERS."""
         return self.path.split("/")[0]
 
 
@@ -65,7 +64,7 @@ def collect_garbage(output_uri: str, older_than: timedelta, *, dry_run: bool = F
 
 
 def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orphan]:
-    """Objects of at least this age that no release refers to, and what killed writes left.
+    """Objects of at least this age that no release refers to.
 
     Only what has a name that voxbeam gives counts, and no link or what lies behind one: the rest is of others.
     """
@@ -79,7 +78,6 @@ def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orp
                 continue
             if is_bucket(store.root) or is_regular(Path(store.root), path):
                 orphans.append(Orphan(path, size))
-    orphans += [Orphan(path, size) for path, size, written in walk_staged(store) if now - written >= older_than]
     missing = sorted(referenced - existing)
     if missing:
         raise StorageError(

@@ -31,7 +31,7 @@ def write_file(target: Path, write: Callable[[IO[bytes]], object], *, exclusive:
     """Writes a file under a temporary name, then gives it its own; False if `exclusive` and there is one already.
 
     `durable` waits until the bytes and the folder's entry are on the disk. The temporary name ends in `#` and digits, which
-    `Store.walk` passes over; one that a killed write left is for `walk_staged`.
+    `Store.walk` passes over.
     """
     with local_errors(target):
         _make_folder(target.parent, durable=durable)

@@ -13,19 +13,8 @@ _OWN = re.compile(
     r"|progress/[0-9a-f]{1,8}/(?:errors/)?[^/]+|progress/(?:create-check|clock)-[0-9a-f]{32}"
     r"|releases/\d{6,}\.json"
 )
-_OF_COMMANDS = re.compile(
-    r"copies/\d{6,}\.json|builds/\d{6,}-[^/]+\.json|removals/[0-9a-f]{16}\.jsonl|gc/(?:[0-9a-f]{32}|last)\.json"
-)
-"""objects that are deleted under other rules than age; what a killed write leaves of them is of no use"""
-_STAGED = re.compile(r"(.+)#\d{1,19}")
 
 
 def is_own(path: str) -> bool:
     """Whether a path below a corpus has a name that voxbeam gives."""
     return _OWN.fullmatch(path) is not None
-
-
-def is_staged(path: str) -> bool:
-    """Whether a path below a corpus is the temporary name of such a file while it is written (`write_file`)."""
-    staged = _STAGED.fullmatch(path)
-    return staged is not None and (is_own(staged[1]) or _OF_COMMANDS.fullmatch(staged[1]) is not None)

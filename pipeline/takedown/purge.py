@@ -1,8 +1,8 @@
 """Purge: deletes everything that is left of recordings that were taken down, once their time of grace is over.
 
 What goes: every release that has them, with its copy, manifests, and the shards that no other release has; all units of their
-windows; and what killed builds and writes left behind, since nobody can tell what is in it. What stays is scanned afterwards
-(`scan.py`). Releases that never had them, and all that these refer to, are not touched.
+windows; and what killed builds left behind, since nobody can tell what is in it. What stays is scanned afterwards (`scan.py`).
+Releases that never had them, and all that these refer to, are not touched.
 
 A purge and a build exclude each other, as a garbage collection and a build do. One that was killed goes on when it is run again:
 the releases and their tables, which tell what to delete, go last.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from voxbeam.pipeline.build_record import BUILDS
@@ -33,15 +33,12 @@ from voxbeam.schemas.release import Release
 from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.release_copies import copy_path
 from voxbeam.storage.releases import read_release, read_rows, release_numbers, release_path, table_batches
-from voxbeam.storage.staged_files import walk_staged
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index import forget_index
 
 R = TypeVar("R", VoiceRow, SampleRow, RejectedRow)
 _LEFT_BY_BUILDS = ("listings/", "progress/", "manifests/", "shards/")
 """where objects lie that no release refers to"""
-_WRITTEN = timedelta(minutes=1)
-"""a write that takes longer is of a build, and none runs"""
 _LAST = ("releases/", "copies/", "manifests/")
 
 
@@ -82,14 +79,12 @@ def purge(
         return result
     require_trusted([one.signers for one in tombstones], trusted, store.root)
     with collection_mark(store) as mark:
-        started = mark.renew()
+        mark.renew()
         on_step("look for what is left")
         person, windows, doomed = _find_doomed(store, Tombstones.of(result.due))
         result.releases = [release.number for release in doomed]
         sizes = dict(store.walk())
-        staged = {path: size for path, size, written in walk_staged(store) if started - written >= _WRITTEN}
-        result.paths = sorted([*_doomed_paths(store, sizes, doomed, windows, person), *staged])
-        sizes |= staged
+        result.paths = _doomed_paths(store, sizes, doomed, windows, person)
         result.bytes = sum(sizes.get(path, 0) for path in result.paths)
         if dry_run:
             return result

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -246,19 +245,6 @@ def test_units_and_listings_of_stopped_builds_go_too(folder: Path, store: Store)
     assert main(["takedown", "purge", "--corpus", store.root]) == DONE and store.exists(orphans["anna-0"])
     assert main(["takedown", "purge", "--corpus", store.root, "--all"]) == DONE
     assert not store.exists(orphans["anna-0"]) and store.exists(orphans["bert-0"])
-
-
-def test_what_killed_writes_left_goes_too(folder: Path, store: Store) -> None:
-    """Under a temporary name that no listing shows."""
-    unit = next(path for path, _ in store.walk("units/"))
-    staged = [Path(store.root, f"{path}#123456789") for path in (unit, f"units/ee/{'ab' * 16}/{'e' * 16}.arrow")]
-    for file in staged:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(Path(store.root, unit), file)
-        os.utime(file, (0, 0))
-    assert take_anna_down(folder) == DONE
-    assert main(["takedown", "purge", "--corpus", store.root, "--all"]) == DONE
-    assert [file for file in staged if file.exists()] == []
 
 
 def test_a_purge_waits_for_a_release_without_them_and_for_builds(folder: Path, store: Store) -> None:
