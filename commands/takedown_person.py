@@ -196,6 +196,9 @@ def print_purged(purged: Purged, console: Console, *, dry_run: bool, when: str |
         console.print(f"{finding.path} has {finding.what} of them: {advice}", style="red")
     if not purged.findings:
         console.print(f"Scanned {purged.scanned} objects that stay: nothing of them was found")
+    console.print(
+        "Exports, pages, copies and runs elsewhere, backups, and caches of other machines were not looked at: delete them"
+    )
     return WRONG if purged.findings else DONE
 
 

@@ -5,7 +5,8 @@ looks for a mark. Whatever the order, one of the two sees the other and stops. T
 deletions, and a build looks again just before it commits.
 
 A build that was suspended, or whose clock jumped, counts as stopped, and a collection may begin and end meanwhile. So a
-collection that deletes leaves its name behind (`LAST`), and a build commits only if that is the one that it saw at its start.
+collection leaves a new name behind (`LAST`) with every batch, and a build commits only if that is the one that it saw at its
+start. A collection that was suspended itself stops if a release was committed meanwhile: that may refer to what it would delete.
 """
 
 import uuid
@@ -15,12 +16,13 @@ from datetime import datetime, timedelta
 
 from voxbeam.pipeline.heartbeat import running_builds
 from voxbeam.schemas.errors import StorageError
+from voxbeam.storage.releases import release_numbers
 from voxbeam.storage.store import Store
 
 MARKS = "gc"
 """folder of the marks of running collections"""
 LAST = f"{MARKS}/last.json"
-"""names the last collection that deleted something"""
+"""names the last batch that was deleted"""
 MARK_EXPIRES = timedelta(minutes=30)
 """a collection renews its mark with every batch; an older mark is of one that was killed"""
 _BATCH = 500
@@ -38,7 +40,7 @@ def require_no_collection(store: Store) -> None:
 
 
 def last_collection(store: Store) -> str:
-    """The name of the last collection that deleted something; empty if none has."""
+    """The name of the last batch that a collection deleted; empty if none has."""
     try:
         return store.get(LAST).decode(errors="replace")
     except FileNotFoundError:
@@ -58,8 +60,8 @@ class CollectionMark:
     """The object by which a collection announces itself."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.name, self.deleted = store, uuid.uuid4().hex, False
-        self.path = f"{MARKS}/{self.name}.json"
+        self.store, self.path = store, f"{MARKS}/{uuid.uuid4().hex}.json"
+        self._releases: set[int] | None = None
 
     def renew(self) -> datetime:
         """Puts the mark again, then looks for running builds; returns the time by the store's clock.
@@ -72,18 +74,20 @@ class CollectionMark:
                 f"build {run_id} is running on {self.store.root}",
                 remedy=f"let it finish; if it was killed, wait {remaining.total_seconds() / 60:.0f} min",
             )
+        if self._releases is None:
+            self._releases = set(release_numbers(self.store))
         return self.store.modified(self.path)
 
     def delete(self, paths: list[str]) -> None:
-        """Deletes objects, unless a build runs; before the first it leaves its name for builds that do not seem to run.
+        """Deletes objects, in batches; before each it leaves a name for builds that do not seem to run.
 
-        Of many, it looks for builds before every batch.
+        Raises StorageError when a build runs, or when a release was committed since the mark was first put.
         """
         for start in range(0, len(paths), _BATCH):
             self.renew()
-            if not self.deleted:
-                self.store.replace(LAST, self.name.encode(), durable=True)
-                self.deleted = True
+            if set(release_numbers(self.store)) - (self._releases or set()):
+                raise StorageError(f"a release was committed to {self.store.root} meanwhile", remedy="run the same command again")
+            self.store.replace(LAST, uuid.uuid4().hex.encode(), durable=True)
             self.store.delete(paths[start : start + _BATCH])
 
 

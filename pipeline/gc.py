@@ -19,11 +19,11 @@ from voxbeam.schemas.errors import StorageError
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.releases import read_release, read_rows, release_numbers, require_corpus
+from voxbeam.storage.staged import name_when_done, walk_staged
 from voxbeam.storage.store import Store, is_bucket
 
 FOLDERS = ("units", "shards", "manifests", "listings", "progress")
 """top folders that are searched for orphans"""
-_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,9 @@ def collect_garbage(output_uri: str, older_than: timedelta, *, dry_run: bool = F
     store = Store(output_uri)
     require_corpus(store)
     with collection_mark(store) as mark:
-        now = mark.renew()
-        orphans = find_orphans(store, older_than, now)
-        if dry_run:
-            return orphans
-        releases = release_numbers(store)
-        for start in range(0, len(orphans), _BATCH):
-            mark.renew()
-            if release_numbers(store) != releases:
-                raise StorageError(
-                    f"a release was committed to {store.root} during the collection", remedy="run the same command again"
-                )
-            mark.delete([orphan.path for orphan in orphans[start : start + _BATCH]])
+        orphans = find_orphans(store, older_than, mark.renew())
+        if not dry_run:
+            mark.delete([orphan.path for orphan in orphans])
         return orphans
 
 
@@ -79,6 +70,9 @@ def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orp
             if is_bucket(store.root) or is_regular(Path(store.root), path):
                 orphans.append(Orphan(path, size))
     missing = sorted(referenced - existing)
+    for path, size, written in walk_staged(store):
+        if now - written >= older_than and is_own(name_when_done(path)) and is_regular(Path(store.root), path):
+            orphans.append(Orphan(path, size))
     if missing:
         raise StorageError(
             f"a release of {store.root} names {missing[0]}, which does not exist ({len(missing)} in all)",

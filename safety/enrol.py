@@ -28,6 +28,8 @@ from voxbeam.schemas.errors import ConsentError
 
 TERM = timedelta(days=365)
 """how long a grant lasts if nothing else is said"""
+_TAKEN_DOWN_AT_ONCE = 10_000
+"""recordings that an event names; an envelope has no more than a MiB"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +158,14 @@ def revoke(ledger: Ledger, digest: str, reason: str | None = None) -> Event:
 
 
 def take_down(ledger: Ledger, subject: str, recordings: Sequence[str] = (), reason: str | None = None) -> Event:
-    """Ends all grants of a subject, names the recordings that must go by pseudonyms, and shreds the subject's personal data."""
+    """Ends all grants of a subject, names the recordings that must go by pseudonyms, and shreds the subject's personal data.
+
+    Of many recordings, several events are added; returns the last one.
+    """
     hidden = sorted({ledger.keys.recording_pseudonym(recording, make=True) for recording in recordings})
-    body = {"subject": subject, "recordings_hmac": hidden, "reason": reason}
-    event = ledger.append("takedown", body, [ledger.keys.operator()])
+    for start in range(0, max(1, len(hidden)), _TAKEN_DOWN_AT_ONCE):
+        body = {"subject": subject, "recordings_hmac": hidden[start : start + _TAKEN_DOWN_AT_ONCE], "reason": reason}
+        event = ledger.append("takedown", body, [ledger.keys.operator()])
     shred(ledger.store, subject)
     return event
 

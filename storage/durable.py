@@ -3,8 +3,8 @@
 import errno
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -31,7 +31,7 @@ def write_file(target: Path, write: Callable[[IO[bytes]], object], *, exclusive:
     """Writes a file under a temporary name, then gives it its own; False if `exclusive` and there is one already.
 
     `durable` waits until the bytes and the folder's entry are on the disk. The temporary name ends in `#` and digits, which
-    `Store.walk` passes over.
+    `Store.walk` passes over (staged.py).
     """
     with local_errors(target):
         _make_folder(target.parent, durable=durable)
@@ -54,6 +54,13 @@ def write_file(target: Path, write: Callable[[IO[bytes]], object], *, exclusive:
         finally:
             staged.unlink(missing_ok=True)
     return True
+
+
+def delete_files(paths: Iterable[Path]) -> None:
+    """Deletes files. One that does not exist is no error."""
+    for path in paths:
+        with suppress(FileNotFoundError), local_errors(path):
+            path.unlink()
 
 
 def _make_folder(folder: Path, *, durable: bool) -> None:

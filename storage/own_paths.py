@@ -11,7 +11,8 @@ _OWN = re.compile(
     r"|manifests/parts/[a-z_]+/[^/]+-[0-9a-f]{16}\.parquet|manifests/\d{6,}-[0-9a-f]{8}/.+"
     r"|listings/(?:[0-9a-f]{16}\.parquet|policy-[0-9a-f]{16}\.json)"
     r"|progress/[0-9a-f]{1,8}/(?:errors/)?[^/]+|progress/(?:create-check|clock)-[0-9a-f]{32}"
-    r"|releases/\d{6,}\.json"
+    r"|audits/\d{6,}/[0-9a-f]{12}/(?:plan|[0-9a-f]{64}/\d{6,})\.json"
+    r"|(?:releases|copies)/\d{6,}\.json|builds/\d{6,}-\w+\.json|removals/[0-9a-f]{16}\.jsonl"
 )
 
 

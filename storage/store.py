@@ -22,7 +22,7 @@ from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
 from voxbeam.schemas.errors import ObjectReplacedError, StorageError
 from voxbeam.storage.address import BUCKET_SCHEMES, resolve_address
-from voxbeam.storage.durable import write_file
+from voxbeam.storage.durable import delete_files, write_file
 from voxbeam.storage.store_errors import storage_errors, summarize_error
 
 _COPY_CHUNK = 8 << 20
@@ -224,9 +224,10 @@ class Store:
 
     def delete(self, paths: list[str]) -> None:
         """Deletes objects, those of a bucket up to 1000 in a request, in any order. One that does not exist is no error."""
-        size = _DELETED_AT_ONCE if is_bucket(self.root) else 1
-        for start in range(0, len(paths), size):
-            some = paths[start : start + size]
+        if not is_bucket(self.root):
+            return delete_files(self._local(path) for path in paths)
+        for start in range(0, len(paths), _DELETED_AT_ONCE):
+            some = paths[start : start + _DELETED_AT_ONCE]
             try:
                 with self._errors(some[0]):
                     obstore.delete(self.object_store, some)

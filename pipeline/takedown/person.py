@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from urllib.parse import quote
 
 from voxbeam.schemas.manifest import RecordingRow
 from voxbeam.schemas.segment_row import SegmentRow
@@ -15,6 +18,7 @@ MIN_TEXT = 24
 """characters; shorter texts may be said by anybody"""
 _CODES_BYTES = 256
 """of a sample, from the middle of its codes: they tell it from all others"""
+NAMED = "an identifier, a name or an address"
 _WORD_BYTE = rb"[0-9A-Za-z_-]"
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 
@@ -59,8 +63,8 @@ class Person:
 
     def in_bytes(self, content: bytes) -> set[str]:
         """What of the person is anywhere in some bytes. Slow where many texts are known."""
-        found = {"an identifier, a name or an address"} if self.is_named_in(content) else set[str]()
-        found |= {"a text"} if any(text.encode() in content for text in self.texts) else set()
+        found = {NAMED} if self.is_named_in(content) else set[str]()
+        found |= {"a text"} if any(text in content for text in self._written_texts) else set()
         return found | ({"codes"} if any(codes in content for codes in self.codes) else set())
 
     def in_values(self, values: Iterable[str | bytes | None]) -> set[str]:
@@ -74,7 +78,11 @@ class Person:
             elif value is not None:
                 found |= {"codes"} if codes_excerpt(value) in self.codes else set()
                 words.append(value)
-        return found | ({"an identifier, a name or an address"} if self.is_named_in(b"\n".join(words)) else set())
+        return found | ({NAMED} if self.is_named_in(b"\n".join(words)) else set())
+
+    @cached_property
+    def _written_texts(self) -> set[bytes]:
+        return {way.encode() for text in self.texts for way in _ways_to_write(text)}
 
     @cached_property
     def _words(self) -> re.Pattern[bytes] | None:
@@ -87,4 +95,11 @@ class Person:
 
 
 def _longest_first(words: Iterable[str]) -> list[bytes]:
-    return [re.escape(word.encode()) for word in sorted(set(words), key=lambda word: (-len(word), word))]
+    ways = {way for word in words for way in _ways_to_write(word)}
+    return [re.escape(way.encode()) for way in sorted(ways, key=lambda way: (-len(way), way))]
+
+
+def _ways_to_write(text: str) -> set[str]:
+    """A text as it is, and as JSON, pages and addresses write it."""
+    in_json = {json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+    return {text, *in_json, html.escape(text), html.escape(text, quote=False), quote(text), quote(text, safe="")}

@@ -1,7 +1,8 @@
 """Purge: deletes everything that is left of recordings that were taken down, once their time of grace is over.
 
-What goes: every release that has them, with its copy, manifests, and the shards that no other release has; all units of their
-windows; and what killed builds left behind, since nobody can tell what is in it. What stays is scanned afterwards (`scan.py`).
+What goes: every release that has them, with its copy, audits, manifests, and the shards that no other release has; all units
+of their windows; and what killed builds left behind, half of a file too, since nobody can tell what is in it. What stays is
+scanned afterwards (`scan.py`).
 Releases that never had them, and all that these refer to, are not touched.
 
 A purge and a build exclude each other, as a garbage collection and a build do. One that was killed goes on when it is run again:
@@ -33,11 +34,12 @@ from voxbeam.schemas.release import Release
 from voxbeam.storage.own_paths import is_own
 from voxbeam.storage.release_copies import copy_path
 from voxbeam.storage.releases import read_release, read_rows, release_numbers, release_path, table_batches
+from voxbeam.storage.staged import name_when_done, walk_staged
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index import forget_index
 
 R = TypeVar("R", VoiceRow, SampleRow, RejectedRow)
-_LEFT_BY_BUILDS = ("listings/", "progress/", "manifests/", "shards/")
+_LEFT_BY_BUILDS = ("listings/", "progress/", "manifests/", "shards/", "copies/")
 """where objects lie that no release refers to"""
 _LAST = ("releases/", "copies/", "manifests/")
 
@@ -83,7 +85,7 @@ def purge(
         on_step("look for what is left")
         person, windows, doomed = _find_doomed(store, Tombstones.of(result.due))
         result.releases = [release.number for release in doomed]
-        sizes = dict(store.walk())
+        sizes = dict(store.walk()) | {path: size for path, size, _ in walk_staged(store)}
         result.paths = _doomed_paths(store, sizes, doomed, windows, person)
         result.bytes = sum(sizes.get(path, 0) for path in result.paths)
         if dry_run:
@@ -171,14 +173,16 @@ def _codes(store: Store, sample: SampleRow) -> list[bytes]:
 def _doomed_paths(store: Store, sizes: dict[str, int], doomed: list[Release], windows: set[str], person: Person) -> list[str]:
     """What to delete: of releases, of units, and of what builds left behind."""
     numbers = {release.number for release in doomed}
-    kept = referenced_paths(store, [number for number in release_numbers(store) if number not in numbers])
+    staying = [number for number in release_numbers(store) if number not in numbers]
+    kept = referenced_paths(store, staying) | {copy_path(number) for number in staying}
     paths = {path for release in doomed for path in (release_path(release.number), copy_path(release.number))}
     paths |= {file.path for release in doomed for file in release.files}
+    audits = tuple(f"audits/{number:06d}/" for number in numbers)
     for path in sizes:
         if path[: len(window_folder("0" * 32))] in windows:
             paths.add(path)
-        elif path.startswith(_LEFT_BY_BUILDS):
-            if is_own(path) or path.startswith("listings/policy-"):
+        elif path.startswith((*_LEFT_BY_BUILDS, *audits)) or name_when_done(path) != path:
+            if is_own(name_when_done(path)):
                 paths.add(path)
         elif path.startswith("units/"):
             if is_own(path) and path not in kept and _may_have(store, path, person):

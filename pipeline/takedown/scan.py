@@ -1,24 +1,28 @@
 """Scan: reads every object of a corpus and looks for what is known of a person: identifiers, names, texts, hashes and codes.
 
-Tables are compressed, so their values are read; of shards the bytes and each member; of everything else the bytes. A table or
-a shard that cannot be read is a finding.
+Tables are compressed, so their values are read; of shards the bytes and each member; of everything else the bytes, and the
+path. What cannot be read is a finding.
 """
 
 from __future__ import annotations
 
-import io
+import gzip
 import json
+import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from voxbeam.pipeline.steps.unit_file import read_header_and_table
-from voxbeam.pipeline.takedown.person import Person
-from voxbeam.schemas.errors import SchemaError
+from voxbeam.pipeline.takedown.person import NAMED, Person
+from voxbeam.schemas.errors import SchemaError, StorageError
+from voxbeam.storage.own_paths import is_own
+from voxbeam.storage.staged import name_when_done, walk_staged
 from voxbeam.storage.store import Store
 from voxbeam.storage.tar_members import tar_members
 
@@ -39,34 +43,40 @@ class Finding:
 def scan(store: Store, person: Person, skip: Collection[str] = ()) -> tuple[int, list[Finding]]:
     """How many objects of a corpus were read, and what was found of a person in each."""
     read, findings = 0, list[Finding]()
-    for path, _ in store.walk():
+    for path in sorted((*(path for path, *_ in store.walk()), *(path for path, *_ in walk_staged(store)))):
         if path.startswith(_NOT_SCANNED) or path in skip:
             continue
         read += 1
-        findings += [Finding(path, what) for what in sorted(_search(store, path, person))]
+        found = _search(store, path, person)
+        if not is_own(path) and person.is_named_in(path.encode()):
+            found.add(NAMED)
+        findings += [Finding(path, what) for what in sorted(found)]
     return read, findings
 
 
 def _search(store: Store, path: str, person: Person) -> set[str]:
-    found = set[str]()
+    found, kind = set[str](), Path(name_when_done(path)).suffix
     try:
-        if path.endswith(".parquet"):
-            for batch in pq.ParquetFile(io.BytesIO(store.get(path))).iter_batches():
-                found |= _in_columns(batch, person)
-        elif path.endswith(".arrow"):
-            header, table = read_header_and_table(store.get(path))
-            found |= _in_columns(table, person) | person.in_values(_leaves(header))
-        else:
-            is_tar = path.endswith(".tar")
-            with store.local_copy(path) as local, local.open("rb") as file:
-                found |= _in_members(file, person) if is_tar else set()
-                found |= _in_file(file, person, words_only=is_tar)
-    except (SchemaError, pa.ArrowException, OSError, ValueError):
+        with store.local_copy(path) as local, local.open("rb") as file:
+            if kind == ".parquet":
+                for batch in pq.ParquetFile(file).iter_batches():
+                    found |= _in_columns(batch, person)
+            elif kind == ".arrow":
+                header, table = read_header_and_table(file.read())
+                found |= _in_columns(table, person) | person.in_values(_leaves(header))
+            elif kind == ".tar":
+                found |= _in_members(file, person) | _in_file(file, person, words_only=True)
+            elif kind == ".gz":
+                with gzip.open(file) as unpacked:
+                    found |= _in_file(unpacked, person, words_only=False)
+            else:
+                found |= _in_file(file, person, words_only=False)
+    except (SchemaError, StorageError, pa.ArrowException, OSError, EOFError, zlib.error, ValueError):
         found.add(UNREADABLE)
     return found
 
 
-def _in_file(file: BinaryIO, person: Person, *, words_only: bool) -> set[str]:
+def _in_file(file: IO[bytes], person: Person, *, words_only: bool) -> set[str]:
     """What is in the bytes of a file, read in pieces that overlap."""
     found, before = set[str](), b""
     file.seek(0)
@@ -75,12 +85,12 @@ def _in_file(file: BinaryIO, person: Person, *, words_only: bool) -> set[str]:
         if not words_only:
             found |= person.in_bytes(piece)
         elif person.is_named_in(piece):
-            found.add("an identifier, a name or an address")
+            found.add(NAMED)
         before = piece[-_OVERLAP:]
     return found
 
 
-def _in_members(file: BinaryIO, person: Person) -> set[str]:
+def _in_members(file: IO[bytes], person: Person) -> set[str]:
     """What is in the members of a shard: values of its JSON, and codes."""
     found = set[str]()
     for member in tar_members(file):

@@ -19,13 +19,11 @@ import webdataset as wds
 from voxbeam import assets
 from voxbeam.models.codec import EMBEDDED_WEIGHTS, load_codec
 from voxbeam.pipeline.build import BuildResult, build
-from voxbeam.pipeline.build_record import BUILDS
 from voxbeam.pipeline.release_diff import Changes
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.schemas.config import CorpusConfig
 from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
 from voxbeam.storage.own_paths import is_own
-from voxbeam.storage.release_copies import COPIES
 from voxbeam.storage.releases import latest_release, read_rows
 from voxbeam.storage.store import Store
 
@@ -72,9 +70,8 @@ def test_every_law_holds(corpus: Path) -> None:
 
 
 def test_every_file_that_a_build_leaves_is_known_to_collection_and_purge(corpus: Path) -> None:
-    """A file with a name that `own_paths` does not know would stay for ever, whatever it holds. Records stay on purpose."""
-    kept = (f"{COPIES}/", f"{BUILDS}/")
-    assert [path for path, _ in Store(str(corpus)).walk() if not is_own(path) and not path.startswith(kept)] == []
+    """A file with a name that `own_paths` does not know would stay for ever, whatever it holds."""
+    assert [path for path, _ in Store(str(corpus)).walk() if not is_own(path)] == []
 
 
 def test_accounting_law_to_one_frame(corpus: Path) -> None:

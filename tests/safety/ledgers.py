@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +16,13 @@ from voxbeam.safety.events import Event
 from voxbeam.safety.keys import KeyRing
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.sounds import enrolled_voice, sound_hash, voice_to_text
+from voxbeam.safety.state import Use, refusal
 from voxbeam.safety.tombstones import put_tombstones
 from voxbeam.storage.store import Store
 
 BEGIN = datetime(2026, 11, 26, 12, tzinfo=UTC)
 PROMPT = Terms(scopes=("prompt",), purposes=("personal",))
+USE = Use("prompt", "personal", "embedded")
 
 
 class SetClock:
@@ -70,3 +73,16 @@ def put_tombstone(store: Store, recordings: Mapping[str, str | None], event: str
     """The path of the one tombstone of a few recordings."""
     (path,) = put_tombstones(store, recordings, event, key, **options)
     return path
+
+
+def why(ledger: Ledger, digest: str, use: Use = USE) -> str:
+    """Why a grant covers no use now; "" if it does."""
+    state = ledger.state()
+    return refusal(state, state.grants[digest], use, ledger.clock())
+
+
+def as_another_machine(ledger: Ledger, folder: Path) -> Ledger:
+    """The same ledger and keys, on a machine that has seen nothing yet."""
+    keys = folder / "other-keys"
+    shutil.copytree(ledger.keys.folder, keys, ignore=shutil.ignore_patterns("seen"))
+    return Ledger(ledger.store.root, KeyRing(keys), ledger.clock)

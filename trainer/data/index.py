@@ -201,7 +201,7 @@ def _build_index(content_hash: str, batches: Callable[[], Iterator[pa.RecordBatc
     folder = cache_folder() / "stream" / content_hash
     if not (folder / "names.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{content_hash}.") as temporary:  # as `forget_index` looks
             built = Path(temporary) / content_hash
             built.mkdir()
             write_index(batches(), built, word_separator_id(phones), len(phones))

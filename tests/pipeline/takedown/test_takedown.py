@@ -1,68 +1,31 @@
-"""A person out of a corpus: in one command, with proof, and then with no byte left; also while a build runs."""
+"""A person out of a corpus: in one command, with proof; also while a build runs."""
 
-import io
-import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from voxbeam.commands.exit_status import DONE, UNUSABLE, WRONG
+from voxbeam.commands.exit_status import DONE, UNUSABLE
 from voxbeam.commands.main import main
-from voxbeam.pipeline.remove import remove
-from voxbeam.pipeline.repack import release as repack
 from voxbeam.pipeline.steps.probe import Probed, refuse_taken_down
 from voxbeam.pipeline.steps.release_writer import commit, write_part
-from voxbeam.pipeline.steps.unit_file import read_header_and_table
 from voxbeam.pipeline.takedown.find import find_person
-from voxbeam.pipeline.takedown.person import Person, codes_excerpt
-from voxbeam.pipeline.takedown.purge import add_rows, purge
-from voxbeam.pipeline.takedown.scan import UNREADABLE, scan
 from voxbeam.pipeline.takedown.take_down import take_down
 from voxbeam.pipeline.verify import verify_release
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.tombstones import read_tombstones
-from voxbeam.schemas.errors import CommitConflictError, ConsentError, LedgerError, NotInCorpusError, StorageError
-from voxbeam.schemas.identity import IdentityRow, VoiceRow
-from voxbeam.schemas.manifest import RecordingRow, RejectedRow, SampleRow
+from voxbeam.schemas.errors import CommitConflictError, ConsentError, LedgerError, NotInCorpusError
+from voxbeam.schemas.identity import IdentityRow
+from voxbeam.schemas.manifest import RecordingRow, SampleRow
 from voxbeam.storage.releases import latest_release, load_release, read_rows
 from voxbeam.storage.store import Store
 from voxbeam.trainer.data.index import open_index
 
 from tests.pipeline.factories import PHONES, draft, small_release, source
-from tests.pipeline.told_corpus import ONE_WORKER, RECORDINGS, build_told
+from tests.pipeline.takedown.traces import ANNA, take_anna_down
+from tests.pipeline.told_corpus import RECORDINGS, build_told
 from tests.safety.ledgers import grant, new_ledger, put_tombstone
-
-ANNA = ("anna-0", "anna-1")
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus with one release, in `corpus`, beside its listing."""
-    folder = tmp_path_factory.mktemp("told")
-    build_told(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, with a ledger and a cache of its own."""
-    monkeypatch.setenv("VOXBEAM_KEYS", str(tmp_path / "keys"))
-    monkeypatch.setenv("VOXBEAM_LEDGER", str(tmp_path / "ledger"))
-    monkeypatch.setenv("VOXBEAM_CACHE", str(tmp_path / "cache"))
-    shutil.copytree(told / "corpus", tmp_path / "corpus")
-    shutil.copy(told / "listing.parquet", tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def store(folder: Path) -> Store:
-    return Store(str(folder / "corpus"))
 
 
 def release_of_names(folder: Path, names: dict[str, str]) -> None:
@@ -71,49 +34,6 @@ def release_of_names(folder: Path, names: dict[str, str]) -> None:
     why = {"status": "quarantined", "stage": "decode", "reason": "unreadable", "remedy": "replace it"}
     rows = [RecordingRow(recording=one, uri=f"{one}.wav", speaker=name, units=[], **why) for one, name in names.items()]
     commit(store, draft(), [write_part(store, "recordings", "part", rows)], {}, PHONES)
-
-
-def take_anna_down(folder: Path, *more: str) -> int:
-    words = ["--corpus", str(folder / "corpus"), "--speaker", "anna", "--out", str(folder / "statement.json")]
-    return main(["takedown", *words, *more])
-
-
-def traces_of(folder: Path, known: set[bytes]) -> dict[str, set[bytes]]:
-    """Top folder → what of `known` is in its files: a scan that shares nothing with the product's."""
-    found: dict[str, set[bytes]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        if path.suffix == ".parquet":
-            content += _all_values(pq.read_table(io.BytesIO(content)))
-        if path.suffix == ".arrow":
-            header, table = read_header_and_table(content)
-            content += json.dumps(header).encode() + _all_values(table)
-        if hits := {word for word in known if word in content}:
-            found.setdefault(path.relative_to(folder).parts[0], set()).update(hits)
-    return found
-
-
-def _all_values(table: pa.Table) -> bytes:
-    def values(value: object) -> Iterator[bytes]:
-        if isinstance(value, dict | list):
-            for inner in value.values() if isinstance(value, dict) else value:
-                yield from values(inner)
-        elif isinstance(value, str | bytes):
-            yield value.encode() if isinstance(value, str) else value
-
-    return b"\n".join(values(table.to_pylist()))
-
-
-def known_of(store: Store, recordings: tuple[str, ...]) -> set[bytes]:
-    """Names, texts, hashes and codes of recordings of the latest release."""
-    release, known = load_release(store), {b"anna", *(name.encode() for name in recordings)}
-    for row in read_rows(store, release, RecordingRow):
-        known |= {row.uri.encode(), str(row.sha256).encode()} if row.recording in recordings else set()
-    for sample in read_rows(store, release, SampleRow):
-        if sample.recording in recordings:
-            content = store.get_range(sample.shard, sample.codes_offset, sample.codes_bytes)
-            known |= {str(sample.text).encode(), codes_excerpt(content)}
-    return known - {b""}
 
 
 def test_one_command_takes_a_person_out(folder: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,102 +81,6 @@ def test_one_command_takes_a_person_out(folder: Path, store: Store, capsys: pyte
     assert "taken down by" in capsys.readouterr().err
     assert main([*words, "--tombstones", str(folder / "no-such-corpus")]) == UNUSABLE
     assert "there is no corpus at" in capsys.readouterr().err, "a slip in the address is no permission"
-
-
-def test_no_byte_is_left_after_the_purge(folder: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    remove(store.root, recordings=["anna-1", "carl-1"], reason="a test", who="Joe", runner_args=ONE_WORKER)
-    repack(store.root, {"exclude": {"recordings": {"carl-1": "a test"}}}, runner_args=ONE_WORKER)
-    open_index(store.root)
-    known = known_of(store, ANNA)
-    assert {"units", "shards", "manifests", "releases", "copies", "listings", "removals"} <= traces_of(
-        folder / "corpus", known
-    ).keys()
-    assert any(traces_of(folder / "cache", known).values())
-    others = known_of(store, ("bert-0", "carl-0"))
-
-    assert take_anna_down(folder, "--purge", "--grace", "2") == DONE
-    printed = capsys.readouterr().out
-    assert "To be deleted after 20" in printed and "releases 000001, 000002, 000003" in printed
-    assert main(["takedown", "purge", "--corpus", store.root]) == DONE
-    assert "Nothing is due" in capsys.readouterr().out and len(traces_of(folder / "corpus", known)) >= 7
-
-    later = Ledger().clock() + timedelta(days=2, seconds=5)
-    planned = purge(store, later, trusted=Ledger().operator_keys(), dry_run=True)
-    assert planned.releases == [1, 2, 3] and load_release(store, 1)
-    done = purge(store, later, trusted=Ledger().operator_keys())
-    assert done.paths == planned.paths and not done.findings and done.scanned > 10
-    assert traces_of(folder / "corpus", known) == {} and traces_of(folder / "cache", known) == {}
-    release = latest_release(store)
-    assert release is not None and release.number == 4 and list(verify_release(store, release)) == []
-    assert release.config["exclude"]["recordings"] == {"carl-1": "a test"}
-    (order,) = (folder / "corpus" / "removals").iterdir()
-    assert "carl-1" in order.read_text()
-    assert traces_of(folder / "corpus", others - {b"anna"}).keys() >= {"units", "shards", "manifests"}, "nobody else's"
-    assert purge(store, later, trusted=Ledger().operator_keys()).paths == []
-
-    result = build_told(folder, policy={"exclude": {"recordings": {"carl-1": "a test"}}})
-    assert not result.committed, "what was taken down is left out of the listing, and the rest is there"
-    shutil.rmtree(folder / "corpus" / "listings")
-    assert traces_of(folder / "corpus", known) == {}
-
-
-def test_a_purge_at_once_names_what_it_may_not_delete(folder: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "corpus" / "notes.txt").write_text("Do not forget to thank anna-0!")
-    (folder / "corpus" / "other.parquet").write_bytes(b"no table")
-    assert take_anna_down(folder, "--purge", "--grace", "0") == WRONG
-    printed = capsys.readouterr().out
-    assert "notes.txt has an identifier, a name or an address of them" in printed
-    assert f"other.parquet has {UNREADABLE} of them" in printed
-    assert [path for path, _ in store.walk("releases/")] == ["releases/000002.json"]
-    assert (folder / "corpus" / "notes.txt").exists()
-
-
-def test_a_purge_that_was_killed_goes_on(folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = known_of(store, ANNA)
-    assert take_anna_down(folder, "--purge") == DONE
-    later = Ledger().clock() + timedelta(days=31)
-    deleted = list[str]()
-
-    def some(self: Store, paths: list[str]) -> None:
-        for path in paths:
-            if not path.startswith(("gc/", "progress/")) and len(deleted) >= 4:
-                raise KeyboardInterrupt
-            deleted.append(path)
-            Path(self.root, path).unlink(missing_ok=True)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Store, "delete", some)
-        with pytest.raises(KeyboardInterrupt):
-            purge(store, later, trusted=Ledger().operator_keys())
-    assert purge(store, later, trusted=Ledger().operator_keys()).findings == []
-    assert traces_of(folder / "corpus", known) == {}
-
-
-def test_units_and_listings_of_stopped_builds_go_too(folder: Path, store: Store) -> None:
-    """A unit of the person that no release refers to goes; one of somebody else, which a build may go on with, stays."""
-    units = {}
-    for path, _ in store.walk("units/"):
-        _, table = read_header_and_table(store.get(path))
-        units[table["recording"][0].as_py()] = store.get(path)
-    orphans = {name: f"units/ee/{index:032x}/{'e' * 16}.arrow" for index, name in enumerate(("anna-0", "bert-0"))}
-    for name, path in orphans.items():
-        store.replace(path, units[name])
-    assert take_anna_down(folder) == DONE
-    assert main(["takedown", "purge", "--corpus", store.root]) == DONE and store.exists(orphans["anna-0"])
-    assert main(["takedown", "purge", "--corpus", store.root, "--all"]) == DONE
-    assert not store.exists(orphans["anna-0"]) and store.exists(orphans["bert-0"])
-
-
-def test_a_purge_waits_for_a_release_without_them_and_for_builds(folder: Path, store: Store) -> None:
-    key = Ledger().keys.operator(make=True)
-    now = Ledger().clock()
-    put_tombstone(store, {"anna-0": None}, "", key, purge_after=now)
-    with pytest.raises(ConsentError, match=r"the latest release of .* still has anna-0"):
-        purge(store, now, trusted=Ledger().operator_keys())
-    store.replace("progress/00000000/build.json", b'{"elapsed_s": 1}')
-    with pytest.raises(StorageError, match="is running on"):
-        purge(store, now, trusted=Ledger().operator_keys())
-    assert load_release(store, 1)
 
 
 def test_a_build_that_runs_meanwhile_does_not_bring_the_person_back(folder: Path, store: Store) -> None:
@@ -384,27 +208,3 @@ def test_a_slip_in_the_name_ends_no_takedown_in_silence(folder: Path, store: Sto
     assert take_anna_down(folder, "--name", "Ann Leigh") == UNUSABLE
     assert "has no grant of 'Ann Leigh'" in capsys.readouterr().err and load_release(store).number == 1
     assert Ledger().state().grants[made.digest].revoked is None and not read_tombstones(store)
-
-
-def test_everybody_of_a_corpus_can_be_taken_down(store: Store, folder: Path) -> None:
-    found = find_person(store, load_release(store), recordings=RECORDINGS)
-    done = take_down(store, found, Ledger(), grace=timedelta(0))
-    assert list(verify_release(store, done.after)) == [] and not done.after.files_of_kind("shard")
-    assert not list(read_rows(store, done.after, VoiceRow)) and not list(read_rows(store, done.after, RejectedRow))
-    assert not purge(store, done.purge_after or Ledger().clock(), trusted=Ledger().operator_keys()).findings
-    assert not [path for path, _ in store.walk("units/")] and not [path for path, _ in store.walk("shards/")]
-
-
-def test_the_scan_reads_what_is_compressed(store: Store) -> None:
-    """Every kind of object of a corpus with the person is found by the product's scan."""
-    release, person = load_release(store), Person()
-    for row in read_rows(store, release, RecordingRow):
-        if row.recording in ANNA:
-            person.add_recording(row)
-    add_rows(store, release, person, set(ANNA))
-    read, findings = scan(store, person)
-    assert read == sum(1 for _ in store.walk())
-    found = {(finding.path.split("/")[0], finding.what) for finding in findings}
-    named = "an identifier, a name or an address"
-    expected = {("shards", "codes"), ("shards", "a text"), ("units", "codes"), ("units", "a text"), ("manifests", "a text")}
-    assert expected | {(folder, named) for folder in ("units", "shards", "manifests", "listings")} <= found
