@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -41,7 +42,10 @@ def utc_now() -> datetime:
 
 
 class Ledger:
-    """A ledger at an address, with the keys of this machine. Reading keeps what was read, and looks only for what is new."""
+    """A ledger at an address, with the keys of this machine. Reading keeps what was read, and looks only for what is new.
+
+    Safe for several threads, such as those of `voxbeam serve`.
+    """
 
     def __init__(self, uri: str | None = None, keys: KeyRing | None = None, clock: Clock = utc_now) -> None:
         self.store = Store(uri or ledger_address())
@@ -49,6 +53,7 @@ class Ledger:
         self.clock = clock
         self._events: list[Event] = []
         self._state = State()
+        self._reading = threading.RLock()
 
     def _check_seen(self, now: datetime) -> None:
         """Compares with what this machine saw at the address, and of this ledger elsewhere: a copy may lack its end too."""
@@ -79,7 +84,7 @@ class Ledger:
 
     def state_at(self, now: datetime) -> State:
         """The same; `now` is compared with what this machine saw before."""
-        with _as_ledger_error(self.store):
+        with self._reading, _as_ledger_error(self.store):
             new = self._read_new() if self._events else self._read_all()
             try:
                 self._state = fold(new, self._state)
@@ -88,7 +93,7 @@ class Ledger:
                 raise
             self._events += new
             self._check_seen(now)
-        return self._state
+            return self._state
 
     def events(self) -> list[Event]:
         """All events, checked, in order."""

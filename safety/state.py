@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
 from voxbeam.safety.events import ANY_MODEL, COMMERCIAL, MAX_TERM, NO_EVENT, Event, from_time, to_time
@@ -76,8 +77,9 @@ class Use:
 
 
 def fold(events: Iterable[Event], state: State | None = None) -> State:
-    """The state after events, which go on where `state` ended. Raises LedgerError; `state` must not be used after that."""
-    state = State() if state is None else state
+    """The state after events, which go on where `state` ended; that itself stays as it is. Raises LedgerError."""
+    known = State() if state is None else state
+    state = replace(known, **{one.name: copy(getattr(known, one.name)) for one in fields(known)})
     for event in events:
         _require_order(state, event)
         _APPLY[event.kind](state, event)

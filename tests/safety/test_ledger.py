@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from voxbeam.safety import enrol
 from voxbeam.safety.envelope import canonical_json, open_envelope, seal_envelope
-from voxbeam.safety.events import SCOPES, from_time
+from voxbeam.safety.events import SCOPES, Event, from_time
 from voxbeam.safety.keys import KeyRing, public_hex
 from voxbeam.safety.ledger import Ledger
 from voxbeam.safety.state import State, fold
@@ -180,6 +182,27 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     other.state()
     one, two = grant(ledger, name="Ann Lee"), grant(other, name="Bo Ray")
     assert {one.digest, two.digest} <= ledger.state().grants.keys() and len(files(ledger)) == 5
+
+
+def test_threads_that_read_at_once_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a server: every request asks the ledger, and a revocation arrives while they do."""
+    ledger = new_ledger(tmp_path)
+    made = grant(ledger)
+    before = ledger.state()
+    enrol.revoke(Ledger(ledger.store.root, ledger.keys, ledger.clock), made.digest)
+    read_new = Ledger._read_new
+
+    def slowly(self: Ledger) -> list[Event]:
+        new = read_new(self)
+        time.sleep(0.05)
+        return new
+
+    monkeypatch.setattr(Ledger, "_read_new", slowly)
+    with ThreadPoolExecutor(8) as pool:
+        states = list(pool.map(lambda _: ledger.state(), range(8)))
+    assert all(state.grants[made.digest].revoked for state in states)
+    assert before.grants[made.digest].revoked is None, "what one thread looks at does not change under it"
+    assert [event.seq for event in ledger.events()] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("damage", ["missing", "file", "stray", "unreadable"])
