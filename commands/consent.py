@@ -239,7 +239,7 @@ def show(ledger: str | None) -> int:
     from voxbeam.safety.events import from_time
 
     opened = open_ledger(ledger)
-    state, now = opened.state(), opened.clock()
+    state, now = opened.state_and_time()
     table = terminal.new_table(
         "grant", "person", "allows", "for", "models", "until", "", left=("person", "allows", "for", "models", "")
     )

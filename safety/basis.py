@@ -124,8 +124,8 @@ def check_basis(recordings: Iterable[Recording], ledger: Ledger, *, required: bo
     Raises LedgerError for a ledger that cannot be used. If `required`, raises ConsentError unless every recording has a grant or
     an open licence.
     """
-    now = ledger.clock()
-    report = report_basis(recordings, ledger.state_at(now) if ledger.exists() else None, now, ledger.keys)
+    state, now = ledger.state_and_time() if ledger.exists() else (None, ledger.clock())
+    report = report_basis(recordings, state, now, ledger.keys)
     if required:
         _require_basis(report)
     return report

@@ -87,8 +87,7 @@ class ConsentGate:
         if any(made.digest == permit.event for made in MADE_VOICES.values()):
             return
         ledger = self._opened()
-        now = ledger.clock()
-        state = ledger.state_at(now)
+        state, now = ledger.state_and_time()
         if permit.event in state.licences:
             return
         grant = state.grants.get(permit.event)
@@ -119,8 +118,7 @@ class ConsentGate:
 
     def _from_ledger(self, wave_S: NDArray[np.float32], names: set[str], use: Use) -> Permit:
         ledger = self._opened()
-        now = ledger.clock()
-        state = ledger.state_at(now)
+        state, now = ledger.state_and_time()
         for licence in state.licences.values():
             if "prompt" in licence.scopes and names & licence.sounds and licence.made_by:
                 return Permit(licence.digest, f"{_MADE} {licence.work} ({licence.licence}), by {licence.made_by}")

@@ -55,10 +55,10 @@ class Ledger:
         self._state = State()
         self._reading = threading.RLock()
 
-    def _check_seen(self, now: datetime) -> None:
+    def _check_seen(self) -> datetime:
         """Compares with what this machine saw at the address, and of this ledger elsewhere: a copy may lack its end too."""
-        for name in (hashlib.sha256(self.store.root.encode()).hexdigest()[:16], self._state.ledger):
-            Seen(self.keys.folder, name).check(self._events, now)
+        names = (hashlib.sha256(self.store.root.encode()).hexdigest()[:16], self._state.ledger)
+        return [Seen(self.keys.folder, name).check(self._events, self.clock) for name in names][-1]
 
     def create(self, organisation: str) -> None:
         """Opens a ledger, with an operator's key that is made if there is none. Raises LedgerError if there is one already."""
@@ -80,10 +80,10 @@ class Ledger:
 
     def state(self) -> State:
         """What all events say, read and checked now. Raises LedgerError for a ledger that is absent, not whole or not valid."""
-        return self.state_at(self.clock())
+        return self.state_and_time()[0]
 
-    def state_at(self, now: datetime) -> State:
-        """The same; `now` is compared with what this machine saw before."""
+    def state_and_time(self) -> tuple[State, datetime]:
+        """The same, and the time: not before any event, nor any check of this machine, unless the clock is behind."""
         with self._reading, _as_ledger_error(self.store):
             new = self._read_new() if self._events else self._read_all()
             try:
@@ -92,8 +92,7 @@ class Ledger:
                 self._events, self._state = [], State()
                 raise
             self._events += new
-            self._check_seen(now)
-            return self._state
+            return self._state, self._check_seen()
 
     def events(self) -> list[Event]:
         """All events, checked, in order."""

@@ -6,6 +6,7 @@ last revocation is a good ledger. Whoever has seen more of it refuses. The same 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,13 +27,17 @@ class Seen:
     folder: Path
     name: str
 
-    def check(self, events: list[Event], now: datetime) -> None:
-        """Raises LedgerError if the ledger is shorter than it was, or another, or the time earlier. Else remembers."""
+    def check(self, events: list[Event], clock: Callable[[], datetime]) -> datetime:
+        """Raises LedgerError if the ledger is shorter than it was, or another, or the time earlier. Else remembers.
+
+        Returns the time. It is asked for last: another process may have checked a moment ago.
+        """
         store, path = Store(str(self.folder)), f"seen/{self.name}.json"
         where = self.folder / path
         last = events[-1]
         try:
             known = parse_object(store.get(path)) if store.exists(path) else None
+            now = clock()
             if known is not None:
                 seq, digest, checked = int(known["seq"]), str(known["digest"]), to_time(known["checked"])
                 self._compare(events, seq, digest, where)
@@ -42,9 +47,10 @@ class Seen:
                         remedy="set the clock right; nothing is allowed before that time comes again",
                     )
                 if (seq, digest, from_time(checked)) == (last.seq, last.digest, from_time(now)):
-                    return
+                    return now
             content = {"seq": last.seq, "digest": last.digest, "checked": from_time(now)}
             store.replace(path, canonical_json(content))
+            return now
         except LedgerError:
             raise
         except Exception as error:

@@ -59,8 +59,7 @@ def whois(store: Store, wave_S: NDArray[np.float32], ledger: Ledger) -> Whois:
     latest = load_release(store)
     places: dict[str, Place] = {}
     matches = find_voices(store, latest, sound_D)
-    now = ledger.clock()
-    state = ledger.state_at(now) if ledger.exists() else None
+    state, now = ledger.state_and_time() if ledger.exists() else (None, ledger.clock())
     for number in release_numbers(store):
         release = latest if number == latest.number else read_release(store, number)
         found = matches if number == latest.number else find_voices(store, release, sound_D)

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -166,6 +166,24 @@ def test_a_clock_that_is_set_back_allows_nothing(tmp_path: Path) -> None:
     other = as_another_machine(ledger, tmp_path)
     clock.now = BEGIN - timedelta(seconds=1)
     assert "behind the newest event" in why(other, made.digest)
+
+
+def test_another_process_that_checks_meanwhile_is_no_clock_set_back(tmp_path: Path) -> None:
+    """`voxbeam generate` beside `voxbeam serve`, on one machine: whoever is slower by a moment is not refused."""
+    ledger = new_ledger(tmp_path, clock := SetClock())
+    other = Ledger(ledger.store.root, ledger.keys, clock)
+    asked = list[datetime]()
+
+    def meanwhile() -> datetime:
+        now = clock()
+        if not asked:
+            clock.pass_by(seconds=2)
+            other.state()
+        asked.append(now)
+        return now
+
+    state, now = Ledger(ledger.store.root, ledger.keys, meanwhile).state_and_time()
+    assert state == other.state() and now == BEGIN + timedelta(seconds=2) and asked[0] == BEGIN
 
 
 def test_a_revocation_is_not_kept_out_by_a_clock_that_is_behind(tmp_path: Path) -> None:
