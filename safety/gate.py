@@ -133,11 +133,11 @@ class ConsentGate:
     def _by_voice(self, wave_S: NDArray[np.float32], state: State, use: Use, now: datetime, named: list[Grant]) -> Permit:
         """The grant whose enrolled voice is nearest, among those that cover the use."""
         print_ = Voiceprint(wave_S)
-        mine = [
-            (print_.similarity(voice_E), grant)
-            for grant in state.grants.values()
-            if (voice_E := self._voice(grant)) is not None and print_.is_voice(voice_E)
-        ]
+        voices = [(grant, self._voice(grant)) for grant in state.grants.values()]
+        heard = [(grant, voice_E) for grant, voice_E in voices if voice_E is not None and print_.is_voice(voice_E)]
+        mine = [(print_.similarity(voice_E), grant) for grant, voice_E in heard if not print_.is_backward(voice_E)]
+        if heard and not mine:
+            raise ConsentError("the prompt sounds like speech played backward", remedy="give the recording as it was spoken")
         active = {grant.digest for grant in active_grants(state, use, now)}
         covering = [pair for pair in mine if pair[1].digest in active]
         if covering:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,7 @@ class Voiceprint:
     """The embeddings of a sound: of windows of 3 s, and of their parts of 1.5 s. Computed once, compared with many voices."""
 
     def __init__(self, wave_S: NDArray[np.float32]) -> None:
+        self._wave_S = wave_S
         self.windows_NE = _embed(wave_S, WINDOW_S)
         self.parts_NE = _embed(wave_S, PART_S)
 
@@ -66,6 +68,15 @@ class Voiceprint:
     def is_voice(self, voice_E: NDArray[np.float32]) -> bool:
         """Whether every window, and every part of one, is near the voice."""
         return self.similarity(voice_E) >= MIN_SIMILARITY and float((self.parts_NE @ voice_E).min()) >= MIN_PART_SIMILARITY
+
+    @cached_property
+    def backward_NE(self) -> NDArray[np.float32]:
+        """The embeddings of windows of the sound played backward."""
+        return _embed(self._wave_S[::-1].copy(), WINDOW_S)
+
+    def is_backward(self, voice_E: NDArray[np.float32]) -> bool:
+        """Whether the sound is nearer to the voice when it is played backward: then nobody said it so."""
+        return float((self.windows_NE @ voice_E).mean()) < float((self.backward_NE @ voice_E).mean())
 
 
 def _embed(wave_S: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:

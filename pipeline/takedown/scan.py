@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -76,7 +76,7 @@ def _search(store: Store, path: str, person: Person) -> set[str]:
     return found
 
 
-def _in_file(file: IO[bytes], person: Person, *, words_only: bool) -> set[str]:
+def _in_file(file: BinaryIO | gzip.GzipFile, person: Person, *, words_only: bool) -> set[str]:
     """What is in the bytes of a file, read in pieces that overlap."""
     found, before = set[str](), b""
     file.seek(0)
@@ -90,7 +90,7 @@ def _in_file(file: IO[bytes], person: Person, *, words_only: bool) -> set[str]:
     return found
 
 
-def _in_members(file: IO[bytes], person: Person) -> set[str]:
+def _in_members(file: BinaryIO, person: Person) -> set[str]:
     """What is in the members of a shard: values of its JSON, and codes."""
     found = set[str]()
     for member in tar_members(file):

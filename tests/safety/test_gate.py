@@ -227,6 +227,16 @@ def test_sounds_that_are_no_speech_are_nobodys_voice(kennedy: np.ndarray) -> Non
     assert admitted == []
 
 
+def test_a_voice_played_backward_is_refused_and_told(tmp_path: Path, kennedy: np.ndarray, prompt: np.ndarray) -> None:
+    """To the encoder it is the same voice; what is said is heard by nobody."""
+    ledger = new_ledger(tmp_path)
+    grant_voice(ledger, kennedy)
+    backward = prompt[::-1].copy()
+    assert Voiceprint(backward).is_voice(enrolled_voice(kennedy)), "it would pass"
+    with pytest.raises(ConsentError, match="sounds like speech played backward"):
+        ConsentGate(ledger).require(backward, "embedded")
+
+
 def test_narrowed_while_speaking(tmp_path: Path, prompt: np.ndarray) -> None:
     """By another process, as it is while a server runs: the next sentence is refused, in whatever way the grant is less."""
     for change in ({"scopes": ["train"]}, {"purposes": ["research"]}):
