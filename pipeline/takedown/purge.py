@@ -181,7 +181,7 @@ def _doomed_paths(store: Store, sizes: dict[str, int], doomed: list[Release], wi
     for path in sizes:
         if path[: len(window_folder("0" * 32))] in windows:
             paths.add(path)
-        elif path.startswith((*_LEFT_BY_BUILDS, *audits)) or name_when_done(path) != path:
+        elif path.startswith((*_LEFT_BY_BUILDS, *audits)) or name_when_done(path) != path:  # the latter is half of a file
             if is_own(name_when_done(path)):
                 paths.add(path)
         elif path.startswith("units/"):
