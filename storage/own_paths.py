@@ -13,6 +13,7 @@ _OWN = re.compile(
     r"|progress/[0-9a-f]{1,8}/(?:errors/)?[^/]+|progress/(?:create-check|clock)-[0-9a-f]{32}"
     r"|audits/\d{6,}/[0-9a-f]{12}/(?:plan|[0-9a-f]{64}/\d{6,})\.json"
     r"|(?:releases|copies)/\d{6,}\.json|builds/\d{6,}-\w+\.json|removals/[0-9a-f]{16}\.jsonl"
+    r"|gc/(?:[0-9a-f]{32}|last)\.json"
 )
 
 
