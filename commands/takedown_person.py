@@ -194,7 +194,9 @@ def print_purged(purged: Purged, console: Console, *, dry_run: bool, when: str |
         advice = "a reason of its policy names them; word it otherwise, run `voxbeam release`, and purge again"
         advice = advice if stated else "look at it, and delete it yourself"
         console.print(f"{finding.path} has {finding.what} of them: {advice}", style="red")
-    if not purged.findings:
+    if not purged.releases:
+        console.print("Nothing was looked for: no release is left that tells of them. What an earlier purge named may be there")
+    elif not purged.findings:
         console.print(f"Scanned {purged.scanned} objects that stay: nothing of them was found")
     console.print(
         "Exports, pages, copies and runs elsewhere, backups, and caches of other machines were not looked at: delete them"

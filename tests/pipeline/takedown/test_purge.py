@@ -87,6 +87,9 @@ def test_a_purge_at_once_names_what_it_may_not_delete(folder: Path, store: Store
     assert f"other.parquet has {UNREADABLE} of them" in printed
     assert [path for path, _ in store.walk("releases/")] == ["releases/000002.json"]
     assert (folder / "corpus" / "notes.txt").exists()
+    main(["takedown", "purge", "--corpus", store.root, "--all"])
+    again = " ".join(capsys.readouterr().out.split())
+    assert "may be there" in again and "nothing of them was found" not in again, "no release is left that tells of her"
 
 
 def test_a_purge_that_was_killed_goes_on(folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
