@@ -73,10 +73,10 @@ class Comparisons:
 def score(one: Voiceprint, voices_VE: NDArray[np.float32]) -> NDArray[np.float32]:
     """By voice, the least similar window, or the least similar part by what less is asked of it: `is_voice` as a number [V].
 
-    -1 where the sound is nearer to the voice when it is played backward.
+    -1 where the sound is taken for one that is played backward.
     """
     windows_V, parts_V = (one.windows_NE @ voices_VE.T).min(0), (one.parts_NE @ voices_VE.T).min(0)
-    backward_V = (one.windows_NE @ voices_VE.T).mean(0) < (one.backward_NE @ voices_VE.T).mean(0)
+    backward_V = np.array([one.is_backward(voice_E) for voice_E in voices_VE])
     return np.where(backward_V, -1, np.minimum(windows_V, parts_V + PART_MARGIN)).astype(np.float32)
 
 
