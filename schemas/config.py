@@ -101,10 +101,10 @@ class PurityConfig(Section):
     """Proof that a segment holds one voice. Null turns a rule off; the measures are kept. These limits are policy."""
 
     max_voice_distance: float | None = Field(
-        0.7, description="cosine distance between any 1.2 s of the segment and the voice it is labelled with"
+        0.7, gt=0, le=2, description="cosine distance of any 1.2 s of the segment from the voice that it is labelled with"
     )
     max_second_voice: float | None = Field(
-        0.9, description="probability that anyone but the segment's speaker is heard, mean over 120 ms, at its highest"
+        0.9, gt=0, le=1, description="probability that anyone but its speaker is heard, mean over 120 ms, at its highest"
     )
 
 

@@ -1,6 +1,7 @@
 """A real Flink session cluster for tests: a job manager, two task managers of one slot each, and Beam's job server."""
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -46,8 +47,11 @@ def flink_cluster(folder: Path) -> Iterator[str]:
     runtime = "org.apache.flink.runtime"
 
     def task_managers() -> int:
-        with urllib.request.urlopen(f"http://127.0.0.1:{rest}/taskmanagers", timeout=10) as answer:
-            return len(json.load(answer)["taskmanagers"])
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{rest}/taskmanagers", timeout=10) as answer:
+                return len(json.load(answer)["taskmanagers"])
+        except urllib.error.HTTPError:  # 503: the job manager listens before it can answer
+            return 0
 
     with ExitStack() as stack:
         manager = f"{runtime}.entrypoint.StandaloneSessionClusterEntrypoint"
