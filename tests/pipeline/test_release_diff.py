@@ -173,6 +173,7 @@ def test_which_settings_shape_units(key: str, shapes: bool) -> None:
         "threshold": 0.5,
         "license": "CC0-1.0",
         "min_snr_db": 30,
+        "max_voice_distance": 0.5,
     }.get(name, 600)
     changed = CorpusConfig.model_validate({section: {name: value}} if section else {name: value})
     assert affects_units(key) is shapes
