@@ -234,7 +234,7 @@ def _build_status(build: BuildStatus) -> dict[str, Any]:
         "release": beat.info.release,
         "running": beat.running,
         "elapsed_s": round(beat.elapsed_s, 3),
-        "silent_s": max(0.0, round(beat.silent.total_seconds(), 3)),
+        "silent_s": round(beat.silent_s, 3),
         "recordings": beat.info.recordings,
         "probed": workers.probed,
         "done_ms": round(workers.audio_ms.get(DONE, 0)),

@@ -31,7 +31,7 @@ def print_status(status: CorpusStatus, console: Console) -> None:
 
 def run_line(build: BuildStatus) -> str:
     """One build: which release it makes, whether it runs, and its progress."""
-    beat, silent_s = build.heartbeat, max(0.0, build.heartbeat.silent.total_seconds())
+    beat, silent_s = build.heartbeat, build.heartbeat.silent_s
     if beat.running:
         state = f"running for {hours((beat.elapsed_s + silent_s) * 1000)}"
     else:

@@ -116,9 +116,7 @@ def generate(
     if c2pa and out.suffix.lower() != ".wav":
         raise click.UsageError("--c2pa writes to .wav files only")
 
-    import numpy as np
     import soundfile as sf
-    from numpy.typing import NDArray
 
     from voxbeam.schemas.formats import CODEC_RATE
     from voxbeam.synthesis.prompt import Prompt
@@ -131,19 +129,18 @@ def generate(
     voice.prepare()
     started = time.monotonic()
     if stream:
-        chunks, problems = list[NDArray[np.float32]](), list[str]()
+        problems = list[str]()
         with sf.SoundFile(out, "w", CODEC_RATE, 1) as file:
             for number, wave_S in enumerate(voice.stream(text, seed=seed, problems=problems)):
                 if number == 0:
                     click.echo(f"Time to first audio: {time.monotonic() - started:.2f} s")
                 file.write(wave_S)
-                chunks.append(wave_S)
-        wave_S = np.concatenate(chunks)
+            seconds = file.tell() / CODEC_RATE
     else:
         made = voice.continue_prompt(text, seed=seed) if continue_prompt else voice.speak(text, seed=seed, candidates=best_of)
-        wave_S, problems = made.wave_S, list(made.problems)
-        sf.write(out, wave_S, CODEC_RATE)
-    seconds, made_s = len(wave_S) / CODEC_RATE, time.monotonic() - started
+        seconds, problems = len(made.wave_S) / CODEC_RATE, list(made.problems)
+        sf.write(out, made.wave_S, CODEC_RATE)
+    made_s = time.monotonic() - started
     click.echo(f"{out}: {seconds:.2f} s of speech, made in {made_s:.2f} s (real-time factor {made_s / seconds:.2f})")
     click.echo(describe_mark(out, consent))
     if c2pa:

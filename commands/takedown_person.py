@@ -11,6 +11,7 @@ import click
 from voxbeam.commands.command import Finite
 from voxbeam.commands.exit_status import CONFLICT, DONE, WRONG
 from voxbeam.commands.model_command import ModelCommand
+from voxbeam.commands.output_files import place_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,7 +85,7 @@ def person(
     if out is None and not dry_run:
         raise click.UsageError("--out FILE is needed: the statement is what shows that the person is gone")
     store, console, opened = Store(corpus), terminal.stdout(), Ledger(ledger)
-    if out is not None and _is_below(out, store.root):
+    if out is not None and place_in(out, store.root) is not None:
         raise click.UsageError(f"--out {out} is in the corpus, and names the recordings; choose another place")
     subject = find_subject(opened, name) if name is not None else None
     sounds = [Recording.read(path).wave_S for path in voices]
@@ -148,12 +149,6 @@ def purge(corpus: str, everything: bool, dry_run: bool, key: str | None, ledger:
         dry_run=dry_run, on_step=lambda step: tell(f"… {step}"),
     )  # fmt: skip
     return print_purged(purged, terminal.stdout(), dry_run=dry_run)
-
-
-def _is_below(path: Path, root: str) -> bool:
-    from voxbeam.storage.store import is_bucket
-
-    return not is_bucket(root) and path.absolute().resolve().is_relative_to(Path(root).resolve())
 
 
 def print_found(found: Found, console: Console) -> None:

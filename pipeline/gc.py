@@ -69,10 +69,10 @@ def find_orphans(store: Store, older_than: timedelta, now: datetime) -> list[Orp
                 continue
             if is_bucket(store.root) or is_regular(Path(store.root), path):
                 orphans.append(Orphan(path, size))
-    missing = sorted(referenced - existing)
     for path, size, written in walk_staged(store):
         if now - written >= older_than and is_own(name_when_done(path)) and is_regular(Path(store.root), path):
             orphans.append(Orphan(path, size))
+    missing = sorted(referenced - existing)
     if missing:
         raise StorageError(
             f"a release of {store.root} names {missing[0]}, which does not exist ({len(missing)} in all)",

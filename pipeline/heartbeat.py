@@ -48,6 +48,11 @@ class Heartbeat:
     """whether its driver ended with an error, and no worker has written since"""
 
     @property
+    def silent_s(self) -> float:
+        """The same for people, in seconds: nothing instead of less."""
+        return max(0.0, self.silent.total_seconds())
+
+    @property
     def remaining(self) -> timedelta:
         """Time after which a build that writes nothing more counts as stopped; zero or less if it does now."""
         if self.ended:

@@ -200,7 +200,8 @@ class Synthesizer:
             chunks = generate_chunks(self.ar, self.nar, request, self.sampling, chunk_frames=chunk_frames, seed=seed)
             for wave_S in decode_chunks(self.codec, self.prompt_KP, chunks):
                 self.require_consent()
-                spoken[-1][1].append(wave_S)
+                if problems is not None:
+                    spoken[-1][1].append(wave_S)
                 if len(marked_S := marker.feed(wave_S)):
                     yield marked_S
             if len(marked_S := marker.feed(_silence(sentence.pause_s))):

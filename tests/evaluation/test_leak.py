@@ -77,7 +77,7 @@ def test_sounds_of_pairs(clip, speech):
 
 
 @pytest.fixture
-def test_set(tmp_path, clip, speech) -> Path:
+def utterances_of_a_test(tmp_path, clip, speech) -> Path:
     """Two utterances: one whose text and sound are in the corpus, and one that nobody said."""
     folder = tmp_path / "test"
     folder.mkdir()
@@ -104,11 +104,11 @@ def release_with(folder: Path, text: str, embedding: np.ndarray | None) -> Path:
     return folder
 
 
-def test_a_leak_is_found_by_text_sound_and_voice(tmp_path, test_set, clip, monkeypatch, capsys):
+def test_a_leak_is_found_by_text_sound_and_voice(tmp_path, utterances_of_a_test, clip, monkeypatch, capsys):
     voice = embed_speaker(soxr.resample(clip, RATE, 24_000).astype(np.float32))
     corpus = release_with(tmp_path / "corpus", PROVERB, voice)
     monkeypatch.setattr(library, "sound_of", lambda corpus, key: clip)  # the codes of this release are no sound
-    assert main(["evaluate", "leak", str(corpus), "--test", str(test_set), "--json"]) == WRONG
+    assert main(["evaluate", "leak", str(corpus), "--test", str(utterances_of_a_test), "--json"]) == WRONG
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert list(document) == list(FIELDS["evaluate leak"])
@@ -117,9 +117,9 @@ def test_a_leak_is_found_by_text_sound_and_voice(tmp_path, test_set, clip, monke
     assert "1 are in the corpus as sound, 1 as text" in printed.err
 
 
-def test_a_corpus_without_the_test_set_is_clean(tmp_path, test_set, capsys):
+def test_a_corpus_without_the_test_set_is_clean(tmp_path, utterances_of_a_test, capsys):
     corpus = release_with(tmp_path / "corpus", "other words than those", None)
-    assert main(["evaluate", "leak", str(corpus), "--test", str(test_set)]) == DONE
+    assert main(["evaluate", "leak", str(corpus), "--test", str(utterances_of_a_test)]) == DONE
     assert "0 are in the corpus as sound, 0 as text, 0 speakers" in capsys.readouterr().out
     assert main(["evaluate", "leak", str(corpus), "--test", str(tmp_path / "corpus" / "units")]) == UNUSABLE
 

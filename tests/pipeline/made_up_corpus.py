@@ -23,14 +23,18 @@ RECORDINGS = [f"s{number % 2}-{number}" for number in range(6)]
 ONE_WORKER = ["--direct_num_workers=1"]
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus with one release, beside its listing."""
-    folder = tmp_path_factory.mktemp("base")
+def make_base(folder: Path) -> Path:
+    """Makes `listing.parquet` and, by a build of it, `out` in a folder, and returns the folder."""
     listed = [{"uri": f"/audio/{name}.flac", "recording": name, "speaker": name[:2]} for name in RECORDINGS]
     pq.write_table(pa.Table.from_pylist(listed), folder / "listing.parquet")
     build_with({}, folder / "listing.parquet", folder / "out")
     return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus with one release, beside its listing."""
+    return make_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture

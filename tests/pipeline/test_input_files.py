@@ -6,9 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from voxbeam.schemas.config import ListingConfig
 from voxbeam.schemas.errors import ListingError, StorageError
 
 from tests.pipeline.inputs import listed, touch
+from tests.servers.false_bucket import QuietHandler, false_bucket
 
 
 def test_files_left_out_are_counted_by_kind(tmp_path: Path) -> None:
@@ -167,7 +166,7 @@ def test_a_disk_that_fails_stops(code: int, text: str, tmp_path: Path, monkeypat
         discover(str(tmp_path), ListingConfig())
 
 
-class Refuses(BaseHTTPRequestHandler):
+class Refuses(QuietHandler):
     """A bucket that answers 403 to everything."""
 
     def do_GET(self) -> None:
@@ -177,20 +176,8 @@ class Refuses(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 def test_a_bucket_that_may_not_be_listed_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
-    Thread(target=server.serve_forever, daemon=True).start()
-    for name, value in {
-        "ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y",
-        "REGION": "us-east-1", "ALLOW_HTTP": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(f"AWS_{name}", value)
-    try:
-        with pytest.raises(StorageError, match=r"cannot list s3://refused-bucket/speech: .*; give these credentials the right"):
-            discover("s3://refused-bucket/speech", ListingConfig())
-    finally:
-        server.shutdown()
+    refused = r"cannot list s3://refused-bucket/speech: .*; give these credentials the right"
+    with false_bucket(Refuses, monkeypatch), pytest.raises(StorageError, match=refused):
+        discover("s3://refused-bucket/speech", ListingConfig())

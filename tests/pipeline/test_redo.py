@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from voxbeam.pipeline.redo import Redo, find_redo
@@ -16,16 +14,12 @@ from voxbeam.schemas.recording import Recording
 from voxbeam.storage.releases import latest_release, read_rows
 from voxbeam.storage.store import Store
 
-from tests.pipeline.made_up_corpus import RECORDINGS, SETTINGS, build_with, release_with
+from tests.pipeline.made_up_corpus import SETTINGS, make_base, release_with
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("redo")
-    listed = [{"uri": f"/audio/{name}.flac", "recording": name, "speaker": name[:2]} for name in RECORDINGS]
-    pq.write_table(pa.Table.from_pylist(listed), folder / "listing.parquet")
-    build_with({}, folder / "listing.parquet", folder / "out")
-    return folder / "out"
+    return make_base(tmp_path_factory.mktemp("redo")) / "out"
 
 
 def listed(corpus: Path) -> tuple[list[Recording], int, int]:

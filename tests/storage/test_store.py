@@ -6,9 +6,7 @@ import pickle
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import obstore
 import pytest
@@ -18,6 +16,7 @@ from voxbeam.storage.local_copies import open_local, sha256_of
 from voxbeam.storage.store import Store, _open, _temporary, is_bucket, local_path
 
 from tests.servers.azure import azure_server
+from tests.servers.false_bucket import QuietHandler, false_bucket
 from tests.servers.faulty_proxy import Faults, FaultyProxy
 from tests.servers.gcs import gcs_server
 from tests.servers.s3 import s3_server
@@ -202,7 +201,7 @@ def test_pickled_store_is_the_same(store: Store) -> None:
     assert pickle.loads(pickle.dumps(store)).get("x") == b"1"
 
 
-class Busy(BaseHTTPRequestHandler):
+class Busy(QuietHandler):
     """A bucket that answers two puts of three with 409, as S3 does while another request touches the object."""
 
     puts = 0
@@ -221,26 +220,14 @@ class Busy(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 def test_a_busy_store_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
-    Thread(target=server.serve_forever, daemon=True).start()
-    for name, value in {
-        "ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y",
-        "REGION": "us-east-1", "ALLOW_HTTP": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(f"AWS_{name}", value)
     (tmp_path / "shard").write_bytes(b"content")
-    store = Store(f"s3://corpora/{uuid.uuid4().hex}")
-    try:
+    with false_bucket(Busy, monkeypatch):
+        store = Store(f"s3://corpora/{uuid.uuid4().hex}")
         store.replace("progress/1", b"content")
         store.put_named_by_content("manifests/1", b"content")
         store.put_file("shards/1", tmp_path / "shard")
-    finally:
-        server.shutdown()
     assert Busy.puts == 9
 
 
